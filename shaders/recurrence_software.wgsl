@@ -1,0 +1,30 @@
+// One time step of a recurrence, forward (step_forward) or backward (step_backward): an invocation sums
+// Σ_k state[m, k]·weight[k, n] for 8 sequences and 4 units, then calls the cell. The sequences are the same for a
+// whole workgroup; lanes lie along the units. Past the end sequences are computed again and not stored.
+const ROWS: u32 = 8u;
+
+@compute @workgroup_size(8)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) lane: vec3<u32>) {
+    let row = group.y * ROWS;
+    let col = (group.x * 8u + lane.x) * 4u;
+    if col >= params.weight.cols {
+        return;
+    }
+    let state = state_row();
+    let last_row = params.batch - 1u;
+    let last_k = params.weight.rows - 1u;
+    var sums: array<vec4<f32>, 8>;
+    for (var k = 0u; k <= last_k; k += 4u) {
+        let w0 = weight[at(params.weight, k, col)];
+        let w1 = weight[at(params.weight, min(k + 1u, last_k), col)];
+        let w2 = weight[at(params.weight, min(k + 2u, last_k), col)];
+        let w3 = weight[at(params.weight, min(k + 3u, last_k), col)];
+        for (var r = 0u; r < ROWS; r++) {
+            let x = state_at(state + min(row + r, last_row), k);
+            sums[r] += x.x * w0 + x.y * w1 + x.z * w2 + x.w * w3;
+        }
+    }
+    for (var r = 0u; r < ROWS && row + r <= last_row; r++) {
+        finish(row + r, col, sums[r]);
+    }
+}

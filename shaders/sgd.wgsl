@@ -1,0 +1,22 @@
+// SGD: w ← w - rate·g.
+struct Params {
+    weight: Window,
+    gradient: Window,
+    schedule: Window,
+    status: Window,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read_write> weight: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> gradient: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read> schedule: array<vec4<f32>>;
+@group(0) @binding(4) var<storage, read> status: array<vec4<f32>>;
+
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+    let col = 4u * id.x;
+    if col >= params.weight.cols || halted() {
+        return;
+    }
+    weight[at(params.weight, 0u, col)] -= schedule[at(params.schedule, 0u, 0u)].x * gradient[at(params.gradient, 0u, col)];
+}

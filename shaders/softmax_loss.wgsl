@@ -1,0 +1,92 @@
+// Softmax cross-entropy of a row z with class c and weight w, and its gradient, in three entries:
+// chunk: for each 1,024 columns the maximum m and Σ exp(z - m), into statistics [row, 4·(chunk + 1)];
+// row: M = max m and S = Σ exp(z - M) from these, into statistics [row, 0..4], and the loss w·(ln S + M - z_c);
+// gradient: w·(exp(z - M) / S - [c]).
+// A row of weight zero counts for nothing, whatever it holds.
+const CHUNK: u32 = 1024u;
+
+struct Params {
+    logits: Window,
+    classes: Window,
+    weights: Window,
+    d_logits: Window,
+    losses: Window,
+    statistics: Window,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> logits: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> classes: array<u32>;
+@group(0) @binding(3) var<storage, read> weights: array<vec4<f32>>;
+@group(0) @binding(4) var<storage, read_write> d_logits: array<vec4<f32>>;
+@group(0) @binding(5) var<storage, read_write> losses: array<vec4<f32>>;
+@group(0) @binding(6) var<storage, read_write> statistics: array<vec4<f32>>;
+
+// A logit that is not finite makes the whole row so: comparisons would lose it.
+fn spread(bad: bool) -> f32 {
+    return select(0.0, bitcast<f32>(params.logits.rows | 0x7fc00000u), bad);
+}
+
+@compute @workgroup_size(64)
+fn chunk(@builtin(global_invocation_id) id: vec3<u32>) {
+    if id.x >= params.logits.rows {
+        return;
+    }
+    let first = id.y * CHUNK;
+    let end = min(first + CHUNK, params.logits.cols);
+    var highest = vec4<f32>(-3.0e38);
+    var bad = false;
+    for (var col = first; col < end; col += 4u) {
+        let z = logits[at(params.logits, id.x, col)];
+        bad |= any(not_finite(z));
+        let inside = vec4<u32>(col) + vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(end);
+        highest = max(highest, select(vec4<f32>(-3.0e38), z, inside));
+    }
+    let m = max(max(highest.x, highest.y), max(highest.z, highest.w));
+    var sum = vec4<f32>();
+    for (var col = first; col < end; col += 4u) {
+        sum += padded(exp_nonpositive(logits[at(params.logits, id.x, col)] - m), col, end);
+    }
+    statistics[at(params.statistics, id.x, 4u * (id.y + 1u))] = vec4<f32>(m + spread(bad), (sum.x + sum.y) + (sum.z + sum.w), 0.0, 0.0);
+}
+
+@compute @workgroup_size(64)
+fn row(@builtin(global_invocation_id) id: vec3<u32>) {
+    if id.x >= params.logits.rows {
+        return;
+    }
+    let chunks = (params.logits.cols + CHUNK - 1u) / CHUNK;
+    var m = -3.0e38;
+    var bad = false;
+    for (var i = 1u; i <= chunks; i++) {
+        let part = statistics[at(params.statistics, id.x, 4u * i)];
+        bad |= any(not_finite(part));
+        m = max(m, part.x);
+    }
+    var sum = 0.0;
+    for (var i = 1u; i <= chunks; i++) {
+        let part = statistics[at(params.statistics, id.x, 4u * i)];
+        sum += part.y * exp_nonpositive(vec4<f32>(part.x - m)).x;
+    }
+    statistics[at(params.statistics, id.x, 0u)] = vec4<f32>(m + spread(bad), sum, 0.0, 0.0);
+    let class_id = classes[params.classes.offset + id.x];
+    let z = logits[at(params.logits, id.x, class_id & ~3u)][class_id & 3u];
+    let w = weights[at(params.weights, id.x, 0u)].x;
+    let loss = select(w * (log(sum) + (m - z) + spread(bad)), 0.0, w == 0.0);
+    losses[at(params.losses, id.x, 0u)] = vec4<f32>(loss, 0.0, 0.0, 0.0);
+}
+
+@compute @workgroup_size(8, 8)
+fn gradient(@builtin(global_invocation_id) id: vec3<u32>) {
+    let col = id.x * 4u;
+    if id.y >= params.logits.rows || col >= params.logits.cols {
+        return;
+    }
+    let row = statistics[at(params.statistics, id.y, 0u)];
+    let w = weights[at(params.weights, id.y, 0u)].x;
+    let class_id = classes[params.classes.offset + id.y];
+    let one = select(vec4<f32>(), vec4<f32>(1.0), vec4<u32>(col) + vec4<u32>(0u, 1u, 2u, 3u) == vec4<u32>(class_id));
+    let p = exp_nonpositive(logits[at(params.logits, id.y, col)] - row.x) / row.y;
+    let d = select(w * (p - one), vec4<f32>(), w == 0.0);
+    d_logits[at(params.d_logits, id.y, col)] = padded(d, col, params.logits.cols);
+}

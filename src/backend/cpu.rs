@@ -1,0 +1,150 @@
+//! The CPU backend: the same program through the kernels' CPU functions, in f32, on the threads of a pool of its own.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use super::{Backend, Ticket};
+use crate::program::{Access, Data, Element, Mat, Program, Step, View};
+use crate::{Error, Result};
+
+enum Storage {
+    F32(Vec<f32>),
+    U32(Vec<u32>),
+}
+
+/// Runs programs on the CPU. The same bits for any number of threads.
+pub struct Cpu {
+    steps: Vec<Step>,
+    buffers: Vec<Storage>,
+    pool: rayon::ThreadPool,
+    answers: HashMap<Ticket, Vec<f32>>,
+    tickets: u64,
+}
+
+impl Cpu {
+    /// Allocates a program's buffers, zero, and a pool of `threads` threads; `None`: as many as there are cores, or as
+    /// `RAYON_NUM_THREADS` says.
+    ///
+    /// # Errors
+    /// [`Error::DoesNotFit`] when the memory available is too small; [`Error::Usage`] when no pool could be made.
+    pub fn new(program: &Program, threads: Option<usize>) -> Result<Cpu> {
+        super::check_memory("the program", program.bytes())?;
+        let allocate = |len: u64, element| -> Option<Storage> {
+            let len = usize::try_from(len).ok()?;
+            Some(match element {
+                Element::F32 => Storage::F32(zeros(len)?),
+                Element::U32 => Storage::U32(zeros(len)?),
+            })
+        };
+        let buffers = program.buffers().iter().map(|b| {
+            allocate(b.len, b.element).ok_or_else(|| Error::DoesNotFit {
+                what: b.name.clone(),
+                needed: b.len * 4,
+                available: 0,
+                advice: "the system refused the allocation".into(),
+            })
+        });
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.unwrap_or(0)).build();
+        let pool = pool.map_err(|e| Error::Usage(format!("cannot start {threads:?} threads: {e}")))?;
+        Ok(Cpu {
+            steps: program.steps().to_vec(),
+            buffers: buffers.collect::<Result<_>>()?,
+            pool,
+            answers: HashMap::new(),
+            tickets: 0,
+        })
+    }
+
+    fn values(&self, window: Mat) -> Vec<f32> {
+        let Storage::F32(data) = &self.buffers[window.buf.0 as usize] else { panic!("indices are not read back") };
+        let view = View::new(&window, Data::Read(&data[span(&window)]));
+        (0..view.rows).flat_map(|r| view.row(r)).copied().collect()
+    }
+}
+
+fn zeros<T: Clone + Default>(len: usize) -> Option<Vec<T>> {
+    let mut values = Vec::new();
+    values.try_reserve_exact(len).ok()?;
+    values.resize(len, T::default());
+    Some(values)
+}
+
+fn span(window: &Mat) -> Range<usize> {
+    window.offset as usize..window.end() as usize
+}
+
+/// Runs a step: the buffers that it writes are taken out of their places for the time, and the others read.
+fn run_step(step: &Step, buffers: &mut [Storage]) {
+    let mut written: Vec<Option<Vec<f32>>> = step
+        .windows
+        .iter()
+        .zip(step.kernel.bindings)
+        .map(|(window, binding)| match &mut buffers[window.buf.0 as usize] {
+            Storage::F32(data) if binding.access != Access::Read => Some(std::mem::take(data)),
+            _ => None,
+        })
+        .collect();
+    let mut views: Vec<View<f32>> = step
+        .windows
+        .iter()
+        .zip(&mut written)
+        .map(|(window, written)| {
+            let data = match (written, &buffers[window.buf.0 as usize]) {
+                (Some(data), _) => Data::Write(&mut data[span(window)]),
+                (None, Storage::F32(data)) => Data::Read(&data[span(window)]),
+                (None, Storage::U32(data)) => Data::Indices(&data[span(window)]),
+            };
+            View::new(window, data)
+        })
+        .collect();
+    (step.kernel.cpu)(&mut views, &step.scalars);
+    for (window, data) in step.windows.iter().zip(written) {
+        if let Some(data) = data {
+            buffers[window.buf.0 as usize] = Storage::F32(data);
+        }
+    }
+}
+
+impl Backend for Cpu {
+    fn write(&mut self, window: Mat, values: &[f32]) -> Result<()> {
+        assert_eq!(values.len(), window.len(), "values for {window:?}");
+        let Storage::F32(data) = &mut self.buffers[window.buf.0 as usize] else { panic!("floats written to indices") };
+        let mut view = View::new(&window, Data::Write(&mut data[span(&window)]));
+        for (r, row) in values.chunks(window.cols as usize).enumerate() {
+            view.row_mut(r).copy_from_slice(row);
+        }
+        Ok(())
+    }
+
+    fn write_indices(&mut self, window: Mat, values: &[u32]) -> Result<()> {
+        assert_eq!(values.len(), window.len(), "values for {window:?}");
+        let Storage::U32(data) = &mut self.buffers[window.buf.0 as usize] else { panic!("indices written to floats") };
+        data[window.offset as usize..][..values.len()].copy_from_slice(values);
+        Ok(())
+    }
+
+    fn run(&mut self, steps: Range<usize>) -> Result<()> {
+        let (steps, buffers) = (&self.steps[steps], &mut self.buffers);
+        self.pool.install(|| steps.iter().for_each(|step| run_step(step, buffers)));
+        Ok(())
+    }
+
+    fn request(&mut self, window: Mat) -> Result<Ticket> {
+        self.tickets += 1;
+        self.answers.insert(Ticket(self.tickets), self.values(window));
+        Ok(Ticket(self.tickets))
+    }
+
+    fn take(&mut self, ticket: Ticket) -> Result<Option<Vec<f32>>> {
+        Ok(self.answers.remove(&ticket))
+    }
+
+    fn wait(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    fn description(&self) -> String {
+        let threads = self.pool.current_num_threads();
+        format!("CPU, {threads} thread{}", if threads == 1 { "" } else { "s" })
+    }
+}

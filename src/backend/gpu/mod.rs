@@ -1,0 +1,236 @@
+//! The GPU backend: a program's steps, lowered to dispatches, on any adapter that wgpu reaches.
+//!
+//! Pipelines, bind groups and the windows that shaders see are made once, when a program is loaded; running a step
+//! sets them and dispatches. It knows no kernel: the chosen variant of each says how its step becomes dispatches.
+
+mod adapter;
+mod device;
+mod load;
+mod pace;
+
+use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
+use std::sync::mpsc::{Receiver, TryRecvError, channel};
+
+pub use adapter::Adapter;
+pub use device::{Device, is_polling};
+use load::Loaded;
+use pace::Pace;
+use wgpu::{BufferUsages, CommandEncoderDescriptor, ComputePassDescriptor, MapMode};
+
+use super::{Backend, Ticket};
+use crate::program::{Mat, Program, Variant};
+use crate::{Error, Result};
+
+/// Calls of [`Backend::run`] that may be under way at once: enough that the device never waits for the host, few enough
+/// that what the host has written ahead stays small.
+const IN_FLIGHT: usize = 3;
+
+/// Runs programs on a GPU.
+pub struct Gpu {
+    device: Device,
+    buffers: Vec<wgpu::Buffer>,
+    steps: Vec<Loaded>,
+    pace: Pace,
+    in_flight: VecDeque<wgpu::SubmissionIndex>,
+    reads: HashMap<Ticket, Read>,
+    tickets: u64,
+}
+
+struct Read {
+    staging: wgpu::Buffer,
+    window: Mat,
+    mapped: Receiver<std::result::Result<(), wgpu::BufferAsyncError>>,
+}
+
+impl Gpu {
+    /// Loads a program: allocates its buffers, zero, compiles the shaders of its steps and binds their windows. Which
+    /// variant of a kernel runs is chosen by the kind of adapter.
+    ///
+    /// # Errors
+    /// [`Error::DoesNotFit`] when a buffer or the whole is too large; [`Error::Device`] when wgpu refuses.
+    pub fn new(device: &Device, program: &Program) -> Result<Gpu> {
+        Gpu::with_variants(device, program, &|_| None)
+    }
+
+    /// [`Gpu::new`], with the variant of some kernels chosen by name; `None` leaves the choice.
+    ///
+    /// # Errors
+    /// As [`Gpu::new`].
+    pub fn with_variants(device: &Device, program: &Program, choose: &dyn Fn(&str) -> Option<&'static Variant>) -> Result<Gpu> {
+        let (buffers, steps) = load::load(device, program, choose)?;
+        Ok(Gpu {
+            pace: Pace::new(device.adapter.is_hardware()),
+            device: device.clone(),
+            buffers,
+            steps,
+            in_flight: VecDeque::new(),
+            reads: HashMap::new(),
+            tickets: 0,
+        })
+    }
+
+    /// Encodes and submits the steps, in as many submissions as keep each below the pace's budget.
+    fn submit(&mut self, steps: Range<usize>) -> Option<wgpu::SubmissionIndex> {
+        let queue = &self.device.queue;
+        let mut last = None;
+        let mut position = Position { step: steps.start, phase: 0, time: 0 };
+        while position.step < steps.end {
+            let mut encoder = self.device.device.create_command_encoder(&CommandEncoderDescriptor::default());
+            let work;
+            {
+                let mut pass = encoder.begin_compute_pass(&ComputePassDescriptor::default());
+                (position, work) = encode(&mut pass, &self.steps, position, steps.end, self.pace.budget());
+            }
+            last = Some(queue.submit([encoder.finish()]));
+            self.pace.submitted(queue, work);
+        }
+        last
+    }
+}
+
+/// Where encoding has come to: a step, a phase of it, and a time step of that.
+struct Position {
+    step: usize,
+    phase: usize,
+    time: u32,
+}
+
+/// Encodes from a position on until the end or until the budget of work is spent; gives where it stopped and the work.
+fn encode(pass: &mut wgpu::ComputePass, steps: &[Loaded], from: Position, end: usize, budget: f64) -> (Position, f64) {
+    const MOST_DISPATCHES: u32 = 8192;
+    let Position { mut step, mut phase, mut time } = from;
+    let (mut work, mut dispatches) = (0.0, 0);
+    while step < end {
+        let loaded = &steps[step];
+        while phase < loaded.phases.len() {
+            let now = &loaded.phases[phase];
+            while time < now.times.count {
+                if work > 0.0 && (work + loaded.work > budget || dispatches >= MOST_DISPATCHES) {
+                    return (Position { step, phase, time }, work);
+                }
+                for piece in &now.pieces {
+                    // A repeated phase of one piece sets its pipeline and bindings once.
+                    if time == 0 || now.pieces.len() > 1 || dispatches == 0 {
+                        pass.set_pipeline(&piece.pipeline);
+                        pass.set_bind_group(0, &piece.bind_group, &[]);
+                    }
+                    pass.set_immediates(0, bytemuck::bytes_of(&now.times.at(time)));
+                    pass.dispatch_workgroups(piece.grid[0], piece.grid[1], piece.grid[2]);
+                    dispatches += 1;
+                }
+                work += loaded.work;
+                time += 1;
+            }
+            (phase, time) = (phase + 1, 0);
+        }
+        (step, phase) = (step + 1, 0);
+    }
+    (Position { step, phase, time }, work)
+}
+
+impl Backend for Gpu {
+    fn write(&mut self, window: Mat, values: &[f32]) -> Result<()> {
+        assert_eq!(values.len(), window.len(), "values for {window:?}");
+        let mut padded = Vec::new();
+        let whole = window.cols == window.stride;
+        if !whole {
+            padded = vec![0.0; (window.end() - window.offset) as usize];
+            for (row, values) in padded.chunks_mut(window.stride as usize).zip(values.chunks(window.cols as usize)) {
+                row[..values.len()].copy_from_slice(values);
+            }
+        }
+        let buffer = &self.buffers[window.buf.0 as usize];
+        let data = if whole { values } else { &padded };
+        // A window of some columns shares its rows with others: each row is written alone.
+        if window.stride > window.cols.next_multiple_of(crate::program::ROW_ALIGNMENT) {
+            let width = window.cols.next_multiple_of(crate::program::ROW_ALIGNMENT) as usize;
+            for (r, row) in (0u64..).zip(data.chunks(window.stride as usize)) {
+                let at = (window.offset + r * u64::from(window.stride)) * 4;
+                self.device.queue.write_buffer(buffer, at, bytemuck::cast_slice(&row[..width]));
+            }
+        } else {
+            self.device.queue.write_buffer(buffer, window.offset * 4, bytemuck::cast_slice(data));
+        }
+        self.device.alive()
+    }
+
+    fn write_indices(&mut self, window: Mat, values: &[u32]) -> Result<()> {
+        assert_eq!(values.len(), window.len(), "values for {window:?}");
+        let buffer = &self.buffers[window.buf.0 as usize];
+        self.device.queue.write_buffer(buffer, window.offset * 4, bytemuck::cast_slice(values));
+        self.device.alive()
+    }
+
+    fn run(&mut self, steps: Range<usize>) -> Result<()> {
+        if self.in_flight.len() >= IN_FLIGHT {
+            let first = self.in_flight.pop_front();
+            self.device.wait_for(first)?;
+        }
+        self.device.poll()?;
+        let device = self.device.clone();
+        if let Some(last) = device.checked("a submission", || self.submit(steps))? {
+            self.in_flight.push_back(last);
+        }
+        Ok(())
+    }
+
+    fn request(&mut self, window: Mat) -> Result<Ticket> {
+        let (start, size) = (window.offset * 4, (window.end() - window.offset) * 4);
+        let (sender, mapped) = channel();
+        let staging = self.device.checked("a read", || {
+            let staging = self.device.device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some("read"),
+                size,
+                usage: BufferUsages::MAP_READ | BufferUsages::COPY_DST,
+                mapped_at_creation: false,
+            });
+            let mut encoder = self.device.device.create_command_encoder(&CommandEncoderDescriptor::default());
+            encoder.copy_buffer_to_buffer(&self.buffers[window.buf.0 as usize], start, &staging, 0, size);
+            self.device.queue.submit([encoder.finish()]);
+            // The other end is gone when the ticket was dropped, which is no fault.
+            staging.map_async(MapMode::Read, .., move |result| drop(sender.send(result)));
+            staging
+        })?;
+        self.tickets += 1;
+        self.reads.insert(Ticket(self.tickets), Read { staging, window, mapped });
+        Ok(Ticket(self.tickets))
+    }
+
+    fn take(&mut self, ticket: Ticket) -> Result<Option<Vec<f32>>> {
+        self.device.poll()?;
+        let Some(read) = self.reads.get(&ticket) else { return Ok(None) };
+        let failed = |message: String| Error::Device { what: "a read".into(), message };
+        match read.mapped.try_recv() {
+            Err(TryRecvError::Empty) => return Ok(None),
+            Err(TryRecvError::Disconnected) => return Err(failed("it was dropped".into())),
+            Ok(Err(error)) => return Err(failed(error.to_string())),
+            Ok(Ok(())) => {}
+        }
+        let view = read.staging.get_mapped_range(..).map_err(|e| failed(e.to_string()))?;
+        let data: &[f32] = bytemuck::cast_slice(&view);
+        let (cols, stride) = (read.window.cols as usize, read.window.stride as usize);
+        let values = data.chunks(stride).flat_map(|row| &row[..cols]).copied().collect();
+        drop(view);
+        self.reads.remove(&ticket);
+        Ok(Some(values))
+    }
+
+    fn wait(&mut self) -> Result<()> {
+        self.in_flight.clear();
+        self.device.wait_for(None)
+    }
+
+    fn description(&self) -> String {
+        let adapter = &self.device.adapter;
+        format!("{} ({}, {}, {})", adapter.name, adapter.kind, adapter.api, adapter.driver)
+    }
+
+    fn variant(&self, step: usize) -> Option<&'static str> {
+        Some(self.steps[step].variant)
+    }
+
+    fn dispatches(&self, step: usize) -> u64 {
+        self.steps[step].phases.iter().map(|p| u64::from(p.times.count) * p.pieces.len() as u64).sum()
+    }
+}

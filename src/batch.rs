@@ -1,0 +1,192 @@
+//! What a network is fed and what it is measured against: one window of `T` steps of `B` sequences, time first.
+
+use ndarray::{Array2, Array3};
+
+use crate::{Error, Result};
+
+/// What the network reads at each step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Input {
+    /// Tokens of a vocabulary of this size; the same as one-hot vectors, computed as a row lookup.
+    Tokens(usize),
+    /// Real vectors of this size.
+    Vectors(usize),
+}
+
+impl Input {
+    /// The number of columns of the first layer's `U`.
+    #[must_use]
+    pub fn size(self) -> usize {
+        match self {
+            Input::Tokens(n) | Input::Vectors(n) => n,
+        }
+    }
+}
+
+/// What an output is measured by. The loss of a window is the weighted sum over its outputs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Loss {
+    /// Softmax cross-entropy with a class a step, in nats.
+    CrossEntropy,
+    /// Squared error with a vector a step, the mean over its components.
+    SquaredError,
+}
+
+/// How the outputs that count make up the loss of a window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Reduction {
+    /// Their mean.
+    #[default]
+    Mean,
+    /// Their sum.
+    Sum,
+}
+
+/// The inputs of a window.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Inputs {
+    /// Token ids `[T, B]`.
+    Tokens(Array2<u32>),
+    /// Vectors `[T, B, I]`.
+    Vectors(Array3<f32>),
+}
+
+/// The targets of a window.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Targets {
+    /// Class ids `[T, B]`.
+    Classes(Array2<u32>),
+    /// Vectors `[T, B, O]`.
+    Values(Array3<f32>),
+}
+
+/// The hidden state before a window's first step.
+#[derive(Debug, Clone, PartialEq)]
+pub enum InitialState {
+    /// Zero.
+    Zero,
+    /// The last state of the window before; gradients stop there.
+    Carried,
+    /// This one, `[layers, B, H]`.
+    Given(Array3<f32>),
+}
+
+/// One window of `T` steps of `B` sequences.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Batch {
+    /// What the network reads.
+    pub inputs: Inputs,
+    /// What its outputs are measured against.
+    pub targets: Targets,
+    /// `[T, B]` of 0 and 1: with 0 an output does not count. `None`: all count.
+    pub mask: Option<Array2<f32>>,
+    /// Mean or sum over the outputs that count.
+    pub reduction: Reduction,
+    /// The hidden state before the first step.
+    pub initial_state: InitialState,
+}
+
+impl Batch {
+    /// A batch in which every output counts, the loss is their mean and the state starts at zero.
+    #[must_use]
+    pub fn new(inputs: Inputs, targets: Targets) -> Batch {
+        Batch { inputs, targets, mask: None, reduction: Reduction::Mean, initial_state: InitialState::Zero }
+    }
+
+    /// `(T, B)` of the inputs.
+    #[must_use]
+    pub fn shape(&self) -> (usize, usize) {
+        match &self.inputs {
+            Inputs::Tokens(x) => x.dim(),
+            Inputs::Vectors(x) => (x.dim().0, x.dim().1),
+        }
+    }
+
+    /// How many outputs count.
+    #[must_use]
+    pub fn counted(&self) -> usize {
+        let (steps, batch) = self.shape();
+        self.mask.as_ref().map_or(steps * batch, |m| m.iter().filter(|&&v| v != 0.0).count())
+    }
+
+    /// The weight of each output in the loss, `[T·B]`, row `t·B + b`: the mask, over the number that count for a mean.
+    #[must_use]
+    pub fn weights(&self) -> Vec<f32> {
+        let (steps, batch) = self.shape();
+        let scale = match self.reduction {
+            Reduction::Mean => (1.0 / self.counted() as f64) as f32,
+            Reduction::Sum => 1.0,
+        };
+        match &self.mask {
+            Some(mask) => mask.iter().map(|&m| if m != 0.0 { scale } else { 0.0 }).collect(),
+            None => vec![scale; steps * batch],
+        }
+    }
+
+    /// Checks shapes, ranges and finiteness against what a network expects: its input, number of outputs, layers and hidden size.
+    ///
+    /// # Errors
+    /// [`Error::BadInput`] with the tensor, the position and what was expected.
+    pub fn check(&self, input: Input, outputs: usize, layers: usize, hidden: usize) -> Result<()> {
+        let (steps, batch) = self.shape();
+        if steps == 0 || batch == 0 {
+            return Err(Error::input("inputs", format!("[{steps}, {batch}, …] has no element")));
+        }
+        let wrong = |name: &str, got: &[usize], expected: &[usize]| {
+            Error::input(name, format!("expected shape {expected:?}, got {got:?}"))
+        };
+        match (&self.inputs, input) {
+            (Inputs::Tokens(x), Input::Tokens(n)) => in_range("tokens", x, n, "the vocabulary has")?,
+            (Inputs::Vectors(x), Input::Vectors(n)) => {
+                if x.dim().2 != n {
+                    return Err(wrong("inputs", x.shape(), &[steps, batch, n]));
+                }
+                finite("inputs", x.indexed_iter().map(|((t, b, i), &v)| ([t, b, i], v)))?;
+            }
+            (_, Input::Tokens(_)) => return Err(Error::input("inputs", "this network reads tokens, not vectors")),
+            (_, Input::Vectors(_)) => return Err(Error::input("tokens", "this network reads vectors, not tokens")),
+        }
+        match &self.targets {
+            Targets::Classes(y) if y.dim() != (steps, batch) => return Err(wrong("classes", y.shape(), &[steps, batch])),
+            Targets::Classes(y) => in_range("classes", y, outputs, "the number of classes is")?,
+            Targets::Values(y) if y.dim() != (steps, batch, outputs) => {
+                return Err(wrong("values", y.shape(), &[steps, batch, outputs]));
+            }
+            Targets::Values(y) => finite("values", y.indexed_iter().map(|((t, b, i), &v)| ([t, b, i], v)))?,
+        }
+        if let Some(mask) = &self.mask {
+            if mask.dim() != (steps, batch) {
+                return Err(wrong("mask", mask.shape(), &[steps, batch]));
+            }
+            if let Some(((t, b), v)) = mask.indexed_iter().find(|&(_, &v)| v != 0.0 && v != 1.0) {
+                return Err(Error::input("mask", format!("[{t}, {b}] is {v}; expected 0 or 1")));
+            }
+            if self.counted() == 0 {
+                return Err(Error::input("mask", format!("all {} entries are 0, so there is no loss", steps * batch)));
+            }
+        }
+        if let InitialState::Given(h) = &self.initial_state {
+            if h.dim() != (layers, batch, hidden) {
+                return Err(wrong("h0", h.shape(), &[layers, batch, hidden]));
+            }
+            finite("h0", h.indexed_iter().map(|((t, b, i), &v)| ([t, b, i], v)))?;
+        }
+        Ok(())
+    }
+}
+
+fn in_range(name: &str, ids: &Array2<u32>, size: usize, holds: &str) -> Result<()> {
+    match ids.indexed_iter().find(|&(_, &v)| v as usize >= size) {
+        Some(((t, b), v)) => Err(Error::input(name, format!("[{t}, {b}] is {v}, but {holds} {size}"))),
+        None => Ok(()),
+    }
+}
+
+fn finite(name: &str, mut values: impl Iterator<Item = ([usize; 3], f32)>) -> Result<()> {
+    match values.find(|(_, v)| !v.is_finite()) {
+        Some((at, v)) => Err(Error::input(name, format!("{at:?} is {v}; expected a finite number"))),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,328 @@
+//! Text, character by character: predict each next one.
+//!
+//! The first 90 % of the characters train, the rest are held out. With `N` characters and a batch of `B`, stream `b` is characters
+//! `b·S … b·S + S` with `S = ⌊(N − 1)/B⌋`; window `k` of a pass feeds characters `b·S + kT … b·S + kT + T − 1` and predicts each next one. The
+//! hidden state goes from window to window and starts each pass at zero. A training pass ends when fewer than `T` characters are
+//! left; the held-out streams are read to their end, the last window masked.
+
+use std::path::Path;
+
+use ndarray::Array2;
+
+use super::{Shape, Source, Vocabulary};
+use crate::batch::{Batch, InitialState, Input, Inputs, Loss, Targets};
+use crate::{Error, Result};
+
+/// Reads a file of UTF-8.
+///
+/// # Errors
+/// [`Error::BadInput`] if it cannot be read, or with the position of the first byte that is not UTF-8.
+pub fn read_text(path: impl AsRef<Path>) -> Result<String> {
+    let what = path.as_ref().display();
+    let bytes = std::fs::read(&path).map_err(|e| Error::input(&what, format!("cannot be read: {e}")))?;
+    String::from_utf8(bytes).map_err(|e| {
+        let at = e.utf8_error().valid_up_to();
+        Error::input(
+            &what,
+            format!("byte {at} (counted from 0), {:#04x}, is not UTF-8; expected text in UTF-8", e.as_bytes()[at]),
+        )
+    })
+}
+
+/// `count` streams of `length` characters to predict each, one after another from character `start`, in windows.
+#[derive(Debug, Clone, PartialEq)]
+struct Streams {
+    start: usize,
+    count: usize,
+    length: usize,
+    /// How many windows a pass has.
+    windows: u64,
+}
+
+impl Streams {
+    /// The streams of a held-out part, all of which counts.
+    ///
+    /// A part with a character to predict, but not one for each stream, is one stream: its few characters are
+    /// measured rather than none.
+    fn held_out(start: usize, characters: usize, batch: usize, window: usize) -> Streams {
+        let predicted = characters.saturating_sub(1);
+        let (count, length) = if predicted < batch { (1, predicted) } else { (batch, predicted / batch) };
+        Streams { start, count, length, windows: length.div_ceil(window) as u64 }
+    }
+}
+
+/// A text as batches of windows.
+///
+/// `tokens` and `classes` `[T, B]`; the mask is there only in a last held-out window that is not full.
+#[derive(Debug, Clone)]
+pub struct Text {
+    vocabulary: Vocabulary,
+    tokens: Vec<u32>,
+    batch: usize,
+    window: usize,
+    training: Streams,
+    held_out: Streams,
+}
+
+impl Text {
+    /// A file to train on; its vocabulary is that of the whole file.
+    ///
+    /// # Errors
+    /// As [`read_text`] and [`Text::new`].
+    pub fn load(path: impl AsRef<Path>, batch: usize, window: usize) -> Result<Text> {
+        Text::new(path.as_ref().display(), &read_text(&path)?, batch, window)
+    }
+
+    /// A text to train on; `what` it is (its file) goes into messages.
+    ///
+    /// A held-out part of fewer than two characters has no batches: [`Source::held_out_batches`] is 0.
+    ///
+    /// # Errors
+    /// [`Error::BadInput`] for a text too short for one window, with how many characters there are, how many are needed and what would
+    /// fit. [`Error::Usage`] for a batch or a window of 0.
+    pub fn new(what: impl ToString, text: &str, batch: usize, window: usize) -> Result<Text> {
+        let vocabulary = Vocabulary::of(text);
+        let tokens = vocabulary.encode(what.to_string(), text)?;
+        check_sizes(batch, window)?;
+        let total = tokens.len();
+        // ⌊0.9·total⌋ without the product, which could overflow.
+        let train = total / 10 * 9 + total % 10 * 9 / 10;
+        let length = train.saturating_sub(1) / batch;
+        if length < window {
+            return Err(Error::input(what, too_short(total, train, batch, window)));
+        }
+        let training = Streams { start: 0, count: batch, length, windows: (length / window) as u64 };
+        let held_out = Streams::held_out(train, total - train, batch, window);
+        Ok(Text { vocabulary, tokens, batch, window, training, held_out })
+    }
+
+    /// A text to evaluate a network on that was trained with `vocabulary`: all of it is held out, and the training batches are the same.
+    ///
+    /// # Errors
+    /// [`Error::BadInput`] for a character that is not in the vocabulary and for a text without a character to predict.
+    /// [`Error::Usage`] for a batch or a window of 0.
+    pub fn with_vocabulary(what: impl ToString, text: &str, vocabulary: Vocabulary, batch: usize, window: usize) -> Result<Text> {
+        let tokens = vocabulary.encode(what.to_string(), text)?;
+        check_sizes(batch, window)?;
+        if tokens.len() < 2 {
+            return Err(Error::input(what, format!("{}; expected at least 2, to predict the second", holds(tokens.len()))));
+        }
+        let held_out = Streams::held_out(0, tokens.len(), batch, window);
+        Ok(Text { vocabulary, tokens, batch, window, training: held_out.clone(), held_out })
+    }
+
+    /// The characters, by token.
+    #[must_use]
+    pub fn vocabulary(&self) -> &Vocabulary {
+        &self.vocabulary
+    }
+
+    /// Window `k` of `streams`; what lies beyond them is token 0 and masked.
+    fn read(&self, streams: &Streams, k: u64) -> Batch {
+        let first = k as usize * self.window;
+        let there = |t: usize, b: usize| b < streams.count && first + t < streams.length;
+        let token = |t: usize, b: usize, ahead: usize| match there(t, b) {
+            true => self.tokens[streams.start + b * streams.length + first + t + ahead],
+            false => 0,
+        };
+        let shape = (self.window, self.batch);
+        let inputs = Array2::from_shape_fn(shape, |(t, b)| token(t, b, 0));
+        let classes = Array2::from_shape_fn(shape, |(t, b)| token(t, b, 1));
+        let full = there(self.window - 1, self.batch - 1);
+        let mask = (!full).then(|| Array2::from_shape_fn(shape, |(t, b)| if there(t, b) { 1.0 } else { 0.0 }));
+        let initial_state = if k == 0 { InitialState::Zero } else { InitialState::Carried };
+        Batch { mask, initial_state, ..Batch::new(Inputs::Tokens(inputs), Targets::Classes(classes)) }
+    }
+}
+
+fn check_sizes(batch: usize, window: usize) -> Result<()> {
+    match batch.checked_mul(window).map(u32::try_from) {
+        _ if batch == 0 || window == 0 => Err(Error::Usage(format!("batch {batch} and window {window}: neither can be 0"))),
+        Some(Ok(_)) => Ok(()),
+        _ => Err(Error::Usage(format!("window {window} with batch {batch} is more than {} steps in all", u32::MAX))),
+    }
+}
+
+fn holds(characters: usize) -> String {
+    match characters {
+        0 => "is empty".into(),
+        1 => "has 1 character".into(),
+        n => format!("has {n} characters"),
+    }
+}
+
+fn too_short(total: usize, train: usize, batch: usize, window: usize) -> String {
+    let needed = (batch as u128 * window as u128 + 1) * 10;
+    let there = holds(total);
+    let problem =
+        format!("{there}; batch {batch} with window {window} needs {} (of the first 90 %, batch·window + 1)", needed.div_ceil(9));
+    let predicted = train.saturating_sub(1);
+    let fits = match (predicted / batch, predicted / window) {
+        (0, 0) if predicted == 0 => "nothing fits fewer than 3 characters".into(),
+        (0, 0) => format!("batch 1 with window {predicted} would fit"),
+        (0, largest) => format!("batch {largest} would fit"),
+        (longest, 0) => format!("window {longest} would fit"),
+        (longest, largest) => format!("window {longest} would fit, or batch {largest}"),
+    };
+    format!("{problem}; {fits}")
+}
+
+impl Source for Text {
+    fn shape(&self) -> Shape {
+        let size = self.vocabulary.size();
+        Shape { input: Input::Tokens(size), outputs: size, loss: Loss::CrossEntropy }
+    }
+
+    fn batch(&mut self, step: u64) -> Batch {
+        self.read(&self.training, step % self.training.windows)
+    }
+
+    fn held_out_batches(&self) -> u64 {
+        self.held_out.windows
+    }
+
+    fn held_out(&mut self, index: u64) -> Batch {
+        self.read(&self.held_out, index)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The rows of a batch's characters, targets and mask, one string a sequence.
+    fn rows(text: &Text, batch: &Batch) -> Vec<(String, String, String)> {
+        let (Inputs::Tokens(x), Targets::Classes(y)) = (&batch.inputs, &batch.targets) else { panic!("{batch:?}") };
+        let mask = |b: usize| batch.mask.as_ref().map_or(String::new(), |m| m.column(b).iter().map(|v| v.to_string()).collect());
+        (0..x.ncols())
+            .map(|b| (text.vocabulary.decode(&x.column(b).to_vec()), text.vocabulary.decode(&y.column(b).to_vec()), mask(b)))
+            .collect()
+    }
+
+    fn row(x: &str, y: &str, mask: &str) -> (String, String, String) {
+        (x.into(), y.into(), mask.into())
+    }
+
+    #[test]
+    fn streams_windows_and_passes_are_those_of_the_interface() {
+        // N = ⌊0.9·28⌋ = 25 characters train: S = ⌊24/3⌋ = 8, two windows of 3 a pass. M = 3 are held out.
+        let mut text = Text::new("t", "abcdefghijklmnopqrstuvwxyz!?", 3, 3).unwrap();
+        assert_eq!(text.shape(), Shape { input: Input::Tokens(28), outputs: 28, loss: Loss::CrossEntropy });
+        let first = [row("abc", "bcd", ""), row("ijk", "jkl", ""), row("qrs", "rst", "")];
+        let second = [row("def", "efg", ""), row("lmn", "mno", ""), row("tuv", "uvw", "")];
+        for (step, expected, state) in [
+            (0, &first, InitialState::Zero),
+            (1, &second, InitialState::Carried),
+            (2, &first, InitialState::Zero),
+            (7, &second, InitialState::Carried),
+        ] {
+            let batch = text.batch(step);
+            assert_eq!((rows(&text, &batch), batch.initial_state), (expected.to_vec(), state), "step {step}");
+        }
+        // Two predictions for three streams: one stream has them.
+        assert_eq!(text.held_out_batches(), 1);
+        let batch = text.held_out(0);
+        assert_eq!(rows(&text, &batch), [row("z!!", "!?!", "110"), row("!!!", "!!!", "000"), row("!!!", "!!!", "000")]);
+        assert_eq!(batch.counted(), 2);
+    }
+
+    #[test]
+    fn held_out_characters_all_count_and_the_last_window_is_masked() {
+        // All 12 characters are held out: S = ⌊11/2⌋ = 5, windows of 2, 2 and 1; the twelfth character is one too many.
+        let vocabulary = Vocabulary::of("abcdefghijklmnop");
+        let mut text = Text::with_vocabulary("t", "abcdefghijkl", vocabulary, 2, 2).unwrap();
+        let expected = [
+            [row("ab", "bc", ""), row("fg", "gh", "")],
+            [row("cd", "de", ""), row("hi", "ij", "")],
+            [row("ea", "fa", "10"), row("ja", "ka", "10")],
+        ];
+        assert_eq!((text.held_out_batches(), text.shape().outputs), (3, 16));
+        for (k, expected) in expected.iter().enumerate() {
+            let batch = text.held_out(k as u64);
+            assert_eq!(rows(&text, &batch), expected);
+            assert_eq!(batch.initial_state, if k == 0 { InitialState::Zero } else { InitialState::Carried });
+            assert_eq!(text.batch(k as u64 + 3), batch);
+        }
+        for (characters, batch, window, counted) in
+            [(2, 1, 1, 1), (2, 5, 3, 1), (5, 4, 9, 4), (6, 5, 1, 5), (100, 7, 4, 98), (100, 99, 64, 99)]
+        {
+            let mut text = Text::with_vocabulary("t", &"a".repeat(characters), Vocabulary::of("a"), batch, window).unwrap();
+            let sum: usize = (0..text.held_out_batches()).map(|k| text.held_out(k).counted()).sum();
+            assert_eq!(sum, counted, "{characters} characters in {batch} streams");
+        }
+    }
+
+    #[test]
+    fn texts_that_are_too_short_say_what_would_fit() {
+        for (length, batch, window, expected) in [
+            (
+                0,
+                1,
+                1,
+                "is empty; batch 1 with window 1 needs 3 (of the first 90 %, batch·window + 1); nothing fits fewer than 3 characters",
+            ),
+            (
+                1,
+                1,
+                1,
+                "has 1 character; batch 1 with window 1 needs 3 (of the first 90 %, batch·window + 1); nothing fits fewer than 3 characters",
+            ),
+            (
+                100,
+                32,
+                64,
+                "has 100 characters; batch 32 with window 64 needs 2277 (of the first 90 %, batch·window + 1); window 2 would fit, or batch 1",
+            ),
+            (
+                10,
+                32,
+                64,
+                "has 10 characters; batch 32 with window 64 needs 2277 (of the first 90 %, batch·window + 1); batch 1 with window 8 would fit",
+            ),
+            (
+                100,
+                99,
+                2,
+                "has 100 characters; batch 99 with window 2 needs 222 (of the first 90 %, batch·window + 1); batch 44 would fit",
+            ),
+            (
+                100,
+                2,
+                99,
+                "has 100 characters; batch 2 with window 99 needs 222 (of the first 90 %, batch·window + 1); window 44 would fit",
+            ),
+        ] {
+            let error = Text::new("t.txt", &"x".repeat(length), batch, window).unwrap_err();
+            assert_eq!((error.to_string(), error.exit_code()), (format!("t.txt: {expected}"), 7));
+        }
+        // The number named is enough, and one less is not.
+        for (batch, window) in [(1, 1), (32, 64), (7, 19)] {
+            let needed = ((batch * window + 1) * 10_usize).div_ceil(9);
+            assert!(Text::new("t", &"x".repeat(needed), batch, window).is_ok());
+            assert!(Text::new("t", &"x".repeat(needed - 1), batch, window).is_err());
+        }
+        for (batch, window) in [(0, 1), (1, 0), (usize::MAX, usize::MAX), (1 << 20, 1 << 20)] {
+            assert_eq!(Text::new("t", "abc", batch, window).unwrap_err().exit_code(), 2);
+        }
+        assert_eq!(Text::new("t", "abc", 1, 1).unwrap().held_out_batches(), 0, "one character is left: nothing to predict");
+        let error = Text::with_vocabulary("t", "a", Vocabulary::of("a"), 1, 1).unwrap_err();
+        assert_eq!(error.to_string(), "t: has 1 character; expected at least 2, to predict the second");
+    }
+
+    #[test]
+    fn files_that_are_no_text_are_bad_input() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.txt");
+        for (bytes, at) in
+            [(&b"abc\xffdef"[..], "byte 3 (counted from 0), 0xff,"), (b"caf\xc3", "byte 3 (counted from 0), 0xc3,")]
+        {
+            std::fs::write(&path, bytes).unwrap();
+            let error = Text::load(&path, 1, 1).unwrap_err();
+            assert_eq!(error.exit_code(), 7);
+            assert!(error.to_string().contains(at), "{error}");
+        }
+        std::fs::write(&path, "to be or not to be").unwrap();
+        assert_eq!(Text::load(&path, 2, 3).unwrap().vocabulary().to_string(), " benort");
+        assert_eq!(Text::load(folder.path().join("missing"), 1, 1).unwrap_err().exit_code(), 7);
+    }
+}

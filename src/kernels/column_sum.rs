@@ -1,0 +1,113 @@
+//! Sums of columns: the gradient of a bias, and the loss of a window from those of its outputs.
+
+use bytemuck::{Pod, Zeroable};
+use num_traits::Float;
+
+use super::{Nothing, WINDOW, blocks, bytes, rows_that_fit};
+use crate::program::{
+    Binding, Buf, Class, Cuts, Kernel, Lowered, Mat, Piece, Program, ROW_ALIGNMENT, Shader, Step, Variant, View,
+};
+
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct PieceScalars {
+    block: u32,
+    accumulate: u32,
+}
+
+const BINDINGS: &[Binding] = &[Binding::read("x"), Binding::write("out")];
+const SHADER: Shader = Shader {
+    source: &[WINDOW, include_str!("../../shaders/column_sum.wgsl")],
+    entry: "main",
+    bindings: &[Binding::read("x"), Binding::update("out")],
+    scalars: &["block", "accumulate"],
+};
+
+/// out\[c\] = Σᵣ x\[r, c\]: x `[rows, cols]`, out `[1, cols]`, overwritten.
+pub static COLUMN_SUM: Kernel = Kernel {
+    name: "column_sum",
+    bindings: BINDINGS,
+    scalars: &[],
+    definition: define,
+    cpu: run,
+    variants: &[Variant { name: "blocks", class: Class::Any, shaders: &[SHADER], lower }],
+    flops: |step| step.windows[0].len() as u64,
+    sample: |program, [m, n, _]| {
+        let (x, out) = (program.matrix("x", m, n), program.matrix("out", 1, n));
+        column_sum(program, x, out);
+        vec![]
+    },
+};
+
+/// Records out = the sum of x's rows.
+///
+/// # Panics
+/// When the shapes do not fit.
+pub fn column_sum(program: &mut Program, x: Mat, out: Mat) {
+    assert!(out.rows == 1 && x.cols == out.cols, "column sum: x {x:?}, out {out:?}");
+    program.push(&COLUMN_SUM, &[x, out], Nothing);
+}
+
+fn define<T: Float>(views: &mut [View<T>], _: &[u8]) {
+    let [x, out] = views else { unreachable!("two windows") };
+    for c in 0..x.cols {
+        out.set(0, c, (0..x.rows).fold(T::zero(), |sum, r| sum + x.at(r, c)));
+    }
+}
+
+/// Rows summed in blocks of about √rows, and the sums of the blocks, so that rounding errors stay small.
+fn run(views: &mut [View<f32>], _: &[u8]) {
+    let [x, out] = views else { unreachable!("two windows") };
+    let out = out.row_mut(0);
+    let mut block = vec![0.0; out.len()];
+    out.fill(0.0);
+    pulp::Arch::new().dispatch(|| {
+        for rows in blocks(x.rows as u32, block_size(x.rows as u32)) {
+            block.fill(0.0);
+            for r in rows {
+                block.iter_mut().zip(x.row(r as usize)).for_each(|(sum, v)| *sum += v);
+            }
+            out.iter_mut().zip(&block).for_each(|(sum, block)| *sum += block);
+        }
+    });
+}
+
+fn block_size(rows: u32) -> u64 {
+    u64::from(rows).isqrt().max(64)
+}
+
+/// Sums of blocks of rows into scratch memory, and the sum of those; a single block goes to out at once.
+fn lower(step: &Step, cuts: &Cuts) -> Lowered {
+    let (x, out) = (step.windows[0], step.windows[1]);
+    let block = block_size(x.rows).min(rows_that_fit(&x, cuts, 1));
+    if u64::from(x.rows) <= block {
+        return Lowered::once(vec![piece(x, out, block)]);
+    }
+    let stride = x.cols.next_multiple_of(ROW_ALIGNMENT);
+    let rows = x.rows.div_ceil(block as u32);
+    let sums = Mat { buf: Buf::SCRATCH[0], offset: 0, rows, cols: x.cols, stride, ..x };
+    // A piece's rows are whole blocks that fit a binding.
+    let most = (rows_that_fit(&x, cuts, 1) / block).max(1).min(u64::from(cuts.workgroups)) * block;
+    let mut pieces: Vec<Piece> = blocks(x.rows, most)
+        .map(|r| {
+            let first = r.start / block as u32;
+            piece(x.slice_rows(r.clone()), sums.slice_rows(first..first + (r.end - r.start).div_ceil(block as u32)), block)
+        })
+        .collect();
+    for (i, r) in blocks(rows, rows_that_fit(&sums, cuts, 1).min(u64::from(cuts.iterations) / 2)).enumerate() {
+        let mut last = piece(sums.slice_rows(r.clone()), out, u64::from(r.end - r.start));
+        last.scalars = bytes(&PieceScalars { block: r.end - r.start, accumulate: u32::from(i > 0) });
+        pieces.push(last);
+    }
+    Lowered { scratch: [u64::from(rows) * u64::from(stride), 0], ..Lowered::once(pieces) }
+}
+
+fn piece(x: Mat, out: Mat, block: u64) -> Piece {
+    Piece {
+        shader: 0,
+        windows: vec![x, out],
+        scalars: bytes(&PieceScalars { block: block as u32, accumulate: 0 }),
+        grid: [x.cols.div_ceil(128), x.rows.div_ceil(block as u32), 1],
+        iterations: block.min(u64::from(x.rows)) as u32,
+    }
+}

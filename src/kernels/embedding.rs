@@ -1,0 +1,212 @@
+//! The product with one-hot inputs, as a lookup of rows and an ordered sum: the token path of the first layer.
+//! Its `U` is kept transposed, `[I, H]`, so that a token's column of `U` is a row.
+
+use bytemuck::{Pod, Zeroable};
+use num_traits::Float;
+use rayon::prelude::*;
+
+use super::{Nothing, WINDOW, blocks, bytes, rows_that_fit};
+use crate::program::{Binding, Class, Cuts, Kernel, Lowered, Mat, Piece, Program, Shader, Step, Variant, View};
+
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct LookupPiece {
+    first: u32,
+}
+
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct GradientPiece {
+    first_row: u32,
+    first_token: u32,
+}
+
+const LOOKUP_BINDINGS: &[Binding] =
+    &[Binding::indices("tokens"), Binding::read("table"), Binding::read("bias"), Binding::write("out")];
+
+/// out\[r, :\] = table\[tokens\[r\], :\] + bias: tokens `[1, rows]`, table `[tokens, cols]`, bias `[1, cols]`, out
+/// `[rows, cols]`, overwritten.
+pub static LOOKUP: Kernel = Kernel {
+    name: "embedding_lookup",
+    bindings: LOOKUP_BINDINGS,
+    scalars: &[],
+    definition: look_up,
+    cpu: look_up,
+    variants: &[Variant {
+        name: "rows",
+        class: Class::Any,
+        shaders: &[Shader {
+            source: &[WINDOW, include_str!("../../shaders/embedding_lookup.wgsl")],
+            entry: "main",
+            bindings: LOOKUP_BINDINGS,
+            scalars: &["first"],
+        }],
+        lower: lower_lookup,
+    }],
+    flops: |step| step.windows[3].len() as u64,
+    sample: |program, [m, n, k]| {
+        let (tokens, table) = (program.indices("tokens", m), program.matrix("table", k, n));
+        let (bias, out) = (program.matrix("bias", 1, n), program.matrix("out", m, n));
+        lookup(program, tokens, table, bias, out);
+        vec![(tokens, sample_tokens(m, k))]
+    },
+};
+
+const GRADIENT_BINDINGS: &[Binding] =
+    &[Binding::indices("order"), Binding::indices("starts"), Binding::read("d"), Binding::write("d_table")];
+
+/// d_table\[v, :\] = Σ d\[r, :\] over the rows r whose token is v, ascending: order `[1, rows]` and starts
+/// `[1, tokens + 1]` from [`order`], d `[rows, cols]`, d_table `[tokens, cols]`, overwritten.
+pub static GRADIENT: Kernel = Kernel {
+    name: "embedding_gradient",
+    bindings: GRADIENT_BINDINGS,
+    scalars: &[],
+    definition: define_gradient,
+    cpu: run_gradient,
+    variants: &[Variant {
+        name: "ordered",
+        class: Class::Any,
+        shaders: &[Shader {
+            source: &[WINDOW, include_str!("../../shaders/embedding_gradient.wgsl")],
+            entry: "main",
+            bindings: &[Binding::indices("order"), Binding::indices("starts"), Binding::read("d"), Binding::update("d_table")],
+            scalars: &["first_row", "first_token"],
+        }],
+        lower: lower_gradient,
+    }],
+    flops: |step| step.windows[2].len() as u64,
+    sample: |program, [m, n, k]| {
+        let (positions, starts) = (program.indices("order", m), program.indices("starts", k + 1));
+        let (d, d_table) = (program.matrix("d", m, n), program.matrix("d_table", k, n));
+        gradient(program, positions, starts, d, d_table);
+        let (by_token, begins) = order(&sample_tokens(m, k), k);
+        vec![(positions, by_token), (starts, begins)]
+    },
+};
+
+/// Records out = table\[tokens\] + bias.
+///
+/// # Panics
+/// When the shapes do not fit.
+pub fn lookup(program: &mut Program, tokens: Mat, table: Mat, bias: Mat, out: Mat) {
+    assert!(
+        tokens.cols == out.rows && table.cols == out.cols && bias.cols == out.cols && (bias.rows, tokens.rows) == (1, 1),
+        "lookup: tokens {tokens:?}, table {table:?}, bias {bias:?}, out {out:?}"
+    );
+    program.push(&LOOKUP, &[tokens, table, bias, out], Nothing);
+}
+
+/// Records d_table\[v\] = Σ of the rows of d whose token is v.
+///
+/// # Panics
+/// When the shapes do not fit.
+pub fn gradient(program: &mut Program, order: Mat, starts: Mat, d: Mat, d_table: Mat) {
+    assert!(
+        order.cols == d.rows && starts.cols == d_table.rows + 1 && d.cols == d_table.cols && (order.rows, starts.rows) == (1, 1),
+        "embedding gradient: order {order:?}, starts {starts:?}, d {d:?}, d_table {d_table:?}"
+    );
+    program.push(&GRADIENT, &[order, starts, d, d_table], Nothing);
+}
+
+/// The rows by token, ascending within each, and where each token's begin: `[rows]` and `[tokens + 1]`.
+///
+/// # Panics
+/// When a token is not below their number.
+#[must_use]
+pub fn order(tokens: &[u32], vocabulary: u32) -> (Vec<u32>, Vec<u32>) {
+    let mut starts = vec![0; vocabulary as usize + 1];
+    for &token in tokens {
+        starts[token as usize + 1] += 1;
+    }
+    for v in 0..vocabulary as usize {
+        starts[v + 1] += starts[v];
+    }
+    let mut next = starts.clone();
+    let mut order = vec![0; tokens.len()];
+    for (row, &token) in (0..).zip(tokens) {
+        let at = &mut next[token as usize];
+        order[*at as usize] = row;
+        *at += 1;
+    }
+    (order, starts)
+}
+
+/// Tokens that leave out some of the vocabulary and come in no order.
+fn sample_tokens(rows: u32, vocabulary: u32) -> Vec<u32> {
+    (0..rows).map(|r| r.wrapping_mul(r).wrapping_mul(7) / 3 % vocabulary).collect()
+}
+
+fn look_up<T: Float>(views: &mut [View<T>], _: &[u8]) {
+    let [tokens, table, bias, out] = views else { unreachable!("four windows") };
+    for r in 0..out.rows {
+        let (row, bias) = (table.row(tokens.index(r)), bias.row(0));
+        for ((out, &x), &b) in out.row_mut(r).iter_mut().zip(row).zip(bias) {
+            *out = x + b;
+        }
+    }
+}
+
+fn define_gradient<T: Float>(views: &mut [View<T>], _: &[u8]) {
+    let [order, starts, d, d_table] = views else { unreachable!("four windows") };
+    for v in 0..d_table.rows {
+        for c in 0..d_table.cols {
+            let rows = starts.index(v)..starts.index(v + 1);
+            d_table.set(v, c, rows.fold(T::zero(), |sum, i| sum + d.at(order.index(i), c)));
+        }
+    }
+}
+
+fn run_gradient(views: &mut [View<f32>], _: &[u8]) {
+    let [order, starts, d, d_table] = views else { unreachable!("four windows") };
+    let (cols, stride) = (d_table.cols, d_table.stride);
+    d_table.data_mut().par_chunks_mut(stride).enumerate().for_each(|(v, out)| {
+        let out = &mut out[..cols];
+        let mut block = vec![0.0f32; cols];
+        out.fill(0.0);
+        let rows: Vec<usize> = (starts.index(v)..starts.index(v + 1)).map(|i| order.index(i)).collect();
+        for rows in rows.chunks(64) {
+            block.fill(0.0);
+            for &row in rows {
+                block.iter_mut().zip(d.row(row)).for_each(|(sum, x)| *sum += x);
+            }
+            out.iter_mut().zip(&block).for_each(|(sum, block)| *sum += block);
+        }
+    });
+}
+
+fn lower_lookup(step: &Step, cuts: &Cuts) -> Lowered {
+    let [tokens, table, bias, out] = step.windows[..] else { unreachable!("four windows") };
+    let most = u64::from(cuts.workgroups) * 8;
+    let rows = blocks(out.rows, rows_that_fit(&out, cuts, 4).min(most).min(cuts.binding / 4 * 4));
+    let pieces = rows.flat_map(|r| blocks(table.rows, rows_that_fit(&table, cuts, 1)).map(move |t| (r.clone(), t)));
+    Lowered::once(
+        pieces
+            .map(|(r, t)| Piece {
+                shader: 0,
+                windows: vec![tokens.slice_cols(r.clone()), table.slice_rows(t.clone()), bias, out.slice_rows(r.clone())],
+                scalars: bytes(&LookupPiece { first: t.start }),
+                grid: [out.cols.div_ceil(32), (r.end - r.start).div_ceil(8), 1],
+                iterations: 1,
+            })
+            .collect(),
+    )
+}
+
+/// Pieces of at most 16,384 rows of d, so that no token's loop is longer than that, each for all tokens.
+fn lower_gradient(step: &Step, cuts: &Cuts) -> Lowered {
+    let [order, starts, d, d_table] = step.windows[..] else { unreachable!("four windows") };
+    let most = u64::from(cuts.workgroups) * 8;
+    let rows = blocks(d.rows, rows_that_fit(&d, cuts, 1).min(16_384));
+    let pieces = rows.flat_map(|r| blocks(d_table.rows, rows_that_fit(&d_table, cuts, 1).min(most)).map(move |t| (r.clone(), t)));
+    Lowered::once(
+        pieces
+            .map(|(r, t)| Piece {
+                shader: 0,
+                windows: vec![order, starts, d.slice_rows(r.clone()), d_table.slice_rows(t.clone())],
+                scalars: bytes(&GradientPiece { first_row: r.start, first_token: t.start }),
+                grid: [d_table.cols.div_ceil(32), (t.end - t.start).div_ceil(8), 1],
+                iterations: r.end - r.start + 32,
+            })
+            .collect(),
+    )
+}

@@ -1,0 +1,162 @@
+//! Filling and copying, and carrying the last hidden state to the front of the next window.
+
+use bytemuck::{Pod, Zeroable};
+use num_traits::Float;
+
+use super::{Nothing, WINDOW, blocks, bytes, rows_that_fit};
+use crate::program::{
+    Binding, Buf, Class, Cuts, Kernel, Lowered, Mat, Piece, Program, ROW_ALIGNMENT, Shader, Step, Variant, View, scalars,
+};
+
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct Value {
+    value: f32,
+}
+
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct Rows {
+    rows: u32,
+}
+
+const FILL_BINDINGS: &[Binding] = &[Binding::write("out")];
+
+/// out = value.
+pub static FILL: Kernel = Kernel {
+    name: "fill",
+    bindings: FILL_BINDINGS,
+    scalars: &["value"],
+    definition: run_fill,
+    cpu: run_fill,
+    variants: &[Variant {
+        name: "rows",
+        class: Class::Any,
+        shaders: &[Shader {
+            source: &[WINDOW, include_str!("../../shaders/fill.wgsl")],
+            entry: "main",
+            bindings: FILL_BINDINGS,
+            scalars: &["value"],
+        }],
+        lower: |step, cuts| over_rows(&step.windows, &bytes(&step.scalars::<Value>()), cuts),
+    }],
+    flops: |_| 0,
+    sample: |program, [m, n, k]| {
+        let out = program.matrix("out", m, n);
+        fill(program, out, k as f32);
+        vec![]
+    },
+};
+
+const COPY_BINDINGS: &[Binding] = &[Binding::read("x"), Binding::write("out")];
+const COPY_SHADER: Shader =
+    Shader { source: &[WINDOW, include_str!("../../shaders/copy.wgsl")], entry: "main", bindings: COPY_BINDINGS, scalars: &[] };
+
+/// out = x, of the same shape.
+pub static COPY: Kernel = Kernel {
+    name: "copy",
+    bindings: COPY_BINDINGS,
+    scalars: &[],
+    definition: run_copy,
+    cpu: run_copy,
+    variants: &[Variant {
+        name: "rows",
+        class: Class::Any,
+        shaders: &[COPY_SHADER],
+        lower: |step, cuts| over_rows(&step.windows, &[], cuts),
+    }],
+    flops: |_| 0,
+    sample: |program, [m, n, _]| {
+        let (x, out) = (program.matrix("x", m, n), program.matrix("out", m, n));
+        copy(program, x, out);
+        vec![]
+    },
+};
+
+const CARRY_BINDINGS: &[Binding] = &[Binding::update("hidden")];
+
+/// The last `rows` rows of hidden become its first.
+pub static CARRY: Kernel = Kernel {
+    name: "carry",
+    bindings: CARRY_BINDINGS,
+    scalars: &["rows"],
+    definition: run_carry,
+    cpu: run_carry,
+    variants: &[Variant { name: "through scratch", class: Class::Any, shaders: &[COPY_SHADER], lower: lower_carry }],
+    flops: |_| 0,
+    sample: |program, [m, n, k]| {
+        let hidden = program.matrix("hidden", (k + 1) * m, n);
+        carry(program, hidden, m);
+        vec![]
+    },
+};
+
+/// Records out = value.
+pub fn fill(program: &mut Program, out: Mat, value: f32) {
+    program.push(&FILL, &[out], Value { value });
+}
+
+/// Records out = x.
+///
+/// # Panics
+/// When the shapes differ.
+pub fn copy(program: &mut Program, x: Mat, out: Mat) {
+    assert!((x.rows, x.cols) == (out.rows, out.cols), "copy: x {x:?}, out {out:?}");
+    program.push(&COPY, &[x, out], Nothing);
+}
+
+/// Records that the last `rows` rows of hidden become its first.
+///
+/// # Panics
+/// When it has fewer than twice as many.
+pub fn carry(program: &mut Program, hidden: Mat, rows: u32) {
+    assert!(rows > 0 && rows <= hidden.rows / 2, "carry: {rows} rows of {hidden:?}");
+    program.push(&CARRY, &[hidden], Rows { rows });
+}
+
+fn run_fill<T: Float>(views: &mut [View<T>], bytes: &[u8]) {
+    let [out] = views else { unreachable!("one window") };
+    let value = T::from(scalars::<Value>(bytes).value).expect("a float");
+    (0..out.rows).for_each(|r| out.row_mut(r).fill(value));
+}
+
+fn run_copy<T: Float>(views: &mut [View<T>], _: &[u8]) {
+    let [x, out] = views else { unreachable!("two windows") };
+    (0..out.rows).for_each(|r| out.row_mut(r).copy_from_slice(x.row(r)));
+}
+
+fn run_carry<T: Float>(views: &mut [View<T>], bytes: &[u8]) {
+    let [hidden] = views else { unreachable!("one window") };
+    let rows = scalars::<Rows>(bytes).rows as usize;
+    let (from, len) = ((hidden.rows - rows) * hidden.stride, rows * hidden.stride);
+    let end = (from + len).min(hidden.data().len());
+    hidden.data_mut().copy_within(from..end, 0);
+}
+
+/// The last rows into scratch memory and from there to the first: a dispatch cannot bind two ranges of a buffer to read
+/// one and write the other, and one range of both may be too large.
+fn lower_carry(step: &Step, cuts: &Cuts) -> Lowered {
+    let hidden = step.windows[0];
+    let rows = step.scalars::<Rows>().rows;
+    let stride = hidden.cols.next_multiple_of(ROW_ALIGNMENT);
+    let kept = Mat { buf: Buf::SCRATCH[0], offset: 0, rows, stride, ..hidden };
+    let mut pieces = Vec::new();
+    for windows in [[hidden.slice_rows(hidden.rows - rows..hidden.rows), kept], [kept, hidden.slice_rows(0..rows)]] {
+        pieces.extend(over_rows(&windows, &[], cuts).phases.into_iter().flat_map(|phase| phase.pieces));
+    }
+    Lowered { scratch: [u64::from(rows) * u64::from(stride), 0], ..Lowered::once(pieces) }
+}
+
+/// A dispatch for each block of rows that fits, the same of every window; a workgroup covers 8 rows of 32 columns.
+pub(super) fn over_rows(windows: &[Mat], scalars: &[u8], cuts: &Cuts) -> Lowered {
+    let fit = windows.iter().map(|w| rows_that_fit(w, cuts, 1)).min().expect("a window");
+    let first = windows[0];
+    let piece = |r: std::ops::Range<u32>| Piece {
+        shader: 0,
+        windows: windows.iter().map(|w| w.slice_rows(r.clone())).collect(),
+        scalars: scalars.to_vec(),
+        grid: [first.cols.div_ceil(32), (r.end - r.start).div_ceil(8), 1],
+        iterations: 1,
+    };
+    Lowered::once(blocks(first.rows, fit.min(u64::from(cuts.workgroups) * 8)).map(piece).collect())
+}

@@ -1,0 +1,312 @@
+//! Matrix products: out = a·b, out + a·b, or a·bᵀ + bias.
+//!
+//! | kernel | a | b | out |
+//! |---|---|---|---|
+//! | [`NN`] | `[m, k]` | `[k, n]` | Σₖ a\[m,k\]·b\[k,n\] |
+//! | [`NT`], [`NT_BIAS`] | `[m, k]` | `[n, k]` | Σₖ a\[m,k\]·b\[n,k\] |
+//! | [`TN`] | `[k, m]` | `[k, n]` | Σₖ a\[k,m\]·b\[k,n\] |
+
+use bytemuck::{Pod, Zeroable};
+use num_traits::Float;
+
+use super::{MAX_TERMS, Nothing, WINDOW, blocks, bytes, rows_that_fit, transpose};
+use crate::program::{
+    Binding, Buf, Class, Cuts, Kernel, Lowered, Mat, Phase, Piece, Program, ROW_ALIGNMENT, Shader, Step, Times, Variant, View,
+    scalars,
+};
+
+mod cpu;
+pub(crate) use cpu::product;
+
+/// Which of the operands are transposed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// a·b.
+    NN,
+    /// a·bᵀ.
+    NT,
+    /// aᵀ·b.
+    TN,
+}
+
+/// What becomes of out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Epilogue {
+    /// Overwritten by the product.
+    Store,
+    /// The product is added to it.
+    Add,
+}
+
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct Accumulate {
+    accumulate: u32,
+}
+
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct PieceScalars {
+    k: u32,
+    accumulate: u32,
+}
+
+/// Records out = a·b in the given form, or out + a·b.
+///
+/// # Panics
+/// When the shapes do not fit.
+pub fn gemm(program: &mut Program, form: Form, a: Mat, b: Mat, out: Mat, epilogue: Epilogue) {
+    let (m, n, k) = extent(form, a, b);
+    assert!(out.rows == m && out.cols == n && inner(form, b) == k, "{form:?} product: a {a:?}, b {b:?}, out {out:?}");
+    let kernel = match form {
+        Form::NN => &NN,
+        Form::NT => &NT,
+        Form::TN => &TN,
+    };
+    program.push(kernel, &[a, b, out], Accumulate { accumulate: u32::from(epilogue == Epilogue::Add) });
+}
+
+/// Records out = x·weightᵀ + bias: x `[m, k]`, weight `[n, k]`, bias `[1, n]`, out `[m, n]`.
+///
+/// # Panics
+/// When the shapes do not fit.
+pub fn linear(program: &mut Program, x: Mat, weight: Mat, bias: Mat, out: Mat) {
+    assert!(
+        x.cols == weight.cols && out.rows == x.rows && out.cols == weight.rows && (bias.rows, bias.cols) == (1, out.cols),
+        "linear: x {x:?}, weight {weight:?}, bias {bias:?}, out {out:?}"
+    );
+    program.push(&NT_BIAS, &[x, weight, bias, out], Nothing);
+}
+
+/// (m, n, k) of a product.
+fn extent(form: Form, a: Mat, b: Mat) -> (u32, u32, u32) {
+    match form {
+        Form::NN => (a.rows, b.cols, a.cols),
+        Form::NT => (a.rows, b.rows, a.cols),
+        Form::TN => (a.cols, b.cols, a.rows),
+    }
+}
+
+fn inner(form: Form, b: Mat) -> u32 {
+    if form == Form::NT { b.cols } else { b.rows }
+}
+
+/// The definition: out\[m, n\] = base\[m, n\] + Σₖ a·b, k ascending.
+fn define<T: Float>(form: Form, a: &View<T>, b: &View<T>, out: &mut View<T>, base: impl Fn(&View<T>, usize, usize) -> T) {
+    let depth = if form == Form::TN { a.rows } else { a.cols };
+    for m in 0..out.rows {
+        for n in 0..out.cols {
+            let term = |k| match form {
+                Form::NN => a.at(m, k) * b.at(k, n),
+                Form::NT => a.at(m, k) * b.at(n, k),
+                Form::TN => a.at(k, m) * b.at(k, n),
+            };
+            let sum = (0..depth).fold(T::zero(), |sum, k| sum + term(k));
+            out.set(m, n, base(out, m, n) + sum);
+        }
+    }
+}
+
+fn define_sum<T: Float>(form: Form, views: &mut [View<T>], bytes: &[u8]) {
+    let [a, b, out] = views else { unreachable!("three windows") };
+    let add = scalars::<Accumulate>(bytes).accumulate != 0;
+    define(form, a, b, out, |out, m, n| if add { out.at(m, n) } else { T::zero() });
+}
+
+fn define_bias<T: Float>(views: &mut [View<T>], _: &[u8]) {
+    let [a, b, bias, out] = views else { unreachable!("four windows") };
+    define(Form::NT, a, b, out, |_, _, n| bias.at(0, n));
+}
+
+fn run_sum(form: Form, views: &mut [View<f32>], bytes: &[u8]) {
+    let [a, b, out] = views else { unreachable!("three windows") };
+    product(form, a, b, out, scalars::<Accumulate>(bytes).accumulate != 0, true);
+}
+
+fn run_bias(views: &mut [View<f32>], _: &[u8]) {
+    let [a, b, bias, out] = views else { unreachable!("four windows") };
+    for m in 0..out.rows {
+        out.row_mut(m).copy_from_slice(bias.row(0));
+    }
+    product(Form::NT, a, b, out, true, true);
+}
+
+const SUM_BINDINGS: &[Binding] = &[Binding::read("a"), Binding::read("b"), Binding::update("out")];
+const BIAS_BINDINGS: &[Binding] = &[Binding::read("a"), Binding::read("b"), Binding::read("bias"), Binding::update("out")];
+const PIECE_SCALARS: &[&str] = &["k", "accumulate"];
+
+const SUM: &str = include_str!("../../shaders/shared/gemm_sum.wgsl");
+const BIAS: &str = include_str!("../../shaders/shared/gemm_bias.wgsl");
+const NN_SOFTWARE: &str = include_str!("../../shaders/gemm_nn_software.wgsl");
+const TN_SOFTWARE: &str = include_str!("../../shaders/gemm_tn_software.wgsl");
+const TILED: &str = include_str!("../../shaders/gemm_tiled.wgsl");
+const A_ROWS: &str = include_str!("../../shaders/shared/stage_a_rows.wgsl");
+const A_COLS: &str = include_str!("../../shaders/shared/stage_a_cols.wgsl");
+const B_ROWS: &str = include_str!("../../shaders/shared/stage_b_rows.wgsl");
+const B_COLS: &str = include_str!("../../shaders/shared/stage_b_cols.wgsl");
+
+const fn sum_shader(source: &'static [&'static str]) -> Shader {
+    Shader { source, entry: "main", bindings: SUM_BINDINGS, scalars: PIECE_SCALARS }
+}
+
+const fn bias_shader(source: &'static [&'static str]) -> Shader {
+    Shader { source, entry: "main", bindings: BIAS_BINDINGS, scalars: PIECE_SCALARS }
+}
+
+macro_rules! kernel {
+    ($(#[$doc:meta])* $name:ident, $label:literal, $form:expr, $software:expr, $tiled:expr) => {
+        $(#[$doc])*
+        pub static $name: Kernel = Kernel {
+            name: $label,
+            bindings: SUM_BINDINGS,
+            scalars: &["accumulate"],
+            definition: |views, bytes| define_sum($form, views, bytes),
+            cpu: |views, bytes| run_sum($form, views, bytes),
+            variants: &[
+                Variant { name: "software", class: Class::Software, shaders: $software, lower: |step, cuts| lower_software($form, step, cuts) },
+                Variant { name: "tiled", class: Class::Gpu, shaders: &[sum_shader($tiled)], lower: |step, cuts| lower_tiled($form, step, cuts) },
+            ],
+            flops: |step| flops($form, step),
+            sample: |program, size| sample($form, program, size),
+        };
+    };
+}
+
+kernel!(
+    /// out = a·b (+ out).
+    NN, "gemm_nn", Form::NN, &[sum_shader(&[WINDOW, SUM, NN_SOFTWARE])], &[WINDOW, SUM, A_ROWS, B_ROWS, TILED]
+);
+kernel!(
+    /// out = a·bᵀ (+ out).
+    NT, "gemm_nt", Form::NT, &[sum_shader(&[WINDOW, SUM, NN_SOFTWARE]), transpose::SHADER], &[WINDOW, SUM, A_ROWS, B_COLS, TILED]
+);
+kernel!(
+    /// out = aᵀ·b (+ out).
+    TN, "gemm_tn", Form::TN, &[sum_shader(&[WINDOW, SUM, TN_SOFTWARE])], &[WINDOW, SUM, A_COLS, B_ROWS, TILED]
+);
+
+/// out = a·bᵀ + bias.
+pub static NT_BIAS: Kernel = Kernel {
+    name: "gemm_nt_bias",
+    bindings: BIAS_BINDINGS,
+    scalars: &[],
+    definition: define_bias,
+    cpu: run_bias,
+    variants: &[
+        Variant {
+            name: "software",
+            class: Class::Software,
+            shaders: &[bias_shader(&[WINDOW, BIAS, NN_SOFTWARE]), transpose::SHADER],
+            lower: |step, cuts| lower_software(Form::NT, step, cuts),
+        },
+        Variant {
+            name: "tiled",
+            class: Class::Gpu,
+            shaders: &[bias_shader(&[WINDOW, BIAS, A_ROWS, B_COLS, TILED])],
+            lower: |step, cuts| lower_tiled(Form::NT, step, cuts),
+        },
+    ],
+    flops: |step| flops(Form::NT, step),
+    sample: |program, [m, n, k]| {
+        let (a, b) = (program.matrix("a", m, k), program.matrix("b", n, k));
+        let (bias, out) = (program.matrix("bias", 1, n), program.matrix("out", m, n));
+        linear(program, a, b, bias, out);
+        vec![]
+    },
+};
+
+fn sample(form: Form, program: &mut Program, [m, n, k]: [u32; 3]) -> Vec<(Mat, Vec<u32>)> {
+    let (a, b) = match form {
+        Form::NN => ((m, k), (k, n)),
+        Form::NT => ((m, k), (n, k)),
+        Form::TN => ((k, m), (k, n)),
+    };
+    let (a, b, out) = (program.matrix("a", a.0, a.1), program.matrix("b", b.0, b.1), program.matrix("out", m, n));
+    gemm(program, form, a, b, out, if k.is_multiple_of(2) { Epilogue::Add } else { Epilogue::Store });
+    vec![]
+}
+
+fn flops(form: Form, step: &Step) -> u64 {
+    let (m, n, k) = extent(form, step.windows[0], step.windows[1]);
+    2 * u64::from(m) * u64::from(n) * u64::from(k)
+}
+
+/// How a variant lays its workgroups over out: rows and columns of each, and iterations for one k.
+struct Tile {
+    rows: u32,
+    cols: u32,
+    iterations: fn(u32) -> u32,
+}
+
+/// Cuts a product by rows of out, by columns where b's rows are, and along k in ascending order, adding.
+fn pieces(form: Form, windows: &[Mat], accumulate: bool, tile: &Tile, cuts: &Cuts) -> Vec<Piece> {
+    let (a, b, out) = (windows[0], windows[1], windows[windows.len() - 1]);
+    let (_, _, depth) = extent(form, a, b);
+    let grid = u64::from(cuts.workgroups);
+    let tile_rows = u64::from(tile.rows);
+    let mut m_size = rows_that_fit(&out, cuts, tile_rows).min(grid * tile_rows);
+    let mut n_size = grid * u64::from(tile.cols);
+    let mut k_size = u64::from(MAX_TERMS);
+    match form {
+        Form::NN => k_size = k_size.min(rows_that_fit(&b, cuts, 4)),
+        Form::NT => n_size = n_size.min(rows_that_fit(&b, cuts, 4)),
+        Form::TN => k_size = k_size.min(rows_that_fit(&a, cuts, 4)).min(rows_that_fit(&b, cuts, 4)),
+    }
+    if form != Form::TN {
+        m_size = m_size.min(rows_that_fit(&a, cuts, tile_rows));
+    }
+    let mut pieces = Vec::new();
+    for m in blocks(out.rows, m_size) {
+        for n in blocks(out.cols, n_size) {
+            for k in blocks(depth, k_size) {
+                let a = match form {
+                    Form::TN => a.slice_cols(m.clone()).slice_rows(k.clone()),
+                    _ => a.slice_rows(m.clone()).slice_cols(k.clone()),
+                };
+                let b = match form {
+                    Form::NT => b.slice_rows(n.clone()).slice_cols(k.clone()),
+                    _ => b.slice_rows(k.clone()).slice_cols(n.clone()),
+                };
+                let piece = out.slice_rows(m.clone()).slice_cols(n.clone());
+                let mut slices = vec![a, b];
+                slices.extend(windows[2..windows.len() - 1].iter().map(|bias| bias.slice_cols(n.clone())));
+                slices.push(piece);
+                let terms = k.end - k.start;
+                pieces.push(Piece {
+                    shader: 0,
+                    windows: slices,
+                    scalars: bytes(&PieceScalars { k: terms, accumulate: u32::from(accumulate || k.start > 0) }),
+                    grid: [piece.cols.div_ceil(tile.cols), piece.rows.div_ceil(tile.rows), 1],
+                    iterations: (tile.iterations)(terms),
+                });
+            }
+        }
+    }
+    pieces
+}
+
+fn accumulates(step: &Step) -> bool {
+    !step.scalars.is_empty() && step.scalars::<Accumulate>().accumulate != 0
+}
+
+fn lower_tiled(form: Form, step: &Step, cuts: &Cuts) -> Lowered {
+    let tile = Tile { rows: 64, cols: 64, iterations: |k| k.next_multiple_of(16) / 16 * 25 + 8 };
+    Lowered::once(pieces(form, &step.windows, accumulates(step), &tile, cuts))
+}
+
+/// The software variants want lanes along b's columns: bᵀ is laid out in scratch memory first where it is not so.
+fn lower_software(form: Form, step: &Step, cuts: &Cuts) -> Lowered {
+    let tile = Tile { rows: 8, cols: 32, iterations: |k| k.div_ceil(4) * 9 + 8 };
+    let tile = if form == Form::TN { Tile { iterations: |k| k + 8, ..tile } } else { tile };
+    if form != Form::NT {
+        return Lowered::once(pieces(form, &step.windows, accumulates(step), &tile, cuts));
+    }
+    let b = step.windows[1];
+    let stride = b.rows.next_multiple_of(ROW_ALIGNMENT);
+    let flipped = Mat { buf: Buf::SCRATCH[0], offset: 0, rows: b.cols, cols: b.rows, stride, ..b };
+    let mut windows = step.windows.clone();
+    windows[1] = flipped;
+    let mut all = transpose::pieces(b, flipped, 1, cuts);
+    all.extend(pieces(Form::NN, &windows, accumulates(step), &tile, cuts));
+    Lowered { phases: vec![Phase { times: Times::once(), pieces: all }], scratch: [u64::from(stride) * u64::from(b.cols), 0] }
+}

@@ -1,0 +1,69 @@
+//! What a training step leaves for the host to fetch later, and the flag that stops updates once something diverged:
+//! so that nothing waits for the device inside a step.
+
+use num_traits::Float;
+
+use super::{Nothing, WINDOW};
+use crate::program::{Binding, Class, Kernel, Lowered, Mat, Piece, Program, Shader, Variant, View};
+
+const BINDINGS: &[Binding] = &[
+    Binding::read("loss"),
+    Binding::read("norm"),
+    Binding::read("schedule"),
+    Binding::update("status"),
+    Binding::update("history"),
+];
+
+/// history\[row\] = (loss, norm, high, low), with row = schedule\[3\]; status\[0\] ← 1 where the loss or the norm is not
+/// finite: loss `[1, 1]`, norm `[1, 4]`, schedule `[1, 4]`, status `[1, 4]`, history `[rows, 4]`.
+pub static JOURNAL: Kernel = Kernel {
+    name: "journal",
+    bindings: BINDINGS,
+    scalars: &[],
+    definition: run,
+    cpu: run,
+    variants: &[Variant {
+        name: "one",
+        class: Class::Any,
+        shaders: &[Shader {
+            source: &[WINDOW, include_str!("../../shaders/journal.wgsl")],
+            entry: "main",
+            bindings: BINDINGS,
+            scalars: &[],
+        }],
+        lower: |step, _| {
+            let windows = step.windows.clone();
+            Lowered::once(vec![Piece { shader: 0, windows, scalars: vec![], grid: [1, 1, 1], iterations: 0 }])
+        },
+    }],
+    flops: |_| 0,
+    sample: |program, [m, _, _]| {
+        let [loss, norm, schedule] =
+            [("loss", 1), ("norm", 4), ("schedule", 4)].map(|(name, cols)| program.matrix(name, 1, cols));
+        let (status, history) = (program.matrix("status", 1, 4), program.matrix("history", m, 4));
+        journal(program, loss, norm, schedule, status, history);
+        vec![]
+    },
+};
+
+/// Records the entry of a step.
+///
+/// # Panics
+/// When the shapes do not fit.
+pub fn journal(program: &mut Program, loss: Mat, norm: Mat, schedule: Mat, status: Mat, history: Mat) {
+    assert!(
+        loss.len() == 1 && [norm, schedule, status].iter().all(|m| (m.rows, m.cols) == (1, 4)) && history.cols == 4,
+        "journal: loss {loss:?}, norm {norm:?}, schedule {schedule:?}, status {status:?}, history {history:?}"
+    );
+    program.push(&JOURNAL, &[loss, norm, schedule, status, history], Nothing);
+}
+
+fn run<T: Float>(views: &mut [View<T>], _: &[u8]) {
+    let [loss, norm, schedule, status, history] = views else { unreachable!("five windows") };
+    let (loss, norm) = (loss.at(0, 0), norm.row(0));
+    if !loss.is_finite() || !norm[0].is_finite() {
+        status.row_mut(0).copy_from_slice(&[T::one(), T::zero(), T::zero(), T::zero()]);
+    }
+    let row = schedule.at(0, 3).to_usize().unwrap_or(0).min(history.rows - 1);
+    history.row_mut(row).copy_from_slice(&[loss, norm[0], norm[1], norm[2]]);
+}

@@ -1,0 +1,100 @@
+//! An activation over a whole matrix, and its gradient: for programs of one's own; a recurrence has its own inside.
+
+use bytemuck::{Pod, Zeroable};
+use num_traits::Float;
+
+use super::{ACTIVATION, EXP, WINDOW, fill::over_rows};
+use crate::Activation;
+use crate::program::{Binding, Class, Kernel, Mat, Program, Shader, Variant, View, scalars};
+
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct Code {
+    activation: u32,
+}
+
+const SOURCE: &[&str] = &[WINDOW, EXP, ACTIVATION, include_str!("../../shaders/map.wgsl")];
+const SHADER_BINDINGS: &[Binding] = &[Binding::read("x"), Binding::update("out")];
+
+macro_rules! kernel {
+    ($(#[$doc:meta])* $name:ident, $label:literal, $entry:literal, $bindings:expr, $define:expr, $cpu:expr, $sample:expr) => {
+        $(#[$doc])*
+        pub static $name: Kernel = Kernel {
+            name: $label,
+            bindings: $bindings,
+            scalars: &["activation"],
+            definition: $define,
+            cpu: $cpu,
+            variants: &[Variant {
+                name: "rows",
+                class: Class::Any,
+                shaders: &[Shader { source: SOURCE, entry: $entry, bindings: SHADER_BINDINGS, scalars: &["activation"] }],
+                lower: |step, cuts| over_rows(&step.windows, &step.scalars, cuts),
+            }],
+            flops: |step| step.windows[0].len() as u64,
+            sample: $sample,
+        };
+    };
+}
+
+kernel!(
+    /// out = φ(x), of the same shape.
+    ACTIVATE, "activate", "value", &[Binding::read("x"), Binding::write("out")], define, run,
+    |program, [m, n, k]| {
+        let (x, out) = (program.matrix("x", m, n), program.matrix("out", m, n));
+        activate(program, Activation::ALL[k as usize % Activation::ALL.len()], x, out);
+        vec![]
+    }
+);
+kernel!(
+    /// d ← d ⊙ φ′ from h = φ, of the same shape.
+    ACTIVATE_GRADIENT, "activate_gradient", "gradient", &[Binding::read("h"), Binding::update("d")], define_gradient, define_gradient,
+    |program, [m, n, k]| {
+        let (h, d) = (program.matrix("h", m, n), program.matrix("d", m, n));
+        activate_gradient(program, Activation::ALL[k as usize % Activation::ALL.len()], h, d);
+        vec![]
+    }
+);
+
+/// Records out = φ(x).
+///
+/// # Panics
+/// When the shapes differ.
+pub fn activate(program: &mut Program, activation: Activation, x: Mat, out: Mat) {
+    assert!((x.rows, x.cols) == (out.rows, out.cols), "activate: x {x:?}, out {out:?}");
+    program.push(&ACTIVATE, &[x, out], Code { activation: activation.code() });
+}
+
+/// Records d ← d ⊙ φ′, from h = φ(a).
+///
+/// # Panics
+/// When the shapes differ.
+pub fn activate_gradient(program: &mut Program, activation: Activation, h: Mat, d: Mat) {
+    assert!((h.rows, h.cols) == (d.rows, d.cols), "activation's gradient: h {h:?}, d {d:?}");
+    program.push(&ACTIVATE_GRADIENT, &[h, d], Code { activation: activation.code() });
+}
+
+fn define<T: Float>(views: &mut [View<T>], bytes: &[u8]) {
+    let [x, out] = views else { unreachable!("two windows") };
+    let activation = Activation::coded(scalars::<Code>(bytes).activation);
+    for r in 0..x.rows {
+        out.row_mut(r).iter_mut().zip(x.row(r)).for_each(|(out, &x)| *out = activation.value(x));
+    }
+}
+
+fn run(views: &mut [View<f32>], bytes: &[u8]) {
+    let [x, out] = views else { unreachable!("two windows") };
+    let activation = Activation::coded(scalars::<Code>(bytes).activation);
+    for r in 0..x.rows {
+        out.row_mut(r).copy_from_slice(x.row(r));
+        activation.apply(out.row_mut(r));
+    }
+}
+
+fn define_gradient<T: Float>(views: &mut [View<T>], bytes: &[u8]) {
+    let [h, d] = views else { unreachable!("two windows") };
+    let activation = Activation::coded(scalars::<Code>(bytes).activation);
+    for r in 0..h.rows {
+        d.row_mut(r).iter_mut().zip(h.row(r)).for_each(|(d, &h)| *d = *d * activation.derivative(h));
+    }
+}

@@ -1,0 +1,85 @@
+//! The kernels: one file a family, with its contract, its definition, its CPU function, its variants and its recording
+//! function. To add a variant: its shader and one entry in the kernel's file. To add a kernel: a file, and a line in
+//! [`all`], which tests and checks go through.
+
+pub mod column_sum;
+pub mod embedding;
+pub mod fill;
+pub mod gemm;
+pub mod journal;
+pub mod map;
+pub mod norm;
+pub mod recurrence;
+pub mod softmax_loss;
+pub mod squared_loss;
+pub mod transpose;
+pub mod update;
+
+use std::ops::Range;
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::program::{Cuts, Kernel, Mat};
+
+/// Every kernel.
+#[must_use]
+pub fn all() -> Vec<&'static Kernel> {
+    let mut kernels = vec![
+        &gemm::NN,
+        &gemm::NT,
+        &gemm::TN,
+        &gemm::NT_BIAS,
+        &column_sum::COLUMN_SUM,
+        &embedding::LOOKUP,
+        &embedding::GRADIENT,
+        &softmax_loss::SOFTMAX_LOSS,
+        &squared_loss::SQUARED_LOSS,
+        &norm::NORM,
+        &norm::CLIP,
+        &journal::JOURNAL,
+        &update::SGD,
+        &update::MOMENTUM,
+        &update::ADAM,
+        &transpose::TRANSPOSE,
+        &fill::FILL,
+        &fill::COPY,
+        &fill::CARRY,
+        &map::ACTIVATE,
+        &map::ACTIVATE_GRADIENT,
+    ];
+    for cell in crate::cells::ALL {
+        kernels.extend([cell.forward, cell.backward]);
+    }
+    kernels
+}
+
+/// The common head of every shader.
+const WINDOW: &str = include_str!("../../shaders/shared/window.wgsl");
+const EXP: &str = include_str!("../../shaders/shared/exp.wgsl");
+const ACTIVATION: &str = include_str!("../../shaders/shared/activation.wgsl");
+
+/// The most terms of a product's sum in one dispatch, and so in one running sum: longer ones are cut, which keeps them
+/// below the loop limit of lavapipe and their rounding errors small.
+const MAX_TERMS: u32 = 4096;
+
+/// No scalars.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct Nothing;
+
+/// The ranges of at most `size` that make up `0..len`.
+fn blocks(len: u32, size: u64) -> impl Iterator<Item = Range<u32>> + Clone {
+    let size = size.clamp(1, u64::from(u32::MAX)) as u32;
+    (0..len.div_ceil(size)).map(move |i| i * size..(i * size).saturating_add(size).min(len))
+}
+
+/// The most rows of a window that fit a binding: a multiple of `step`, or of 4 where so few do.
+fn rows_that_fit(window: &Mat, cuts: &Cuts, step: u64) -> u64 {
+    let rows = cuts.binding / u64::from(window.stride);
+    (rows / step * step).max(rows / 4 * 4).max(4)
+}
+
+/// The bytes of a shader's scalars.
+fn bytes<S: Pod>(scalars: &S) -> Vec<u8> {
+    bytemuck::bytes_of(scalars).to_vec()
+}

@@ -1,0 +1,356 @@
+//! The loop over time, forward and backward, around a cell's pointwise part.
+//!
+//! Forward, for t = 0 … T−1: block t+1 of hidden = unit_forward(input_t, block t of hidden · weight), block 0 being the
+//! initial state and weight = Wᵀ. Backward, for t = T−1 … 0: block t of d_sum = unit_backward(d_hidden_t, block t+1 of
+//! d_sum · W, hidden_t), block T being what comes from a later segment, else zero. A block is a batch of rows.
+//!
+//! On GPUs each time step is a dispatch with the product and the cell fused; `time` is an immediate, so that any number
+//! of steps takes the same memory.
+
+use bytemuck::{Pod, Zeroable};
+use num_traits::Float;
+use rayon::prelude::*;
+
+use super::gemm::{Form, product};
+use super::{MAX_TERMS, blocks, bytes, rows_that_fit};
+use crate::Activation;
+use crate::program::{Binding, Cuts, Data, Kernel, Lowered, Mat, Phase, Piece, Program, Step, Times, Variant, View, scalars};
+
+/// A cell's pointwise part.
+pub(crate) trait Unit {
+    /// The kernels it makes, forward and backward.
+    const KERNELS: [&'static Kernel; 2];
+
+    /// h from the input's part and the recurrent sum.
+    fn forward<T: Float>(activation: Activation, input: T, recurrent: T) -> T;
+
+    /// The gradient of the sum from ∂L/∂h, what comes back through the recurrence, and h.
+    fn backward<T: Float>(activation: Activation, d_hidden: T, recurrent: T, hidden: T) -> T;
+
+    /// [`Unit::forward`] in f32 for a row: state holds the recurrent sums and becomes h.
+    fn forward_row(activation: Activation, input: &[f32], state: &mut [f32]);
+}
+
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct Shape {
+    batch: u32,
+    activation: u32,
+}
+
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct PieceScalars {
+    batch: u32,
+    activation: u32,
+    k: u32,
+    more: u32,
+}
+
+const SCALARS: &[&str] = &["batch", "activation"];
+pub(crate) const PIECE_SCALARS: &[&str] = &["batch", "activation", "k", "more"];
+pub(crate) const FORWARD_BINDINGS: &[Binding] = &[Binding::read("input"), Binding::read("weight"), Binding::update("hidden")];
+pub(crate) const BACKWARD_BINDINGS: &[Binding] =
+    &[Binding::read("d_hidden"), Binding::read("weight"), Binding::read("hidden"), Binding::update("d_sum")];
+
+/// Records the recurrence over all time steps of input: input `[T·B, H]`, weight = Wᵀ `[H, H]`, hidden `[(T+1)·B, H]`
+/// with the initial state in its first `batch` rows.
+///
+/// # Panics
+/// When the shapes do not fit.
+pub fn forward(
+    program: &mut Program,
+    kernel: &'static Kernel,
+    activation: Activation,
+    batch: u32,
+    input: Mat,
+    weight: Mat,
+    hidden: Mat,
+) {
+    check(batch, weight, &[input], hidden);
+    program.push(kernel, &[input, weight, hidden], Shape { batch, activation: activation.code() });
+}
+
+/// Records the recurrence backward: d_hidden `[T·B, H]`, weight = W `[H, H]`, hidden `[T·B, H]` the states after each
+/// step, d_sum `[(T+1)·B, H]` with what comes from later in its last `batch` rows.
+///
+/// # Panics
+/// When the shapes do not fit.
+#[expect(clippy::too_many_arguments, reason = "each is a window of the contract")]
+pub fn backward(
+    program: &mut Program,
+    kernel: &'static Kernel,
+    activation: Activation,
+    batch: u32,
+    d_hidden: Mat,
+    weight: Mat,
+    hidden: Mat,
+    d_sum: Mat,
+) {
+    check(batch, weight, &[d_hidden, hidden], d_sum);
+    program.push(kernel, &[d_hidden, weight, hidden, d_sum], Shape { batch, activation: activation.code() });
+}
+
+fn check(batch: u32, weight: Mat, steps: &[Mat], states: Mat) {
+    let fits = |m: &Mat| m.rows + batch == states.rows && m.cols == states.cols;
+    assert!(
+        batch > 0
+            && states.rows.is_multiple_of(batch)
+            && steps.iter().all(fits)
+            && (weight.rows, weight.cols) == (states.cols, states.cols),
+        "recurrence: batch {batch}, weight {weight:?}, {steps:?}, states {states:?}"
+    );
+}
+
+/// The variants of a cell's forward recurrence, from its WGSL.
+macro_rules! variants {
+    ($unit:expr, $step:literal, $bindings:expr, $lower:path) => {{
+        use $crate::kernels::recurrence;
+        use $crate::program::{Class, Shader, Variant};
+        const fn shader(source: &'static [&'static str]) -> Shader {
+            Shader { source, entry: "main", bindings: $bindings, scalars: recurrence::PIECE_SCALARS }
+        }
+        const HEAD: [&str; 3] = [
+            include_str!("../../shaders/shared/window.wgsl"),
+            include_str!("../../shaders/shared/exp.wgsl"),
+            include_str!("../../shaders/shared/activation.wgsl"),
+        ];
+        const STEP: &str = include_str!(concat!("../../shaders/shared/step_", $step, ".wgsl"));
+        const SOFTWARE: &str = include_str!("../../shaders/recurrence_software.wgsl");
+        const TILED: &str = include_str!("../../shaders/recurrence_tiled.wgsl");
+        const VARIANTS: &[Variant] = &[
+            Variant {
+                name: "software",
+                class: Class::Software,
+                shaders: &[shader(&[HEAD[0], HEAD[1], HEAD[2], $unit, STEP, SOFTWARE])],
+                lower: |step, cuts| $lower(step, cuts, recurrence::SOFTWARE),
+            },
+            Variant {
+                name: "tiled",
+                class: Class::Gpu,
+                shaders: &[shader(&[HEAD[0], HEAD[1], HEAD[2], $unit, STEP, TILED])],
+                lower: |step, cuts| $lower(step, cuts, recurrence::TILED),
+            },
+        ];
+        VARIANTS
+    }};
+}
+
+macro_rules! forward_variants {
+    ($unit:expr) => {
+        recurrence::variants!($unit, "forward", recurrence::FORWARD_BINDINGS, recurrence::lower_forward)
+    };
+}
+
+macro_rules! backward_variants {
+    ($unit:expr) => {
+        recurrence::variants!($unit, "backward", recurrence::BACKWARD_BINDINGS, recurrence::lower_backward)
+    };
+}
+
+pub(crate) use {backward_variants, forward_variants, variants};
+
+/// The forward kernel of a cell.
+pub(crate) const fn forward_kernel<U: Unit>(name: &'static str, variants: &'static [Variant]) -> Kernel {
+    Kernel {
+        name,
+        bindings: FORWARD_BINDINGS,
+        scalars: SCALARS,
+        definition: define_forward::<U, f64>,
+        cpu: run_forward::<U>,
+        variants,
+        flops,
+        sample: |program, size| sample(program, U::KERNELS[0], true, size),
+    }
+}
+
+/// The backward kernel of a cell.
+pub(crate) const fn backward_kernel<U: Unit>(name: &'static str, variants: &'static [Variant]) -> Kernel {
+    Kernel {
+        name,
+        bindings: BACKWARD_BINDINGS,
+        scalars: SCALARS,
+        definition: define_backward::<U, f64>,
+        cpu: run_backward::<U>,
+        variants,
+        flops,
+        sample: |program, size| sample(program, U::KERNELS[1], false, size),
+    }
+}
+
+/// [m, n, k] as batch, hidden size and steps.
+fn sample(
+    program: &mut Program,
+    kernel: &'static Kernel,
+    is_forward: bool,
+    [batch, size, steps]: [u32; 3],
+) -> Vec<(Mat, Vec<u32>)> {
+    let activation = Activation::ALL[steps as usize % Activation::ALL.len()];
+    let mut matrix = |name: &str, rows: u32| program.matrix(name, rows, size);
+    let (input, weight) = (matrix("input", steps * batch), matrix("weight", size));
+    let states = matrix("states", (steps + 1) * batch);
+    if is_forward {
+        forward(program, kernel, activation, batch, input, weight, states);
+    } else {
+        let hidden = matrix("hidden", steps * batch);
+        backward(program, kernel, activation, batch, input, weight, hidden, states);
+    }
+    vec![]
+}
+
+fn flops(step: &Step) -> u64 {
+    2 * step.windows[0].len() as u64 * u64::from(step.windows[1].rows)
+}
+
+fn define_forward<U: Unit, T: Float>(views: &mut [View<T>], bytes: &[u8]) {
+    let [input, weight, hidden] = views else { unreachable!("three windows") };
+    let Shape { batch, activation } = scalars(bytes);
+    let activation = Activation::coded(activation);
+    for row in 0..input.rows {
+        for c in 0..hidden.cols {
+            let sum = (0..hidden.cols).fold(T::zero(), |sum, k| sum + hidden.at(row, k) * weight.at(k, c));
+            hidden.set(row + batch as usize, c, U::forward(activation, input.at(row, c), sum));
+        }
+    }
+}
+
+fn define_backward<U: Unit, T: Float>(views: &mut [View<T>], bytes: &[u8]) {
+    let [d_hidden, weight, hidden, d_sum] = views else { unreachable!("four windows") };
+    let Shape { batch, activation } = scalars(bytes);
+    let activation = Activation::coded(activation);
+    for row in (0..d_hidden.rows).rev() {
+        for c in 0..d_sum.cols {
+            let sum = (0..d_sum.cols).fold(T::zero(), |sum, k| sum + d_sum.at(row + batch as usize, k) * weight.at(k, c));
+            d_sum.set(row, c, U::backward(activation, d_hidden.at(row, c), sum, hidden.at(row, c)));
+        }
+    }
+}
+
+/// Hidden sizes up to this run in slices of the batch, each with its own loop over time on one thread, its weight in
+/// that core's cache; larger ones share each step's product among the threads.
+const SLICED: usize = 768;
+
+/// The sequences of a slice: fixed by the shape, for the same bits on any number of threads.
+fn slice_rows(batch: usize, size: usize) -> usize {
+    if size > SLICED { batch } else { batch.div_ceil(16).max(16) }
+}
+
+/// Runs `step(state before, state after, first row of the step)` over time for each slice of the batch; `states` are
+/// the blocks of the state, in the order of time that `blocks` gives them.
+fn over_time(
+    states: &mut View<f32>,
+    batch: usize,
+    backward: bool,
+    step: impl Fn(&View<f32>, &mut View<f32>, usize, bool) + Sync,
+) {
+    let (cols, stride) = (states.cols, states.stride);
+    let rows = slice_rows(batch, cols);
+    let mut slices: Vec<Vec<&mut [f32]>> = (0..batch.div_ceil(rows)).map(|_| Vec::new()).collect();
+    for block in states.data_mut().chunks_mut(batch * stride) {
+        block.chunks_mut(rows * stride).zip(&mut slices).for_each(|(part, slice)| slice.push(part));
+    }
+    let threads = slices.len() == 1;
+    slices.into_par_iter().enumerate().for_each(|(i, mut slice)| {
+        let count = rows.min(batch - i * rows);
+        let steps = slice.len() - 1;
+        for n in 0..steps {
+            let t = if backward { steps - 1 - n } else { n };
+            let (low, high) = slice.split_at_mut(t + 1);
+            let (earlier, later) = (&mut *low[t], &mut *high[0]);
+            let (from, to) = if backward { (later, earlier) } else { (earlier, later) };
+            let from = View::over(Data::Read(from), count, cols, stride);
+            let mut to = View::over(Data::Write(to), count, cols, stride);
+            step(&from, &mut to, t * batch + i * rows, threads);
+        }
+    });
+}
+
+fn run_forward<U: Unit>(views: &mut [View<f32>], bytes: &[u8]) {
+    let [input, weight, hidden] = views else { unreachable!("three windows") };
+    let Shape { batch, activation } = scalars(bytes);
+    let activation = Activation::coded(activation);
+    over_time(hidden, batch as usize, false, |before, after, first, threads| {
+        product(Form::NN, before, weight, after, false, threads);
+        pulp::Arch::new().dispatch(|| {
+            for r in 0..after.rows {
+                U::forward_row(activation, input.row(first + r), after.row_mut(r));
+            }
+        });
+    });
+}
+
+fn run_backward<U: Unit>(views: &mut [View<f32>], bytes: &[u8]) {
+    let [d_hidden, weight, hidden, d_sum] = views else { unreachable!("four windows") };
+    let Shape { batch, activation } = scalars(bytes);
+    let activation = Activation::coded(activation);
+    over_time(d_sum, batch as usize, true, |later, d, first, threads| {
+        product(Form::NN, later, weight, d, false, threads);
+        pulp::Arch::new().dispatch(|| {
+            for r in 0..d.rows {
+                let row = d.row_mut(r).iter_mut().zip(d_hidden.row(first + r)).zip(hidden.row(first + r));
+                row.for_each(|((d, &d_hidden), &h)| *d = U::backward(activation, d_hidden, *d, h));
+            }
+        });
+    });
+}
+
+/// How a variant lays its workgroups over sequences and units, and its iterations for one k.
+pub(crate) struct Tile {
+    rows: u32,
+    cols: u32,
+    iterations: fn(u32) -> u32,
+}
+
+pub(crate) const SOFTWARE: Tile = Tile { rows: 8, cols: 32, iterations: |k| k.div_ceil(4) * 9 + 8 };
+pub(crate) const TILED: Tile = Tile { rows: 16, cols: 32, iterations: |k| k.div_ceil(32) * 11 };
+
+pub(crate) fn lower_forward(step: &Step, cuts: &Cuts, tile: Tile) -> Lowered {
+    let [input, weight, hidden] = step.windows[..] else { unreachable!("three windows") };
+    lower(step, cuts, &tile, weight, &[input, hidden], false, |blocks, ahead, weight| {
+        vec![input.slice_rows(blocks.clone()), weight, hidden.slice_rows(ahead)]
+    })
+}
+
+pub(crate) fn lower_backward(step: &Step, cuts: &Cuts, tile: Tile) -> Lowered {
+    let [d_hidden, weight, hidden, d_sum] = step.windows[..] else { unreachable!("four windows") };
+    lower(step, cuts, &tile, weight, &[d_hidden, hidden, d_sum], true, |blocks, ahead, weight| {
+        vec![d_hidden.slice_rows(blocks.clone()), weight, hidden.slice_rows(blocks), d_sum.slice_rows(ahead)]
+    })
+}
+
+/// Cuts a recurrence by time, so that each window fits a binding, and each time step along k, adding in ascending order
+/// with the cell on the last piece. `windows` gives the windows of a run of rows, the same with a block more, and a
+/// piece of the weight.
+fn lower(
+    step: &Step,
+    cuts: &Cuts,
+    tile: &Tile,
+    weight: Mat,
+    along_time: &[Mat],
+    backward: bool,
+    windows: impl Fn(std::ops::Range<u32>, std::ops::Range<u32>, Mat) -> Vec<Mat>,
+) -> Lowered {
+    let Shape { batch, activation } = step.scalars();
+    let rows = step.windows[0].rows;
+    let fit = along_time.iter().map(|w| cuts.binding / u64::from(w.stride) / u64::from(batch)).min().expect("a window");
+    let runs = blocks(rows, fit.saturating_sub(1).max(1) * u64::from(batch));
+    let runs: Vec<_> = if backward { runs.collect::<Vec<_>>().into_iter().rev().collect() } else { runs.collect() };
+    let pieces_of = |run: std::ops::Range<u32>| {
+        let terms = u64::from(MAX_TERMS).min(rows_that_fit(&weight, cuts, 4));
+        blocks(weight.rows, terms)
+            .map(|k| Piece {
+                shader: 0,
+                windows: windows(run.clone(), run.start..run.end + batch, weight.slice_rows(k.clone())),
+                scalars: bytes(&PieceScalars { batch, activation, k: k.start, more: u32::from(k.end < weight.rows) }),
+                grid: [weight.cols.div_ceil(tile.cols), batch.div_ceil(tile.rows), 1],
+                iterations: (tile.iterations)(k.end - k.start),
+            })
+            .collect()
+    };
+    let phase = |run: std::ops::Range<u32>| {
+        let count = (run.end - run.start) / batch;
+        let first = if backward { count - 1 } else { 0 };
+        Phase { times: Times { first, count, backward }, pieces: pieces_of(run) }
+    };
+    Lowered { phases: runs.into_iter().map(phase).collect(), scratch: [0; 2] }
+}

@@ -1,0 +1,144 @@
+//! Softmax cross-entropy and its gradient: ℓ = −ln softmax(z)\_c = ln Σ exp(z − max z) + max z − z\_c, in log space with
+//! the maximum subtracted; ∂ℓ/∂z = softmax(z) − onehot(c).
+
+use num_traits::Float;
+use rayon::prelude::*;
+
+use super::{EXP, Nothing, WINDOW, blocks, rows_that_fit};
+use crate::activation::exp_nonpositive;
+use crate::program::{Binding, Buf, Class, Cuts, Kernel, Lowered, Mat, Piece, Program, Shader, Step, Variant, View};
+
+const CHUNK: u32 = 1024;
+
+const BINDINGS: &[Binding] = &[
+    Binding::read("logits"),
+    Binding::indices("classes"),
+    Binding::read("weights"),
+    Binding::write("d_logits"),
+    Binding::write("losses"),
+];
+
+const SHADER_BINDINGS: &[Binding] = &[
+    Binding::read("logits"),
+    Binding::indices("classes"),
+    Binding::read("weights"),
+    Binding::update("d_logits"),
+    Binding::update("losses"),
+    Binding::update("statistics"),
+];
+
+const fn shader(entry: &'static str) -> Shader {
+    Shader {
+        source: &[WINDOW, EXP, include_str!("../../shaders/softmax_loss.wgsl")],
+        entry,
+        bindings: SHADER_BINDINGS,
+        scalars: &[],
+    }
+}
+
+/// losses\[r\] = w·ℓ(logits\[r\], classes\[r\]) and d_logits = its gradient, with w = weights\[r\]: logits and d_logits
+/// `[rows, classes]`, classes `[1, rows]`, weights and losses `[rows, 1]`. A row of weight zero gives exactly zero.
+pub static SOFTMAX_LOSS: Kernel = Kernel {
+    name: "softmax_loss",
+    bindings: BINDINGS,
+    scalars: &[],
+    definition: define,
+    cpu: run,
+    variants: &[Variant {
+        name: "chunks",
+        class: Class::Any,
+        shaders: &[shader("chunk"), shader("row"), shader("gradient")],
+        lower,
+    }],
+    flops: |step| 5 * step.windows[0].len() as u64,
+    sample: |program, [m, n, k]| {
+        let (logits, classes) = (program.matrix("logits", m, n), program.indices("classes", m));
+        let (weights, losses) = (program.matrix("weights", m, 1), program.matrix("losses", m, 1));
+        let d_logits = program.matrix("d_logits", m, n);
+        softmax_loss(program, logits, classes, weights, d_logits, losses);
+        vec![(classes, (0..m).map(|r| (r * k + r / 3) % n).collect())]
+    },
+};
+
+/// Records the weighted loss of each row and the gradient of the logits.
+///
+/// # Panics
+/// When the shapes do not fit.
+pub fn softmax_loss(program: &mut Program, logits: Mat, classes: Mat, weights: Mat, d_logits: Mat, losses: Mat) {
+    let rows = logits.rows;
+    assert!(
+        (classes.rows, classes.cols) == (1, rows)
+            && [weights, losses].iter().all(|m| (m.rows, m.cols) == (rows, 1))
+            && (d_logits.rows, d_logits.cols) == (rows, logits.cols),
+        "softmax loss: logits {logits:?}, classes {classes:?}, weights {weights:?}, d_logits {d_logits:?}, losses {losses:?}"
+    );
+    program.push(&SOFTMAX_LOSS, &[logits, classes, weights, d_logits, losses], Nothing);
+}
+
+fn define<T: Float>(views: &mut [View<T>], _: &[u8]) {
+    let [logits, classes, weights, d_logits, losses] = views else { unreachable!("five windows") };
+    for r in 0..logits.rows {
+        let (z, class, weight) = (logits.row(r), classes.index(r), weights.at(r, 0));
+        if weight == T::zero() {
+            losses.set(r, 0, T::zero());
+            d_logits.row_mut(r).fill(T::zero());
+            continue;
+        }
+        let highest = z.iter().fold(T::neg_infinity(), |m, &z| if z > m { z } else { m });
+        let sum = z.iter().fold(T::zero(), |sum, &z| sum + (z - highest).exp());
+        losses.set(r, 0, weight * (sum.ln() + highest - z[class]));
+        for (c, d) in d_logits.row_mut(r).iter_mut().enumerate() {
+            let one = if c == class { T::one() } else { T::zero() };
+            *d = weight * ((z[c] - highest).exp() / sum - one);
+        }
+    }
+}
+
+fn run(views: &mut [View<f32>], _: &[u8]) {
+    let [logits, classes, weights, d_logits, losses] = views else { unreachable!("five windows") };
+    let (d_stride, l_stride, cols) = (d_logits.stride, losses.stride, logits.cols);
+    let rows = d_logits.data_mut().par_chunks_mut(d_stride).zip(losses.data_mut().par_chunks_mut(l_stride));
+    rows.enumerate().with_min_len(64).for_each(|(r, (d, loss))| {
+        let (z, class, weight, d) = (logits.row(r), classes.index(r), weights.at(r, 0), &mut d[..cols]);
+        if weight == 0.0 {
+            loss[0] = 0.0;
+            d.fill(0.0);
+            return;
+        }
+        pulp::Arch::new().dispatch(|| {
+            let highest = z.iter().fold(f32::NEG_INFINITY, |m, &z| if z > m { z } else { m });
+            d.iter_mut().zip(z).for_each(|(d, z)| *d = exp_nonpositive(z - highest));
+            let mut sums = [0.0f32; 16];
+            d.chunks(16).for_each(|chunk| sums.iter_mut().zip(chunk).for_each(|(sum, d)| *sum += d));
+            let sum: f32 = sums.iter().sum();
+            loss[0] = weight * (sum.ln() + (highest - z[class]));
+            let scale = weight / sum;
+            d.iter_mut().for_each(|d| *d *= scale);
+            d[class] -= weight;
+        });
+    });
+}
+
+fn lower(step: &Step, cuts: &Cuts) -> Lowered {
+    let logits = step.windows[0];
+    let chunks = logits.cols.div_ceil(CHUNK);
+    let cols = 4 * (chunks + 1);
+    let statistics = Mat { buf: Buf::SCRATCH[0], offset: 0, rows: logits.rows, cols, stride: cols, ..logits };
+    let fit =
+        rows_that_fit(&logits, cuts, 4).min(rows_that_fit(&step.windows[3], cuts, 4)).min(rows_that_fit(&statistics, cuts, 4));
+    let most = fit.min(cuts.binding / 4 / 4 * 4).min(u64::from(cuts.workgroups) * 8);
+    let mut pieces = Vec::new();
+    for r in blocks(logits.rows, most) {
+        let mut windows: Vec<Mat> =
+            step.windows.iter().map(|w| w.slice_rows(if w.rows == 1 { 0..1 } else { r.clone() })).collect();
+        windows[1] = step.windows[1].slice_cols(r.clone());
+        windows.push(statistics.slice_rows(r.clone()));
+        let rows = r.end - r.start;
+        let grids = [[rows.div_ceil(64), chunks, 1], [rows.div_ceil(64), 1, 1], [logits.cols.div_ceil(32), rows.div_ceil(8), 1]];
+        let iterations = [CHUNK / 2, 2 * chunks, 1];
+        for (shader, (grid, iterations)) in grids.into_iter().zip(iterations).enumerate() {
+            pieces.push(Piece { shader, windows: windows.clone(), scalars: vec![], grid, iterations });
+        }
+    }
+    Lowered { scratch: [u64::from(logits.rows) * u64::from(cols), 0], ..Lowered::once(pieces) }
+}

@@ -1,0 +1,117 @@
+//! Squared error and its gradient: ℓ = 1/n·Σᵢ (oᵢ − vᵢ)², ∂ℓ/∂o = 2/n·(o − v).
+
+use bytemuck::{Pod, Zeroable};
+use num_traits::Float;
+
+use super::{Nothing, WINDOW, blocks, bytes, rows_that_fit};
+use crate::program::{Binding, Class, Cuts, Kernel, Lowered, Mat, Piece, Program, Shader, Step, Variant, View};
+
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct PieceScalars {
+    components: u32,
+    accumulate: u32,
+}
+
+const BINDINGS: &[Binding] = &[
+    Binding::read("outputs"),
+    Binding::read("values"),
+    Binding::read("weights"),
+    Binding::write("d_outputs"),
+    Binding::write("losses"),
+];
+
+const SHADER_BINDINGS: &[Binding] = &[
+    Binding::read("outputs"),
+    Binding::read("values"),
+    Binding::read("weights"),
+    Binding::update("d_outputs"),
+    Binding::update("losses"),
+];
+
+const fn shader(entry: &'static str) -> Shader {
+    Shader {
+        source: &[WINDOW, include_str!("../../shaders/squared_loss.wgsl")],
+        entry,
+        bindings: SHADER_BINDINGS,
+        scalars: &["components", "accumulate"],
+    }
+}
+
+/// losses\[r\] = w·ℓ(outputs\[r\], values\[r\]) and d_outputs = its gradient, with w = weights\[r\]: outputs, values and
+/// d_outputs `[rows, n]`, weights and losses `[rows, 1]`. A row of weight zero gives exactly zero.
+pub static SQUARED_LOSS: Kernel = Kernel {
+    name: "squared_loss",
+    bindings: BINDINGS,
+    scalars: &[],
+    definition: define,
+    cpu: define,
+    variants: &[Variant { name: "rows", class: Class::Any, shaders: &[shader("row"), shader("gradient")], lower }],
+    flops: |step| 5 * step.windows[0].len() as u64,
+    sample: |program, [m, n, _]| {
+        let (outputs, values) = (program.matrix("outputs", m, n), program.matrix("values", m, n));
+        let (weights, losses) = (program.matrix("weights", m, 1), program.matrix("losses", m, 1));
+        let d_outputs = program.matrix("d_outputs", m, n);
+        squared_loss(program, outputs, values, weights, d_outputs, losses);
+        vec![]
+    },
+};
+
+/// Records the weighted loss of each row and the gradient of the outputs.
+///
+/// # Panics
+/// When the shapes do not fit.
+pub fn squared_loss(program: &mut Program, outputs: Mat, values: Mat, weights: Mat, d_outputs: Mat, losses: Mat) {
+    let (rows, cols) = (outputs.rows, outputs.cols);
+    assert!(
+        [values, d_outputs].iter().all(|m| (m.rows, m.cols) == (rows, cols))
+            && [weights, losses].iter().all(|m| (m.rows, m.cols) == (rows, 1)),
+        "squared loss: outputs {outputs:?}, values {values:?}, weights {weights:?}, d_outputs {d_outputs:?}, losses {losses:?}"
+    );
+    program.push(&SQUARED_LOSS, &[outputs, values, weights, d_outputs, losses], Nothing);
+}
+
+fn define<T: Float>(views: &mut [View<T>], _: &[u8]) {
+    let [outputs, values, weights, d_outputs, losses] = views else { unreachable!("five windows") };
+    let components = T::from(outputs.cols).expect("a float");
+    let two = T::one() + T::one();
+    for r in 0..outputs.rows {
+        let weight = weights.at(r, 0);
+        let mut sum = T::zero();
+        for c in 0..outputs.cols {
+            let error = outputs.at(r, c) - values.at(r, c);
+            sum = sum + error * error;
+            d_outputs.set(r, c, if weight == T::zero() { T::zero() } else { two * weight / components * error });
+        }
+        losses.set(r, 0, if weight == T::zero() { T::zero() } else { weight * sum / components });
+    }
+}
+
+/// Cut by rows that fit, and the sums of a row by 4,096 columns.
+fn lower(step: &Step, cuts: &Cuts) -> Lowered {
+    let outputs = step.windows[0];
+    let fit = [0, 1, 3].iter().map(|&i| rows_that_fit(&step.windows[i], cuts, 1)).min().expect("three windows");
+    let mut pieces = Vec::new();
+    for r in blocks(outputs.rows, fit.min(u64::from(cuts.workgroups) * 8)) {
+        let rows: Vec<Mat> = step.windows.iter().map(|w| w.slice_rows(r.clone())).collect();
+        for c in blocks(outputs.cols, 4096) {
+            let mut windows = rows.clone();
+            for i in [0, 1, 3] {
+                windows[i] = windows[i].slice_cols(c.clone());
+            }
+            let scalars = bytes(&PieceScalars { components: outputs.cols, accumulate: u32::from(c.start > 0) });
+            let (rows, cols) = (r.end - r.start, c.end - c.start);
+            let row = [rows.div_ceil(64), 1, 1];
+            pieces.push(Piece {
+                shader: 0,
+                windows: windows.clone(),
+                scalars: scalars.clone(),
+                grid: row,
+                iterations: cols.div_ceil(4),
+            });
+            let all = [cols.div_ceil(32), rows.div_ceil(8), 1];
+            pieces.push(Piece { shader: 1, windows, scalars, grid: all, iterations: 1 });
+        }
+    }
+    Lowered::once(pieces)
+}

@@ -1,0 +1,135 @@
+//! What a network is and how it is trained, checked.
+
+use serde::{Deserialize, Serialize};
+
+use crate::batch::{Input, Loss};
+use crate::{Activation, Error, Result};
+
+/// How gradients become updates.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Optimizer {
+    /// w ← w − rate·g.
+    Sgd,
+    /// v ← μ·v + g, w ← w − rate·v.
+    Momentum {
+        /// μ.
+        momentum: f32,
+    },
+    /// Adam with β 0.9 and 0.999, ε 1e-8, bias-corrected.
+    Adam,
+}
+
+impl Optimizer {
+    /// The names of its states, arenas of the parameters' layout.
+    pub(crate) fn states(self) -> &'static [&'static str] {
+        match self {
+            Optimizer::Sgd => &[],
+            Optimizer::Momentum { .. } => &["m"],
+            Optimizer::Adam => &["m", "v"],
+        }
+    }
+}
+
+/// What the recurrent weight `W` starts as. The other weights and the biases are uniform in (−1/√H, 1/√H).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+pub enum RecurrentInit {
+    /// Uniform in (−1/√H, 1/√H), as PyTorch's.
+    #[default]
+    Uniform,
+    /// A random orthogonal matrix.
+    Orthogonal,
+    /// The identity, and the biases zero (Le, Jaitly & Hinton 2015).
+    Identity,
+}
+
+/// The shape of a stacked Elman network, of the batches it reads, and of its training step.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Config {
+    /// What it reads.
+    pub input: Input,
+    /// The number of units of each layer, H.
+    pub hidden: usize,
+    /// The number of layers.
+    pub layers: usize,
+    /// The number of outputs, O.
+    pub outputs: usize,
+    /// φ.
+    pub activation: Activation,
+    /// How outputs are measured.
+    pub loss: Loss,
+    /// Sequences in a batch, B.
+    pub batch: usize,
+    /// Steps in a window, T.
+    pub window: usize,
+    /// How gradients become updates.
+    pub optimizer: Optimizer,
+    /// The norm that gradients are clipped to.
+    pub clip: Option<f32>,
+}
+
+impl Config {
+    /// A tanh network of one layer that Adam trains, for batches of `batch` sequences of `window` steps.
+    #[must_use]
+    pub fn new(input: Input, hidden: usize, outputs: usize, loss: Loss, batch: usize, window: usize) -> Config {
+        Config {
+            input,
+            hidden,
+            layers: 1,
+            outputs,
+            activation: Activation::Tanh,
+            loss,
+            batch,
+            window,
+            optimizer: Optimizer::Adam,
+            clip: None,
+        }
+    }
+
+    /// Checks that every size is at least 1, every constant in range, and every count of rows and elements addressable.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] with the name and the number; [`Error::DoesNotFit`] past what can be addressed.
+    pub fn check(&self) -> Result<()> {
+        let sizes = [
+            ("input size", self.input.size()),
+            ("hidden size", self.hidden),
+            ("layers", self.layers),
+            ("output size", self.outputs),
+            ("batch", self.batch),
+            ("window", self.window),
+        ];
+        if let Some((name, _)) = sizes.iter().find(|(_, size)| *size == 0) {
+            return Err(Error::Usage(format!("{name} is 0; it must be at least 1")));
+        }
+        if let Some((name, size)) = sizes.iter().find(|(_, size)| u32::try_from(*size).is_err()) {
+            return Err(Error::Usage(format!("{name} is {size}; it must be below {}", 1u64 << 32)));
+        }
+        if let Optimizer::Momentum { momentum } = self.optimizer
+            && !(0.0..1.0).contains(&momentum)
+        {
+            return Err(Error::Usage(format!("momentum is {momentum}; it must be at least 0 and below 1")));
+        }
+        if let Some(clip) = self.clip
+            && !(clip > 0.0 && clip.is_finite())
+        {
+            return Err(Error::Usage(format!("the norm to clip to is {clip}; it must be positive and finite")));
+        }
+        let addressable = |what: &str, count: u128, advice: &str| match count < 1 << 32 {
+            true => Ok(()),
+            false => Err(Error::DoesNotFit {
+                what: what.into(),
+                needed: u64::try_from(count.saturating_mul(4)).unwrap_or(u64::MAX),
+                available: (1 << 34) - 4,
+                advice: advice.into(),
+            }),
+        };
+        let [input, hidden, layers, outputs, batch, window] = sizes.map(|(_, size)| size as u128);
+        addressable("one column of a window", (window + 1) * batch, "a smaller batch or window would fit")?;
+        let weights =
+            hidden * (input + 4) + (layers - 1) * hidden * (hidden + 4) + layers * hidden * (hidden + 4) + outputs * (hidden + 8);
+        addressable("the parameters", weights, "a smaller hidden size or fewer layers would fit")
+    }
+}

@@ -1,0 +1,10 @@
+//! The model: a configuration, its named parameters, and the program that it records: forward, backward and update.
+
+mod config;
+pub(crate) mod parameters;
+mod recurrent;
+
+pub use config::{Config, Optimizer, RecurrentInit};
+pub use parameters::{Named, from_tensors, initial, sizes, to_tensors};
+pub(crate) use recurrent::InputWindows;
+pub use recurrent::Model;

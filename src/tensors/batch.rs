@@ -1,0 +1,195 @@
+//! A batch as a file, and the other way round.
+
+use std::path::Path;
+
+use ndarray::{Array, Array2, ArrayD, Dimension};
+
+use super::Tensors;
+use crate::batch::{Batch, InitialState, Inputs, Targets};
+use crate::data::Shape;
+use crate::{Error, Result};
+
+/// Reads a batch: `inputs` F32 `[T, B, I]` or `tokens` I64 `[T, B]`; `classes` I64 `[T, B]` or `values` F32 `[T, B, O]`;
+/// optional `mask` F32 `[T, B]` and `h0` F32 `[layers, B, H]`. Other tensors are left alone.
+///
+/// # Errors
+/// [`Error::BadInput`] with the file, the tensor, the position and what was expected.
+pub fn read_batch(path: impl AsRef<Path>) -> Result<Batch> {
+    Tensors::read(path)?.batch()
+}
+
+impl Tensors {
+    /// The batch that these tensors are, as [`read_batch`] describes; checked as far as it can be without a network.
+    ///
+    /// # Errors
+    /// [`Error::BadInput`] with the tensor, the position and what was expected.
+    pub fn batch(&self) -> Result<Batch> {
+        let inputs = match self.one_of("inputs", "tokens")? {
+            "inputs" => Inputs::Vectors(self.vectors("inputs", "[T, B, I]")?),
+            tokens => Inputs::Tokens(self.ids(tokens)?),
+        };
+        let targets = match self.one_of("values", "classes")? {
+            "values" => Targets::Values(self.vectors("values", "[T, B, O]")?),
+            classes => Targets::Classes(self.ids(classes)?),
+        };
+        let mut batch = Batch::new(inputs, targets);
+        if self.contains("mask") {
+            batch.mask = Some(self.ranked("mask", "[T, B]", self.f32("mask")?)?);
+        }
+        if self.contains("h0") {
+            batch.initial_state = InitialState::Given(self.vectors("h0", "[layers, B, H]")?);
+        }
+
+        let shape = Shape::of(&batch);
+        let (layers, hidden) = match &batch.initial_state {
+            InitialState::Given(h) => (h.dim().0, h.dim().2),
+            _ => (0, 0),
+        };
+        batch.check(shape.input, shape.outputs, layers, hidden).map_err(|error| match error {
+            Error::BadInput { what, problem } => self.bad(&what, problem),
+            other => other,
+        })?;
+        Ok(batch)
+    }
+
+    /// The tensors of a batch, under the names that [`read_batch`] reads. A carried state has none.
+    #[must_use]
+    pub fn from_batch(batch: &Batch) -> Tensors {
+        let mut tensors = Tensors::new();
+        match &batch.inputs {
+            Inputs::Tokens(ids) => tensors.insert("tokens", ids.mapv(i64::from)),
+            Inputs::Vectors(x) => tensors.insert("inputs", x.clone()),
+        }
+        match &batch.targets {
+            Targets::Classes(ids) => tensors.insert("classes", ids.mapv(i64::from)),
+            Targets::Values(y) => tensors.insert("values", y.clone()),
+        }
+        if let Some(mask) = &batch.mask {
+            tensors.insert("mask", mask.clone());
+        }
+        if let InitialState::Given(h) = &batch.initial_state {
+            tensors.insert("h0", h.clone());
+        }
+        tensors
+    }
+
+    fn one_of(&self, a: &'static str, b: &'static str) -> Result<&'static str> {
+        match (self.contains(a), self.contains(b)) {
+            (true, false) => Ok(a),
+            (false, true) => Ok(b),
+            (true, true) => Err(self.bad(a, format!("expected one of `{a}` and `{b}`; both are there"))),
+            (false, false) => Err(self.bad(a, format!("expected one of `{a}` and `{b}`; there {}", super::list(self.names())))),
+        }
+    }
+
+    /// Token or class ids `[T, B]`.
+    fn ids(&self, name: &str) -> Result<Array2<u32>> {
+        let ids: Array2<i64> = self.ranked(name, "[T, B]", self.i64(name)?)?;
+        match ids.indexed_iter().find(|&(_, &v)| u32::try_from(v).is_err()) {
+            Some(((t, b), v)) => Err(self.bad(name, format!("[{t}, {b}] is {v}; expected a number from 0 to {}", u32::MAX))),
+            None => Ok(ids.mapv(|v| v as u32)),
+        }
+    }
+
+    /// Floats of three axes, the last not empty.
+    fn vectors(&self, name: &str, axes: &str) -> Result<ndarray::Array3<f32>> {
+        let array: ndarray::Array3<f32> = self.ranked(name, axes, self.f32(name)?)?;
+        if array.is_empty() {
+            return Err(self.bad(name, format!("expected {axes}, got {:?}, which has no element", array.shape())));
+        }
+        Ok(array)
+    }
+
+    fn ranked<T, D: Dimension>(&self, name: &str, axes: &str, array: ArrayD<T>) -> Result<Array<T, D>> {
+        let shape = array.shape().to_vec();
+        array.into_dimensionality().map_err(|_| self.bad(name, format!("expected {axes}, got {shape:?}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::{Array3, array};
+
+    use super::*;
+    use crate::tensors::Tensor;
+
+    fn vectors() -> Batch {
+        Batch {
+            mask: Some(array![[1.0, 0.0], [1.0, 1.0], [0.0, 0.0]]),
+            initial_state: InitialState::Given(Array3::from_elem((1, 2, 5), 0.5)),
+            ..Batch::new(
+                Inputs::Vectors(Array3::from_shape_fn((3, 2, 4), |(t, b, i)| (100 * t + 10 * b + i) as f32)),
+                Targets::Values(Array3::from_shape_fn((3, 2, 1), |(t, b, _)| t as f32 - b as f32)),
+            )
+        }
+    }
+
+    fn tokens() -> Batch {
+        Batch::new(Inputs::Tokens(array![[0, 7], [3, 1]]), Targets::Classes(array![[1, 2], [0, 0]]))
+    }
+
+    #[test]
+    fn a_batch_is_read_as_it_was_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("batch.safetensors");
+        for batch in [vectors(), tokens()] {
+            Tensors::from_batch(&batch).write(&path).unwrap();
+            assert_eq!(read_batch(&path).unwrap(), batch);
+        }
+    }
+
+    #[test]
+    fn errors_name_the_tensor_and_the_numbers() {
+        type Change = fn(&mut Tensors);
+        fn replace(tensors: &mut Tensors, name: &str, tensor: impl Into<Tensor>) {
+            tensors.insert(name, tensor);
+        }
+        let cases: [(Batch, Change, &str); 15] = [
+            (
+                vectors(),
+                |t| replace(t, "tokens", array![[1_i64]]),
+                "inputs: expected one of `inputs` and `tokens`; both are there",
+            ),
+            (
+                tokens(),
+                |t| replace(t, "values", array![1.0_f32]),
+                "values: expected one of `values` and `classes`; both are there",
+            ),
+            (tokens(), |t| *t = Tensors::new(), "inputs: expected one of `inputs` and `tokens`; there is none"),
+            (tokens(), |t| drop(t.tensors.remove("classes")), "values: expected one of `values` and `classes`; there are tokens"),
+            (
+                tokens(),
+                |t| replace(t, "tokens", array![[1_i64, 2], [3, -4]]),
+                "tokens: [1, 1] is -4; expected a number from 0 to 4294967295",
+            ),
+            (
+                tokens(),
+                |t| replace(t, "classes", array![[1_i64 << 32]]),
+                "classes: [0, 0] is 4294967296; expected a number from 0 to 4294967295",
+            ),
+            (tokens(), |t| replace(t, "tokens", array![1_i64]), "tokens: expected [T, B], got [1]"),
+            (tokens(), |t| replace(t, "tokens", array![[1.0_f32]]), "tokens: is of type F32; expected I64 or I32"),
+            (tokens(), |t| replace(t, "classes", array![[1_i64, 2]]), "classes: expected shape [2, 2], got [1, 2]"),
+            (tokens(), |t| replace(t, "tokens", Array2::<i64>::zeros((0, 2))), "inputs: [0, 2, …] has no element"),
+            (vectors(), |t| replace(t, "inputs", Array2::<f32>::zeros((3, 2))), "inputs: expected [T, B, I], got [3, 2]"),
+            (
+                vectors(),
+                |t| replace(t, "inputs", Array3::<f32>::zeros((3, 2, 0))),
+                "inputs: expected [T, B, I], got [3, 2, 0], which has no element",
+            ),
+            (vectors(), |t| replace(t, "mask", Array2::<f32>::zeros((3, 2))), "mask: all 6 entries are 0, so there is no loss"),
+            (
+                vectors(),
+                |t| replace(t, "mask", array![[1.0_f32, 0.5], [0.0, 0.0], [0.0, 0.0]]),
+                "mask: [0, 1] is 0.5; expected 0 or 1",
+            ),
+            (vectors(), |t| replace(t, "h0", Array3::<f32>::zeros((1, 3, 5))), "h0: expected shape [1, 2, 5], got [1, 3, 5]"),
+        ];
+        for (batch, change, expected) in cases {
+            let mut tensors = Tensors::from_batch(&batch);
+            change(&mut tensors);
+            let error = tensors.batch().unwrap_err();
+            assert_eq!((error.to_string().as_str(), error.exit_code()), (expected, 7));
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! The bytes of a safetensors file: the header's length (8 bytes, little-endian), the header (JSON), the tensors' bytes.
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+
+use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use serde_json::{Map, Value, json};
+
+use super::{Data, Tensor, Tensors};
+use crate::{Error, Result};
+
+pub(super) fn read(path: &Path) -> Result<Tensors> {
+    let bad = |problem: String| Error::input(path.display(), problem);
+    let bytes = fs::read(path).map_err(|e| bad(format!("cannot be read: {e}")))?;
+    let invalid = |e| bad(format!("is not a whole safetensors file ({} bytes): {e}", bytes.len()));
+    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(invalid)?;
+    let file = SafeTensors::deserialize(&bytes).map_err(invalid)?;
+
+    let mut tensors = Tensors { what: path.display().to_string(), ..Tensors::default() };
+    tensors.metadata.extend(header.metadata().clone().into_iter().flatten());
+    for (name, view) in file.iter() {
+        match decode(&view) {
+            Some(data) => {
+                tensors.tensors.insert(name.into(), Tensor { shape: view.shape().to_vec(), data });
+            }
+            None => {
+                tensors.unread.insert(name.into(), view.dtype().to_string());
+            }
+        }
+    }
+    Ok(tensors)
+}
+
+fn decode(view: &TensorView) -> Option<Data> {
+    fn elements<const N: usize, T>(view: &TensorView, element: impl Fn([u8; N]) -> T) -> Vec<T> {
+        view.data().as_chunks().0.iter().map(|&bytes| element(bytes)).collect()
+    }
+    Some(match view.dtype() {
+        Dtype::F64 => Data::F64(elements(view, f64::from_le_bytes)),
+        Dtype::F32 => Data::F32(elements(view, f32::from_le_bytes)),
+        Dtype::F16 => Data::F32(elements(view, |b| f32_of_f16(u16::from_le_bytes(b)))),
+        Dtype::BF16 => Data::F32(elements(view, |b| f32::from_bits(u32::from(u16::from_le_bytes(b)) << 16))),
+        Dtype::I64 => Data::I64(elements(view, i64::from_le_bytes)),
+        Dtype::I32 => Data::I64(elements(view, |b| i32::from_le_bytes(b).into())),
+        Dtype::U32 => Data::I64(elements(view, |b| u32::from_le_bytes(b).into())),
+        Dtype::I16 => Data::I64(elements(view, |b| i16::from_le_bytes(b).into())),
+        Dtype::U16 => Data::I64(elements(view, |b| u16::from_le_bytes(b).into())),
+        Dtype::I8 => Data::I64(elements(view, |b| i8::from_le_bytes(b).into())),
+        Dtype::U8 => Data::I64(elements(view, |[b]| b.into())),
+        _ => return None,
+    })
+}
+
+/// IEEE 754 binary16 to binary32, exactly.
+fn f32_of_f16(bits: u16) -> f32 {
+    let [sign, exponent, fraction] = [bits >> 15, (bits >> 10) & 0x1f, bits & 0x3ff].map(u32::from);
+    let magnitude = match exponent {
+        0 => fraction as f32 / (1 << 24) as f32,
+        31 => f32::from_bits(0x7f80_0000 | fraction << 13),
+        _ => f32::from_bits((exponent + 112) << 23 | fraction << 13),
+    };
+    f32::from_bits(magnitude.to_bits() | sign << 31)
+}
+
+pub(super) fn write(tensors: &Tensors, file: &mut dyn Write) -> io::Result<()> {
+    // Wide elements first, so that every tensor is aligned to its elements.
+    let mut ordered = tensors.tensors.iter().collect::<Vec<_>>();
+    ordered.sort_by_key(|(_, tensor)| matches!(tensor.data, Data::F32(_)));
+
+    let mut header = Map::new();
+    if !tensors.metadata.is_empty() {
+        header.insert("__metadata__".into(), json!(tensors.metadata));
+    }
+    let mut offset = 0;
+    for (name, Tensor { shape, data }) in &ordered {
+        let end = offset
+            + match data {
+                Data::F32(values) => size_of_val(&**values),
+                Data::F64(values) => size_of_val(&**values),
+                Data::I64(values) => size_of_val(&**values),
+            };
+        header.insert((*name).clone(), json!({"dtype": data.name(), "shape": shape, "data_offsets": [offset, end]}));
+        offset = end;
+    }
+    let mut header = Value::Object(header).to_string();
+    header.push_str(&" ".repeat(header.len().next_multiple_of(8) - header.len()));
+
+    file.write_all(&(header.len() as u64).to_le_bytes())?;
+    file.write_all(header.as_bytes())?;
+    for (_, tensor) in ordered {
+        match &tensor.data {
+            Data::F32(values) => values.iter().try_for_each(|v| file.write_all(&v.to_le_bytes()))?,
+            Data::F64(values) => values.iter().try_for_each(|v| file.write_all(&v.to_le_bytes()))?,
+            Data::I64(values) => values.iter().try_for_each(|v| file.write_all(&v.to_le_bytes()))?,
+        }
+    }
+    Ok(())
+}
+
+/// Writes a file so that `path` holds the old contents or all of the new, whatever interrupts: beside it, flushed to the disk, renamed.
+///
+/// A link is followed. What is not a plain file (`/dev/null`, a pipe) is written directly: renaming would replace it.
+///
+/// # Errors
+/// [`Error::Io`]; nothing is left behind.
+pub(crate) fn write_whole(path: &Path, contents: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
+    let fill = |file: File| {
+        let mut file = BufWriter::with_capacity(1 << 18, file);
+        contents(&mut file)?;
+        file.into_inner().map_err(io::IntoInnerError::into_error)
+    };
+    let target = fs::canonicalize(path).unwrap_or_else(|_| path.into());
+    let written = if target.exists() && !target.is_file() {
+        File::create(&target).and_then(fill).map(drop)
+    } else {
+        let mut name = target.file_name().unwrap_or_default().to_os_string();
+        name.push(format!(".{}.part", std::process::id()));
+        let beside = target.with_file_name(name);
+        let written = File::create(&beside).and_then(fill).and_then(|file| file.sync_all());
+        written.and_then(|()| fs::rename(&beside, &target)).inspect_err(|_| {
+            let _ = fs::remove_file(&beside);
+        })
+    };
+    written.map_err(|e| Error::io(path, e))
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::array;
+
+    use super::*;
+
+    fn example() -> Tensors {
+        let mut tensors = Tensors::new();
+        tensors.insert("b", array![[1.0_f32, -2.5, 3.0]]);
+        tensors.insert("c", array![7_i64]);
+        tensors.insert("a", array![0.1_f64]);
+        tensors.insert("none", ndarray::Array2::<f32>::zeros((0, 4)));
+        tensors.metadata = ["z", "\"é\n", "step"].map(|k| (k.to_string(), format!("{k}!"))).into();
+        tensors
+    }
+
+    #[test]
+    fn what_is_written_is_read_again_and_equal_contents_are_equal_bytes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.safetensors");
+        for _ in 0..2 {
+            example().write(&path).unwrap(); // over the first, too
+            let read = Tensors::read(&path).unwrap();
+            assert_eq!(read, Tensors { what: path.display().to_string(), ..example() });
+        }
+        let bytes = fs::read(&path).unwrap();
+        let header = std::str::from_utf8(&bytes[8..8 + bytes[0] as usize + 256 * bytes[1] as usize]).unwrap();
+        assert_eq!(header.len() % 8, 0);
+        // Numbers as serde_json's map orders its keys (by name); the metadata's too.
+        assert_eq!(
+            header.trim_end(),
+            r#"{"__metadata__":{"\"é\n":"\"é\n!","step":"step!","z":"z!"},"a":{"data_offsets":[0,8],"dtype":"F64","shape":[1]},"b":{"data_offsets":[16,28],"dtype":"F32","shape":[1,3]},"c":{"data_offsets":[8,16],"dtype":"I64","shape":[1]},"none":{"data_offsets":[28,28],"dtype":"F32","shape":[0,4]}}"#
+        );
+        assert_eq!(bytes[bytes.len() - 4..], 3.0_f32.to_le_bytes());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
+    }
+
+    #[test]
+    fn a_failed_write_leaves_the_old_file_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x");
+        write_whole(&path, |f| f.write_all(b"old")).unwrap();
+        let error = write_whole(&path, |f| f.write_all(b"ne").and_then(|()| Err(io::Error::other("no space")))).unwrap_err();
+        assert_eq!((error.to_string(), error.exit_code()), (format!("{}: no space", path.display()), 1));
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+
+        for no_file in [folder.path().into(), folder.path().join("missing/x"), folder.path().join("x/y")] {
+            assert_eq!(example().write(&no_file).unwrap_err().exit_code(), 1, "{}", no_file.display());
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_are_followed_and_devices_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let [file, link, null] = ["file", "link", "null"].map(|name| folder.path().join(name));
+        fs::write(&file, "old").unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        std::os::unix::fs::symlink("/dev/null", &null).unwrap();
+        write_whole(&link, |f| f.write_all(b"new")).unwrap();
+        assert!(link.is_symlink());
+        assert_eq!(fs::read(&file).unwrap(), b"new");
+        write_whole(&null, |f| f.write_all(b"gone")).unwrap();
+        assert!(null.is_symlink());
+        assert!(!Path::new("/dev/null").is_file());
+    }
+
+    /// A file of one tensor `x` with these bytes.
+    fn file(dtype: &str, shape: &str, data: &[u8]) -> Vec<u8> {
+        let header = format!(r#"{{"x":{{"dtype":"{dtype}","shape":{shape},"data_offsets":[0,{}]}}}}"#, data.len());
+        [&(header.len() as u64).to_le_bytes(), header.as_bytes(), data].concat()
+    }
+
+    #[test]
+    fn every_type_is_widened() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x");
+        for (dtype, data, expected) in [
+            ("F64", &0.1_f64.to_le_bytes()[..], Some(Data::F64(vec![0.1]))),
+            ("F32", &0.1_f32.to_le_bytes(), Some(Data::F32(vec![0.1]))),
+            ("BF16", &[0xc0, 0xbf], Some(Data::F32(vec![-1.5]))),
+            ("F16", &[0x00, 0xbe], Some(Data::F32(vec![-1.5]))),
+            ("F16", &[0x01, 0x00], Some(Data::F32(vec![2.0_f32.powi(-24)]))),
+            ("F16", &[0xff, 0x7b], Some(Data::F32(vec![65504.0]))),
+            ("F16", &[0x00, 0xfc], Some(Data::F32(vec![f32::NEG_INFINITY]))),
+            ("I64", &(-5_i64).to_le_bytes(), Some(Data::I64(vec![-5]))),
+            ("I32", &(-5_i32).to_le_bytes(), Some(Data::I64(vec![-5]))),
+            ("U32", &u32::MAX.to_le_bytes(), Some(Data::I64(vec![0xffff_ffff]))),
+            ("I16", &(-5_i16).to_le_bytes(), Some(Data::I64(vec![-5]))),
+            ("U16", &u16::MAX.to_le_bytes(), Some(Data::I64(vec![0xffff]))),
+            ("I8", &[0xff], Some(Data::I64(vec![-1]))),
+            ("U8", &[0xff], Some(Data::I64(vec![255]))),
+            ("BOOL", &[1], None),
+        ] {
+            fs::write(&path, file(dtype, "[1]", data)).unwrap();
+            let tensors = Tensors::read(&path).unwrap();
+            assert!(tensors.contains("x"));
+            assert_eq!(tensors.get("x").ok().map(|t| t.data().clone()), expected, "{dtype}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_whole_file_is_bad_input() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x");
+        let good = file("F32", "[1]", &[0; 4]);
+        let huge = [&u64::MAX.to_le_bytes()[..], b"{}"].concat();
+        for bytes in [
+            &[],
+            &b"PK\x03\x04 a zip archive"[..],
+            &huge,
+            &good[..7],
+            &good[..20],
+            &good[..good.len() - 1],
+            &[&good[..], &[0]].concat(),
+        ] {
+            fs::write(&path, bytes).unwrap();
+            let error = Tensors::read(&path).unwrap_err();
+            assert_eq!(error.exit_code(), 7);
+            let start = format!("{}: is not a whole safetensors file ({} bytes): ", path.display(), bytes.len());
+            assert!(error.to_string().starts_with(&start), "{error}");
+        }
+        for shape in ["[2]", "[18446744073709551615, 2]", "[-1]"] {
+            fs::write(&path, file("F32", shape, &[0; 4])).unwrap();
+            assert_eq!(Tensors::read(&path).unwrap_err().exit_code(), 7, "{shape}");
+        }
+        // Accepted by the format: the product is zero.
+        fs::write(&path, file("F32", "[0, 18446744073709551615]", &[])).unwrap();
+        assert_eq!(Tensors::read(&path).and_then(|t| t.f32("x")).unwrap_err().exit_code(), 7);
+
+        let error = Tensors::read(folder.path().join("missing")).unwrap_err();
+        assert_eq!(error.exit_code(), 7);
+        assert!(error.to_string().contains("missing: cannot be read: "), "{error}");
+        assert_eq!(Tensors::read(folder.path()).unwrap_err().exit_code(), 7);
+    }
+}

@@ -1,0 +1,5 @@
+//! Training: a network on a backend.
+
+mod network;
+
+pub use network::{Compute, Gradient, Network, Report};

@@ -1,0 +1,412 @@
+//! A network on a backend: fed with batches, trained, and read back as arrays.
+
+use std::collections::VecDeque;
+
+use ndarray::{Array3, ArrayD, s};
+
+use crate::backend::{Backend, Cpu, Device, Gpu, Ticket};
+use crate::batch::{Batch, InitialState, Inputs, Loss, Targets};
+use crate::kernels::embedding;
+use crate::model::{Config, InputWindows, Model, Named, Optimizer, RecurrentInit, initial, parameters};
+use crate::program::Mat;
+use crate::{Error, Result};
+
+/// Where a network runs.
+#[derive(Debug, Clone)]
+pub enum Compute {
+    /// On the CPU, with so many threads; `None`: all.
+    Cpu(Option<usize>),
+    /// On an opened adapter.
+    Gpu(Device),
+}
+
+/// What a training step left.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Report {
+    /// The step, counted from 1.
+    pub step: u64,
+    /// Its loss, before the update.
+    pub loss: f32,
+    /// The norm of its gradient, before clipping.
+    pub gradient_norm: f32,
+    /// The position in the arena of the first value of the gradient that is not finite.
+    bad: Option<u64>,
+}
+
+/// A loss, the gradients of all parameters and of the initial state, and the outputs.
+#[derive(Debug, Clone)]
+pub struct Gradient {
+    /// The loss.
+    pub loss: f32,
+    /// `[T, B, O]`.
+    pub outputs: Array3<f32>,
+    /// By PyTorch's names.
+    pub parameters: Named,
+    /// ∂L/∂h₀, `[layers, B, H]`.
+    pub initial_state: Array3<f32>,
+}
+
+/// A network on a backend.
+///
+/// ```
+/// use ndarray::{Array2, Array3};
+/// use retrospect::batch::{Batch, Input, Inputs, Loss, Targets};
+/// use retrospect::model::{Config, RecurrentInit};
+/// use retrospect::train::{Compute, Network};
+///
+/// // Two sequences of five steps; to say at each step whether the input is positive.
+/// let x = Array3::from_shape_fn((5, 2, 1), |(t, b, _)| if (t * 3 + b) % 2 == 0 { 1.0 } else { -1.0 });
+/// let y = Array2::from_shape_fn((5, 2), |(t, b)| u32::from(x[[t, b, 0]] > 0.0));
+/// let batch = Batch::new(Inputs::Vectors(x), Targets::Classes(y));
+///
+/// let config = Config::new(Input::Vectors(1), 8, 2, Loss::CrossEntropy, 2, 5);
+/// let mut network = Network::new(&config, &Compute::Cpu(None))?;
+/// network.initialise(1, RecurrentInit::Uniform)?;
+/// let before = network.loss(&batch)?;
+/// for _ in 0..50 {
+///     network.train_step(&batch, 0.02)?;
+/// }
+/// assert!(network.loss(&batch)? < 0.2 * before);
+///
+/// let gradient = network.gradient(&batch)?;
+/// assert_eq!(gradient.parameters["rnn.weight_hh_l0"].shape(), [8, 8]);
+/// assert_eq!(network.hidden(0)?.dim(), (5, 2, 8));
+/// # Ok::<(), retrospect::Error>(())
+/// ```
+pub struct Network {
+    model: Model,
+    backend: Box<dyn Backend>,
+    step: u64,
+    weights: Vec<f32>,
+    fetching: VecDeque<(u64, u64, Ticket)>,
+    fetched: u64,
+}
+
+impl Network {
+    /// Records the program of a configuration and loads it. The parameters are zero until initialised or set.
+    ///
+    /// # Errors
+    /// What the configuration's check and the backend report.
+    pub fn new(config: &Config, compute: &Compute) -> Result<Network> {
+        Network::of(Model::new(config)?, compute)
+    }
+
+    /// Loads a recorded model.
+    ///
+    /// # Errors
+    /// What the backend reports.
+    pub fn of(model: Model, compute: &Compute) -> Result<Network> {
+        let backend: Box<dyn Backend> = match compute {
+            Compute::Cpu(threads) => Box::new(Cpu::new(&model.program, *threads)?),
+            Compute::Gpu(device) => Box::new(Gpu::new(device, &model.program)?),
+        };
+        Ok(Network { model, backend, step: 0, weights: Vec::new(), fetching: VecDeque::new(), fetched: 0 })
+    }
+
+    /// The model.
+    #[must_use]
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// The backend.
+    #[must_use]
+    pub fn backend(&mut self) -> &mut dyn Backend {
+        &mut *self.backend
+    }
+
+    /// The number of training steps taken.
+    #[must_use]
+    pub fn steps(&self) -> u64 {
+        self.step
+    }
+
+    /// Sets the number of training steps taken: what Adam's corrections depend on.
+    pub fn set_steps(&mut self, step: u64) {
+        (self.step, self.fetched) = (step, step);
+    }
+
+    /// Sets all parameters to their initial values.
+    ///
+    /// # Errors
+    /// What the backend reports.
+    pub fn initialise(&mut self, seed: u64, init: RecurrentInit) -> Result<()> {
+        self.set_parameters(&initial(&self.model.config, seed, init)?)
+    }
+
+    /// Sets all parameters.
+    ///
+    /// # Errors
+    /// [`Error::BadInput`] when one is missing, has another shape or a value that is not finite.
+    pub fn set_parameters(&mut self, named: &Named) -> Result<()> {
+        parameters::check(&self.model.config, named)?;
+        let windows = self.model.parameters.windows.clone();
+        self.write_arena(&windows, named)?;
+        self.backend.run(self.model.prepare.clone())
+    }
+
+    /// All parameters.
+    ///
+    /// # Errors
+    /// What the backend reports.
+    pub fn parameters(&mut self) -> Result<Named> {
+        let windows = self.model.parameters.windows.clone();
+        self.read_arena(&windows)
+    }
+
+    /// The optimiser's states by name, `m` and `v`.
+    ///
+    /// # Errors
+    /// What the backend reports.
+    pub fn optimizer_states(&mut self) -> Result<Vec<(&'static str, Named)>> {
+        let states = self.model.states.clone();
+        let names = self.model.config.optimizer.states();
+        names.iter().zip(states).map(|(name, windows)| Ok((*name, self.read_arena(&windows)?))).collect()
+    }
+
+    /// Sets one of the optimiser's states.
+    ///
+    /// # Errors
+    /// [`Error::BadInput`] when a tensor is missing or has another shape.
+    pub fn set_optimizer_state(&mut self, name: &str, named: &Named) -> Result<()> {
+        parameters::check(&self.model.config, named)?;
+        match self.model.config.optimizer.states().iter().position(|state| *state == name) {
+            Some(index) => {
+                let windows = self.model.states[index].clone();
+                self.write_arena(&windows, named)
+            }
+            None => Err(Error::input(format!("optimizer.{name}"), "this optimiser has no such state")),
+        }
+    }
+
+    /// The state before the next window's first step, `[layers, B, H]`.
+    ///
+    /// # Errors
+    /// What the backend reports.
+    pub fn state(&mut self) -> Result<Array3<f32>> {
+        let Config { layers, batch, hidden, .. } = self.model.config;
+        let mut state = Array3::zeros((layers, batch, hidden));
+        for layer in 0..layers {
+            let values = self.backend.read(self.initial_state(layer))?;
+            state.slice_mut(s![layer, .., ..]).iter_mut().zip(values).for_each(|(to, from)| *to = from);
+        }
+        Ok(state)
+    }
+
+    /// Sets the state before the next window's first step.
+    ///
+    /// # Errors
+    /// [`Error::BadInput`] when the shape is another.
+    pub fn set_state(&mut self, state: &Array3<f32>) -> Result<()> {
+        let Config { layers, batch, hidden, .. } = self.model.config;
+        if state.dim() != (layers, batch, hidden) {
+            let problem = format!("expected shape {:?}, got {:?}", [layers, batch, hidden], state.shape());
+            return Err(Error::input("h0", problem));
+        }
+        for layer in 0..layers {
+            let values: Vec<f32> = state.slice(s![layer, .., ..]).iter().copied().collect();
+            self.backend.write(self.initial_state(layer), &values)?;
+        }
+        Ok(())
+    }
+
+    /// One training step: forward, backward, update, and the last state kept for a batch that carries on. It does not
+    /// wait for the device; [`Network::reports`] tells what came of it.
+    ///
+    /// # Errors
+    /// [`Error::BadInput`] when the batch does not fit; [`Error::Usage`] when the rate is not finite; what the backend
+    /// reports.
+    pub fn train_step(&mut self, batch: &Batch, rate: f64) -> Result<()> {
+        if !rate.is_finite() || rate < 0.0 {
+            return Err(Error::Usage(format!("the learning rate is {rate}; it must be finite and not negative")));
+        }
+        self.feed(batch)?;
+        self.step += 1;
+        // In f64 and on the host: 1 − 0.999ᵗ loses all digits in f32 for small t.
+        let correction = |beta: f64| (1.0 / (1.0 - beta.powf(self.step as f64))) as f32;
+        let (c1, c2) = match self.model.config.optimizer {
+            Optimizer::Adam => (correction(0.9), correction(0.999)),
+            _ => (1.0, 1.0),
+        };
+        let row = ((self.step - 1) % u64::from(self.model.history.rows())) as f32;
+        self.backend.write(self.model.schedule, &[rate as f32, c1, c2, row])?;
+        self.backend.run(self.model.forward.start..self.model.carry.end)
+    }
+
+    /// Asks for what the steps since the last time left, without waiting.
+    ///
+    /// # Errors
+    /// What the backend reports.
+    pub fn fetch(&mut self) -> Result<()> {
+        let rows = u64::from(self.model.history.rows());
+        let first = self.fetched.max(self.step.saturating_sub(rows));
+        self.fetched = self.step;
+        // The ring may wrap around in between: then there are two ranges.
+        let mut from = first;
+        while from < self.step {
+            let row = from % rows;
+            let count = (self.step - from).min(rows - row);
+            let ticket = self.backend.request(self.model.history.slice_rows(row as u32..(row + count) as u32))?;
+            self.fetching.push_back((from + 1, count, ticket));
+            from += count;
+        }
+        Ok(())
+    }
+
+    /// What fetched steps left, in order; those that the device has not finished come another time. With `wait` all.
+    ///
+    /// # Errors
+    /// What the backend reports.
+    pub fn reports(&mut self, wait: bool) -> Result<Vec<Report>> {
+        let mut reports = Vec::new();
+        while let Some(&(first, count, ticket)) = self.fetching.front() {
+            match self.backend.take(ticket)? {
+                Some(values) => {
+                    let steps = (first..first + count).zip(values.chunks(4));
+                    reports.extend(steps.map(|(step, row)| Report {
+                        step,
+                        loss: row[0],
+                        gradient_norm: row[1],
+                        bad: (row[2] >= 0.0).then(|| row[2] as u64 * 4096 + row[3] as u64),
+                    }));
+                    self.fetching.pop_front();
+                }
+                None if wait => self.backend.wait()?,
+                None => break,
+            }
+        }
+        Ok(reports)
+    }
+
+    /// The name of what is not finite in a step, if anything is.
+    #[must_use]
+    pub fn diverged(&self, report: &Report) -> Option<String> {
+        if !report.loss.is_finite() {
+            return Some("the loss".into());
+        }
+        let bad = report.bad.map(|at| format!("the gradient of {}", self.model.parameters.name_at(at)));
+        bad.or_else(|| (!report.gradient_norm.is_finite()).then(|| "the gradient's norm".into()))
+    }
+
+    /// The loss of a batch.
+    ///
+    /// # Errors
+    /// As [`Network::train_step`].
+    pub fn loss(&mut self, batch: &Batch) -> Result<f32> {
+        self.feed(batch)?;
+        self.backend.run(self.model.forward.clone())?;
+        let loss = self.backend.read(self.model.loss)?[0];
+        self.backend.run(self.model.carry.clone())?;
+        Ok(loss)
+    }
+
+    /// The loss of a batch and its gradient by every parameter and by the initial state. The parameters stay as they are.
+    ///
+    /// # Errors
+    /// As [`Network::train_step`].
+    pub fn gradient(&mut self, batch: &Batch) -> Result<Gradient> {
+        self.feed(batch)?;
+        self.backend.run(self.model.forward.start..self.model.backward.end)?;
+        self.backend.run(self.model.initial_gradient.clone())?;
+        let Config { layers, batch, hidden, .. } = self.model.config;
+        let mut initial_state = Array3::zeros((layers, batch, hidden));
+        for (layer, window) in self.model.d_initial.clone().into_iter().enumerate() {
+            let values = self.backend.read(window)?;
+            initial_state.slice_mut(s![layer, .., ..]).iter_mut().zip(values).for_each(|(to, from)| *to = from);
+        }
+        let gradients = self.model.gradients.clone();
+        Ok(Gradient {
+            loss: self.backend.read(self.model.loss)?[0],
+            outputs: self.outputs()?,
+            parameters: self.read_arena(&gradients)?,
+            initial_state,
+        })
+    }
+
+    /// The outputs of the last batch, `[T, B, O]`.
+    ///
+    /// # Errors
+    /// What the backend reports.
+    pub fn outputs(&mut self) -> Result<Array3<f32>> {
+        let Config { window, batch, outputs, .. } = self.model.config;
+        let values = self.backend.read(self.model.outputs)?;
+        Ok(Array3::from_shape_vec((window, batch, outputs), values).expect("an output for each row"))
+    }
+
+    /// A layer's hidden states of the last batch, `[T, B, H]`.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] when there is no such layer; what the backend reports.
+    pub fn hidden(&mut self, layer: usize) -> Result<Array3<f32>> {
+        let Config { window, batch, hidden, layers, .. } = self.model.config;
+        let states = *self.model.hidden.get(layer).ok_or_else(|| Error::Usage(format!("layer {layer} of {layers}")))?;
+        let values = self.backend.read(states.slice_rows(batch as u32..states.rows()))?;
+        Ok(Array3::from_shape_vec((window, batch, hidden), values).expect("a state for each row"))
+    }
+
+    /// Checks a batch and writes it.
+    fn feed(&mut self, batch: &Batch) -> Result<()> {
+        let Config { input, outputs, layers, hidden, window, batch: size, .. } = self.model.config;
+        if batch.shape() != (window, size) {
+            let (t, b) = batch.shape();
+            return Err(Error::input("batch", format!("expected [T, B] = [{window}, {size}], got [{t}, {b}]")));
+        }
+        batch.check(input, outputs, layers, hidden)?;
+
+        match (&batch.inputs, self.model.inputs) {
+            (Inputs::Tokens(ids), InputWindows::Tokens { tokens, order, starts }) => {
+                let ids: Vec<u32> = ids.iter().copied().collect();
+                let (by_token, begins) = embedding::order(&ids, starts.cols() - 1);
+                self.backend.write_indices(tokens, &ids)?;
+                self.backend.write_indices(order, &by_token)?;
+                self.backend.write_indices(starts, &begins)?;
+            }
+            (Inputs::Vectors(x), InputWindows::Vectors(inputs)) => self.backend.write(inputs, &dense(x))?,
+            _ => unreachable!("the batch was checked against the input"),
+        }
+        match (&batch.targets, self.model.config.loss) {
+            (Targets::Classes(ids), Loss::CrossEntropy) => {
+                let ids: Vec<u32> = ids.iter().copied().collect();
+                self.backend.write_indices(self.model.targets, &ids)?;
+            }
+            (Targets::Values(values), Loss::SquaredError) => self.backend.write(self.model.targets, &dense(values))?,
+            (_, Loss::CrossEntropy) => return Err(Error::input("values", "this network is measured by classes")),
+            (_, Loss::SquaredError) => return Err(Error::input("classes", "this network is measured by values")),
+        }
+        let weights = batch.weights();
+        if weights != self.weights {
+            self.backend.write(self.model.weights, &weights)?;
+            self.weights = weights;
+        }
+        match &batch.initial_state {
+            InitialState::Carried => Ok(()),
+            InitialState::Zero => self.set_state(&Array3::zeros((layers, size, hidden))),
+            InitialState::Given(state) => self.set_state(state),
+        }
+    }
+
+    fn initial_state(&self, layer: usize) -> Mat {
+        self.model.hidden[layer].slice_rows(0..self.model.config.batch as u32)
+    }
+
+    fn write_arena(&mut self, windows: &[Mat], named: &Named) -> Result<()> {
+        for (parameter, window) in self.model.parameters.table.iter().zip(windows) {
+            self.backend.write(*window, &parameter.to_values(&named[&parameter.name]))?;
+        }
+        Ok(())
+    }
+
+    fn read_arena(&mut self, windows: &[Mat]) -> Result<Named> {
+        let mut named = Named::new();
+        for (parameter, window) in self.model.parameters.table.iter().zip(windows) {
+            let array: ArrayD<f32> = parameter.to_array(self.backend.read(*window)?);
+            named.insert(parameter.name.clone(), array);
+        }
+        Ok(named)
+    }
+}
+
+/// The values in the order of rows.
+fn dense(values: &Array3<f32>) -> Vec<f32> {
+    values.iter().copied().collect()
+}

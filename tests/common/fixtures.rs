@@ -1,0 +1,107 @@
+//! Reads `tests/fixtures`: what PyTorch computed in f64 for small networks (written by `scripts/pytorch_fixtures.py`).
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use ndarray::{Array, ArrayD, Dimension, Ix1};
+use retrospect::batch::{Batch, InitialState, Inputs, Reduction, Targets};
+use retrospect::reference::{LayerWeights, Weights};
+use safetensors::{Dtype, SafeTensors};
+
+/// One network, one batch and PyTorch's answer.
+pub struct Fixture {
+    /// The file's name without its extension.
+    pub name: String,
+    /// `tanh`, `sigmoid`, `relu` or `identity`.
+    pub activation: String,
+    /// Multiples of 2^-12, exact in f32 too; the bias is the sum of the two in the file.
+    pub weights: Weights,
+    /// The batch.
+    pub batch: Batch,
+    /// `loss` `[1]`, `outputs` `[T, B, O]`, `h0` and the gradient by each weight under PyTorch's name; `bias_ih` stands for both.
+    pub gradient: BTreeMap<String, ArrayD<f64>>,
+}
+
+/// Every fixture in the folder, by name.
+///
+/// # Panics
+/// If a file cannot be read or has fewer tensors than it should.
+pub fn load_all() -> Vec<Fixture> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    let mut paths: Vec<_> = folder.read_dir().expect("tests/fixtures").map(|entry| entry.expect("an entry").path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|e| e == "safetensors"));
+    paths.sort();
+    paths.iter().map(|path| load(path)).collect()
+}
+
+fn load(path: &Path) -> Fixture {
+    let bytes = std::fs::read(path).expect("a readable fixture");
+    let (_, header) = SafeTensors::read_metadata(&bytes).expect("a safetensors header");
+    let metadata = header.metadata().as_ref().expect("metadata");
+    let file = SafeTensors::deserialize(&bytes).expect("a safetensors file");
+    let mut tensors: BTreeMap<String, ArrayD<f64>> = file.iter().map(|(name, view)| (name.to_string(), values(&view))).collect();
+
+    let layers = (0..).take_while(|k| tensors.contains_key(&format!("weights.rnn.weight_ih_l{k}"))).count();
+    for k in 0..layers {
+        let second = take::<Ix1>(&mut tensors, &format!("gradient.rnn.bias_hh_l{k}"));
+        let same = second.iter().zip(&tensors[&format!("gradient.rnn.bias_ih_l{k}")]).all(|(a, b)| (a - b).abs() < 1e-14);
+        assert!(same, "the gradients by the two biases differ by more than the order of their sums");
+    }
+    let weights = Weights {
+        layers: (0..layers)
+            .map(|k| LayerWeights {
+                input: take(&mut tensors, &format!("weights.rnn.weight_ih_l{k}")),
+                recurrent: take(&mut tensors, &format!("weights.rnn.weight_hh_l{k}")),
+                bias: take::<Ix1>(&mut tensors, &format!("weights.rnn.bias_ih_l{k}"))
+                    + take::<Ix1>(&mut tensors, &format!("weights.rnn.bias_hh_l{k}")),
+            })
+            .collect(),
+        decoder: take(&mut tensors, "weights.decoder.weight"),
+        decoder_bias: take(&mut tensors, "weights.decoder.bias"),
+    };
+    let single = |v: f64| v as f32;
+    let id = |v: f64| v as u32;
+    let batch = Batch {
+        inputs: match tensors.contains_key("batch.tokens") {
+            true => Inputs::Tokens(take(&mut tensors, "batch.tokens").mapv(id)),
+            false => Inputs::Vectors(take(&mut tensors, "batch.inputs").mapv(single)),
+        },
+        targets: match tensors.contains_key("batch.classes") {
+            true => Targets::Classes(take(&mut tensors, "batch.classes").mapv(id)),
+            false => Targets::Values(take(&mut tensors, "batch.values").mapv(single)),
+        },
+        mask: tensors.contains_key("batch.mask").then(|| take(&mut tensors, "batch.mask").mapv(single)),
+        reduction: match metadata["reduction"].as_str() {
+            "mean" => Reduction::Mean,
+            "sum" => Reduction::Sum,
+            other => panic!("reduction {other}"),
+        },
+        initial_state: match tensors.contains_key("batch.h0") {
+            true => InitialState::Given(take(&mut tensors, "batch.h0").mapv(single)),
+            false => InitialState::Zero,
+        },
+    };
+    let gradient = tensors
+        .into_iter()
+        .map(|(name, tensor)| (name.strip_prefix("gradient.").expect("all else was taken").to_string(), tensor))
+        .collect();
+    let name = path.file_stem().expect("a file name").to_string_lossy().into_owned();
+    Fixture { name, activation: metadata["activation"].clone(), weights, batch, gradient }
+}
+
+fn take<D: Dimension>(tensors: &mut BTreeMap<String, ArrayD<f64>>, name: &str) -> Array<f64, D> {
+    let tensor = tensors.remove(name).unwrap_or_else(|| panic!("there is no {name}"));
+    tensor.into_dimensionality().unwrap_or_else(|e| panic!("{name}: {e}"))
+}
+
+/// f64 holds every value exactly: f32, and the small integers that stand for tokens and classes.
+fn values(view: &safetensors::tensor::TensorView<'_>) -> ArrayD<f64> {
+    let chunks = |size| view.data().chunks_exact(size);
+    let values = match view.dtype() {
+        Dtype::F64 => chunks(8).map(|c| f64::from_le_bytes(c.try_into().expect("8 bytes"))).collect(),
+        Dtype::F32 => chunks(4).map(|c| f64::from(f32::from_le_bytes(c.try_into().expect("4 bytes")))).collect(),
+        Dtype::I64 => chunks(8).map(|c| i64::from_le_bytes(c.try_into().expect("8 bytes")) as f64).collect(),
+        other => panic!("no fixture holds {other:?}"),
+    };
+    ArrayD::from_shape_vec(view.shape(), values).expect("a tensor of its own shape")
+}

@@ -1,0 +1,338 @@
+//! The f64 reference against three oracles that share nothing with it: central finite differences, plain loops, and PyTorch.
+
+use std::collections::BTreeMap;
+
+use ndarray::{Array, Array1, Array2, Array3, ArrayD, Dimension, ShapeBuilder, array, stack};
+use retrospect::Error;
+use retrospect::batch::{Batch, InitialState, Inputs, Loss, Reduction, Targets};
+use retrospect::reference::{Gradient, LayerWeights, Weights, forward, gradient};
+
+#[path = "common/compare.rs"]
+mod compare;
+#[path = "common/fixtures.rs"]
+mod fixtures;
+#[path = "common/naive.rs"]
+mod naive;
+
+use compare::mismatches;
+use naive::{Fault, Problem};
+
+type Tensors = BTreeMap<String, ArrayD<f64>>;
+
+const ACTIVATIONS: [&str; 4] = ["tanh", "sigmoid", "relu", "identity"];
+
+/// Numbers that differ and repeat (SplitMix64).
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// Uniform in [-1, 1), in steps of 2^-23, so that it is exact in f32.
+    fn array<D: Dimension>(&mut self, shape: impl ShapeBuilder<Dim = D>) -> Array<f64, D> {
+        Array::from_shape_simple_fn(shape, || (self.next() >> 40) as f64 / f64::from(1 << 23) - 1.0)
+    }
+
+    fn ids(&mut self, shape: (usize, usize), below: usize) -> Array2<u32> {
+        Array::from_shape_simple_fn(shape, || (self.next() % below as u64) as u32)
+    }
+}
+
+/// One row of the table of networks.
+#[derive(Debug, Clone, Copy)]
+struct Case {
+    activation: &'static str,
+    loss: Loss,
+    tokens: bool,
+    layers: usize,
+    masked: bool,
+    reduction: Reduction,
+    steps: usize,
+    sequences: usize,
+    hidden: usize,
+}
+
+impl Case {
+    fn all(activation: &'static str) -> Vec<Case> {
+        let mut all = Vec::new();
+        for loss in [Loss::CrossEntropy, Loss::SquaredError] {
+            for (tokens, layers) in [(true, 1), (true, 2), (true, 3), (false, 1), (false, 2), (false, 3)] {
+                for (masked, reduction) in [false, true].into_iter().flat_map(|m| [(m, Reduction::Mean), (m, Reduction::Sum)]) {
+                    for (steps, sequences, hidden) in [(1, 3, 5), (5, 1, 3), (7, 3, 5)] {
+                        all.push(Case { activation, loss, tokens, layers, masked, reduction, steps, sequences, hidden });
+                    }
+                }
+            }
+        }
+        all
+    }
+
+    /// Weights and a batch: the first in which every gradient has something in it (a ReLU layer may be dead) and no ReLU is near its
+    /// kink, where there is no derivative to compare.
+    fn make(self) -> (Weights, Batch) {
+        let suits = |(weights, batch): &(Weights, Batch)| {
+            let problem = Problem::new(weights, self.activation, batch);
+            let smooth = self.activation != "relu" || problem.forward().sums.iter().all(|a| a.abs() > 1e-3);
+            smooth && problem.gradient(Fault::None).values().all(|t| t.iter().any(|&v| v != 0.0))
+        };
+        (1..100).map(|seed| self.draw(&mut Random(seed))).find(suits).expect("one seed in a hundred suits")
+    }
+
+    fn draw(self, random: &mut Random) -> (Weights, Batch) {
+        let Case { steps, sequences, hidden, .. } = self;
+        let (size, outputs) = (4, 2);
+        let weights = Weights {
+            layers: (0..self.layers)
+                .map(|k| LayerWeights {
+                    input: random.array((hidden, if k == 0 { size } else { hidden })),
+                    recurrent: random.array((hidden, hidden)) * 0.7,
+                    bias: random.array(hidden) * 0.5,
+                })
+                .collect(),
+            decoder: random.array((outputs, hidden)),
+            decoder_bias: random.array(outputs),
+        };
+        let shape = (steps, sequences);
+        let mut mask = random.ids(shape, 2).mapv(|m| m as f32);
+        // Something counts; and, where there is more than one output, something does not.
+        mask[[0, 0]] = 0.0;
+        mask[[steps - 1, sequences - 1]] = 1.0;
+        let batch = Batch {
+            inputs: match self.tokens {
+                true => Inputs::Tokens(random.ids(shape, size)),
+                false => Inputs::Vectors(random.array((steps, sequences, size)).mapv(|x| x as f32)),
+            },
+            targets: match self.loss {
+                Loss::CrossEntropy => Targets::Classes(random.ids(shape, outputs)),
+                Loss::SquaredError => Targets::Values(random.array((steps, sequences, outputs)).mapv(|x| x as f32)),
+            },
+            mask: self.masked.then_some(mask),
+            reduction: self.reduction,
+            initial_state: InitialState::Given(random.array((self.layers, sequences, hidden)).mapv(|x| x as f32)),
+        };
+        (weights, batch)
+    }
+}
+
+/// What finite differences see: the weights' gradients, `h0` and `d_hidden`.
+fn derivatives(gradient: &Gradient) -> Tensors {
+    let mut all: Tensors = gradient.weights.tensors().into_iter().map(|(name, t)| (name, t.to_owned())).collect();
+    all.insert("h0".into(), gradient.initial_state.clone().into_dyn());
+    let d_hidden: Vec<_> = gradient.d_hidden.iter().map(|d| d.view()).collect();
+    all.insert("d_hidden".into(), stack(ndarray::Axis(0), &d_hidden).expect("layers of one shape").into_dyn());
+    all
+}
+
+/// What PyTorch sees, under the names of a gradient file.
+fn as_file(gradient: &Gradient) -> Tensors {
+    let mut all = derivatives(gradient);
+    all.remove("d_hidden");
+    all.insert("loss".into(), array![gradient.loss].into_dyn());
+    all.insert("outputs".into(), gradient.outputs.clone().into_dyn());
+    all
+}
+
+#[track_caller]
+fn assert_agree(label: &str, got: &Tensors, expected: &Tensors, bound: f64) {
+    let found = mismatches(got, expected, bound);
+    assert!(found.is_empty(), "{label}:\n{}", found.join("\n"));
+}
+
+fn agrees_with_differences_and_loops(activation: &'static str) {
+    for case in Case::all(activation) {
+        let (weights, batch) = case.make();
+        let mut problem = Problem::new(&weights, activation, &batch);
+        let got = gradient(&weights, activation, &batch).expect("a good batch");
+        let label = format!("{case:?}");
+
+        let pass = problem.forward();
+        assert!((got.loss - pass.loss).abs() <= 1e-13 * pass.loss.abs(), "{label}: {} and {}", got.loss, pass.loss);
+        assert!((&got.outputs - &pass.outputs).iter().all(|d| d.abs() < 1e-12), "{label}: outputs");
+        let forward = forward(&weights, activation, &batch).expect("a good batch");
+        assert_eq!(
+            (forward.loss, forward.outputs, forward.hidden),
+            (got.loss, got.outputs.clone(), got.hidden.clone()),
+            "{label}"
+        );
+
+        let got = derivatives(&got);
+        assert_agree(&label, &got, &problem.gradient(Fault::None), 1e-12);
+        assert_agree(&label, &got, &problem.differences(), 1e-6);
+    }
+}
+
+#[test]
+fn tanh_agrees_with_differences_and_loops() {
+    agrees_with_differences_and_loops("tanh");
+}
+
+#[test]
+fn sigmoid_agrees_with_differences_and_loops() {
+    agrees_with_differences_and_loops("sigmoid");
+}
+
+#[test]
+fn relu_agrees_with_differences_and_loops() {
+    agrees_with_differences_and_loops("relu");
+}
+
+#[test]
+fn identity_agrees_with_differences_and_loops() {
+    agrees_with_differences_and_loops("identity");
+}
+
+#[test]
+fn agrees_with_pytorch() {
+    let fixtures = fixtures::load_all();
+    assert!(fixtures.len() >= 8, "only {} fixtures", fixtures.len());
+    for activation in ACTIVATIONS {
+        assert!(fixtures.iter().any(|f| f.activation == activation), "no fixture of {activation}");
+    }
+    for f in fixtures {
+        let got = as_file(&gradient(&f.weights, &f.activation, &f.batch).expect("a good batch"));
+        assert!(got.values().all(|t| t.iter().any(|&v| v != 0.0)), "{}: a gradient of zero compares with nothing", f.name);
+        assert_agree(&f.name, &got, &f.gradient, 1e-10);
+        assert_caught_when_off_by_a_ten_thousandth(&f.name, &got, &f.gradient, 1e-10);
+    }
+}
+
+/// Plants the fault that a tolerance per element let through: one tensor, then one number, off by 1e-4 of its size.
+#[track_caller]
+fn assert_caught_when_off_by_a_ten_thousandth(label: &str, got: &Tensors, expected: &Tensors, bound: f64) {
+    for name in got.keys() {
+        let mut scaled = got.clone();
+        *scaled.get_mut(name).expect("a tensor") *= 1.0 + 1e-4;
+        let mut moved = got.clone();
+        let tensor = moved.get_mut(name).expect("a tensor");
+        let largest = tensor.fold(0.0, |a: f64, b| a.max(b.abs()));
+        *tensor.iter_mut().last().expect("an element") += 1e-4 * largest;
+        let mut missing = got.clone();
+        missing.remove(name);
+        let mut undefined = got.clone();
+        *undefined.get_mut(name).expect("a tensor").first_mut().expect("an element") = f64::NAN;
+        for faulty in [scaled, moved, missing, undefined] {
+            let found = mismatches(&faulty, expected, bound);
+            assert!(found.len() == 1 && found[0].starts_with(name), "{label}: a fault in {name} gives {found:?}");
+        }
+    }
+}
+
+#[test]
+fn planted_faults_are_caught() {
+    let faults: [(Fault, &[&str]); 8] = [
+        (Fault::StateShifted, &["rnn.weight_hh_l0", "rnn.weight_hh_l1"]),
+        (Fault::InputShifted, &["rnn.weight_ih_l0", "rnn.weight_ih_l1"]),
+        (Fault::TimePathLost, &["rnn.weight_ih_l0", "rnn.weight_hh_l1", "rnn.bias_ih_l1", "d_hidden", "h0"]),
+        (Fault::TimePathTransposed, &["rnn.weight_ih_l0", "rnn.weight_hh_l1", "rnn.bias_ih_l1", "d_hidden", "h0"]),
+        (Fault::LayerPathLost, &["rnn.weight_ih_l0", "rnn.weight_hh_l0", "rnn.bias_ih_l0", "d_hidden", "h0"]),
+        (Fault::InitialStateLost, &["h0"]),
+        (Fault::MaskIgnored, &["decoder.weight", "decoder.bias", "rnn.weight_hh_l0", "d_hidden"]),
+        (Fault::MeanOverAll, &["decoder.weight", "decoder.bias", "rnn.weight_hh_l0", "d_hidden"]),
+    ];
+    for activation in ACTIVATIONS {
+        let keep = |c: &Case| (c.layers, c.steps, c.masked, c.reduction) == (2, 7, true, Reduction::Mean);
+        for case in Case::all(activation).into_iter().filter(keep) {
+            let (weights, batch) = case.make();
+            let mut problem = Problem::new(&weights, activation, &batch);
+            let expected = problem.differences();
+            let got = derivatives(&gradient(&weights, activation, &batch).expect("a good batch"));
+            assert_caught_when_off_by_a_ten_thousandth(&format!("{case:?}"), &got, &expected, 1e-6);
+            for (fault, where_seen) in faults {
+                let found = mismatches(&problem.gradient(fault), &expected, 1e-6);
+                let seen = |name: &str| found.iter().any(|f| f.starts_with(&format!("{name}[")));
+                assert!(where_seen.iter().all(|name| seen(name)), "{case:?}: {fault:?} gives {found:?}");
+                let right = got.keys().filter(|name| !seen(name)).count();
+                assert_eq!(right, got.len() - found.len(), "{case:?}: {fault:?}");
+            }
+        }
+    }
+}
+
+/// One unit that passes its input on, and two logits.
+fn one_unit(decoder: f64) -> Weights {
+    let layer = LayerWeights { input: array![[1.0]], recurrent: array![[0.0]], bias: Array1::zeros(1) };
+    Weights { layers: vec![layer], decoder: array![[decoder], [0.0]], decoder_bias: Array1::zeros(2) }
+}
+
+#[test]
+fn an_output_that_does_not_count_adds_nothing_even_if_not_finite() {
+    let mut batch = Batch::new(Inputs::Vectors(array![[[0.0]], [[10.0]]]), Targets::Classes(array![[0], [1]]));
+    let weights = one_unit(f64::MAX);
+    assert!(!gradient(&weights, "identity", &batch).expect("a good batch").loss.is_finite());
+    batch.mask = Some(array![[1.0], [0.0]]);
+    let got = gradient(&weights, "identity", &batch).expect("a good batch");
+    assert!(got.outputs[[1, 0, 0]].is_infinite());
+    assert!((got.loss - 2.0_f64.ln()).abs() < 1e-15);
+    assert_eq!(got.d_hidden[0][[1, 0, 0]], 0.0);
+    for (name, derivative) in derivatives(&got) {
+        assert!(derivative.iter().all(|v| v.is_finite()), "{name}: {derivative}");
+    }
+}
+
+#[test]
+fn large_logits_do_not_overflow() {
+    let batch = Batch::new(Inputs::Vectors(array![[[1.0]]]), Targets::Classes(array![[1]]));
+    let got = gradient(&one_unit(1000.0), "identity", &batch).expect("a good batch");
+    assert_eq!((got.loss, got.weights.decoder_bias), (1000.0, array![1.0, -1.0]));
+}
+
+#[test]
+fn relu_has_slope_zero_at_zero_and_keeps_nan() {
+    let batch = Batch::new(Inputs::Vectors(array![[[0.0]]]), Targets::Classes(array![[1]]));
+    let got = gradient(&one_unit(1.0), "relu", &batch).expect("a good batch");
+    assert_eq!((got.weights.layers[0].bias[0], got.d_hidden[0][[0, 0, 0]]), (0.0, 0.5));
+    let mut weights = one_unit(1.0);
+    weights.layers[0].bias[0] = f64::NAN;
+    assert!(forward(&weights, "relu", &batch).expect("a good batch").loss.is_nan());
+}
+
+#[test]
+fn a_carried_state_counts_as_zero() {
+    let batch = Batch::new(Inputs::Vectors(array![[[0.5]]]), Targets::Classes(array![[1]]));
+    let carried = Batch { initial_state: InitialState::Carried, ..batch.clone() };
+    let zeros = Batch { initial_state: InitialState::Given(Array3::zeros((1, 1, 1))), ..batch.clone() };
+    let [a, b, c] = [batch, carried, zeros].map(|batch| gradient(&one_unit(1.0), "tanh", &batch).expect("a good batch"));
+    assert_eq!(a, b);
+    assert_eq!(a, c);
+}
+
+#[test]
+fn the_order_of_an_array_in_memory_does_not_matter() {
+    let (mut random, shape) = (Random(9), (4, 3, 2));
+    let (inputs, values) = (random.array(shape).mapv(|x| x as f32), random.array(shape).mapv(|x| x as f32));
+    let column_major = |rows: &Array3<f32>| {
+        let mut columns = Array3::zeros(shape.f());
+        columns.assign(rows);
+        columns
+    };
+    let layer = LayerWeights { input: random.array((5, 2)), recurrent: random.array((5, 5)), bias: random.array(5) };
+    let weights = Weights { layers: vec![layer], decoder: random.array((2, 5)), decoder_bias: random.array(2) };
+    let turned = Batch::new(Inputs::Vectors(column_major(&inputs)), Targets::Values(column_major(&values)));
+    let straight = Batch::new(Inputs::Vectors(inputs), Targets::Values(values));
+    assert_eq!(gradient(&weights, "tanh", &straight).expect("a good batch"), gradient(&weights, "tanh", &turned).expect("too"));
+}
+
+#[test]
+fn what_does_not_fit_is_an_error_that_says_where() {
+    let batch = Batch::new(Inputs::Vectors(array![[[0.5]]]), Targets::Classes(array![[1]]));
+    let weights = one_unit(1.0);
+    let fails = |weights: &Weights, batch: &Batch, expected: &str| {
+        let error = forward(weights, "tanh", batch).expect_err(expected);
+        assert!(matches!(&error, Error::BadInput { what, .. } if what == expected), "{error}");
+        assert_eq!(gradient(weights, "tanh", batch).expect_err(expected).to_string(), error.to_string());
+    };
+    assert!(matches!(gradient(&weights, "gelu", &batch), Err(Error::Usage(_))));
+    fails(&Weights { layers: Vec::new(), ..weights.clone() }, &batch, "weights");
+    fails(&Weights { decoder: Array2::zeros((2, 3)), ..weights.clone() }, &batch, "decoder.weight");
+    fails(&Weights { decoder_bias: Array1::zeros(3), ..weights.clone() }, &batch, "decoder.bias");
+    let mut stacked = weights.clone();
+    stacked.layers.push(LayerWeights { input: Array2::zeros((1, 2)), ..weights.layers[0].clone() });
+    fails(&stacked, &batch, "rnn.weight_ih_l1");
+    fails(&weights, &Batch { targets: Targets::Classes(array![[2]]), ..batch.clone() }, "classes");
+    fails(&weights, &Batch { inputs: Inputs::Tokens(array![[1]]), ..batch.clone() }, "tokens");
+    fails(&weights, &Batch { mask: Some(array![[0.0]]), ..batch }, "mask");
+}
