@@ -54,6 +54,13 @@ pub enum Error {
         checkpoint: Option<PathBuf>,
     },
 
+    /// A result is beyond what f32 holds.
+    #[error("{tensor} is not finite in f32; nothing was written")]
+    NotFinite {
+        /// The loss, an output or a gradient by its name.
+        tensor: String,
+    },
+
     /// A file, or a value given from outside, is not what was expected.
     #[error("{what}: {problem}")]
     BadInput {
@@ -104,7 +111,7 @@ impl Error {
             Error::NoAdapter { .. } => 3,
             Error::DoesNotFit { .. } => 4,
             Error::DeviceLost { .. } => 5,
-            Error::Diverged { .. } => 6,
+            Error::Diverged { .. } | Error::NotFinite { .. } => 6,
             Error::BadInput { .. } => 7,
             Error::Interrupted { .. } => 130,
         }

@@ -1,1 +1,9 @@
-fn main() {}
+//! The `retrospect` program.
+
+mod commands;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    commands::main()
+}

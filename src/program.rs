@@ -56,6 +56,12 @@ impl Mat {
         self.cols
     }
 
+    /// Where its first element is in its buffer.
+    #[must_use]
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
     /// The number of elements that count, `rows · cols`: what is written to and read from it.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -60,6 +60,12 @@ impl Random {
         Random { key: [seed as u32, (seed >> 32) as u32], counter, block: [0; 4], used: 4 }
     }
 
+    /// What sampling from a trained network draws from.
+    #[must_use]
+    pub fn for_sampling(seed: u64) -> Random {
+        Random::new(seed, stream::SAMPLE)
+    }
+
     /// Uniform over all 2³² words.
     pub fn next_u32(&mut self) -> u32 {
         if self.used == 4 {

@@ -117,6 +117,17 @@ impl Tensors {
         self.tensors.keys().map(String::as_str)
     }
 
+    /// The first tensor with a value that is not finite.
+    #[must_use]
+    pub fn not_finite(&self) -> Option<&str> {
+        let bad = |tensor: &Tensor| match &tensor.data {
+            Data::F32(values) => values.iter().any(|v| !v.is_finite()),
+            Data::F64(values) => values.iter().any(|v| !v.is_finite()),
+            Data::I64(_) => false,
+        };
+        self.tensors.iter().find(|(_, tensor)| bad(tensor)).map(|(name, _)| name.as_str())
+    }
+
     /// Whether there is a tensor of that name, of whatever type.
     #[must_use]
     pub fn contains(&self, name: &str) -> bool {

@@ -71,6 +71,10 @@ impl Adding {
 }
 
 impl Source for Adding {
+    fn window(&self) -> (usize, usize) {
+        (self.options.window, self.options.batch)
+    }
+
     fn shape(&self) -> Shape {
         Shape { input: Input::Vectors(2), outputs: 1, loss: Loss::SquaredError }
     }

@@ -114,6 +114,10 @@ impl Arrays {
 }
 
 impl Source for Arrays {
+    fn window(&self) -> (usize, usize) {
+        (self.data.shape().0, self.batch)
+    }
+
     fn shape(&self) -> Shape {
         self.shape
     }

@@ -71,6 +71,10 @@ impl CopyMemory {
 }
 
 impl Source for CopyMemory {
+    fn window(&self) -> (usize, usize) {
+        (self.options.window + 2 * RECALL, self.options.batch)
+    }
+
     fn shape(&self) -> Shape {
         Shape { input: Input::Tokens(DELIMITER as usize + 1), outputs: BLANK as usize + 1, loss: Loss::CrossEntropy }
     }

@@ -5,6 +5,7 @@
 
 mod adding;
 mod arrays;
+mod choice;
 mod copy_memory;
 mod prefetch;
 mod text;
@@ -12,6 +13,7 @@ mod vocabulary;
 
 pub use adding::Adding;
 pub use arrays::Arrays;
+pub use choice::{Choice, Opened};
 pub use copy_memory::CopyMemory;
 pub use prefetch::Prefetch;
 pub use text::{Text, read_text};
@@ -63,9 +65,7 @@ pub trait Source: Send {
     fn held_out(&mut self, index: u64) -> Batch;
 
     /// `(T, B)` of every batch. `T` is the source's to say: copy memory's is its delay and 20 more, a file's is the file's.
-    fn window(&mut self) -> (usize, usize) {
-        self.batch(0).shape()
-    }
+    fn window(&self) -> (usize, usize);
 }
 
 /// What a named task is made from.

@@ -110,6 +110,9 @@ mod tests {
         fn shape(&self) -> Shape {
             Shape { input: Input::Tokens(100), outputs: 1, loss: Loss::CrossEntropy }
         }
+        fn window(&self) -> (usize, usize) {
+            (1, 1)
+        }
         fn batch(&mut self, step: u64) -> Batch {
             assert_ne!(step, 13, "step {step} is unlucky");
             self.0.fetch_add(1, Ordering::SeqCst);

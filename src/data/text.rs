@@ -168,6 +168,10 @@ fn too_short(total: usize, train: usize, batch: usize, window: usize) -> String 
 }
 
 impl Source for Text {
+    fn window(&self) -> (usize, usize) {
+        (self.window, self.batch)
+    }
+
     fn shape(&self) -> Shape {
         let size = self.vocabulary.size();
         Shape { input: Input::Tokens(size), outputs: size, loss: Loss::CrossEntropy }

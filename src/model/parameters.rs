@@ -141,22 +141,25 @@ pub(crate) fn check(config: &Config, weights: &Named) -> Result<()> {
     Ok(())
 }
 
-/// Reads weights from tensors of PyTorch's names; the second bias of a layer, if there is one, is added to the first.
+/// Reads weights from tensors of PyTorch's names behind a prefix; the second bias of a layer, if there is one, is added to
+/// the first.
 ///
 /// # Errors
 /// [`Error::BadInput`] with the tensor and what was expected.
-pub fn from_tensors(config: &Config, tensors: &Tensors) -> Result<Named> {
+pub fn from_tensors(config: &Config, prefix: &str, tensors: &Tensors) -> Result<Named> {
     let mut named = Named::new();
     for parameter in table(config) {
-        tensors.expect_shape(&parameter.name, &parameter.extents())?;
-        let mut array = tensors.f64(&parameter.name)?;
-        if let Some(second) = parameter.second_bias().filter(|name| tensors.contains(name)) {
+        let name = format!("{prefix}{}", parameter.name);
+        tensors.expect_shape(&name, &parameter.extents())?;
+        let mut array = tensors.f64(&name)?;
+        let second = parameter.second_bias().map(|second| format!("{prefix}{second}"));
+        if let Some(second) = second.filter(|name| tensors.contains(name)) {
             tensors.expect_shape(&second, &parameter.extents())?;
             array += &tensors.f64(&second)?;
         }
         let array = array.mapv(|v| v as f32);
         if array.iter().any(|v| !v.is_finite()) {
-            return Err(tensors.bad(&parameter.name, "a value is beyond f32's range"));
+            return Err(tensors.bad(&name, "a value is beyond f32's range"));
         }
         named.insert(parameter.name, array);
     }

@@ -1,9 +1,10 @@
 //! A network on a backend: fed with batches, trained, and read back as arrays.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use ndarray::{Array3, ArrayD, s};
 
+use super::Ran;
 use crate::backend::{Backend, Cpu, Device, Gpu, Ticket};
 use crate::batch::{Batch, InitialState, Inputs, Loss, Targets};
 use crate::kernels::embedding;
@@ -18,6 +19,21 @@ pub enum Compute {
     Cpu(Option<usize>),
     /// On an opened adapter.
     Gpu(Device),
+}
+
+impl Compute {
+    /// What a network runs on here, for a run's records.
+    pub(super) fn ran(&self, network: &Network) -> Ran {
+        match self {
+            Compute::Cpu(_) => Ran { backend: "cpu".into(), adapter: "CPU".into(), ..Ran::default() },
+            Compute::Gpu(device) => Ran {
+                backend: "gpu".into(),
+                adapter: device.adapter.name.clone(),
+                driver: device.adapter.driver.clone(),
+                variants: network.variants(),
+            },
+        }
+    }
 }
 
 /// What a training step left.
@@ -115,6 +131,13 @@ impl Network {
         &mut *self.backend
     }
 
+    /// The variant that runs of each kernel, by the kernel's name; empty on the CPU.
+    #[must_use]
+    pub fn variants(&self) -> BTreeMap<String, String> {
+        let steps = self.model.program.steps().iter().enumerate();
+        steps.filter_map(|(i, step)| Some((step.kernel.name.into(), self.backend.variant(i)?.into()))).collect()
+    }
+
     /// The number of training steps taken.
     #[must_use]
     pub fn steps(&self) -> u64 {
@@ -142,6 +165,8 @@ impl Network {
         parameters::check(&self.model.config, named)?;
         let windows = self.model.parameters.windows.clone();
         self.write_arena(&windows, named)?;
+        // What diverged before goes on from here.
+        self.backend.write(self.model.status, &[0.0; 4])?;
         self.backend.run(self.model.prepare.clone())
     }
 

@@ -1,5 +1,6 @@
 //! An opened adapter: with its limits, its errors, and waiting that ends.
 
+use std::collections::{BTreeMap, HashMap};
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -7,7 +8,7 @@ use std::time::Duration;
 use wgpu::{ErrorFilter, Features, PollType, SubmissionIndex};
 
 use super::Adapter;
-use crate::program::Cuts;
+use crate::program::{Class, Cuts, Kernel, Variant};
 use crate::{Error, Result};
 
 /// How long a submission may take before the device counts as lost.
@@ -32,6 +33,7 @@ pub struct Device {
     /// The adapter it was opened on.
     pub adapter: Adapter,
     pub(super) cuts: Cuts,
+    variants: HashMap<&'static str, &'static Variant>,
     lost: Arc<Mutex<Option<String>>>,
 }
 
@@ -69,7 +71,32 @@ impl Device {
         let alignment = u64::from(limits.min_storage_buffer_offset_alignment) / 4;
         let binding = (limits.max_storage_buffer_binding_size.min(limits.max_buffer_size) / 4 - alignment) / 4 * 4;
         let cuts = Cuts { binding, workgroups: limits.max_compute_workgroups_per_dimension, iterations: 30_000 };
-        Ok(Device { device, queue, adapter: adapter.clone(), cuts, lost })
+        Ok(Device { device, queue, adapter: adapter.clone(), cuts, variants: HashMap::new(), lost })
+    }
+
+    /// Prefers variants for kernels, by their names: what a run was computed with, for the same bits again. Kernels not
+    /// named keep the choice by adapter.
+    ///
+    /// # Errors
+    /// [`Error::BadInput`] with a name that this version does not know.
+    pub fn prefer(&mut self, variants: &BTreeMap<String, String>) -> Result<()> {
+        for (kernel, variant) in variants {
+            let known = crate::kernels::all().into_iter().find(|k| k.name == kernel);
+            let found = known.and_then(|k| Some((k.name, k.variants.iter().find(|v| v.name == variant)?)));
+            let missing = || Error::input("variants", format!("this version has no variant {variant} of {kernel}"));
+            let (kernel, variant) = found.ok_or_else(missing)?;
+            self.variants.insert(kernel, variant);
+        }
+        Ok(())
+    }
+
+    /// The variant that runs of a kernel.
+    #[must_use]
+    pub fn variant(&self, kernel: &Kernel) -> &'static Variant {
+        let wanted = if self.adapter.is_software() { Class::Software } else { Class::Gpu };
+        let of = |class| kernel.variants.iter().find(move |v| v.class == class);
+        let chosen = self.variants.get(kernel.name).copied();
+        chosen.or_else(|| of(wanted)).or_else(|| of(Class::Any)).unwrap_or(&kernel.variants[0])
     }
 
     /// What lowered steps must keep to.

@@ -8,7 +8,7 @@ use wgpu::{
 };
 
 use super::Device;
-use crate::program::{Access, Buf, Class, Lowered, Mat, Piece, Program, Shader, Step, Times, Variant};
+use crate::program::{Access, Buf, Lowered, Mat, Piece, Program, Shader, Times, Variant};
 use crate::{Error, Result};
 
 /// A step ready to run.
@@ -44,7 +44,7 @@ pub(super) fn load(
         .steps()
         .iter()
         .map(|step| {
-            let variant = choose(step.kernel.name).unwrap_or_else(|| by_class(step, device.adapter.is_software()));
+            let variant = choose(step.kernel.name).unwrap_or_else(|| device.variant(step.kernel));
             (variant, (variant.lower)(step, &device.cuts))
         })
         .collect();
@@ -83,17 +83,6 @@ pub(super) fn load(
         steps.push(Loaded { variant: variant.name, phases, work: work / repeats.max(1) as f64 });
     }
     Ok((buffers, steps))
-}
-
-/// The variant for this kind of adapter, or one that is for any.
-fn by_class(step: &Step, software: bool) -> &'static Variant {
-    let wanted = if software { Class::Software } else { Class::Gpu };
-    let variants = step.kernel.variants;
-    variants
-        .iter()
-        .find(|v| v.class == wanted)
-        .or_else(|| variants.iter().find(|v| v.class == Class::Any))
-        .unwrap_or(&variants[0])
 }
 
 /// The program's buffers, then the scratch buffers.

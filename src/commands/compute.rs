@@ -1,0 +1,108 @@
+//! Where to run: the flags, the choice, and the line that says what was chosen and why.
+
+use clap::{Args, ValueEnum};
+use pollster::block_on;
+use retrospect::backend::{Adapter, Device};
+use retrospect::train::{Compute, Ran};
+use retrospect::{Error, Result};
+
+use super::terminal::note;
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Choice {
+    /// A hardware GPU if there is one, else the CPU
+    Auto,
+    /// The best adapter, software ones included
+    Gpu,
+    /// The CPU backend
+    Cpu,
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "Where to run")]
+pub struct ComputeArgs {
+    /// Where to run [default: auto]
+    #[arg(long)]
+    pub backend: Option<Choice>,
+
+    #[command(flatten)]
+    pub device: DeviceArgs,
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "Where to run")]
+pub struct DeviceArgs {
+    /// The adapter whose name contains TEXT, or whose index in `retrospect adapters` it is; implies --backend gpu
+    #[arg(long, value_name = "TEXT")]
+    pub adapter: Option<String>,
+
+    /// Threads of the CPU backend [default: all]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1024))]
+    threads: Option<u64>,
+}
+
+impl ComputeArgs {
+    /// Chooses, and says so on stderr.
+    pub fn choose(&self) -> Result<Compute> {
+        self.device.choose(self.backend)
+    }
+
+    /// The same, but what is not said is as it was before: a run goes on where it ran.
+    pub fn choose_again(&self, ran: &Ran) -> Result<Compute> {
+        let mut device = match (self.backend, &self.device.adapter) {
+            (None, None) if ran.backend == "cpu" => return Ok(self.device.cpu("as before")),
+            (None, None) => open(Some(&ran.adapter), "as before")?,
+            _ => match self.choose()? {
+                Compute::Gpu(device) => device,
+                cpu => return Ok(cpu),
+            },
+        };
+        if device.adapter.name == ran.adapter && device.adapter.driver == ran.driver {
+            device.prefer(&ran.variants)?;
+        } else {
+            note(format_args!(
+                "The run was on {} ({}): its numbers will differ in rounding from here on.",
+                ran.adapter, ran.driver
+            ));
+        }
+        Ok(Compute::Gpu(device))
+    }
+}
+
+impl DeviceArgs {
+    pub fn choose(&self, backend: Option<Choice>) -> Result<Compute> {
+        let named = self.adapter.is_some() || std::env::var_os("WGPU_ADAPTER_NAME").is_some();
+        match (backend.unwrap_or(Choice::Auto), &self.adapter) {
+            (Choice::Cpu, Some(_)) => Err(Error::Usage("--adapter names a GPU, and --backend cpu asks for none".into())),
+            (Choice::Cpu, None) => Ok(self.cpu("asked for")),
+            (Choice::Gpu, _) => Ok(Compute::Gpu(open(self.adapter.as_deref(), "asked for")?)),
+            (Choice::Auto, _) if named => Ok(Compute::Gpu(open(self.adapter.as_deref(), "asked for by name")?)),
+            (Choice::Auto, _) => self.automatic(),
+        }
+    }
+
+    fn automatic(&self) -> Result<Compute> {
+        let adapters = block_on(Adapter::all());
+        if adapters.iter().any(Adapter::is_hardware) {
+            return Ok(Compute::Gpu(open(None, "the best GPU here")?));
+        }
+        Ok(match adapters.first() {
+            None => self.cpu("no GPU was found"),
+            Some(adapter) => self.cpu(&format!("{} is a software adapter, and slower; --backend gpu uses it", adapter.name)),
+        })
+    }
+
+    fn cpu(&self, why: &str) -> Compute {
+        let threads = self.threads.map(|n| n as usize);
+        let count = threads.map_or(String::from("all cores"), |n| format!("{n} thread{}", if n == 1 { "" } else { "s" }));
+        note(format_args!("Running on the CPU, {count} ({why})."));
+        Compute::Cpu(threads)
+    }
+}
+
+fn open(wanted: Option<&str>, why: &str) -> Result<Device> {
+    let adapter = block_on(Adapter::find(wanted))?;
+    let kind = if adapter.is_software() { "software adapter: slow, for tests".into() } else { format!("{} GPU", adapter.kind) };
+    note(format_args!("Running on {} ({kind}; {}, {}; {why}).", adapter.name, adapter.api, adapter.driver));
+    block_on(Device::open(&adapter))
+}

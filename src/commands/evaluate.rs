@@ -1,0 +1,121 @@
+//! `retrospect evaluate`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use retrospect::batch::Loss;
+use retrospect::data::{Arrays, Source, Text, read_text};
+use retrospect::model::{Config, Optimizer};
+use retrospect::tensors::read_batch;
+use retrospect::train::{Checkpoint, Network, evaluate};
+use retrospect::{Error, Result};
+use serde_json::{Map, Value, json};
+
+use super::compute::ComputeArgs;
+use super::terminal::{note, pairs, print, thousands};
+
+/// Measures a trained network on held-out data
+#[derive(Args)]
+pub struct Evaluate {
+    /// The run's folder, or a checkpoint
+    run: PathBuf,
+
+    /// Measure on this text instead of the run's held-out data
+    #[arg(long, value_name = "FILE", conflicts_with = "data")]
+    text: Option<PathBuf>,
+
+    /// Measure on these sequences (safetensors, as for `gradient`) instead
+    #[arg(long, value_name = "FILE")]
+    data: Option<PathBuf>,
+
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    compute: ComputeArgs,
+}
+
+impl Evaluate {
+    pub fn run(&self) -> Result<()> {
+        let (checkpoint, path) = load(&self.run)?;
+        let (mut source, what) = self.source(&checkpoint)?;
+        if source.held_out_batches() == 0 {
+            return Err(Error::BadInput { what, problem: "the held-out tenth is too short for one prediction".into() });
+        }
+        let trained = &checkpoint.settings.network;
+        let (window, batch) = source.window();
+        let config = Config { window, batch, optimizer: Optimizer::Sgd, ..trained.clone() };
+        let mut network = Network::new(&config, &self.compute.choose()?)?;
+        network.set_parameters(&checkpoint.parameters)?;
+        let batches = source.held_out_batches();
+        let named = |error| match error {
+            Error::BadInput { what: tensor, problem } => Error::BadInput { what: format!("{what}: {tensor}"), problem },
+            other => other,
+        };
+        let found = evaluate(&mut network, batches, |k| source.held_out(k), true).map_err(named)?;
+        if !found.loss.is_finite() {
+            return Err(Error::NotFinite { tensor: "loss".into() });
+        }
+
+        let mut results = vec![("loss", found.loss)];
+        if trained.loss == Loss::CrossEntropy {
+            results.push(("perplexity", found.loss.exp()));
+            if checkpoint.vocabulary.is_some() {
+                results.push(("bits_per_character", found.loss / std::f64::consts::LN_2));
+            }
+            results.extend(found.accuracy.map(|a| ("accuracy", a)));
+        } else {
+            results.push(("root_mean_squared_error", found.loss.sqrt()));
+        }
+        if self.json {
+            let mut all: Map<String, Value> = results.iter().map(|&(name, value)| (name.to_owned(), json!(value))).collect();
+            all.insert("run".into(), json!(self.run));
+            all.insert("checkpoint".into(), json!(path));
+            all.insert("step".into(), json!(checkpoint.step));
+            all.insert("counted".into(), json!(found.counted));
+            return print(&format!("{:#}\n", Value::Object(all)));
+        }
+        let named: Vec<(String, f64)> = results.iter().map(|&(name, value)| (name.replace('_', " "), value)).collect();
+        let mut rows: Vec<(&str, String)> = named.iter().map(|(name, value)| (name.as_str(), format!("{value:.5}"))).collect();
+        rows.push(("outputs that counted", thousands(found.counted)));
+        rows.push(("training steps", thousands(checkpoint.step)));
+        print(&pairs(&rows))
+    }
+
+    /// The held-out data, and what they are called in messages.
+    fn source(&self, checkpoint: &Checkpoint) -> Result<(Box<dyn Source>, String)> {
+        let settings = &checkpoint.settings;
+        let Config { batch, window, .. } = settings.network;
+        match (&self.text, &self.data, &checkpoint.vocabulary) {
+            (Some(path), _, Some(vocabulary)) => {
+                let what = path.display().to_string();
+                let text = Text::with_vocabulary(&what, &read_text(path)?, vocabulary.clone(), batch, window)?;
+                Ok((Box::new(text), what))
+            }
+            (Some(_), _, None) => {
+                let name = settings.data.name();
+                Err(Error::Usage(format!("--text needs a run that was trained on text; this one was trained on {name}")))
+            }
+            (None, Some(path), _) => {
+                let what = path.display().to_string();
+                Ok((Box::new(Arrays::held_out_only(&what, read_batch(path)?, batch)?), what))
+            }
+            (None, None, _) => {
+                let opened = settings.open()?;
+                checkpoint.expect_same(&opened)?;
+                let what = settings.data.path().map_or(settings.data.name().to_owned(), |path| path.display().to_string());
+                Ok((opened.source, what))
+            }
+        }
+    }
+}
+
+/// The last checkpoint of a run, with a note when it is the one before.
+pub fn load(run: &std::path::Path) -> Result<(Checkpoint, PathBuf)> {
+    let (checkpoint, path, damaged) = Checkpoint::of_run(run)?;
+    if let Some(error) = damaged {
+        note(format_args!("{error}; taking the checkpoint before it, of step {}.", checkpoint.step));
+    }
+    Ok((checkpoint, path))
+}

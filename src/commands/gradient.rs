@@ -1,0 +1,177 @@
+//! `retrospect gradient`: the bridge to PyTorch and NumPy.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use ndarray::{ArrayD, Ix1, Ix2};
+use retrospect::batch::{Batch, Input, Inputs, Loss, Reduction, Targets};
+use retrospect::model::{Config, Optimizer, from_tensors, sizes, to_tensors};
+use retrospect::reference::{self, LayerWeights, Weights};
+use retrospect::tensors::{Tensors, read_batch};
+use retrospect::train::{Network, Settings};
+use retrospect::{Activation, Error, Result};
+
+use super::compute::{Choice, DeviceArgs};
+
+/// Computes loss and gradient for given weights and one batch, as files
+#[derive(Args)]
+pub struct Gradient {
+    /// The weights, by PyTorch's names; a checkpoint is fine
+    #[arg(long, value_name = "FILE")]
+    weights: PathBuf,
+
+    /// The batch: `inputs` or `tokens`, `classes` or `values`; optionally `mask`, `h0`
+    #[arg(long, value_name = "FILE")]
+    batch: PathBuf,
+
+    /// Where the gradient goes
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+
+    /// φ [default: the checkpoint's, or tanh]
+    #[arg(long, value_parser = super::train::activation)]
+    activation: Option<Activation>,
+
+    /// Mean or sum over the outputs that count
+    #[arg(long, default_value = "mean")]
+    reduction: ReductionChoice,
+
+    /// Where to compute it; `reference` evaluates the equations in f64 [default: auto]
+    #[arg(long, help_heading = "Where to run")]
+    backend: Option<Backend>,
+
+    #[command(flatten)]
+    device: DeviceArgs,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum ReductionChoice {
+    Mean,
+    Sum,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Backend {
+    Auto,
+    Gpu,
+    Cpu,
+    Reference,
+}
+
+impl Gradient {
+    pub fn run(&self) -> Result<()> {
+        let choice = match self.backend {
+            None | Some(Backend::Auto) => Some(Choice::Auto),
+            Some(Backend::Gpu) => Some(Choice::Gpu),
+            Some(Backend::Cpu) => Some(Choice::Cpu),
+            Some(Backend::Reference) => None,
+        };
+        if choice.is_none() && self.device.adapter.is_some() {
+            return Err(Error::Usage("--adapter names a GPU, and --backend reference runs on none".into()));
+        }
+        let tensors = Tensors::read(&self.weights)?;
+        let reduction = match self.reduction {
+            ReductionChoice::Mean => Reduction::Mean,
+            ReductionChoice::Sum => Reduction::Sum,
+        };
+        let batch = Batch { reduction, ..read_batch(&self.batch)? };
+        let config = self.config(&tensors, &batch)?;
+        batch.check(config.input, config.outputs, config.layers, config.hidden).map_err(|e| self.in_batch(e))?;
+
+        let mut out = Tensors::new();
+        match choice {
+            None => {
+                let gradient = reference::gradient(&reference_weights(&config, &tensors)?, config.activation.name(), &batch)?;
+                for (name, array) in gradient.weights.tensors() {
+                    if name.contains("bias_ih") {
+                        out.insert(name.replace("bias_ih", "bias_hh"), array.to_owned());
+                    }
+                    out.insert(name, array.to_owned());
+                }
+                out.insert("loss", ndarray::arr1(&[gradient.loss]));
+                out.insert("outputs", gradient.outputs);
+                out.insert("h0", gradient.initial_state);
+            }
+            Some(choice) => {
+                let weights = from_tensors(&config, "", &tensors)?;
+                let mut network = Network::new(&config, &self.device.choose(Some(choice))?)?;
+                network.set_parameters(&weights)?;
+                let gradient = network.gradient(&batch)?;
+                to_tensors(&gradient.parameters, "", true, &mut out);
+                out.insert("loss", ndarray::arr1(&[gradient.loss]));
+                out.insert("outputs", gradient.outputs);
+                out.insert("h0", gradient.initial_state);
+            }
+        }
+        finite(&out)?;
+        out.write(&self.out)
+    }
+
+    /// The network that the weights and the batch describe.
+    fn config(&self, tensors: &Tensors, batch: &Batch) -> Result<Config> {
+        let (inputs, hidden, layers, outputs) = sizes(tensors)?;
+        let input = match batch.inputs {
+            Inputs::Tokens(_) => Input::Tokens(inputs),
+            Inputs::Vectors(_) => Input::Vectors(inputs),
+        };
+        let loss = match batch.targets {
+            Targets::Classes(_) => Loss::CrossEntropy,
+            Targets::Values(_) => Loss::SquaredError,
+        };
+        let trained = tensors.metadata.get("configuration").and_then(|json| serde_json::from_str::<Settings>(json).ok());
+        let (window, size) = batch.shape();
+        Ok(Config {
+            activation: self.activation.or(trained.map(|s| s.network.activation)).unwrap_or(Activation::Tanh),
+            layers,
+            optimizer: Optimizer::Sgd,
+            ..Config::new(input, hidden, outputs, loss, size, window)
+        })
+    }
+
+    /// Names the file as well as the tensor.
+    fn in_batch(&self, error: Error) -> Error {
+        match error {
+            Error::BadInput { what, problem } => Error::BadInput { what: format!("{}: {what}", self.batch.display()), problem },
+            other => other,
+        }
+    }
+}
+
+/// The weights in f64, as the file has them.
+fn reference_weights(config: &Config, tensors: &Tensors) -> Result<Weights> {
+    let read = |name: &str, shape: &[usize]| -> Result<ArrayD<f64>> {
+        tensors.expect_shape(name, shape)?;
+        tensors.f64(name)
+    };
+    let matrix = |name: &str, rows, cols| -> Result<_> {
+        Ok(read(name, &[rows, cols])?.into_dimensionality::<Ix2>().expect("the shape was checked"))
+    };
+    let vector =
+        |name: &str, size| -> Result<_> { Ok(read(name, &[size])?.into_dimensionality::<Ix1>().expect("the shape was checked")) };
+    let Config { hidden, outputs, .. } = *config;
+    let layer = |k: usize| -> Result<LayerWeights> {
+        let mut bias = vector(&format!("rnn.bias_ih_l{k}"), hidden)?;
+        let second = format!("rnn.bias_hh_l{k}");
+        if tensors.contains(&second) {
+            bias += &vector(&second, hidden)?;
+        }
+        Ok(LayerWeights {
+            input: matrix(&format!("rnn.weight_ih_l{k}"), hidden, if k == 0 { config.input.size() } else { hidden })?,
+            recurrent: matrix(&format!("rnn.weight_hh_l{k}"), hidden, hidden)?,
+            bias,
+        })
+    };
+    Ok(Weights {
+        layers: (0..config.layers).map(layer).collect::<Result<_>>()?,
+        decoder: matrix("decoder.weight", outputs, hidden)?,
+        decoder_bias: vector("decoder.bias", outputs)?,
+    })
+}
+
+/// Nothing that is not finite is ever saved.
+fn finite(tensors: &Tensors) -> Result<()> {
+    match tensors.not_finite() {
+        Some(name) => Err(Error::NotFinite { tensor: name.to_owned() }),
+        None => Ok(()),
+    }
+}

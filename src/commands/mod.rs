@@ -1,0 +1,96 @@
+//! The command line: one file a subcommand. Results go to stdout, everything else to stderr.
+
+mod adapters;
+mod compute;
+mod evaluate;
+mod gradient;
+mod plot;
+mod progress;
+mod sample;
+mod steps;
+mod terminal;
+mod train;
+
+use std::process::ExitCode;
+
+use clap::{ColorChoice, CommandFactory, Parser, Subcommand};
+use retrospect::{Error, Result};
+
+/// Trains recurrent neural networks on any GPU through wgpu, or on the CPU.
+#[derive(Parser)]
+#[command(name = "retrospect", version, max_term_width = 100, disable_help_subcommand = true)]
+struct Cli {
+    /// When to use colours.
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    color: ColorChoice,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Train(Box<train::Train>),
+    Sample(sample::Sample),
+    Evaluate(evaluate::Evaluate),
+    Gradient(gradient::Gradient),
+    Adapters(adapters::Adapters),
+    Steps(steps::Steps),
+    /// Writes completions for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Runs the program.
+pub fn main() -> ExitCode {
+    quiet_panics();
+    let cli = Cli::parse();
+    terminal::colors(cli.color);
+    match run(cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever read the results wants no more of them.
+        Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            terminal::error(&error);
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn run(command: Command) -> Result<()> {
+    match command {
+        Command::Train(train) => train.run(),
+        Command::Sample(sample) => sample.run(),
+        Command::Evaluate(evaluate) => evaluate.run(),
+        Command::Gradient(gradient) => gradient.run(),
+        Command::Adapters(adapters) => adapters.run(),
+        Command::Steps(steps) => steps.run(),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "retrospect", &mut script);
+            terminal::print(&String::from_utf8_lossy(&script))
+        }
+    }
+}
+
+/// wgpu panics when a device is lost; that becomes an error, which says it better.
+fn quiet_panics() {
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        if !retrospect::backend::gpu::is_polling() {
+            hook(info);
+        }
+    }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,99 @@
+//! `loss.svg`: the loss against the step, on a logarithmic axis, with what evaluations found.
+
+use std::path::Path;
+
+use plotters::prelude::*;
+use retrospect::train::{Folder, Metrics};
+use retrospect::{Error, Result};
+
+const TRAINING: RGBColor = RGBColor(0x1f, 0x77, 0xb4);
+const SMOOTH: RGBColor = RGBColor(0x0b, 0x3c, 0x5d);
+const VALIDATION: RGBColor = RGBColor(0xd6, 0x4b, 0x0c);
+
+/// Draws the metrics of the run in `folder`; with fewer than two lines of them there is nothing to draw.
+pub fn losses(folder: &Path) -> Result<()> {
+    let metrics = Folder::metrics(folder)?;
+    let mut training: Vec<(f64, f64)> = Vec::new();
+    let mut validation: Vec<(f64, f64)> = Vec::new();
+    for line in metrics {
+        match line {
+            Metrics::Step { step, loss, .. } => training.push((step as f64, f64::from(loss))),
+            Metrics::Evaluation { step, validation_loss } => validation.push((step as f64, validation_loss)),
+        }
+    }
+    if training.len() < 2 {
+        return Ok(());
+    }
+    let path = folder.join("loss.svg");
+    draw(&path, &training, &validation)
+        .map_err(|e| Error::Io { path: path.clone(), source: std::io::Error::other(e.to_string()) })
+}
+
+type Drawn = std::result::Result<(), Box<dyn std::error::Error>>;
+
+fn draw(path: &Path, training: &[(f64, f64)], validation: &[(f64, f64)]) -> Drawn {
+    // A loss of zero has no logarithm.
+    let positive = |points: &[(f64, f64)]| points.iter().filter(|p| p.1 > 0.0).copied().collect::<Vec<_>>();
+    let (training, validation) = (positive(training), positive(validation));
+    let all = || training.iter().chain(&validation);
+    let (low, high) = all().fold((f64::INFINITY, 0.0_f64), |(low, high), p| (low.min(p.1), high.max(p.1)));
+    let last = all().fold(1.0_f64, |last, p| last.max(p.0));
+    if high == 0.0 {
+        return Ok(());
+    }
+    let root = SVGBackend::new(path, (900, 540)).into_drawing_area();
+    root.fill(&WHITE)?;
+    let mut chart = ChartBuilder::on(&root)
+        .margin(18)
+        .x_label_area_size(48)
+        .y_label_area_size(76)
+        .build_cartesian_2d(0.0..last, (low * 0.9..high * 1.1).log_scale())?;
+    chart
+        .configure_mesh()
+        .light_line_style(WHITE)
+        .bold_line_style(BLACK.mix(0.12))
+        .x_desc("training step")
+        .y_desc("loss")
+        .x_label_formatter(&|x| super::terminal::thousands(*x as u64))
+        .y_label_formatter(&|y| format!("{}", (y * 1e6).round() / 1e6))
+        .label_style(("sans-serif", 15))
+        .axis_desc_style(("sans-serif", 17))
+        .draw()?;
+    let sample = |color: RGBAColor, width: u32| {
+        move |(x, y): (i32, i32)| PathElement::new(vec![(x, y), (x + 22, y)], color.stroke_width(width))
+    };
+    chart
+        .draw_series(LineSeries::new(training.iter().copied(), TRAINING.mix(0.35).stroke_width(1)))?
+        .label("training")
+        .legend(sample(TRAINING.mix(0.35), 1));
+    chart
+        .draw_series(LineSeries::new(smooth(&training), SMOOTH.stroke_width(2)))?
+        .label("training, smoothed")
+        .legend(sample(SMOOTH.to_rgba(), 2));
+    if !validation.is_empty() {
+        chart
+            .draw_series(validation.iter().map(|&p| Circle::new(p, 4, VALIDATION.filled())))?
+            .label("validation")
+            .legend(|(x, y)| Circle::new((x + 11, y), 4, VALIDATION.filled()));
+    }
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::UpperRight)
+        .background_style(WHITE)
+        .border_style(BLACK.mix(0.2))
+        .label_font(("sans-serif", 15))
+        .margin(10)
+        .draw()?;
+    root.present()?;
+    Ok(())
+}
+
+/// Means over the fiftieth of the points around each, in the logarithm.
+fn smooth(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    let around = (points.len() / 100).max(1);
+    let mean = |i: usize| {
+        let near = &points[i.saturating_sub(around)..(i + around + 1).min(points.len())];
+        (near.iter().map(|p| p.1.ln()).sum::<f64>() / near.len() as f64).exp()
+    };
+    points.iter().enumerate().map(|(i, p)| (p.0, mean(i))).collect()
+}

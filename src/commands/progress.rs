@@ -1,0 +1,54 @@
+//! How a run is going: a bar on a terminal; elsewhere a line now and then.
+
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use retrospect::train::{Event, Metrics, Settings};
+
+use super::terminal::{note, thousands};
+
+/// Where stderr is no terminal, a line at most this often.
+const QUIET: Duration = Duration::from_secs(10);
+
+pub struct Progress {
+    bar: ProgressBar,
+    steps: u64,
+    said: Instant,
+}
+
+impl Progress {
+    pub fn new(settings: &Settings) -> Progress {
+        let bar = ProgressBar::with_draw_target(Some(settings.steps), ProgressDrawTarget::stderr_with_hz(10));
+        let style = ProgressStyle::with_template("{bar:24} step {pos}/{len}{msg}, {eta} left");
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("━╸ "));
+        Progress { bar, steps: settings.steps, said: Instant::now() }
+    }
+
+    pub fn hear(&mut self, event: Event) {
+        match event {
+            Event::Step { step, .. } => {
+                // What was done before a run went on says nothing about the time that is left.
+                if self.bar.position() == 0 && step > 1 {
+                    self.bar.reset_eta();
+                }
+                self.bar.set_position(step);
+            }
+            Event::Logged(Metrics::Step { step, loss, tokens_per_s, .. }) => {
+                let speed = thousands(*tokens_per_s as u64);
+                self.bar.set_message(format!(", loss {loss:.4}, {speed} tokens/s"));
+                if self.bar.is_hidden() && self.said.elapsed() > QUIET {
+                    self.said = Instant::now();
+                    note(format_args!("step {step} of {}: loss {loss:.4}, {speed} tokens/s", self.steps));
+                }
+            }
+            Event::Logged(Metrics::Evaluation { step, validation_loss }) => {
+                self.bar.suspend(|| note(format_args!("step {step}: validation loss {validation_loss:.4}")));
+            }
+            Event::Saved(_) => {}
+        }
+    }
+
+    pub fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+}

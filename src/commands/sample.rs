@@ -1,0 +1,116 @@
+//! `retrospect sample`: writes text, a character at a time.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use ndarray::Array2;
+use retrospect::batch::{Batch, InitialState, Inputs, Targets};
+use retrospect::model::{Config, Optimizer};
+use retrospect::random::Random;
+use retrospect::train::Network;
+use retrospect::{Error, Result};
+
+use super::compute::ComputeArgs;
+use super::evaluate::load;
+use super::terminal::print;
+
+/// Writes text from a trained run
+#[derive(Args)]
+pub struct Sample {
+    /// The run's folder, or a checkpoint
+    run: PathBuf,
+
+    /// What the text begins with
+    #[arg(long, default_value = "\n", hide_default_value = true, allow_hyphen_values = true)]
+    prompt: String,
+
+    /// Characters to write after the prompt
+    #[arg(long, value_name = "N", default_value_t = 500)]
+    length: u64,
+
+    /// Below 1 likelier characters are preferred still more; 0 always takes the likeliest
+    #[arg(long, value_name = "X", default_value_t = 1.0, value_parser = super::train::not_negative)]
+    temperature: f64,
+
+    /// What the random choices follow from
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+
+    #[command(flatten)]
+    compute: ComputeArgs,
+}
+
+impl Sample {
+    pub fn run(&self) -> Result<()> {
+        let (checkpoint, _) = load(&self.run)?;
+        let Some(vocabulary) = &checkpoint.vocabulary else {
+            let name = checkpoint.settings.data.name();
+            return Err(Error::Usage(format!("sample writes text, and this run was trained on {name}")));
+        };
+        let prompt = vocabulary.encode("--prompt", &self.prompt)?;
+        let Some((first, rest)) = prompt.split_first() else {
+            return Err(Error::Usage("the prompt is empty; it needs at least one character".into()));
+        };
+        let config = Config { window: 1, batch: 1, optimizer: Optimizer::Sgd, ..checkpoint.settings.network.clone() };
+        let mut network = Network::new(&config, &self.compute.choose()?)?;
+        network.set_parameters(&checkpoint.parameters)?;
+
+        print(&self.prompt)?;
+        let mut random = Random::for_sampling(self.seed);
+        let mut token = *first;
+        let mut state = InitialState::Zero;
+        let mut rest = rest.iter();
+        let mut left = self.length;
+        loop {
+            let one = |id| Array2::from_elem((1, 1), id);
+            let batch = Batch { initial_state: state, ..Batch::new(Inputs::Tokens(one(token)), Targets::Classes(one(0))) };
+            network.loss(&batch)?;
+            state = InitialState::Carried;
+            token = match rest.next() {
+                Some(&next) => next,
+                None if left == 0 => return print("\n"),
+                None => {
+                    left -= 1;
+                    let logits = network.outputs()?;
+                    let next = draw(logits.as_slice().unwrap_or_default(), self.temperature, random.uniform());
+                    print(&vocabulary.decode(&[next]))?;
+                    next
+                }
+            };
+        }
+    }
+}
+
+/// The class k that softmax(logits / temperature) gives to `uniform` in [0, 1): the first whose cumulative probability
+/// exceeds it.
+fn draw(logits: &[f32], temperature: f64, uniform: f32) -> u32 {
+    let best = (1..logits.len()).fold(0, |best, k| if logits[k] > logits[best] { k } else { best });
+    if temperature == 0.0 {
+        return best as u32;
+    }
+    let weights: Vec<f64> = logits.iter().map(|&l| (f64::from(l - logits[best]) / temperature).exp()).collect();
+    let wanted = f64::from(uniform) * weights.iter().sum::<f64>();
+    let mut sum = 0.0;
+    let found = weights.iter().position(|w| {
+        sum += w;
+        sum > wanted
+    });
+    found.unwrap_or(best) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn draws_follow_the_softmax() {
+        let logits = [0.0, 2.0_f32.ln(), -1000.0, 1.0_f32.ln()]; // ¼, ½, 0, ¼
+        for (uniform, expected) in [(0.0, 0), (0.2499, 0), (0.2501, 1), (0.7499, 1), (0.7501, 3), (0.999_999, 3)] {
+            assert_eq!(draw(&logits, 1.0, uniform), expected, "{uniform}");
+        }
+        // At half the temperature the odds are squared: 1 : 4 : 1.
+        assert_eq!([draw(&logits, 0.5, 0.16), draw(&logits, 0.5, 0.17)], [0, 1]);
+        assert_eq!([0.0, 0.99].map(|u| draw(&logits, 0.0, u)), [1, 1]);
+        assert_eq!(draw(&[3e38, -3e38], 1e-30, 0.5), 0);
+    }
+}

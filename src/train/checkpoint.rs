@@ -1,0 +1,178 @@
+//! A checkpoint: all that a run needs to go on as if it had never stopped, as a file that PyTorch reads too.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use ndarray::{Array3, Ix3};
+use serde::{Deserialize, Serialize};
+
+use super::{Network, Settings};
+use crate::data::{Opened, Vocabulary};
+use crate::model::{Named, from_tensors, to_tensors};
+use crate::tensors::Tensors;
+use crate::{Error, Result};
+
+/// What it was trained on, and with which variants of the kernels: the same again give the same bits.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ran {
+    /// `gpu` or `cpu`.
+    pub backend: String,
+    /// The adapter's name, or `CPU`.
+    pub adapter: String,
+    /// Its driver, with version.
+    pub driver: String,
+    /// The variant of each kernel, by the kernel's name; empty on the CPU.
+    pub variants: BTreeMap<String, String>,
+}
+
+/// A run after some of its steps.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Checkpoint {
+    /// What the run follows from.
+    pub settings: Settings,
+    /// The steps taken. Batch `step` comes next.
+    pub step: u64,
+    /// The characters of a text.
+    pub vocabulary: Option<Vocabulary>,
+    /// [`crate::data::Opened::fingerprint`] of the data.
+    pub fingerprint: Option<String>,
+    /// Where it ran.
+    pub ran: Ran,
+    /// The weights.
+    pub parameters: Named,
+    /// The optimiser's states by name.
+    pub states: Vec<(String, Named)>,
+    /// The state before the next window's first step, `[layers, B, H]`.
+    pub state: Array3<f32>,
+}
+
+/// The generator that seeds refer to.
+const GENERATOR: &str = "philox4x32-10";
+
+impl Checkpoint {
+    /// Where the checkpoint of a run lies: `run` is its folder, or the file itself.
+    #[must_use]
+    pub fn path(run: &Path) -> PathBuf {
+        if run.is_dir() { run.join("checkpoint.safetensors") } else { run.into() }
+    }
+
+    /// The place of the checkpoint before the last.
+    #[must_use]
+    pub fn previous_path(run: &Path) -> PathBuf {
+        run.join("checkpoint.previous.safetensors")
+    }
+
+    /// Reads the last checkpoint of a run, and gives its place; where that is damaged or gone the one before, and why.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::read`], of the last one.
+    pub fn of_run(run: &Path) -> Result<(Checkpoint, PathBuf, Option<Error>)> {
+        let path = Checkpoint::path(run);
+        match Checkpoint::read(&path) {
+            Ok(checkpoint) => Ok((checkpoint, path, None)),
+            Err(error) => {
+                let previous = Checkpoint::previous_path(run);
+                match Checkpoint::read(&previous) {
+                    Ok(checkpoint) => Ok((checkpoint, previous, Some(error))),
+                    Err(_) => Err(error),
+                }
+            }
+        }
+    }
+
+    /// Reads a checkpoint file.
+    ///
+    /// # Errors
+    /// [`Error::BadInput`] when it cannot be read or is not a checkpoint of this crate, with what is missing.
+    pub fn read(path: &Path) -> Result<Checkpoint> {
+        let tensors = Tensors::read(path)?;
+        let bad = |key: &str, e: &dyn std::fmt::Display| Error::input(path.display(), format!("metadata {key}: {e}"));
+        let settings: Settings =
+            serde_json::from_str(tensors.metadata("configuration")?).map_err(|e| bad("configuration", &e))?;
+        settings.check().map_err(|e| bad("configuration", &e))?;
+        let step = tensors.metadata("step")?.parse().map_err(|e| bad("step", &e))?;
+        let generator = tensors.metadata("generator")?;
+        if generator != GENERATOR {
+            return Err(bad("generator", &format!("is {generator}; expected {GENERATOR}")));
+        }
+        let vocabulary = tensors.metadata.get("vocabulary").map(|v| v.parse()).transpose()?;
+        let state = tensors.f32("state.h0")?;
+        let expected = [settings.network.layers, settings.network.batch, settings.network.hidden];
+        tensors.expect_shape("state.h0", &expected)?;
+        let states = settings.network.optimizer.states();
+        let states = states.iter().map(|name| {
+            let named = from_tensors(&settings.network, &format!("optimizer.{name}."), &tensors)?;
+            Ok(((*name).to_owned(), named))
+        });
+        Ok(Checkpoint {
+            step,
+            vocabulary,
+            fingerprint: tensors.metadata.get("fingerprint").cloned(),
+            ran: serde_json::from_str(tensors.metadata("device")?).map_err(|e| bad("device", &e))?,
+            parameters: from_tensors(&settings.network, "", &tensors)?,
+            states: states.collect::<Result<_>>()?,
+            state: state.into_dimensionality::<Ix3>().expect("three extents were expected"),
+            settings,
+        })
+    }
+
+    /// Writes it, whole or not at all.
+    ///
+    /// # Errors
+    /// [`Error::Diverged`] when a value is not finite, and then nothing is written; [`Error::Io`].
+    pub fn write(&self, path: &Path) -> Result<()> {
+        let named = self.states.iter().map(|(_, named)| named).chain([&self.parameters]).flatten();
+        if let Some((name, _)) = named.into_iter().find(|(_, array)| array.iter().any(|v| !v.is_finite())) {
+            let tensor = format!("{name} or its optimiser's state");
+            return Err(Error::Diverged { step: self.step, tensor, last_finite: None, checkpoint: None });
+        }
+        let mut tensors = Tensors::new();
+        to_tensors(&self.parameters, "", false, &mut tensors);
+        for (name, state) in &self.states {
+            to_tensors(state, &format!("optimizer.{name}."), false, &mut tensors);
+        }
+        tensors.insert("state.h0", self.state.clone());
+        let json = |value: std::result::Result<String, serde_json::Error>| value.expect("strings, numbers and maps of them");
+        let mut metadata = BTreeMap::from([
+            ("configuration".into(), json(serde_json::to_string(&self.settings))),
+            ("device".into(), json(serde_json::to_string(&self.ran))),
+            ("generator".into(), GENERATOR.into()),
+            // Batches are numbered from 0: a step's batch follows from the seed and this number alone.
+            ("position".into(), self.step.to_string()),
+            ("step".into(), self.step.to_string()),
+            ("version".into(), env!("CARGO_PKG_VERSION").into()),
+        ]);
+        metadata.extend(self.vocabulary.as_ref().map(|v| ("vocabulary".into(), v.to_string())));
+        metadata.extend(self.fingerprint.as_ref().map(|f| ("fingerprint".into(), f.clone())));
+        tensors.metadata = metadata;
+        tensors.write(path)
+    }
+
+    /// Checks that opened data are those that the run was trained on.
+    ///
+    /// # Errors
+    /// [`Error::BadInput`] with both fingerprints.
+    pub fn expect_same(&self, data: &Opened) -> Result<()> {
+        let path = self.settings.data.path().map_or(String::new(), |path| path.display().to_string());
+        match (&self.fingerprint, &data.fingerprint) {
+            (was, is) if was == is => Ok(()),
+            (was, is) => {
+                let of = |sum: &Option<String>| sum.clone().unwrap_or_else(|| "none".into());
+                let problem = format!("has changed since the run began: its fingerprint was {}, and is {}", of(was), of(is));
+                Err(Error::input(path, problem))
+            }
+        }
+    }
+
+    /// Puts a network where the run was.
+    ///
+    /// # Errors
+    /// What the backend reports.
+    pub fn restore(&self, network: &mut Network) -> Result<()> {
+        network.set_parameters(&self.parameters)?;
+        self.states.iter().try_for_each(|(name, state)| network.set_optimizer_state(name, state))?;
+        network.set_state(&self.state)?;
+        network.set_steps(self.step);
+        Ok(())
+    }
+}

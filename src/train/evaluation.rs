@@ -1,0 +1,120 @@
+//! The loss over held-out batches, through the same forward program as training.
+
+use ndarray::Axis;
+
+use super::Network;
+use crate::Result;
+use crate::batch::{Batch, Targets};
+
+/// What a network scores on some batches.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Evaluation {
+    /// The mean over all outputs that counted.
+    pub loss: f64,
+    /// How many counted.
+    pub counted: u64,
+    /// The share of them whose largest logit was the class, where that was asked for and there are classes.
+    pub accuracy: Option<f64>,
+}
+
+/// Runs batches `0..count` through the network, from the initial state each says, and leaves the network's own state as
+/// it was. Counting right classes means reading all outputs back.
+///
+/// # Errors
+/// [`crate::Error::BadInput`] when a batch does not fit; what the backend reports.
+pub fn evaluate(network: &mut Network, count: u64, mut batch: impl FnMut(u64) -> Batch, count_right: bool) -> Result<Evaluation> {
+    let state = network.state()?;
+    let (mut loss, mut counted, mut right) = (0.0, 0, None);
+    for index in 0..count {
+        let batch = batch(index);
+        let weight = batch.counted() as u64;
+        loss += f64::from(network.loss(&batch)?) * weight as f64;
+        counted += weight;
+        if let (true, Targets::Classes(_)) = (count_right, &batch.targets) {
+            *right.get_or_insert(0) += right_classes(network, &batch)?;
+        }
+    }
+    network.set_state(&state)?;
+    let share = |n: u64| n as f64 / counted.max(1) as f64;
+    Ok(Evaluation { loss: loss / counted.max(1) as f64, counted, accuracy: right.map(share) })
+}
+
+/// How many outputs of the last batch that count have their largest logit at the class.
+fn right_classes(network: &mut Network, batch: &Batch) -> Result<u64> {
+    let Targets::Classes(classes) = &batch.targets else { return Ok(0) };
+    let outputs = network.outputs()?;
+    let best = outputs.map_axis(Axis(2), |logits| {
+        // The first of equal ones, as NumPy and PyTorch have it.
+        let better = |best: usize, k: usize| if logits[k] > logits[best] { k } else { best };
+        (1..logits.len()).fold(0, better) as u32
+    });
+    let counts = |at: (usize, usize)| batch.mask.as_ref().is_none_or(|mask| mask[at] != 0.0);
+    Ok(best.indexed_iter().filter(|&(at, best)| counts(at) && *best == classes[at]).count() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::{Array2, Array3, array};
+
+    use super::*;
+    use crate::batch::{InitialState, Input, Inputs, Loss};
+    use crate::model::{Config, RecurrentInit};
+    use crate::train::Compute;
+
+    #[test]
+    fn outputs_that_count_are_weighed_alike_and_the_state_comes_back() {
+        let config = Config::new(Input::Tokens(3), 5, 3, Loss::CrossEntropy, 2, 4);
+        let mut network = Network::new(&config, &Compute::Cpu(Some(1))).unwrap();
+        network.initialise(3, RecurrentInit::Uniform).unwrap();
+        let state = Array3::from_shape_fn((1, 2, 5), |(_, b, h)| (b as f32 - h as f32) / 9.0);
+        network.set_state(&state).unwrap();
+
+        let tokens = |k: usize| Array2::from_shape_fn((4, 2), |(t, b)| ((t * 5 + b + k) % 3) as u32);
+        let batch = |k: u64| Batch {
+            mask: (k == 1).then(|| array![[1.0, 1.0], [0.0, 1.0], [0.0, 0.0], [0.0, 0.0]]),
+            initial_state: if k == 0 { InitialState::Zero } else { InitialState::Carried },
+            ..Batch::new(Inputs::Tokens(tokens(k as usize)), Targets::Classes(tokens(k as usize + 1)))
+        };
+        let got = evaluate(&mut network, 2, batch, true).unwrap();
+        assert_eq!(got.counted, 8 + 3);
+        assert_eq!(network.state().unwrap(), state);
+
+        // The same from the reference: each window alone, the second from the first's last state.
+        let (mut loss, mut right) = (0.0, 0);
+        let weights = weights(&mut network);
+        let mut h0 = Array3::zeros((1, 2, 5));
+        for k in 0..2 {
+            let batch = Batch { initial_state: InitialState::Given(h0.clone()), ..batch(k) };
+            let forward = crate::reference::forward(&weights, "tanh", &batch).unwrap();
+            loss += forward.loss * batch.counted() as f64;
+            h0.assign(&forward.hidden[0].slice(ndarray::s![4..5, .., ..]).mapv(|v| v as f32));
+            let Targets::Classes(classes) = &batch.targets else { unreachable!() };
+            for ((t, b), &class) in classes.indexed_iter() {
+                let logits = forward.outputs.slice(ndarray::s![t, b, ..]);
+                let counts = batch.mask.as_ref().is_none_or(|m| m[[t, b]] != 0.0);
+                right += u64::from(counts && logits.iter().all(|&l| l <= logits[class as usize]));
+            }
+        }
+        approx::assert_relative_eq!(got.loss, loss / 11.0, max_relative = 1e-6);
+        assert_eq!(got.accuracy, Some(right as f64 / 11.0));
+        // Windows weighed alike would give another mean.
+        let windows_alike = (0..2).map(|k| f64::from(network.loss(&batch(k)).unwrap())).sum::<f64>() / 2.0;
+        assert!((windows_alike - got.loss).abs() > 1e-4 * got.loss, "{windows_alike} {}", got.loss);
+    }
+
+    fn weights(network: &mut Network) -> crate::reference::Weights {
+        let named = network.parameters().unwrap();
+        let of = |name: &str| named[name].mapv(f64::from);
+        let matrix = |name: &str| of(name).into_dimensionality::<ndarray::Ix2>().unwrap();
+        let vector = |name: &str| of(name).into_dimensionality::<ndarray::Ix1>().unwrap();
+        crate::reference::Weights {
+            layers: vec![crate::reference::LayerWeights {
+                input: matrix("rnn.weight_ih_l0"),
+                recurrent: matrix("rnn.weight_hh_l0"),
+                bias: vector("rnn.bias_ih_l0"),
+            }],
+            decoder: matrix("decoder.weight"),
+            decoder_bias: vector("decoder.bias"),
+        }
+    }
+}

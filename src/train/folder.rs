@@ -1,0 +1,177 @@
+//! A run's folder: metrics, a line each, and the last two checkpoints.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::Checkpoint;
+use crate::tensors::write_whole;
+use crate::{Error, Result};
+
+/// A line of `metrics.jsonl`: of a training step, or of an evaluation after one.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Metrics {
+    /// Of a training step.
+    Step {
+        /// The step, from 1.
+        step: u64,
+        /// Its loss, before its update.
+        loss: f32,
+        /// The norm of its gradient, before clipping.
+        grad_norm: f32,
+        /// The learning rate.
+        lr: f64,
+        /// Time steps of all sequences in a second, since the line before.
+        tokens_per_s: f64,
+        /// Milliseconds, the mean since the line before.
+        ms_per_step: f64,
+    },
+    /// Of an evaluation.
+    Evaluation {
+        /// The steps taken.
+        step: u64,
+        /// The mean over the held-out data.
+        validation_loss: f64,
+    },
+}
+
+impl Metrics {
+    /// The step.
+    #[must_use]
+    pub fn step(&self) -> u64 {
+        match self {
+            Metrics::Step { step, .. } | Metrics::Evaluation { step, .. } => *step,
+        }
+    }
+}
+
+/// An opened folder of a run.
+#[derive(Debug)]
+pub struct Folder {
+    path: PathBuf,
+    metrics: File,
+}
+
+const METRICS: &str = "metrics.jsonl";
+
+impl Folder {
+    /// Makes a folder for a new run, and those above it.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] when a run is there already; [`Error::Io`].
+    pub fn create(path: &Path) -> Result<Folder> {
+        let run = [Path::new(METRICS), Path::new("run.toml"), Path::new("checkpoint.safetensors")];
+        if run.iter().any(|file| path.join(file).exists()) {
+            let path = path.display();
+            return Err(Error::Usage(format!("{path} holds a run already: resume it, or name another folder")));
+        }
+        fs::create_dir_all(path).map_err(|e| Error::io(path, e))?;
+        Folder::open(path)
+    }
+
+    /// Opens the folder of a run to go on after `step`: metrics of later steps, which a run that was cut off may have left
+    /// behind, are dropped.
+    ///
+    /// # Errors
+    /// [`Error::BadInput`] when the metrics cannot be read; [`Error::Io`].
+    pub fn resume(path: &Path, step: u64) -> Result<Folder> {
+        if path.join(METRICS).exists() {
+            let lines = Folder::metrics(path)?;
+            let kept = lines.iter().filter(|line| line.step() <= step).map(line_of);
+            let kept: String = kept.collect();
+            write_whole(&path.join(METRICS), |file| file.write_all(kept.as_bytes()))?;
+        }
+        Folder::open(path)
+    }
+
+    fn open(path: &Path) -> Result<Folder> {
+        let metrics = path.join(METRICS);
+        let file = OpenOptions::new().create(true).append(true).open(&metrics);
+        Ok(Folder { path: path.into(), metrics: file.map_err(|e| Error::io(metrics, e))? })
+    }
+
+    /// All metrics of the run in `path`. A last line that was cut off is left out.
+    ///
+    /// # Errors
+    /// [`Error::BadInput`] with the line.
+    pub fn metrics(path: &Path) -> Result<Vec<Metrics>> {
+        let path = path.join(METRICS);
+        let text = fs::read_to_string(&path).map_err(|e| Error::input(path.display(), format!("cannot be read: {e}")))?;
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        let parse = |(number, line): (usize, &str)| {
+            serde_json::from_str(line).map_err(|e| Error::input(path.display(), format!("line {}: {e}", number + 1)))
+        };
+        whole.lines().enumerate().map(parse).collect()
+    }
+
+    /// Its place.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Appends a line of metrics.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn log(&mut self, metrics: &Metrics) -> Result<()> {
+        self.metrics.write_all(line_of(metrics).as_bytes()).map_err(|e| Error::io(self.path.join(METRICS), e))
+    }
+
+    /// Writes a checkpoint, keeps the one before, and gives its place. At every moment one of the two is there, whole.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::write`].
+    pub fn save(&self, checkpoint: &Checkpoint) -> Result<PathBuf> {
+        let path = Checkpoint::path(&self.path);
+        let new = self.path.join("checkpoint.new.safetensors");
+        checkpoint.write(&new)?;
+        let moved = |from: &Path, to: &Path| fs::rename(from, to).map_err(|e| Error::io(to, e));
+        if path.exists() {
+            moved(&path, &Checkpoint::previous_path(&self.path))?;
+        }
+        moved(&new, &path)?;
+        Ok(path)
+    }
+}
+
+fn line_of(metrics: &Metrics) -> String {
+    let mut line = serde_json::to_string(metrics).expect("numbers");
+    line.push('\n');
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn step(step: u64) -> Metrics {
+        Metrics::Step { step, loss: 0.1, grad_norm: 2.5, lr: 2e-3, tokens_per_s: 1e6, ms_per_step: 0.25 }
+    }
+
+    #[test]
+    fn metrics_are_lines_and_those_past_the_checkpoint_are_dropped() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("a/b");
+        let mut folder = Folder::create(&path).unwrap();
+        let evaluation = Metrics::Evaluation { step: 20, validation_loss: 1.5 };
+        [step(10), step(20), evaluation, step(30)].iter().for_each(|m| folder.log(m).unwrap());
+        assert_eq!(Folder::metrics(&path).unwrap(), [step(10), step(20), evaluation, step(30)]);
+        assert_eq!(Folder::create(&path).unwrap_err().exit_code(), 2);
+
+        // Cut off in the middle of a line.
+        let text = fs::read_to_string(path.join(METRICS)).unwrap();
+        assert!(text.starts_with(r#"{"step":10,"loss":0.1,"grad_norm":2.5,"lr":0.002,"#), "{text}");
+        fs::write(path.join(METRICS), &text[..text.len() - 9]).unwrap();
+        let mut folder = Folder::resume(&path, 20).unwrap();
+        folder.log(&step(21)).unwrap();
+        assert_eq!(Folder::metrics(&path).unwrap(), [step(10), step(20), evaluation, step(21)]);
+
+        fs::write(path.join(METRICS), "{\"step\":1}\n{}\n").unwrap();
+        let error = Folder::metrics(&path).unwrap_err();
+        assert!(error.exit_code() == 7 && error.to_string().contains("line 1"), "{error}");
+    }
+}

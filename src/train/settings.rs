@@ -1,0 +1,66 @@
+//! All that a run follows from, besides the device: written into its folder and its checkpoints.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::data::{Choice, Opened, Options};
+use crate::model::{Config, RecurrentInit};
+use crate::{Error, Result};
+
+/// What is trained, on what, and for how long.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Settings {
+    /// The training steps of the whole run.
+    pub steps: u64,
+    /// The learning rate.
+    pub lr: f64,
+    /// What all random numbers follow from.
+    pub seed: u64,
+    /// What the recurrent weights start as.
+    pub recurrent_init: RecurrentInit,
+    /// The window asked for, from which a task makes its number of time steps.
+    pub window: usize,
+    /// A line of metrics every so many steps.
+    pub loss_every: u64,
+    /// An evaluation every so many steps, besides the one at the end.
+    pub evaluate_every: Option<u64>,
+    /// A checkpoint every so many steps, besides the one at the end.
+    pub checkpoint_every: u64,
+    /// Weights to start from.
+    pub init: Option<PathBuf>,
+    /// The data.
+    pub data: Choice,
+    /// The network and its training step.
+    pub network: Config,
+}
+
+impl Settings {
+    /// Checks what [`Config::check`] does not: counts of at least 1, and the rate.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] with the name and the number.
+    pub fn check(&self) -> Result<()> {
+        let counts = [
+            ("steps", Some(self.steps)),
+            ("loss-every", Some(self.loss_every)),
+            ("evaluate-every", self.evaluate_every),
+            ("checkpoint-every", Some(self.checkpoint_every)),
+        ];
+        if let Some((name, _)) = counts.iter().find(|(_, count)| *count == Some(0)) {
+            return Err(Error::Usage(format!("{name} is 0; it must be at least 1")));
+        }
+        if !(self.lr.is_finite() && self.lr >= 0.0) {
+            return Err(Error::Usage(format!("the learning rate is {}; it must be finite and not negative", self.lr)));
+        }
+        self.network.check()
+    }
+
+    /// Opens the data.
+    ///
+    /// # Errors
+    /// What the source reports.
+    pub fn open(&self) -> Result<Opened> {
+        self.data.open(&Options { seed: self.seed, batch: self.network.batch, window: self.window })
+    }
+}

@@ -1,0 +1,266 @@
+//! The loop over training steps. It stays ahead of the device: losses come back when they are there, and only an evaluation or
+//! a checkpoint waits for them.
+
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::{Checkpoint, Compute, Folder, Metrics, Network, Ran, Report, Settings, evaluate};
+use crate::data::{Opened, Prefetch, Vocabulary};
+use crate::model::from_tensors;
+use crate::tensors::Tensors;
+use crate::{Error, Result};
+
+/// Batches made ahead of the one in use.
+const AHEAD: usize = 4;
+/// The longest time between two looks at what the device has finished.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// What happens in a run.
+#[derive(Debug, Clone, Copy)]
+pub enum Event<'a> {
+    /// So many steps were given to the device. The last loss that came back, if one did, is of an earlier one.
+    Step {
+        /// The steps, from 0 on.
+        step: u64,
+        /// The last loss that came back.
+        loss: Option<f32>,
+    },
+    /// A line was added to the metrics.
+    Logged(&'a Metrics),
+    /// A checkpoint was written.
+    Saved(&'a Path),
+}
+
+/// What a run came to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Summary {
+    /// The steps taken in all.
+    pub steps: u64,
+    /// The loss of the last one.
+    pub loss: f32,
+    /// The mean over the held-out data, if there is any.
+    pub validation_loss: Option<f64>,
+    /// The median over the lines of metrics.
+    pub ms_per_step: f64,
+    /// The last checkpoint.
+    pub checkpoint: PathBuf,
+}
+
+/// A run under way.
+pub struct Training {
+    network: Network,
+    settings: Settings,
+    batches: Prefetch,
+    vocabulary: Option<Vocabulary>,
+    fingerprint: Option<String>,
+    ran: Ran,
+    folder: Folder,
+    saved: Option<PathBuf>,
+    last: Option<(u64, f32)>,
+    /// When the last line of metrics was due, and its step.
+    mark: (Instant, u64),
+    paces: Vec<f64>,
+}
+
+impl Training {
+    /// A new run: initial weights by the seed, or from the file that the settings name.
+    ///
+    /// # Errors
+    /// What the configuration's check, the file and the backend report.
+    pub fn new(settings: Settings, data: Opened, compute: &Compute, folder: impl FnOnce() -> Result<Folder>) -> Result<Training> {
+        let init = settings.init.as_ref().map(|path| from_tensors(&settings.network, "", &Tensors::read(path)?)).transpose()?;
+        let mut network = Network::new(&settings.network, compute)?;
+        match init {
+            Some(weights) => network.set_parameters(&weights)?,
+            None => network.initialise(settings.seed, settings.recurrent_init)?,
+        }
+        Training::start(network, settings, data, compute, folder)
+    }
+
+    /// A run that goes on from a checkpoint.
+    ///
+    /// # Errors
+    /// [`Error::BadInput`] when the data are no longer those of the checkpoint; what the backend reports.
+    pub fn resume(
+        checkpoint: &Checkpoint,
+        data: Opened,
+        compute: &Compute,
+        folder: impl FnOnce() -> Result<Folder>,
+    ) -> Result<Training> {
+        checkpoint.expect_same(&data)?;
+        let mut network = Network::new(&checkpoint.settings.network, compute)?;
+        checkpoint.restore(&mut network)?;
+        Training::start(network, checkpoint.settings.clone(), data, compute, folder)
+    }
+
+    /// The folder comes last: what cannot start leaves none behind.
+    fn start(
+        network: Network,
+        settings: Settings,
+        data: Opened,
+        compute: &Compute,
+        folder: impl FnOnce() -> Result<Folder>,
+    ) -> Result<Training> {
+        settings.check()?;
+        let step = network.steps();
+        Ok(Training {
+            ran: compute.ran(&network),
+            folder: folder()?,
+            network,
+            settings,
+            batches: Prefetch::new(data.source, step, AHEAD),
+            vocabulary: data.vocabulary,
+            fingerprint: data.fingerprint,
+            saved: None,
+            last: None,
+            mark: (Instant::now(), step),
+            paces: Vec::new(),
+        })
+    }
+
+    /// What the run follows from.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Its folder.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Where it runs.
+    #[must_use]
+    pub fn ran(&self) -> &Ran {
+        &self.ran
+    }
+
+    /// Trains to the last step, evaluating and saving on the way and at the end. `watch` hears of all that happens; after
+    /// each step it may ask to stop, and then a checkpoint is written.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`] when `watch` asked to stop; [`Error::Diverged`] at the first loss, gradient or weight that is not
+    /// finite, which is not saved; [`Error::DeviceLost`]; [`Error::Io`]. They name the last checkpoint.
+    pub fn run(&mut self, mut watch: impl FnMut(Event) -> ControlFlow<()>) -> Result<Summary> {
+        self.mark = (Instant::now(), self.network.steps());
+        self.go(&mut watch).map_err(|error| match error {
+            Error::Diverged { step, tensor, last_finite, checkpoint } => Error::Diverged {
+                step,
+                tensor,
+                last_finite: last_finite.or(self.last),
+                checkpoint: checkpoint.or_else(|| self.saved.clone()),
+            },
+            Error::DeviceLost { reason, .. } => Error::DeviceLost { reason, checkpoint: self.saved.clone() },
+            other => other,
+        })
+    }
+
+    fn go(&mut self, watch: &mut dyn FnMut(Event) -> ControlFlow<()>) -> Result<Summary> {
+        let Settings { steps, lr, loss_every, evaluate_every, checkpoint_every, .. } = self.settings;
+        let mut validation_loss = None;
+        let mut looked = Instant::now();
+        while self.network.steps() < steps {
+            let batch = self.batches.next_batch();
+            self.network.train_step(&batch, lr)?;
+            let step = self.network.steps();
+            let due = |every: u64| step.is_multiple_of(every) || step == steps;
+            let (evaluating, saving) = (evaluate_every.is_some_and(due) || step == steps, due(checkpoint_every));
+            if due(loss_every) || looked.elapsed() > LOOK {
+                self.network.fetch()?;
+                looked = Instant::now();
+            }
+            self.collect(evaluating || saving, watch)?;
+            let pause = Instant::now();
+            if evaluating && self.batches.held_out_batches() > 0 {
+                validation_loss = Some(self.evaluate(watch)?);
+            }
+            if saving {
+                self.save(watch)?;
+            }
+            self.mark.0 += pause.elapsed();
+            let stop = watch(Event::Step { step, loss: self.last.map(|(_, loss)| loss) }).is_break();
+            if stop && step < steps {
+                self.collect(true, watch)?;
+                self.save(watch)?;
+                return Err(Error::Interrupted { step, checkpoint: self.saved.clone() });
+            }
+        }
+        self.paces.sort_by(f64::total_cmp);
+        Ok(Summary {
+            steps,
+            loss: self.last.map_or(f32::NAN, |(_, loss)| loss),
+            validation_loss,
+            ms_per_step: self.paces.get(self.paces.len() / 2).copied().unwrap_or(f64::NAN),
+            checkpoint: self.saved.clone().unwrap_or_default(),
+        })
+    }
+
+    /// Looks at what came back. With `wait` at all that is under way.
+    fn collect(&mut self, wait: bool, watch: &mut dyn FnMut(Event) -> ControlFlow<()>) -> Result<()> {
+        if wait {
+            self.network.fetch()?;
+        }
+        for report in self.network.reports(wait)? {
+            if let Some(tensor) = self.network.diverged(&report) {
+                return Err(Error::Diverged { step: report.step, tensor, last_finite: None, checkpoint: None });
+            }
+            self.last = Some((report.step, report.loss));
+            if report.step.is_multiple_of(self.settings.loss_every) || report.step == self.settings.steps {
+                self.log(&report, watch)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn log(&mut self, report: &Report, watch: &mut dyn FnMut(Event) -> ControlFlow<()>) -> Result<()> {
+        let (since, from) = self.mark;
+        let seconds = since.elapsed().as_secs_f64() / (report.step - from).max(1) as f64;
+        self.mark = (Instant::now(), report.step);
+        self.paces.push(seconds * 1e3);
+        let network = &self.settings.network;
+        let metrics = Metrics::Step {
+            step: report.step,
+            loss: report.loss,
+            grad_norm: report.gradient_norm,
+            lr: self.settings.lr,
+            tokens_per_s: (network.window * network.batch) as f64 / seconds,
+            ms_per_step: seconds * 1e3,
+        };
+        self.folder.log(&metrics)?;
+        let _ = watch(Event::Logged(&metrics));
+        Ok(())
+    }
+
+    fn evaluate(&mut self, watch: &mut dyn FnMut(Event) -> ControlFlow<()>) -> Result<f64> {
+        let step = self.network.steps();
+        let batches = &self.batches;
+        let loss = evaluate(&mut self.network, batches.held_out_batches(), |k| batches.held_out(k), false)?.loss;
+        if !loss.is_finite() {
+            return Err(Error::Diverged { step, tensor: "the validation loss".into(), last_finite: None, checkpoint: None });
+        }
+        let metrics = Metrics::Evaluation { step, validation_loss: loss };
+        self.folder.log(&metrics)?;
+        let _ = watch(Event::Logged(&metrics));
+        Ok(loss)
+    }
+
+    fn save(&mut self, watch: &mut dyn FnMut(Event) -> ControlFlow<()>) -> Result<()> {
+        let states = self.network.optimizer_states()?;
+        let checkpoint = Checkpoint {
+            settings: self.settings.clone(),
+            step: self.network.steps(),
+            vocabulary: self.vocabulary.clone(),
+            fingerprint: self.fingerprint.clone(),
+            ran: self.ran.clone(),
+            parameters: self.network.parameters()?,
+            states: states.into_iter().map(|(name, named)| (name.to_owned(), named)).collect(),
+            state: self.network.state()?,
+        };
+        let path = self.folder.save(&checkpoint)?;
+        let _ = watch(Event::Saved(&path));
+        self.saved = Some(path);
+        Ok(())
+    }
+}
