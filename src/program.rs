@@ -139,6 +139,9 @@ impl Binding {
     }
 }
 
+/// What index windows hold.
+pub type Contents = Vec<(Mat, Vec<u32>)>;
+
 /// One computation: its contract, its definition, its CPU function and its variants for GPUs.
 pub struct Kernel {
     /// Its name.
@@ -156,7 +159,7 @@ pub struct Kernel {
     /// Arithmetic operations of a step, for reports.
     pub flops: fn(&Step) -> u64,
     /// Records it at a size given by three numbers, for tests and checks, and gives the contents of its index windows.
-    pub sample: fn(&mut Program, [u32; 3]) -> Vec<(Mat, Vec<u32>)>,
+    pub sample: fn(&mut Program, [u32; 3]) -> Contents,
 }
 
 impl std::fmt::Debug for Kernel {

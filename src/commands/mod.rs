@@ -35,7 +35,7 @@ enum Command {
     Evaluate(evaluate::Evaluate),
     Gradient(gradient::Gradient),
     Adapters(adapters::Adapters),
-    Steps(steps::Steps),
+    Steps(Box<steps::Steps>),
     /// Writes completions for a shell
     Completions {
         /// The shell

@@ -1,7 +1,8 @@
-//! `loss.svg`: the loss against the step, on a logarithmic axis, with what evaluations found.
+//! `loss.svg`: the loss against the step, with what evaluations found.
 
 use std::path::Path;
 
+use plotters::coord::ranged1d::{AsRangedCoord, ValueFormatter};
 use plotters::prelude::*;
 use retrospect::train::{Folder, Metrics};
 use retrospect::{Error, Result};
@@ -32,22 +33,27 @@ pub fn losses(folder: &Path) -> Result<()> {
 type Drawn = std::result::Result<(), Box<dyn std::error::Error>>;
 
 fn draw(path: &Path, training: &[(f64, f64)], validation: &[(f64, f64)]) -> Drawn {
-    // A loss of zero has no logarithm.
-    let positive = |points: &[(f64, f64)]| points.iter().filter(|p| p.1 > 0.0).copied().collect::<Vec<_>>();
-    let (training, validation) = (positive(training), positive(validation));
-    let all = || training.iter().chain(&validation);
+    let all = || training.iter().chain(validation);
     let (low, high) = all().fold((f64::INFINITY, 0.0_f64), |(low, high), p| (low.min(p.1), high.max(p.1)));
-    let last = all().fold(1.0_f64, |last, p| last.max(p.0));
-    if high == 0.0 {
-        return Ok(());
+    // A logarithmic axis has its labels at powers of ten, and none for zero.
+    if low > 0.0 && high / low > 20.0 {
+        draw_with((low * 0.9..high * 1.1).log_scale(), path, training, validation)
+    } else {
+        let margin = ((high - low) * 0.05).max(1e-9);
+        draw_with(low - margin..high + margin, path, training, validation)
     }
+}
+
+fn draw_with<Y>(y_axis: Y, path: &Path, training: &[(f64, f64)], validation: &[(f64, f64)]) -> Drawn
+where
+    Y: AsRangedCoord<Value = f64>,
+    Y::CoordDescType: Ranged<ValueType = f64> + ValueFormatter<f64>,
+{
+    let last = training.iter().chain(validation).fold(1.0_f64, |last, p| last.max(p.0));
     let root = SVGBackend::new(path, (900, 540)).into_drawing_area();
     root.fill(&WHITE)?;
-    let mut chart = ChartBuilder::on(&root)
-        .margin(18)
-        .x_label_area_size(48)
-        .y_label_area_size(76)
-        .build_cartesian_2d(0.0..last, (low * 0.9..high * 1.1).log_scale())?;
+    let mut chart =
+        ChartBuilder::on(&root).margin(18).x_label_area_size(48).y_label_area_size(76).build_cartesian_2d(0.0..last, y_axis)?;
     chart
         .configure_mesh()
         .light_line_style(WHITE)
@@ -67,7 +73,7 @@ fn draw(path: &Path, training: &[(f64, f64)], validation: &[(f64, f64)]) -> Draw
         .label("training")
         .legend(sample(TRAINING.mix(0.35), 1));
     chart
-        .draw_series(LineSeries::new(smooth(&training), SMOOTH.stroke_width(2)))?
+        .draw_series(LineSeries::new(smooth(training), SMOOTH.stroke_width(2)))?
         .label("training, smoothed")
         .legend(sample(SMOOTH.to_rgba(), 2));
     if !validation.is_empty() {
@@ -88,12 +94,12 @@ fn draw(path: &Path, training: &[(f64, f64)], validation: &[(f64, f64)]) -> Draw
     Ok(())
 }
 
-/// Means over the fiftieth of the points around each, in the logarithm.
+/// Means over the fiftieth of the points around each.
 fn smooth(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
     let around = (points.len() / 100).max(1);
     let mean = |i: usize| {
         let near = &points[i.saturating_sub(around)..(i + around + 1).min(points.len())];
-        (near.iter().map(|p| p.1.ln()).sum::<f64>() / near.len() as f64).exp()
+        near.iter().map(|p| p.1).sum::<f64>() / near.len() as f64
     };
     points.iter().enumerate().map(|(i, p)| (p.0, mean(i))).collect()
 }

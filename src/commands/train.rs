@@ -13,7 +13,6 @@ use retrospect::model::{Config, Optimizer, RecurrentInit, sizes};
 use retrospect::tensors::Tensors;
 use retrospect::train::{Compute, Folder, Settings, Summary, Training};
 use retrospect::{Activation, Error, Result};
-use serde_json::json;
 
 use super::compute::ComputeArgs;
 use super::evaluate::load;
@@ -296,9 +295,17 @@ impl Train {
     fn report(&self, folder: &Path, summary: &Summary, started: Instant) -> Result<()> {
         let Summary { steps, loss, validation_loss, ms_per_step, .. } = *summary;
         if self.json {
-            let result = json!({
-                "run": folder, "steps": steps, "loss": loss, "validation_loss": validation_loss, "ms_per_step": ms_per_step,
-            });
+            // A struct and not json!, which would write the f32 with the digits of an f64.
+            #[derive(serde::Serialize)]
+            struct Result<'a> {
+                run: &'a Path,
+                steps: u64,
+                loss: f32,
+                validation_loss: Option<f64>,
+                ms_per_step: f64,
+            }
+            let result = Result { run: folder, steps, loss, validation_loss, ms_per_step };
+            let result = serde_json::to_string(&result).expect("numbers and a path");
             return print(&format!("{result}\n"));
         }
         let mut rows = vec![

@@ -11,8 +11,8 @@ use num_traits::Float;
 
 use super::{MAX_TERMS, Nothing, WINDOW, blocks, bytes, rows_that_fit, transpose};
 use crate::program::{
-    Binding, Buf, Class, Cuts, Kernel, Lowered, Mat, Phase, Piece, Program, ROW_ALIGNMENT, Shader, Step, Times, Variant, View,
-    scalars,
+    Binding, Buf, Class, Contents, Cuts, Kernel, Lowered, Mat, Phase, Piece, Program, ROW_ALIGNMENT, Shader, Step, Times,
+    Variant, View, scalars,
 };
 
 mod cpu;
@@ -215,7 +215,7 @@ pub static NT_BIAS: Kernel = Kernel {
     },
 };
 
-fn sample(form: Form, program: &mut Program, [m, n, k]: [u32; 3]) -> Vec<(Mat, Vec<u32>)> {
+fn sample(form: Form, program: &mut Program, [m, n, k]: [u32; 3]) -> Contents {
     let (a, b) = match form {
         Form::NN => ((m, k), (k, n)),
         Form::NT => ((m, k), (n, k)),
@@ -290,7 +290,7 @@ fn accumulates(step: &Step) -> bool {
 }
 
 fn lower_tiled(form: Form, step: &Step, cuts: &Cuts) -> Lowered {
-    let tile = Tile { rows: 64, cols: 64, iterations: |k| k.next_multiple_of(16) / 16 * 25 + 8 };
+    let tile = Tile { rows: 64, cols: 64, iterations: |k| k.div_ceil(16) * 25 + 8 };
     Lowered::once(pieces(form, &step.windows, accumulates(step), &tile, cuts))
 }
 

@@ -14,7 +14,9 @@ use rayon::prelude::*;
 use super::gemm::{Form, product};
 use super::{MAX_TERMS, blocks, bytes, rows_that_fit};
 use crate::Activation;
-use crate::program::{Binding, Cuts, Data, Kernel, Lowered, Mat, Phase, Piece, Program, Step, Times, Variant, View, scalars};
+use crate::program::{
+    Binding, Contents, Cuts, Data, Kernel, Lowered, Mat, Phase, Piece, Program, Step, Times, Variant, View, scalars,
+};
 
 /// A cell's pointwise part.
 pub(crate) trait Unit {
@@ -179,12 +181,7 @@ pub(crate) const fn backward_kernel<U: Unit>(name: &'static str, variants: &'sta
 }
 
 /// [m, n, k] as batch, hidden size and steps.
-fn sample(
-    program: &mut Program,
-    kernel: &'static Kernel,
-    is_forward: bool,
-    [batch, size, steps]: [u32; 3],
-) -> Vec<(Mat, Vec<u32>)> {
+fn sample(program: &mut Program, kernel: &'static Kernel, is_forward: bool, [batch, size, steps]: [u32; 3]) -> Contents {
     let activation = Activation::ALL[steps as usize % Activation::ALL.len()];
     let mut matrix = |name: &str, rows: u32| program.matrix(name, rows, size);
     let (input, weight) = (matrix("input", steps * batch), matrix("weight", size));

@@ -1,6 +1,7 @@
 //! Loading a program: buffers, pipelines, and a bind group for each piece of each step.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use wgpu::{
     BindGroupDescriptor, BindGroupEntry, BindGroupLayoutDescriptor, BindGroupLayoutEntry, BindingResource, BindingType,
@@ -67,12 +68,13 @@ pub(super) fn load(
             for piece in phase.pieces {
                 let key = (step.kernel.name, variant.name, piece.shader);
                 let shader = &variant.shaders[piece.shader];
-                if !compiled.contains_key(&key) {
-                    let label = format!("{}/{}/{}", key.0, key.1, shader.entry);
-                    let made = device.checked(&label, || compile(device, &label, shader))?;
-                    compiled.insert(key, made);
-                }
-                let (pipeline, group_layout) = &compiled[&key];
+                let (pipeline, group_layout) = match compiled.entry(key) {
+                    Entry::Occupied(made) => made.into_mut(),
+                    Entry::Vacant(place) => {
+                        let label = format!("{}/{}/{}", key.0, key.1, shader.entry);
+                        place.insert(device.checked(&label, || compile(device, &label, shader))?)
+                    }
+                };
                 let slot = slots.next().expect("a slot for each piece");
                 let what = format!("{}/{}", key.0, key.1);
                 let bind_group = device.checked(&what, || bind(device, group_layout, &uniforms, &slot, &piece, &buffers))?;

@@ -95,9 +95,9 @@ fn weighted_rows(matrix: &View<f32>, vector: &[f32]) -> Vec<f32> {
             for first in (0..matrix.rows).step_by(256) {
                 let block = &mut block[..sums.len()];
                 block.fill(0.0);
-                for k in first..(first + 256).min(matrix.rows) {
+                for (k, weight) in (first..matrix.rows).zip(&vector[first..]).take(256) {
                     for (sum, x) in block.iter_mut().zip(&matrix.row(k)[i * COLS..]) {
-                        *sum += vector[k] * x;
+                        *sum += weight * x;
                     }
                 }
                 sums.iter_mut().zip(&*block).for_each(|(sum, block)| *sum += block);

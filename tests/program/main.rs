@@ -1,0 +1,52 @@
+//! The built program as its users meet it: run in a folder of its own.
+
+mod errors;
+mod gradient;
+mod runs;
+
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+/// The program in `folder`, with none of the caller's choices of adapter.
+pub fn command(folder: &Path, line: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_retrospect"));
+    command.current_dir(folder).args(line.split_whitespace()).stdin(Stdio::null());
+    for variable in ["WGPU_BACKEND", "WGPU_ADAPTER_NAME", "WGPU_POWER_PREF", "RAYON_NUM_THREADS", "NO_COLOR"] {
+        command.env_remove(variable);
+    }
+    command
+}
+
+/// Its exit code, stdout and stderr. A panic is a failure whatever the code.
+pub fn run(folder: &Path, line: &str) -> (i32, String, String) {
+    finished(line, command(folder, line).output().expect("the program starts"))
+}
+
+/// The same of a finished process.
+pub fn finished(line: &str, output: Output) -> (i32, String, String) {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    assert!(!err.contains("panicked"), "{line}: {err}");
+    (output.status.code().unwrap_or(-1), out, err)
+}
+
+/// What it writes to stdout when all goes well.
+pub fn succeed(folder: &Path, line: &str) -> String {
+    let (code, out, err) = run(folder, line);
+    assert_eq!(code, 0, "{line}: {err}");
+    out
+}
+
+/// A text of some length with a few words in an order that does not repeat soon.
+pub fn text(characters: usize) -> String {
+    let words = ["the", "king", "and", "queen", "shall", "speak,", "no", "more.\n", "O", "night!"];
+    let mut state = 1_u32;
+    let mut text = String::new();
+    while text.len() < characters {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        text += words[(state >> 24) as usize % words.len()];
+        text.push(' ');
+    }
+    text.truncate(characters);
+    text
+}
