@@ -438,6 +438,11 @@ impl Program {
         &self.steps
     }
 
+    /// The steps, to be changed in place, unchecked: to plant a fault and see that it is caught.
+    pub fn steps_mut(&mut self) -> &mut [Step] {
+        &mut self.steps
+    }
+
     /// The declared buffers.
     #[must_use]
     pub fn buffers(&self) -> &[Declaration] {

@@ -266,4 +266,10 @@ impl Model {
     pub fn program(&self) -> &Program {
         &self.program
     }
+
+    /// The program, to be changed before it is loaded: to plant a fault and see that it is caught. Steps keep their places,
+    /// since the ranges count them.
+    pub fn program_mut(&mut self) -> &mut Program {
+        &mut self.program
+    }
 }

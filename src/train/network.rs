@@ -8,6 +8,7 @@ use super::Ran;
 use crate::backend::{Backend, Cpu, Device, Gpu, Ticket};
 use crate::batch::{Batch, InitialState, Inputs, Loss, Targets};
 use crate::kernels::embedding;
+use crate::kernels::update::Adam;
 use crate::model::{Config, InputWindows, Model, Named, Optimizer, RecurrentInit, initial, parameters};
 use crate::program::Mat;
 use crate::{Error, Result};
@@ -116,7 +117,14 @@ impl Network {
             Compute::Cpu(threads) => Box::new(Cpu::new(&model.program, *threads)?),
             Compute::Gpu(device) => Box::new(Gpu::new(device, &model.program)?),
         };
-        Ok(Network { model, backend, step: 0, weights: Vec::new(), fetching: VecDeque::new(), fetched: 0 })
+        Ok(Network::on(model, backend))
+    }
+
+    /// A recorded model on a backend that is already loaded with its program: one of one's own, the definitions in f64, or
+    /// a GPU with its variants chosen.
+    #[must_use]
+    pub fn on(model: Model, backend: Box<dyn Backend>) -> Network {
+        Network { model, backend, step: 0, weights: Vec::new(), fetching: VecDeque::new(), fetched: 0 }
     }
 
     /// The model.
@@ -157,7 +165,7 @@ impl Network {
         self.set_parameters(&initial(&self.model.config, seed, init)?)
     }
 
-    /// Sets all parameters.
+    /// Sets all parameters. A network that had diverged, and so no longer changed, trains again.
     ///
     /// # Errors
     /// [`Error::BadInput`] when one is missing, has another shape or a value that is not finite.
@@ -165,7 +173,6 @@ impl Network {
         parameters::check(&self.model.config, named)?;
         let windows = self.model.parameters.windows.clone();
         self.write_arena(&windows, named)?;
-        // What diverged before goes on from here.
         self.backend.write(self.model.status, &[0.0; 4])?;
         self.backend.run(self.model.prepare.clone())
     }
@@ -247,10 +254,14 @@ impl Network {
         }
         self.feed(batch)?;
         self.step += 1;
-        // In f64 and on the host: 1 − 0.999ᵗ loses all digits in f32 for small t.
-        let correction = |beta: f64| (1.0 / (1.0 - beta.powf(self.step as f64))) as f32;
+        // In f64 and on the host: 1 − 0.999ᵗ loses all digits in f32 for small t. Of the f32 constants that the update has: its
+        // 1 − β₂ is 1.3e-5 less than 0.001, which the correction takes out again.
+        let correction = |beta: f32| (1.0 / (1.0 - f64::from(beta).powf(self.step as f64))) as f32;
         let (c1, c2) = match self.model.config.optimizer {
-            Optimizer::Adam => (correction(0.9), correction(0.999)),
+            Optimizer::Adam => {
+                let Adam { beta1, beta2, .. } = Adam::default();
+                (correction(beta1), correction(beta2))
+            }
             _ => (1.0, 1.0),
         };
         let row = ((self.step - 1) % u64::from(self.model.history.rows())) as f32;

@@ -1,0 +1,229 @@
+//! What must not matter: a second run, the number of threads, where a long sequence is cut into windows, that training diverged
+//! before parameters were set, and, for the size of a program, the number of time steps.
+
+#[path = "common/compare.rs"]
+mod compare;
+#[path = "common/device.rs"]
+mod device;
+#[path = "common/networks.rs"]
+mod networks;
+
+use std::collections::BTreeMap;
+
+use compare::mismatches;
+use device::device;
+use ndarray::{Array3, ArrayD, Axis, concatenate, s};
+use networks::{Case, bound, load};
+use retrospect::Activation;
+use retrospect::backend::Cpu;
+use retrospect::batch::{Batch, InitialState, Input, Inputs, Loss, Reduction, Targets};
+use retrospect::model::{Config, Model, Named, RecurrentInit};
+use retrospect::program::{Cuts, Program};
+use retrospect::train::Network;
+
+const SEED: u64 = 3;
+
+fn case(input: Input, loss: Loss, [hidden, batch, window]: [usize; 3], layers: usize) -> Case {
+    let shape = Config::new(input, hidden, 7, loss, batch, window);
+    Case { config: Config { layers, clip: Some(0.5), ..shape }, masked: true, reduction: Reduction::Mean }
+}
+
+/// Trains from the same seed on the same batches: the parameters, and the bits of what was reported.
+fn train(mut network: Network, case: &Case, steps: u64) -> Named {
+    network.initialise(SEED, RecurrentInit::Uniform).unwrap();
+    for step in 0..steps {
+        let batch = case.batch(step);
+        let initial_state = if step % 3 == 0 { batch.initial_state.clone() } else { InitialState::Carried };
+        network.train_step(&Batch { initial_state, ..batch }, 0.01).unwrap();
+    }
+    network.fetch().unwrap();
+    let reports = network.reports(true).unwrap();
+    let mut all = network.parameters().unwrap();
+    let losses: Vec<f32> = reports.iter().flat_map(|r| [r.loss, r.gradient_norm]).collect();
+    assert_eq!(losses.len(), 2 * steps as usize);
+    all.insert("reports".into(), ndarray::arr1(&losses).into_dyn());
+    all
+}
+
+/// The tensors of which any bit differs.
+fn other_bits(a: &Named, b: &Named) -> Vec<String> {
+    let same =
+        |a: &ArrayD<f32>, b: &ArrayD<f32>| a.shape() == b.shape() && a.iter().zip(b).all(|(a, b)| a.to_bits() == b.to_bits());
+    assert_eq!(a.len(), b.len());
+    a.iter().filter(|(name, a)| !same(a, &b[*name])).map(|(name, _)| name.clone()).collect()
+}
+
+#[test]
+fn a_second_run_on_the_gpu_gives_the_same_bits() {
+    for case in
+        [case(Input::Tokens(19), Loss::CrossEntropy, [65, 19, 7], 2), case(Input::Vectors(7), Loss::SquaredError, [63, 1, 5], 1)]
+    {
+        for on in ["tiled", "software"] {
+            let run = || train(load(Model::new(&case.config).unwrap(), device(), on), &case, 20);
+            let (first, second) = (run(), run());
+            assert_eq!(other_bits(&first, &second), [""; 0], "{on}, {case:?}");
+        }
+    }
+}
+
+/// Sizes on both sides of the 768 units from which a recurrence shares each step's product among the threads, several slices
+/// of a batch, a batch of one, and products large enough to be shared.
+#[test]
+fn any_number_of_threads_gives_the_same_bits() {
+    for (case, steps) in [
+        (case(Input::Tokens(65), Loss::CrossEntropy, [64, 50, 7], 2), 20),
+        (case(Input::Vectors(19), Loss::SquaredError, [768, 37, 3], 1), 4),
+        (case(Input::Tokens(19), Loss::CrossEntropy, [769, 37, 3], 1), 4),
+        (case(Input::Vectors(7), Loss::CrossEntropy, [1025, 1, 3], 1), 4),
+        (case(Input::Tokens(2000), Loss::CrossEntropy, [1, 65, 19], 3), 4),
+    ] {
+        let run = |threads| {
+            let model = Model::new(&case.config).unwrap();
+            let backend = Box::new(Cpu::new(model.program(), Some(threads)).unwrap());
+            train(Network::on(model, backend), &case, steps)
+        };
+        let one = run(1);
+        for threads in [2, 5] {
+            assert_eq!(other_bits(&one, &run(threads)), [""; 0], "{threads} threads, {case:?}");
+        }
+    }
+}
+
+#[test]
+fn one_bit_is_seen() {
+    let case = case(Input::Tokens(5), Loss::CrossEntropy, [7, 3, 5], 1);
+    let run = || train(load(Model::new(&case.config).unwrap(), device(), "CPU"), &case, 2);
+    let right = run();
+    for name in right.keys() {
+        let mut wrong = right.clone();
+        let value = wrong.get_mut(name).unwrap().iter_mut().last().unwrap();
+        *value = f32::from_bits(value.to_bits() ^ 1);
+        assert_eq!(other_bits(&right, &wrong), [name.as_str()]);
+    }
+}
+
+/// Rows `first..first + len` of a batch, as a window of its own.
+fn part(batch: &Batch, first: usize, len: usize, initial_state: InitialState) -> Batch {
+    let rows = first..first + len;
+    Batch {
+        inputs: match &batch.inputs {
+            Inputs::Tokens(x) => Inputs::Tokens(x.slice(s![rows.clone(), ..]).to_owned()),
+            Inputs::Vectors(x) => Inputs::Vectors(x.slice(s![rows.clone(), .., ..]).to_owned()),
+        },
+        targets: match &batch.targets {
+            Targets::Classes(y) => Targets::Classes(y.slice(s![rows, ..]).to_owned()),
+            Targets::Values(y) => Targets::Values(y.slice(s![rows, .., ..]).to_owned()),
+        },
+        mask: None,
+        reduction: batch.reduction,
+        initial_state,
+    }
+}
+
+/// The one comparison of outputs, hidden states and the last state.
+fn differences(got: &[Array3<f32>], expected: &[Array3<f32>], bound: f64) -> Vec<String> {
+    let named = |arrays: &[Array3<f32>]| -> BTreeMap<String, ArrayD<f64>> {
+        arrays.iter().enumerate().map(|(i, a)| (format!("tensor {i}"), a.mapv(f64::from).into_dyn())).collect()
+    };
+    mismatches(&named(got), &named(expected), bound)
+}
+
+/// Outputs, hidden states and the last state, of windows one after the other.
+fn forward(case: &Case, on: &str, windows: &[Batch]) -> Vec<Array3<f32>> {
+    let config = Config { window: windows[0].shape().0, ..case.config.clone() };
+    let mut network = load(Model::new(&config).unwrap(), device(), on);
+    network.initialise(SEED, RecurrentInit::Uniform).unwrap();
+    let mut all: Vec<Vec<Array3<f32>>> = vec![Vec::new(); 1 + config.layers];
+    for window in windows {
+        network.loss(window).unwrap();
+        all[0].push(network.outputs().unwrap());
+        (0..config.layers).for_each(|l| all[1 + l].push(network.hidden(l).unwrap()));
+    }
+    let join = |parts: &Vec<Array3<f32>>| concatenate(Axis(0), &parts.iter().map(|p| p.view()).collect::<Vec<_>>()).unwrap();
+    let mut joined: Vec<_> = all.iter().map(join).collect();
+    joined.push(network.state().unwrap());
+    joined
+}
+
+#[test]
+fn windows_that_carry_their_state_are_one_long_window() {
+    for activation in Activation::ALL {
+        for (input, loss, layers) in [(Input::Tokens(19), Loss::CrossEntropy, 2), (Input::Vectors(5), Loss::SquaredError, 3)] {
+            let mut case = case(input, loss, [19, 7, 24], layers);
+            case.config.activation = activation;
+            let whole = case.batch(1);
+            let long = part(&whole, 0, 24, whole.initial_state.clone());
+            let windows = |carried: InitialState| {
+                let state = |i| if i == 0 { whole.initial_state.clone() } else { carried.clone() };
+                (0..3).map(|i| part(&whole, 8 * i, 8, state(i))).collect::<Vec<_>>()
+            };
+            // Both sides round as a forward pass does, which is less than all that the bound of a gradient is for.
+            let bound = 2.0 * bound(&case.config);
+            for on in ["CPU", "tiled", "software"] {
+                let expected = forward(&case, on, std::slice::from_ref(&long));
+                let found = differences(&forward(&case, on, &windows(InitialState::Carried)), &expected, bound);
+                assert!(found.is_empty(), "{on}, {case:?}: {found:?}");
+                let forgotten = differences(&forward(&case, on, &windows(InitialState::Zero)), &expected, bound);
+                assert!(forgotten.len() > layers, "{on}, {case:?}: {forgotten:?}");
+            }
+        }
+    }
+}
+
+/// How many steps, windows and bytes of scalars a program has, whatever its buffers' sizes are.
+fn size(program: &Program) -> Vec<(&'static str, usize, usize)> {
+    program.steps().iter().map(|s| (s.kernel.name, s.windows.len(), s.scalars.len())).collect()
+}
+
+/// A window of 100,000 steps is the same program as one of 10. Lowered, a recurrence is one phase that runs for each time step,
+/// as long as its windows fit a binding, and only sums over all rows have a piece for each 4,096 (or 16,384) of them.
+#[test]
+fn a_program_takes_the_same_memory_for_any_number_of_time_steps() {
+    let cuts = Cuts { binding: 1 << 25, workgroups: 65_535, iterations: 30_000 };
+    for (input, loss) in [(Input::Tokens(19), Loss::CrossEntropy), (Input::Vectors(5), Loss::SquaredError)] {
+        let model = |window| Model::new(&case(input, loss, [19, 1, window], 2).config).unwrap();
+        let (short, long) = (model(10), model(100_000));
+        assert_eq!(size(short.program()), size(long.program()));
+        let mut dispatches = 0;
+        for (short, long) in short.program().steps().iter().zip(long.program().steps()) {
+            for variant in short.kernel.variants {
+                let [few, many] = [short, long].map(|step| (variant.lower)(step, &cuts));
+                let pieces =
+                    |lowered: &retrospect::program::Lowered| lowered.phases.iter().map(|p| p.pieces.len()).sum::<usize>();
+                let label = format!("{:?}/{}: {} and {} pieces", short.kernel, variant.name, pieces(&few), pieces(&many));
+                if short.kernel.name.starts_with("elman") {
+                    assert_eq!((few.phases.len(), pieces(&few)), (many.phases.len(), pieces(&many)), "{label}");
+                    dispatches += many.dispatches();
+                } else {
+                    // One more for what adds the partial sums of a piece.
+                    assert!(pieces(&many) <= pieces(&few) + 2 * 100_000usize.div_ceil(4096), "{label}");
+                }
+            }
+        }
+        assert_eq!(dispatches, 2 * 2 * 2 * 100_000, "a dispatch for each time step, layer, direction and variant");
+    }
+}
+
+/// A step whose loss is not finite changes nothing, nor does any after it, until parameters are set.
+#[test]
+fn a_network_that_diverged_trains_again_from_new_parameters() {
+    let case = case(Input::Vectors(7), Loss::SquaredError, [19, 7, 5], 1);
+    let weights = case.weights();
+    for on in ["CPU", "tiled"] {
+        let mut network = load(Model::new(&case.config).unwrap(), device(), on);
+        network.set_parameters(&weights).unwrap();
+        network.train_step(&case.batch(1), 1e30).unwrap();
+        let diverged = network.parameters().unwrap();
+        for _ in 0..2 {
+            network.train_step(&case.batch(1), 0.01).unwrap();
+            assert_eq!(network.parameters().unwrap(), diverged, "{on}");
+        }
+        network.fetch().unwrap();
+        let reports = network.reports(true).unwrap();
+        let named: Vec<_> = reports.iter().map(|r| network.diverged(r).is_some()).collect();
+        assert_eq!(named, [false, true, true], "{on}: {reports:?}");
+        network.set_parameters(&weights).unwrap();
+        network.train_step(&case.batch(1), 0.01).unwrap();
+        assert_ne!(network.parameters().unwrap(), weights, "{on}");
+    }
+}

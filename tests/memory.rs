@@ -1,0 +1,54 @@
+//! Training takes the same memory after 10,000 steps as after a few. A test of its own process: the memory of a process is that
+//! of all its threads.
+#![cfg(target_os = "linux")]
+
+#[path = "common/networks.rs"]
+mod networks;
+
+use networks::Case;
+use retrospect::batch::{Batch, InitialState, Input, Loss, Reduction};
+use retrospect::model::{Config, RecurrentInit};
+use retrospect::train::{Compute, Network};
+
+/// The process's resident memory in KiB.
+fn resident() -> i64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("Linux has it");
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("a process has memory");
+    line.split_whitespace().nth(1).expect("a number").parse().expect("a number")
+}
+
+/// What it grows by while `step` runs so many times, after a tenth as many to warm up.
+fn growth(steps: u64, mut step: impl FnMut(u64)) -> i64 {
+    (0..steps / 10).for_each(&mut step);
+    let before = resident();
+    (0..steps).for_each(&mut step);
+    resident() - before
+}
+
+#[test]
+fn ten_thousand_steps_take_no_memory() {
+    const LIMIT: i64 = 1024;
+    let shape = Config::new(Input::Tokens(19), 19, 7, Loss::CrossEntropy, 3, 7);
+    let case = Case { config: Config { layers: 2, clip: Some(1.0), ..shape }, masked: true, reduction: Reduction::Mean };
+    let mut network = Network::new(&case.config, &Compute::Cpu(Some(2))).unwrap();
+    network.initialise(1, RecurrentInit::Uniform).unwrap();
+    let batches: Vec<Batch> = (0..8).map(|seed| Batch { initial_state: InitialState::Carried, ..case.batch(seed) }).collect();
+    let mut reported = 0;
+    // As a training loop does: fetch every few steps, take what is there.
+    let train = |step: u64| {
+        network.train_step(&batches[step as usize % 8], 0.01).unwrap();
+        if step.is_multiple_of(16) {
+            network.fetch().unwrap();
+        }
+        reported += network.reports(false).unwrap().len();
+    };
+    let grown = growth(10_000, train);
+    assert!(grown < LIMIT, "training grew by {grown} KiB");
+    assert!(reported > 10_000, "only {reported} reports");
+
+    // Planted: 256 bytes a step that nobody gives back are seen by the same measurement.
+    let mut kept: Vec<Box<[u8]>> = Vec::new();
+    let grown = growth(10_000, |step| kept.push(vec![step as u8 | 1; 256].into_boxed_slice()));
+    assert!(grown >= LIMIT, "a leak of 2.4 MiB grew by {grown} KiB");
+    assert_eq!(kept.len(), 11_000);
+}

@@ -1,0 +1,282 @@
+//! The network, on the CPU and on the GPU, against the f64 reference and against PyTorch: loss, outputs, hidden states, and
+//! the gradient by every parameter and by the initial state. The program is shared by both backends, so only here is it seen
+//! that it computes the right thing.
+
+#[path = "common/compare.rs"]
+mod compare;
+#[path = "common/device.rs"]
+mod device;
+#[path = "common/fixtures.rs"]
+mod fixtures;
+#[path = "common/networks.rs"]
+mod networks;
+
+use std::collections::BTreeMap;
+
+use compare::mismatches;
+use device::device;
+use ndarray::{ArrayD, arr1, s};
+use networks::{Case, bound, in_f64, load, networks};
+use retrospect::Activation;
+use retrospect::batch::{Batch, Input, Inputs, Loss, Reduction, Targets};
+use retrospect::kernels::gemm;
+use retrospect::model::{Config, Model, Named};
+use retrospect::program::{Mat, Program, Step};
+use retrospect::reference;
+use retrospect::train::Network;
+
+type Tensors = BTreeMap<String, ArrayD<f64>>;
+
+/// What a network computes, under the names that [`expected`] has.
+fn computed(network: &mut Network, weights: &Named, batch: &Batch) -> Tensors {
+    network.set_parameters(weights).unwrap();
+    let got = network.gradient(batch).unwrap();
+    let in_f64 = |array: &ArrayD<f32>| array.mapv(f64::from);
+    let mut all: Tensors = got.parameters.iter().map(|(name, array)| (name.clone(), in_f64(array))).collect();
+    all.insert("h0".into(), in_f64(&got.initial_state.into_dyn()));
+    all.insert("loss".into(), arr1(&[f64::from(got.loss)]).into_dyn());
+    all.insert("outputs".into(), in_f64(&got.outputs.into_dyn()));
+    for layer in 0..network.model().config().layers {
+        all.insert(format!("hidden_l{layer}"), in_f64(&network.hidden(layer).unwrap().into_dyn()));
+    }
+    all
+}
+
+fn expected(config: &Config, weights: &Named, batch: &Batch) -> Tensors {
+    let got = reference::gradient(&in_f64(weights, config.layers), config.activation.name(), batch).unwrap();
+    let mut all: Tensors = got.weights.tensors().into_iter().map(|(name, t)| (name, t.to_owned())).collect();
+    all.insert("h0".into(), got.initial_state.into_dyn());
+    all.insert("loss".into(), arr1(&[got.loss]).into_dyn());
+    all.insert("outputs".into(), got.outputs.into_dyn());
+    for (layer, hidden) in got.hidden.iter().enumerate() {
+        all.insert(format!("hidden_l{layer}"), hidden.slice(s![1.., .., ..]).to_owned().into_dyn());
+    }
+    all
+}
+
+/// The one comparison of this file: what a network computes against the reference.
+fn wrong(network: &mut Network, weights: &Named, batch: &Batch) -> Vec<String> {
+    let config = network.model().config().clone();
+    mismatches(&computed(network, weights, batch), &expected(&config, weights, batch), bound(&config))
+}
+
+fn network(config: &Config, on: &str) -> Network {
+    load(Model::new(config).unwrap(), device(), on)
+}
+
+#[track_caller]
+fn agrees(on: &str, case: &Case) {
+    let found = wrong(&mut network(&case.config, on), &case.weights(), &case.batch(1));
+    assert!(found.is_empty(), "{on}, {case:?}:\n{}", found.join("\n"));
+}
+
+#[test]
+fn on_the_cpu_it_is_the_reference() {
+    for case in networks() {
+        agrees("CPU", &case);
+    }
+}
+
+#[test]
+fn on_the_gpu_it_is_the_reference() {
+    for (i, case) in networks().iter().enumerate() {
+        // Half of the table in each variant, and each half has every size, activation, loss and depth.
+        let variant = ["tiled", "software"][i / 11 % 2];
+        agrees(variant, case);
+    }
+}
+
+/// More rows than the 65,535 workgroups of a dimension, or than the loop iterations that lavapipe grants; and one of them
+/// too few is seen.
+#[test]
+fn with_seventy_thousand_rows_it_is_the_reference() {
+    for (input, loss) in [(Input::Tokens(5), Loss::CrossEntropy), (Input::Vectors(2), Loss::SquaredError)] {
+        let case = Case { config: Config::new(input, 3, 4, loss, 1000, 70), masked: true, reduction: Reduction::Sum };
+        let (weights, batch) = (case.weights(), case.batch(1));
+        for on in ["CPU", "tiled", "software"] {
+            let mut network = network(&case.config, on);
+            let found = wrong(&mut network, &weights, &batch);
+            assert!(found.is_empty(), "{on}, {case:?}:\n{}", found.join("\n"));
+            let got = computed(&mut network, &weights, &batch);
+            let mut more = batch.clone();
+            let mask = more.mask.as_mut().expect("a mask");
+            *mask.iter_mut().find(|m| **m == 0.0).expect("an output that does not count") = 1.0;
+            let found = mismatches(&got, &expected(&case.config, &weights, &more), bound(&case.config));
+            assert!(found.iter().any(|f| f.starts_with("loss")) && found.len() >= 5, "{on}, {case:?}: {found:?}");
+        }
+    }
+}
+
+#[test]
+fn it_is_pytorch_s_network() {
+    let fixtures = fixtures::load_all();
+    assert!(fixtures.len() >= 8, "only {} fixtures", fixtures.len());
+    for f in fixtures {
+        let (window, size) = f.batch.shape();
+        let (outputs, hidden) = f.weights.decoder.dim();
+        let inputs = f.weights.layers[0].input.ncols();
+        let input = if matches!(f.batch.inputs, Inputs::Tokens(_)) { Input::Tokens(inputs) } else { Input::Vectors(inputs) };
+        let loss = if matches!(f.batch.targets, Targets::Classes(_)) { Loss::CrossEntropy } else { Loss::SquaredError };
+        let activation = Activation::named(&f.activation).unwrap();
+        let shape = Config::new(input, hidden, outputs, loss, size, window);
+        let config = Config { activation, layers: f.weights.layers.len(), ..shape };
+        let weights: Named = f.weights.tensors().into_iter().map(|(name, t)| (name, t.mapv(|v| v as f32))).collect();
+        for on in ["CPU", "tiled", "software"] {
+            let mut got = computed(&mut network(&config, on), &weights, &f.batch);
+            got.retain(|name, _| !name.starts_with("hidden"));
+            let found = mismatches(&got, &f.gradient, bound(&config));
+            assert!(found.is_empty(), "{} on {on}:\n{}", f.name, found.join("\n"));
+            assert_caught_when_off_by_a_ten_thousandth(&f.name, &got, &f.gradient, bound(&config));
+        }
+    }
+}
+
+/// One tensor off by 1e-4 of itself: what a tolerance per element let through.
+#[track_caller]
+fn assert_caught_when_off_by_a_ten_thousandth(label: &str, got: &Tensors, expected: &Tensors, bound: f64) {
+    for name in got.keys() {
+        let mut scaled = got.clone();
+        *scaled.get_mut(name).expect("a tensor") *= 1.0 + 1e-4;
+        let found = mismatches(&scaled, expected, bound);
+        assert!(found.len() == 1 && found[0].starts_with(name), "{label}: a fault in {name} gives {found:?}");
+    }
+}
+
+/// A mistake in a recorded program: what is changed, and where it has to be seen. The loss is right with all of them and
+/// falls with most, and CPU and GPU agree.
+struct Fault {
+    name: &'static str,
+    plant: fn(&mut Program),
+    /// A buffer that the fault brings in, and what it holds.
+    buffer: Option<(&'static str, f32)>,
+    seen: &'static [&'static str],
+}
+
+fn step<'a>(program: &'a mut Program, kernel: &str, writes: &str) -> &'a mut Step {
+    let at = |s: &Step, program: &Program| s.kernel.name == kernel && s.windows.iter().any(|w| program.name(*w) == writes);
+    let index = program.steps().iter().position(|s| at(s, program)).unwrap_or_else(|| panic!("no {kernel} of {writes}"));
+    &mut program.steps_mut()[index]
+}
+
+/// The step of a kernel that reads a window and writes the gradients' arena.
+fn gradient_of<'a>(program: &'a mut Program, reads: [&str; 2]) -> &'a mut Step {
+    let is = |s: &Step, program: &Program| {
+        let names: Vec<&str> = s.windows.iter().map(|w| program.name(*w)).collect();
+        names.len() == 3 && [names[0], names[1]] == reads && names[2] == "gradients"
+    };
+    let index = program.steps().iter().position(|s| is(s, program)).unwrap_or_else(|| panic!("no product of {reads:?}"));
+    &mut program.steps_mut()[index]
+}
+
+fn states(program: &mut Program, layer: usize) -> Mat {
+    step(program, "elman_forward", &format!("hidden, layer {layer}")).windows[2]
+}
+
+fn faults() -> Vec<Fault> {
+    vec![
+        Fault {
+            name: "no gradient from h_t to h_{t-1} in the upper layer",
+            plant: |program| {
+                let zero = program.matrix("planted", 63, 63);
+                step(program, "elman_backward", "gradient of sums, layer 1").windows[1] = zero;
+            },
+            buffer: Some(("planted", 0.0)),
+            seen: &["rnn.weight_hh_l1", "rnn.weight_ih_l1", "rnn.bias_ih_l1", "rnn.weight_hh_l0", "h0"],
+        },
+        Fault {
+            name: "W where Wᵀ belongs on the way back",
+            plant: |program| {
+                let transposed = step(program, "elman_forward", "hidden, layer 0").windows[1];
+                step(program, "elman_backward", "gradient of sums, layer 0").windows[1] = transposed;
+            },
+            buffer: None,
+            seen: &["rnn.weight_hh_l0", "rnn.weight_ih_l0", "rnn.bias_ih_l0", "h0"],
+        },
+        Fault {
+            name: "∂L/∂W from h_t instead of h_{t-1}",
+            plant: |program| {
+                let states = states(program, 0);
+                let step = gradient_of(program, ["gradient of sums, layer 0", "hidden, layer 0"]);
+                step.windows[1] = states.slice_rows(states.rows() - step.windows[1].rows()..states.rows());
+            },
+            buffer: None,
+            seen: &["rnn.weight_hh_l0"],
+        },
+        Fault {
+            name: "∂L/∂U from the states of the step before",
+            plant: |program| {
+                let step = gradient_of(program, ["gradient of sums, layer 1", "hidden, layer 0"]);
+                let rows = step.windows[1].rows();
+                let states = states(program, 0);
+                gradient_of(program, ["gradient of sums, layer 1", "hidden, layer 0"]).windows[1] = states.slice_rows(0..rows);
+            },
+            buffer: None,
+            seen: &["rnn.weight_ih_l1"],
+        },
+        Fault {
+            name: "outputs that do not count count in the gradient, and not in the loss",
+            plant: |program| {
+                let mask = step(program, "softmax_loss", "losses").windows[2];
+                let ones = program.matrix("planted", mask.rows(), 1);
+                step(program, "softmax_loss", "losses").windows[2] = ones;
+                let total = step(program, "column_sum", "loss");
+                let [losses, loss] = total.windows[..] else { unreachable!("two windows") };
+                *total = Step { kernel: &gemm::TN, windows: vec![mask, losses, loss], scalars: vec![0; 4] };
+            },
+            buffer: Some(("planted", 1.0)),
+            seen: &["decoder.weight", "decoder.bias", "rnn.weight_hh_l0", "rnn.weight_ih_l1", "h0"],
+        },
+        Fault {
+            name: "∂L/∂c off by 1e-4 of itself",
+            plant: |program| {
+                let rows = step(program, "softmax_loss", "losses").windows[2].rows();
+                let ones = program.matrix("planted", rows, 1);
+                let step = step(program, "column_sum", "gradient of outputs");
+                let [d_outputs, d_bias] = step.windows[..] else { unreachable!("two windows") };
+                *step = Step { kernel: &gemm::TN, windows: vec![ones, d_outputs, d_bias], scalars: vec![0; 4] };
+            },
+            buffer: Some(("planted", 1.0 + 1e-4)),
+            seen: &["decoder.bias"],
+        },
+        Fault {
+            name: "∂L/∂V added to that of the step before",
+            plant: |program| gradient_of(program, ["gradient of outputs", "hidden, layer 1"]).scalars = vec![1, 0, 0, 0],
+            buffer: None,
+            seen: &["decoder.weight"],
+        },
+    ]
+}
+
+/// Five steps of seven sequences, 63 units in two layers.
+fn faulty_case() -> Case {
+    let shape = Config::new(Input::Tokens(19), 63, 7, Loss::CrossEntropy, 7, 5);
+    Case { config: Config { layers: 2, ..shape }, masked: true, reduction: Reduction::Sum }
+}
+
+#[test]
+fn planted_faults_of_a_program_are_caught() {
+    let case = faulty_case();
+    let (weights, batch) = (case.weights(), case.batch(1));
+    for on in ["CPU", "tiled"] {
+        for Fault { name, plant, buffer, seen } in faults() {
+            let mut model = Model::new(&case.config).unwrap();
+            plant(model.program_mut());
+            let planted = buffer.map(|(name, value)| {
+                let window = |s: &Step| s.windows.iter().copied().find(|w| model.program().name(*w) == name);
+                (model.program().steps().iter().find_map(window).expect("the planted buffer is used"), value)
+            });
+            let mut network = load(model, device(), on);
+            if let Some((window, value)) = planted {
+                network.backend().write(window, &vec![value; window.len()]).unwrap();
+            }
+            // Once before, for faults in what is left from then.
+            computed(&mut network, &weights, &case.batch(2));
+            let found = wrong(&mut network, &weights, &batch);
+            let named = |tensor: &str| found.iter().any(|f| f.starts_with(&format!("{tensor}[")));
+            assert!(seen.iter().all(|tensor| named(tensor)), "{name} on {on} gives {found:?}");
+            let forward = ["loss", "outputs", "hidden_l0", "hidden_l1"];
+            assert!(!forward.into_iter().any(named), "{name} on {on} is seen without its gradient: {found:?}");
+            assert!(seen.len() > 1 || found.len() == 1, "{name} on {on} is seen elsewhere too: {found:?}");
+        }
+    }
+}

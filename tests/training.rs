@@ -1,0 +1,307 @@
+//! Training steps in a row, on the CPU and on the GPU, against the textbook's formulas in f64 on the gradients of the
+//! reference: parameters, the optimiser's states, and the loss and gradient norm that are reported.
+
+#[path = "common/device.rs"]
+mod device;
+#[path = "common/networks.rs"]
+mod networks;
+
+use std::collections::BTreeMap;
+
+use device::device;
+use ndarray::{ArrayD, Axis, Zip, stack};
+use networks::{Case, U, bound, in_f64, load};
+use retrospect::Activation;
+use retrospect::batch::{Batch, InitialState, Input, Loss, Reduction};
+use retrospect::model::{Config, Model, Named, Optimizer};
+use retrospect::program::{Program, Step};
+use retrospect::reference;
+
+type Tensors = BTreeMap<String, ArrayD<f64>>;
+
+const RATES: [f64; 3] = [0.01, 0.03, 0.02];
+const MOMENTUM: f32 = 0.9;
+
+/// Parameters and the optimiser's two states.
+#[derive(Clone)]
+struct Trained {
+    w: Tensors,
+    m: Tensors,
+    v: Tensors,
+}
+
+impl Trained {
+    /// One step by the textbook, `t` from 1: SGD; momentum v ← μ·v + g, w ← w − rate·v; Adam (Kingma & Ba 2015).
+    fn step(&mut self, optimizer: Optimizer, t: i32, rate: f64, gradient: &Tensors) {
+        for (name, g) in gradient {
+            let [w, m, v] = [&mut self.w, &mut self.m, &mut self.v].map(|set| set.get_mut(name).expect("the same names"));
+            Zip::from(w).and(m).and(v).and(g).for_each(|w, m, v, &g| match optimizer {
+                Optimizer::Sgd => *w -= rate * g,
+                Optimizer::Momentum { momentum } => {
+                    *m = f64::from(momentum) * *m + g;
+                    *w -= rate * *m;
+                }
+                Optimizer::Adam => {
+                    *m = 0.9 * *m + 0.1 * g;
+                    *v = 0.999 * *v + 0.001 * g * g;
+                    let (mean, square) = (*m / (1.0 - 0.9f64.powi(t)), *v / (1.0 - 0.999f64.powi(t)));
+                    *w -= rate * mean / (square.sqrt() + 1e-8);
+                }
+            });
+        }
+    }
+
+    /// All values by name.
+    fn all(&self) -> Tensors {
+        let named = |label: &'static str, set: &Tensors| {
+            set.iter().map(|(name, t)| (format!("{label}{name}"), t.clone())).collect::<Vec<_>>()
+        };
+        [named("", &self.w), named("m of ", &self.m), named("v of ", &self.v)].into_iter().flatten().collect()
+    }
+}
+
+/// What three steps should leave, and how far each value may be from it.
+struct Expected {
+    values: Tensors,
+    spread: Tensors,
+}
+
+fn scalar(value: f64) -> ArrayD<f64> {
+    ndarray::arr0(value).into_dyn()
+}
+
+fn largest(tensor: &ArrayD<f64>) -> f64 {
+    tensor.fold(0.0, |m: f64, v| m.max(v.abs()))
+}
+
+/// Three steps in f64. Each gradient of the network may be off by [`bound`] of its tensor's largest value, either way and each
+/// time anew: the formulas are followed for all eight ways, and the spread of what they give, and some roundings, is how far
+/// f32 may be. So where Adam divides two small numbers the bound is as wide as that makes it and nowhere else.
+/// The worst seen is 0.49 of the spread (Adam's v, by its 1 − β₂), 0.17 without Adam.
+fn expected(config: &Config, weights: &Named, batches: &[Batch; 3]) -> Expected {
+    let bound = bound(config);
+    let w: Tensors = weights.iter().map(|(name, t)| (name.clone(), t.mapv(f64::from))).collect();
+    let zero: Tensors = w.iter().map(|(name, t)| (name.clone(), ArrayD::zeros(t.raw_dim()))).collect();
+    let mut exact = Trained { w, m: zero.clone(), v: zero };
+    let mut off = vec![exact.clone()];
+    let mut reports = Tensors::new();
+    let mut weights = in_f64(weights, config.layers);
+    let mut state = None;
+    for (t, batch) in (1..).zip(batches) {
+        let initial_state = state.take().map_or(batch.initial_state.clone(), InitialState::Given);
+        let batch = Batch { initial_state, ..batch.clone() };
+        let got = reference::gradient(&weights, config.activation.name(), &batch).unwrap();
+        let last: Vec<_> = got.hidden.iter().map(|h| h.index_axis(Axis(0), config.window)).collect();
+        state = Some(stack(Axis(0), &last).unwrap().mapv(|h| h as f32));
+
+        let mut gradient: Tensors = got.weights.tensors().into_iter().map(|(name, t)| (name, t.to_owned())).collect();
+        let norm = gradient.values().flatten().map(|g| g * g).sum::<f64>().sqrt();
+        reports.insert(format!("loss of step {t}"), scalar(got.loss));
+        reports.insert(format!("gradient norm of step {t}"), scalar(norm));
+        if let Some(clip) = config.clip {
+            let scale = (f64::from(clip) / (norm + 1e-6)).min(1.0);
+            gradient.values_mut().for_each(|g| *g *= scale);
+        }
+        let rate = RATES[t as usize - 1];
+        exact.step(config.optimizer, t, rate, &gradient);
+        off = [-1.0, 1.0]
+            .into_iter()
+            .flat_map(|sign| {
+                let moved = |g: &ArrayD<f64>| g + sign * bound * largest(g);
+                let moved: Tensors = gradient.iter().map(|(name, g)| (name.clone(), moved(g))).collect();
+                let step = |mut trained: Trained| {
+                    trained.step(config.optimizer, t, rate, &moved);
+                    trained
+                };
+                off.iter().cloned().map(step).collect::<Vec<_>>()
+            })
+            .collect();
+        for (name, mut tensor) in weights.tensors_mut() {
+            tensor.assign(&exact.w[&name]);
+        }
+    }
+    let mut values = exact.all();
+    // Three roundings a step; and 1 − β in f32, by which the states are scaled and which Adam's corrections take out again.
+    let rounding = |name: &str, t: &ArrayD<f64>| {
+        let beta = |exact: f64, rest: f64| ((1.0 - f64::from(exact as f32)) / rest - 1.0).abs();
+        let scaled = match (name.get(..4), config.optimizer) {
+            (Some("m of"), Optimizer::Adam) => beta(0.9, 0.1),
+            (Some("v of"), _) => beta(0.999, 0.001),
+            _ => 0.0,
+        };
+        (9.0 * U + scaled) * largest(t)
+    };
+    let mut spread: Tensors = values.iter().map(|(n, t)| (n.clone(), ArrayD::zeros(t.raw_dim()))).collect();
+    for (name, tensor) in off.iter().flat_map(Trained::all) {
+        let spread = spread.get_mut(&name).expect("the same names");
+        Zip::from(spread).and(&tensor).and(&values[&name]).for_each(|s, a, b| *s = s.max((a - b).abs()));
+    }
+    spread.iter_mut().for_each(|(name, spread)| *spread += rounding(name, &values[name]));
+    spread.extend(reports.iter().map(|(name, t)| (name.clone(), t.mapv(|v| v.abs() * bound))));
+    values.extend(reports);
+    Expected { values, spread }
+}
+
+/// What three steps of a network leave.
+fn trained(model: Model, on: &str, weights: &Named, batches: &[Batch; 3]) -> Tensors {
+    let mut network = load(model, device(), on);
+    network.set_parameters(weights).unwrap();
+    for (batch, rate) in batches.iter().zip(RATES) {
+        network.train_step(batch, rate).unwrap();
+    }
+    network.fetch().unwrap();
+    let mut all = Tensors::new();
+    for report in network.reports(true).unwrap() {
+        all.insert(format!("loss of step {}", report.step), scalar(f64::from(report.loss)));
+        all.insert(format!("gradient norm of step {}", report.step), scalar(f64::from(report.gradient_norm)));
+    }
+    let mut put = |label: String, named: Named| {
+        all.extend(named.into_iter().map(|(name, t)| (format!("{label}{name}"), t.mapv(f64::from))));
+    };
+    put(String::new(), network.parameters().unwrap());
+    network.optimizer_states().unwrap().into_iter().for_each(|(state, named)| put(format!("{state} of "), named));
+    all
+}
+
+/// The one comparison of this file: the names of what is farther from its expected value than it may be, or not there.
+fn outside(got: &Tensors, expected: &Expected, optimizer: Optimizer) -> Vec<String> {
+    let states = match optimizer {
+        Optimizer::Sgd => ["m of", "v of"].as_slice(),
+        Optimizer::Momentum { .. } => &["v of"],
+        Optimizer::Adam => &[],
+    };
+    let wanted = expected.values.iter().filter(|(name, _)| !states.iter().any(|state| name.starts_with(state)));
+    let mut found = Vec::new();
+    for (name, value) in wanted {
+        let Some(got) = got.get(name).filter(|got| got.shape() == value.shape()) else {
+            found.push(format!("{name}: missing"));
+            continue;
+        };
+        // Written so that NaN, which compares false with everything, is outside.
+        let inside = |((g, e), s): &((&f64, &f64), &f64)| (*g - *e).abs() <= **s;
+        if let Some(((g, e), s)) = got.iter().zip(value).zip(&expected.spread[name]).find(|at| !inside(at)) {
+            found.push(format!("{name}: {g:e}, expected {e:e} within {s:e}"));
+        }
+    }
+    found
+}
+
+/// Nothing, more than the gradient's norm, and less.
+const CLIPS: [Option<f32>; 3] = [None, Some(1000.0), Some(0.02)];
+const OPTIMIZERS: [Optimizer; 3] = [Optimizer::Sgd, Optimizer::Momentum { momentum: MOMENTUM }, Optimizer::Adam];
+
+fn case(tokens: bool, optimizer: Optimizer, clip: Option<f32>) -> Case {
+    let (input, loss) = match tokens {
+        true => (Input::Tokens(19), Loss::CrossEntropy),
+        false => (Input::Vectors(7), Loss::SquaredError),
+    };
+    let shape = Config::new(input, 19, 5, loss, 7, 5);
+    let (layers, activation) = if tokens { (2, Activation::Tanh) } else { (1, Activation::Sigmoid) };
+    Case { config: Config { layers, activation, optimizer, clip, ..shape }, masked: tokens, reduction: Reduction::Mean }
+}
+
+/// The first batch with a state that is given, the others from where the one before ended.
+fn batches(case: &Case) -> [Batch; 3] {
+    let carried = |batch: Batch| Batch { initial_state: InitialState::Carried, ..batch };
+    [case.batch(1), carried(case.batch(2)), carried(case.batch(3))]
+}
+
+#[test]
+fn three_steps_are_those_of_the_textbook() {
+    for (tokens, optimizer, clip) in
+        [true, false].into_iter().flat_map(|t| OPTIMIZERS.map(|o| CLIPS.map(|c| (t, o, c)))).flatten()
+    {
+        let case = case(tokens, optimizer, clip);
+        let (weights, batches) = (case.weights(), batches(&case));
+        let expected = expected(&case.config, &weights, &batches);
+        for on in ["CPU", "tiled", "software"] {
+            let got = trained(Model::new(&case.config).unwrap(), on, &weights, &batches);
+            let found = outside(&got, &expected, optimizer);
+            assert!(found.is_empty(), "{on}, {case:?}:\n{}", found.join("\n"));
+        }
+    }
+}
+
+fn all_steps<'a>(program: &'a mut Program, kernel: &'a str) -> impl Iterator<Item = &'a mut Step> {
+    program.steps_mut().iter_mut().filter(move |s| s.kernel.name == kernel)
+}
+
+/// Changes the n-th scalar of a kernel's steps.
+fn change(program: &mut Program, kernel: &str, n: usize, from: f32, to: f32) {
+    for step in all_steps(program, kernel) {
+        let bytes = &mut step.scalars[4 * n..4 * n + 4];
+        assert_eq!(bytes, from.to_le_bytes(), "{kernel}");
+        bytes.copy_from_slice(&to.to_le_bytes());
+    }
+}
+
+/// Gives a window that a kernel's steps write a place where nobody looks.
+fn divert(program: &mut Program, kernel: &str, window: usize, except: usize) {
+    let found: Vec<_> = program.steps().iter().enumerate().filter(|(_, s)| s.kernel.name == kernel).map(|(i, _)| i).collect();
+    for index in found.into_iter().skip(except) {
+        let mat = program.steps()[index].windows[window];
+        let elsewhere = program.matrix("planted", mat.rows(), mat.cols());
+        program.steps_mut()[index].windows[window] = elsewhere;
+    }
+}
+
+#[test]
+fn planted_faults_of_training_are_caught() {
+    let [sgd, momentum, adam] = OPTIMIZERS;
+    type Plant = fn(&mut Program);
+    let faults: [(&str, Optimizer, Option<f32>, Plant, &str); 10] = [
+        ("β₁ off by 1e-4", adam, None, |p| change(p, "adam", 0, 0.9, 0.90009), "m of rnn.weight_hh_l1"),
+        ("β₂ off by 1e-4", adam, None, |p| change(p, "adam", 1, 0.999, 0.9991), "v of decoder.weight"),
+        ("ε of 1e-4", adam, None, |p| change(p, "adam", 2, 1e-8, 1e-4), "decoder.weight"),
+        ("μ off by 1e-4", momentum, None, |p| change(p, "momentum", 0, 0.9, 0.90009), "m of decoder.bias"),
+        ("clipped to a norm off by 1e-3", sgd, Some(0.02), |p| change(p, "clip", 0, 0.02, 0.02002), "decoder.bias"),
+        ("clipped to a norm off by 1e-4", adam, Some(0.02), |p| change(p, "clip", 0, 0.02, 0.020002), "m of decoder.bias"),
+        ("not clipped", adam, Some(0.02), |p| divert(p, "clip", 0, 0), "m of rnn.weight_ih_l0"),
+        ("no state carried on", sgd, None, |p| divert(p, "carry", 0, 0), "loss of step 2"),
+        // The first two of them prepare.
+        ("Wᵀ not refreshed", sgd, None, |p| divert(p, "transpose", 1, 2), "loss of step 2"),
+        ("momentum's mean forgotten", momentum, None, |p| divert(p, "momentum", 2, 0), "m of decoder.weight"),
+    ];
+    for (name, optimizer, clip, plant, seen) in faults {
+        let case = case(true, optimizer, clip);
+        let (weights, batches) = (case.weights(), batches(&case));
+        let expected = expected(&case.config, &weights, &batches);
+        for on in ["CPU", "tiled"] {
+            let mut model = Model::new(&case.config).unwrap();
+            plant(model.program_mut());
+            let found = outside(&trained(model, on, &weights, &batches), &expected, optimizer);
+            assert!(found.iter().any(|f| f.starts_with(seen)), "{name} on {on} gives {found:?}");
+        }
+    }
+}
+
+/// A tensor's states off by 1e-4 of themselves, its update off by 1e-3 of itself (parameters themselves round at 1e-5 of it), a
+/// number that is none, and a tensor that is not there.
+#[test]
+fn a_tensor_that_is_a_little_off_is_caught() {
+    for optimizer in OPTIMIZERS {
+        let case = case(true, optimizer, None);
+        let (weights, batches) = (case.weights(), batches(&case));
+        let expected = expected(&case.config, &weights, &batches);
+        let got = trained(Model::new(&case.config).unwrap(), "CPU", &weights, &batches);
+        for name in got.keys().filter(|name| !name.contains(" step ")) {
+            let mut moved = got.clone();
+            let tensor = moved.get_mut(name).expect("a tensor");
+            let before = weights.get(name).map_or_else(|| ArrayD::zeros(tensor.raw_dim()), |w| w.mapv(f64::from));
+            let by = if weights.contains_key(name) { 1e-3 } else { 1e-4 };
+            *tensor += &((&*tensor - &before) * by);
+            let found = outside(&moved, &expected, optimizer);
+            assert!(found.len() == 1 && found[0].starts_with(name), "{name}: {found:?}");
+        }
+        for name in got.keys() {
+            let mut undefined = got.clone();
+            *undefined.get_mut(name).expect("a tensor").first_mut().expect("a value") = f64::NAN;
+            let mut missing = got.clone();
+            missing.remove(name);
+            for faulty in [undefined, missing] {
+                let found = outside(&faulty, &expected, optimizer);
+                assert!(found.len() == 1 && found[0].starts_with(name), "{name}: {found:?}");
+            }
+        }
+    }
+}
