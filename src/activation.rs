@@ -84,16 +84,12 @@ impl Activation {
 
     /// Replaces each a by φ(a), in f32.
     pub fn apply(self, values: &mut [f32]) {
-        pulp::Arch::new().dispatch(|| self.apply_inline(values));
-    }
-
-    /// [`Activation::apply`] for callers that already run inside a dispatch on the processor's features.
-    #[inline(always)]
-    pub(crate) fn apply_inline(self, values: &mut [f32]) {
+        // A dispatch for each: only a small closure is inlined into what is compiled for the processor's features.
+        let arch = pulp::Arch::new();
         match self {
-            Activation::Tanh => values.iter_mut().for_each(|v| *v = tanh(*v)),
-            Activation::Sigmoid => values.iter_mut().for_each(|v| *v = sigmoid(*v)),
-            Activation::Relu => values.iter_mut().for_each(|v| *v = if *v < 0.0 { 0.0 } else { *v }),
+            Activation::Tanh => arch.dispatch(|| values.iter_mut().for_each(|v| *v = tanh(*v))),
+            Activation::Sigmoid => arch.dispatch(|| values.iter_mut().for_each(|v| *v = sigmoid(*v))),
+            Activation::Relu => arch.dispatch(|| values.iter_mut().for_each(|v| *v = if *v < 0.0 { 0.0 } else { *v })),
             Activation::Identity => {}
         }
     }

@@ -27,10 +27,9 @@ impl Unit for Elman {
         (d_hidden + recurrent) * activation.derivative(hidden)
     }
 
-    #[inline(always)]
     fn forward_row(activation: Activation, input: &[f32], state: &mut [f32]) {
-        state.iter_mut().zip(input).for_each(|(h, p)| *h += p);
-        activation.apply_inline(state);
+        pulp::Arch::new().dispatch(|| state.iter_mut().zip(input).for_each(|(h, p)| *h += p));
+        activation.apply(state);
     }
 }
 

@@ -61,15 +61,13 @@ fn run(views: &mut [View<f32>], _: &[u8]) {
     let out = out.row_mut(0);
     let mut block = vec![0.0; out.len()];
     out.fill(0.0);
-    pulp::Arch::new().dispatch(|| {
-        for rows in blocks(x.rows as u32, block_size(x.rows as u32)) {
-            block.fill(0.0);
-            for r in rows {
-                block.iter_mut().zip(x.row(r as usize)).for_each(|(sum, v)| *sum += v);
-            }
-            out.iter_mut().zip(&block).for_each(|(sum, block)| *sum += block);
-        }
-    });
+    let arch = pulp::Arch::new();
+    let add = |sums: &mut [f32], values: &[f32]| arch.dispatch(|| sums.iter_mut().zip(values).for_each(|(sum, v)| *sum += v));
+    for rows in blocks(x.rows as u32, block_size(x.rows as u32)) {
+        block.fill(0.0);
+        rows.for_each(|r| add(&mut block, x.row(r as usize)));
+        add(out, &block);
+    }
 }
 
 fn block_size(rows: u32) -> u64 {

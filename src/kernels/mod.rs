@@ -53,6 +53,18 @@ pub fn all() -> Vec<&'static Kernel> {
     kernels
 }
 
+/// Combines `of` each value in 16 lanes, each in order, and then the lanes: what a vector unit does, in a fixed order.
+#[inline(always)]
+fn in_lanes(values: &[f32], start: f32, of: impl Fn(f32) -> f32, combine: impl Fn(f32, f32) -> f32) -> f32 {
+    let (chunks, rest) = values.as_chunks::<16>();
+    let mut lanes = [start; 16];
+    for chunk in chunks {
+        lanes.iter_mut().zip(chunk).for_each(|(lane, &v)| *lane = combine(*lane, of(v)));
+    }
+    lanes.iter_mut().zip(rest).for_each(|(lane, &v)| *lane = combine(*lane, of(v)));
+    lanes.into_iter().fold(start, combine)
+}
+
 /// The common head of every shader.
 const WINDOW: &str = include_str!("../../shaders/shared/window.wgsl");
 const EXP: &str = include_str!("../../shaders/shared/exp.wgsl");

@@ -5,6 +5,7 @@ use bytemuck::{Pod, Zeroable};
 use num_traits::Float;
 use rayon::prelude::*;
 
+use super::in_lanes;
 use super::{Nothing, WINDOW, blocks, bytes};
 use crate::program::{
     Binding, Buf, Class, Cuts, Kernel, Lowered, Mat, Piece, Program, ROW_ALIGNMENT, Shader, Step, Variant, View, scalars,
@@ -131,12 +132,19 @@ fn define_norm<T: Float>(views: &mut [View<T>], _: &[u8]) {
 /// In blocks of a fixed size, for the same bits on any number of threads.
 fn run_norm(views: &mut [View<f32>], _: &[u8]) {
     let [x, out] = views else { unreachable!("two windows") };
-    let largest = x.row(0).iter().fold(0.0f32, |m, x| if x.abs() > m { x.abs() } else { m });
+    const BLOCK: usize = 1 << 14;
+    let arch = pulp::Arch::new();
+    let blocks = || x.row(0).par_chunks(BLOCK);
+    // NaN compares false with everything and would be lost here: `bad` tells of it.
+    let largest = |block: &[f32]| arch.dispatch(|| in_lanes(block, 0.0, f32::abs, |m, x| if x > m { x } else { m }));
+    let largest = blocks().map(largest).collect::<Vec<f32>>().into_iter().fold(0.0, f32::max);
     let scale = if largest > 0.0 { largest } else { 1.0 };
-    let partials: Vec<f64> =
-        x.row(0).par_chunks(1 << 14).map(|block| block.iter().map(|&x| f64::from(x / scale).powi(2)).sum()).collect();
-    let sum = partials.iter().sum::<f64>() as f32;
-    result(largest, sum, x.row(0).iter().position(|x| !x.is_finite()), out);
+    let squares = |block: &[f32]| arch.dispatch(|| in_lanes(block, 0.0, |x| (x / scale) * (x / scale), |sum, x| sum + x));
+    let sums: Vec<f32> = blocks().map(squares).collect();
+    let sum = sums.iter().map(|&sum| f64::from(sum)).sum::<f64>() as f32;
+    let bad = || x.row(0).iter().position(|x| !x.is_finite());
+    // Anything that is not finite makes the sum so: infinity over itself is NaN.
+    result(largest, sum, if sum.is_finite() { None } else { bad() }, out);
 }
 
 fn run_clip<T: Float>(views: &mut [View<T>], bytes: &[u8]) {

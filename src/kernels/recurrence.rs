@@ -268,11 +268,9 @@ fn run_forward<U: Unit>(views: &mut [View<f32>], bytes: &[u8]) {
     let activation = Activation::coded(activation);
     over_time(hidden, batch as usize, false, |before, after, first, threads| {
         product(Form::NN, before, weight, after, false, threads);
-        pulp::Arch::new().dispatch(|| {
-            for r in 0..after.rows {
-                U::forward_row(activation, input.row(first + r), after.row_mut(r));
-            }
-        });
+        for r in 0..after.rows {
+            U::forward_row(activation, input.row(first + r), after.row_mut(r));
+        }
     });
 }
 
@@ -282,12 +280,10 @@ fn run_backward<U: Unit>(views: &mut [View<f32>], bytes: &[u8]) {
     let activation = Activation::coded(activation);
     over_time(d_sum, batch as usize, true, |later, d, first, threads| {
         product(Form::NN, later, weight, d, false, threads);
-        pulp::Arch::new().dispatch(|| {
-            for r in 0..d.rows {
-                let row = d.row_mut(r).iter_mut().zip(d_hidden.row(first + r)).zip(hidden.row(first + r));
-                row.for_each(|((d, &d_hidden), &h)| *d = U::backward(activation, d_hidden, *d, h));
-            }
-        });
+        for r in 0..d.rows {
+            let row = d.row_mut(r).iter_mut().zip(d_hidden.row(first + r)).zip(hidden.row(first + r));
+            pulp::Arch::new().dispatch(|| row.for_each(|((d, &d_hidden), &h)| *d = U::backward(activation, d_hidden, *d, h)));
+        }
     });
 }
 

@@ -4,6 +4,7 @@
 use num_traits::Float;
 use rayon::prelude::*;
 
+use super::in_lanes;
 use super::{EXP, Nothing, WINDOW, blocks, rows_that_fit};
 use crate::activation::exp_nonpositive;
 use crate::program::{Binding, Buf, Class, Cuts, Kernel, Lowered, Mat, Piece, Program, Shader, Step, Variant, View};
@@ -105,17 +106,14 @@ fn run(views: &mut [View<f32>], _: &[u8]) {
             d.fill(0.0);
             return;
         }
-        pulp::Arch::new().dispatch(|| {
-            let highest = z.iter().fold(f32::NEG_INFINITY, |m, &z| if z > m { z } else { m });
-            d.iter_mut().zip(z).for_each(|(d, z)| *d = exp_nonpositive(z - highest));
-            let mut sums = [0.0f32; 16];
-            d.chunks(16).for_each(|chunk| sums.iter_mut().zip(chunk).for_each(|(sum, d)| *sum += d));
-            let sum: f32 = sums.iter().sum();
-            loss[0] = weight * (sum.ln() + (highest - z[class]));
-            let scale = weight / sum;
-            d.iter_mut().for_each(|d| *d *= scale);
-            d[class] -= weight;
-        });
+        let arch = pulp::Arch::new();
+        let highest = arch.dispatch(|| in_lanes(z, f32::NEG_INFINITY, |z| z, |m, z| if z > m { z } else { m }));
+        arch.dispatch(|| d.iter_mut().zip(z).for_each(|(d, z)| *d = exp_nonpositive(z - highest)));
+        let sum = arch.dispatch(|| in_lanes(d, 0.0, |d| d, |sum, d| sum + d));
+        loss[0] = weight * (sum.ln() + (highest - z[class]));
+        let scale = weight / sum;
+        arch.dispatch(|| d.iter_mut().for_each(|d| *d *= scale));
+        d[class] -= weight;
     });
 }
 

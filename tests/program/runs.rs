@@ -134,11 +134,12 @@ fn the_gpu_learns_what_the_cpu_learns_and_the_same_again() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("text"), text(3000)).unwrap();
     for (name, backend) in [("cpu", "cpu"), ("gpu", "gpu"), ("again", "gpu")] {
-        succeed(folder.path(), &format!("{TEXT} --steps 120 --backend {backend} --out {name}"));
+        succeed(folder.path(), &format!("{TEXT} --lr 4e-3 --steps 120 --backend {backend} --out {name}"));
     }
     let [cpu, gpu, again] = ["cpu", "gpu", "again"].map(|name| folder.path().join(name));
     let worst = losses(&cpu).iter().zip(losses(&gpu)).map(|(a, b)| (a.1 - b.1).abs() / a.1).fold(0.0, f64::max);
-    assert!(worst < 1e-3, "{worst}");
+    // Seen: 3e-7. A run whose gradients explode on the way is chaotic, and two devices part there; this one does not.
+    assert!(worst < 1e-5, "{worst}");
     assert_eq!(losses(&gpu), losses(&again));
     assert!(checkpoint(&gpu) == checkpoint(&again), "two runs on one adapter differ");
     let (first, last) = (losses(&cpu)[0].1, losses(&cpu)[119].1);
