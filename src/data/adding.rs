@@ -19,11 +19,11 @@ pub(super) const TASK: Task = Task {
         activation: "relu",
         recurrent_init: "identity",
         optimizer: Some("adam"),
-        // Without clipping, no seed of three learnt it: an identity network's gradients explode at first. With it, six of six are
-        // below 0.01 after 3,000 steps, and most from 1,000 on, give or take a spike.
-        lr: Some(1e-3),
+        // An identity network's gradients explode at first: without clipping it does not learn. At this rate 16 of 16 seeds end
+        // below 0.005 on fresh sequences; at twice the rate and half the steps a spike at the end leaves one above 0.01.
+        lr: Some(5e-4),
         clip: Some(1.0),
-        steps: Some(3000),
+        steps: Some(6000),
     },
     source: |options| Ok(Box::new(Adding::new(*options)?)),
 };
