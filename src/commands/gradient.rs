@@ -29,7 +29,7 @@ pub struct Gradient {
     out: PathBuf,
 
     /// φ [default: the checkpoint's, or tanh]
-    #[arg(long, value_parser = super::train::activation)]
+    #[arg(long, value_parser = super::options::activation)]
     activation: Option<Activation>,
 
     /// Mean or sum over the outputs that count

@@ -4,6 +4,7 @@ mod adapters;
 mod compute;
 mod evaluate;
 mod gradient;
+mod options;
 mod plot;
 mod progress;
 mod sample;

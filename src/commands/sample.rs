@@ -29,7 +29,7 @@ pub struct Sample {
     length: u64,
 
     /// Below 1 likelier characters are preferred still more; 0 always takes the likeliest
-    #[arg(long, value_name = "X", default_value_t = 1.0, value_parser = super::train::not_negative)]
+    #[arg(long, value_name = "X", default_value_t = 1.0, value_parser = super::options::not_negative)]
     temperature: f64,
 
     /// What the random choices follow from

@@ -144,12 +144,9 @@ impl Layout {
                 let name = || format!("{}/{}", step.kernel.name, variant.name);
                 assert!(piece.iterations <= device.cuts.iterations, "{} loops {} times", name(), piece.iterations);
                 if let Some(most) = piece.grid.iter().find(|&&n| n > limits.max_compute_workgroups_per_dimension) {
-                    return Err(Error::DoesNotFit {
-                        what: format!("{} in workgroups", name()),
-                        needed: u64::from(*most),
-                        available: u64::from(limits.max_compute_workgroups_per_dimension),
-                        advice: "a smaller batch would fit".into(),
-                    });
+                    let message =
+                        format!("{most} workgroups in a dimension, {} are allowed", limits.max_compute_workgroups_per_dimension);
+                    return Err(Error::Device { what: name(), message });
                 }
                 layout.push(piece, program, &limits, name)?;
             }
@@ -170,10 +167,10 @@ impl Layout {
             let size = (window.end() - base) * 4;
             if size > limits.max_storage_buffer_binding_size {
                 return Err(Error::DoesNotFit {
-                    what: format!("a row of {} in {}", program.name(*window), name()),
+                    what: format!("a binding of \"{}\" in {}", program.name(*window), name()),
                     needed: size,
                     available: limits.max_storage_buffer_binding_size,
-                    advice: "a smaller hidden size would fit".into(),
+                    advice: "it cannot be cut further; a smaller hidden size, batch or window would fit".into(),
                 });
             }
             let words = [(window.offset - base) as u32, window.rows, window.cols, window.stride];
