@@ -2,11 +2,8 @@
 //! of all its threads.
 #![cfg(target_os = "linux")]
 
-#[path = "common/networks.rs"]
-mod networks;
-
-use networks::Case;
-use retrospect::batch::{Batch, InitialState, Input, Loss, Reduction};
+use retrospect::batch::{Batch, InitialState};
+use retrospect::data::{Options, Task};
 use retrospect::model::{Config, RecurrentInit};
 use retrospect::train::{Compute, Network};
 
@@ -28,11 +25,13 @@ fn growth(steps: u64, mut step: impl FnMut(u64)) -> i64 {
 #[test]
 fn ten_thousand_steps_take_no_memory() {
     const LIMIT: i64 = 1024;
-    let shape = Config::new(Input::Tokens(19), 19, 7, Loss::CrossEntropy, 3, 7);
-    let case = Case { config: Config { layers: 2, clip: Some(1.0), ..shape }, masked: true, reduction: Reduction::Mean };
-    let mut network = Network::new(&case.config, &Compute::Cpu(Some(2))).unwrap();
+    let mut source = (Task::named("copy-memory").unwrap().source)(&Options { seed: 1, batch: 3, window: 1 }).unwrap();
+    let (shape, (window, batch)) = (source.shape(), source.window());
+    let config = Config::new(shape.input, 19, shape.outputs, shape.loss, batch, window);
+    let config = Config { layers: 2, clip: Some(1.0), ..config };
+    let mut network = Network::new(&config, &Compute::Cpu(Some(2))).unwrap();
     network.initialise(1, RecurrentInit::Uniform).unwrap();
-    let batches: Vec<Batch> = (0..8).map(|seed| Batch { initial_state: InitialState::Carried, ..case.batch(seed) }).collect();
+    let batches: Vec<Batch> = (0..8).map(|k| Batch { initial_state: InitialState::Carried, ..source.batch(k) }).collect();
     let mut reported = 0;
     // As a training loop does: fetch every few steps, take what is there.
     let train = |step: u64| {

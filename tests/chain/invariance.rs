@@ -1,19 +1,12 @@
 //! What must not matter: a second run, the number of threads, where a long sequence is cut into windows, that training diverged
 //! before parameters were set, and, for the size of a program, the number of time steps.
 
-#[path = "common/compare.rs"]
-mod compare;
-#[path = "common/device.rs"]
-mod device;
-#[path = "common/networks.rs"]
-mod networks;
-
 use std::collections::BTreeMap;
 
-use compare::mismatches;
-use device::device;
+use super::compare::mismatches;
+use super::device::device;
+use super::networks::{Case, bound, load};
 use ndarray::{Array3, ArrayD, Axis, concatenate, s};
-use networks::{Case, bound, load};
 use retrospect::Activation;
 use retrospect::backend::Cpu;
 use retrospect::batch::{Batch, InitialState, Input, Inputs, Loss, Reduction, Targets};

@@ -1,16 +1,11 @@
 //! Training steps in a row, on the CPU and on the GPU, against the textbook's formulas in f64 on the gradients of the
 //! reference: parameters, the optimiser's states, and the loss and gradient norm that are reported.
 
-#[path = "common/device.rs"]
-mod device;
-#[path = "common/networks.rs"]
-mod networks;
-
 use std::collections::BTreeMap;
 
-use device::device;
+use super::device::device;
+use super::networks::{Case, U, bound, in_f64, load};
 use ndarray::{ArrayD, Axis, Zip, stack};
-use networks::{Case, U, bound, in_f64, load};
 use retrospect::Activation;
 use retrospect::batch::{Batch, InitialState, Input, Loss, Reduction};
 use retrospect::model::{Config, Model, Named, Optimizer};

@@ -1,20 +1,13 @@
 //! Whole training steps, as a network records them, in lockstep: the CPU against the definitions in f64, and the GPU, in
 //! every variant, against the CPU. Two steps each, so that the second starts from an optimiser's states and a carried state.
 
-#[path = "common/device.rs"]
-mod device;
-#[path = "common/networks.rs"]
-mod networks;
-#[path = "common/pair.rs"]
-mod pair;
-
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use device::device;
-use networks::{Case, U, gpu, networks};
-use pair::{Bound, Fault, Faulty, Pair, written};
+use super::device::device;
+use super::networks::{Case, U, gpu, networks};
+use super::pair::{Bound, Fault, Faulty, Pair, written};
 use retrospect::backend::{Backend, Cpu, Device};
 use retrospect::batch::{Batch, InitialState};
 use retrospect::check::{Exact, Mismatch};

@@ -1,8 +1,6 @@
 //! The table of networks: every activation, loss, kind of input and number of layers, with every mask and reduction, at sizes
 //! that are no multiples of a tile.
 
-#![allow(dead_code, reason = "each test file uses a part of it")]
-
 use ndarray::{Array, Dimension, ShapeBuilder};
 use retrospect::Activation;
 use retrospect::backend::{Backend, Cpu, Device, Gpu};

@@ -2,21 +2,13 @@
 //! the gradient by every parameter and by the initial state. The program is shared by both backends, so only here is it seen
 //! that it computes the right thing.
 
-#[path = "common/compare.rs"]
-mod compare;
-#[path = "common/device.rs"]
-mod device;
-#[path = "common/fixtures.rs"]
-mod fixtures;
-#[path = "common/networks.rs"]
-mod networks;
-
 use std::collections::BTreeMap;
 
-use compare::mismatches;
-use device::device;
+use super::compare::mismatches;
+use super::device::device;
+use super::fixtures;
+use super::networks::{Case, bound, in_f64, load, networks};
 use ndarray::{ArrayD, arr1, s};
-use networks::{Case, bound, in_f64, load, networks};
 use retrospect::Activation;
 use retrospect::batch::{Batch, Input, Inputs, Loss, Reduction, Targets};
 use retrospect::kernels::gemm;

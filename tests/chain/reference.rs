@@ -7,15 +7,9 @@ use retrospect::Error;
 use retrospect::batch::{Batch, InitialState, Inputs, Loss, Reduction, Targets};
 use retrospect::reference::{Gradient, LayerWeights, Weights, forward, gradient};
 
-#[path = "common/compare.rs"]
-mod compare;
-#[path = "common/fixtures.rs"]
-mod fixtures;
-#[path = "common/naive.rs"]
-mod naive;
-
-use compare::mismatches;
-use naive::{Fault, Problem};
+use super::compare::mismatches;
+use super::fixtures;
+use super::naive::{Fault, Problem};
 
 type Tensors = BTreeMap<String, ArrayD<f64>>;
 

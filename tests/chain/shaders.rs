@@ -2,10 +2,7 @@
 //! that the host writes, workgroup memory, and the traps that no test on a software adapter shows. The adapter takes a
 //! shader whose fields moved without a word and computes something else.
 
-#[path = "common/reflection.rs"]
-mod reflection;
-
-use reflection::problems;
+use super::reflection::problems;
 use retrospect::kernels;
 use retrospect::program::{Access, Cuts, Kernel, Program, Shader, Variant};
 

@@ -2,10 +2,7 @@
 //! order of summation is exact, the same bits; on real values within a bound from the arithmetic. Buffers are poisoned
 //! before, and what lies around the windows is looked at after.
 
-#[path = "common/device.rs"]
-mod device;
-
-use device::device;
+use super::device::device;
 use retrospect::backend::{Backend, Cpu, Device, Gpu};
 use retrospect::check::{Exact, compare_step};
 use retrospect::kernels;
