@@ -22,6 +22,9 @@ fn main() {
     if any(not_finite(vec4<f32>(l, n.x, 0.0, 0.0))) {
         status[at(params.status, 0u, 0u)] = vec4<f32>(1.0, 0.0, 0.0, 0.0);
     }
+    // Once halted, every later entry says so. NaN from a value that compilers do not know: a constant would be refused.
+    let halted = status[at(params.status, 0u, 0u)].x != 0.0;
+    let reported = select(n.x, bitcast<f32>(params.history.rows | 0x7fc00000u), halted);
     let row = u32(clamp(schedule[at(params.schedule, 0u, 0u)].w, 0.0, f32(params.history.rows - 1u)));
-    history[at(params.history, row, 0u)] = vec4<f32>(l, n.x, n.y, n.z);
+    history[at(params.history, row, 0u)] = vec4<f32>(l, reported, n.y, n.z);
 }

@@ -10,7 +10,6 @@ use num_traits::Float;
 /// The activation φ of h = φ(a).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
-#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 pub enum Activation {
     /// tanh(a), derivative 1 − h².
     Tanh,

@@ -438,6 +438,7 @@ impl Program {
         &self.steps
     }
 
+    #[doc(hidden)]
     /// The steps, to be changed in place, unchecked: to plant a fault and see that it is caught.
     pub fn steps_mut(&mut self) -> &mut [Step] {
         &mut self.steps

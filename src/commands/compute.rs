@@ -33,11 +33,11 @@ pub struct ComputeArgs {
 #[command(next_help_heading = "Where to run")]
 pub struct DeviceArgs {
     /// The adapter whose name contains TEXT, or whose index in `retrospect adapters` it is; implies --backend gpu
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub adapter: Option<String>,
 
     /// Threads of the CPU backend [default: all]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1024))]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(1..=1024))]
     threads: Option<u64>,
 }
 
@@ -54,7 +54,10 @@ impl ComputeArgs {
             (None, None) => open(Some(&ran.adapter), "as before")?,
             _ => match self.choose()? {
                 Compute::Gpu(device) => device,
-                cpu => return Ok(cpu),
+                cpu => {
+                    note("The run was on a GPU: its numbers will differ in rounding from here on.");
+                    return Ok(cpu);
+                }
             },
         };
         if device.adapter.name == ran.adapter && device.adapter.driver == ran.driver {
@@ -71,7 +74,7 @@ impl ComputeArgs {
 
 impl DeviceArgs {
     pub fn choose(&self, backend: Option<Choice>) -> Result<Compute> {
-        let named = self.adapter.is_some() || std::env::var_os("WGPU_ADAPTER_NAME").is_some();
+        let named = self.adapter.is_some() || std::env::var_os("WGPU_ADAPTER_NAME").is_some_and(|name| !name.is_empty());
         match (backend.unwrap_or(Choice::Auto), &self.adapter) {
             (Choice::Cpu, Some(_)) => Err(Error::Usage("--adapter names a GPU, and --backend cpu asks for none".into())),
             (Choice::Cpu, None) => Ok(self.cpu("asked for")),
@@ -88,15 +91,23 @@ impl DeviceArgs {
         }
         Ok(match adapters.first() {
             None => self.cpu("no GPU was found"),
+            Some(adapter) if !adapter.is_software() => {
+                self.cpu(&format!("{} does not say that it is a GPU; --backend gpu uses it", adapter.name))
+            }
             Some(adapter) => self.cpu(&format!("{} is a software adapter, and slower; --backend gpu uses it", adapter.name)),
         })
     }
 
     fn cpu(&self, why: &str) -> Compute {
-        let threads = self.threads.map(|n| n as usize);
-        let count = threads.map_or(String::from("all cores"), |n| format!("{n} thread{}", if n == 1 { "" } else { "s" }));
-        note(format_args!("Running on the CPU, {count} ({why})."));
-        Compute::Cpu(threads)
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let environment = || std::env::var("RAYON_NUM_THREADS").ok()?.parse().ok().filter(|&n| n > 0);
+        let asked = self.threads.map(|n| n as usize).or_else(environment);
+        // Threads of a product wait for each other in a loop: with more of them than cores they wait for ever longer.
+        let threads = asked.unwrap_or(cores).min(cores);
+        let plural = |n: usize| format!("{n} thread{}", if n == 1 { "" } else { "s" });
+        let more = asked.filter(|&n| n > cores).map_or(String::new(), |n| format!(", not {n}: there are no more cores"));
+        note(format_args!("Running on the CPU, {}{more} ({why}).", plural(threads)));
+        Compute::Cpu(Some(threads))
     }
 }
 

@@ -8,15 +8,16 @@ use retrospect::batch::{Batch, Input, Inputs, Loss, Reduction, Targets};
 use retrospect::model::{Config, Optimizer, from_tensors, sizes, to_tensors};
 use retrospect::reference::{self, LayerWeights, Weights};
 use retrospect::tensors::{Tensors, read_batch};
-use retrospect::train::{Network, Settings};
+use retrospect::train::{Checkpoint, Network, Settings};
 use retrospect::{Activation, Error, Result};
 
 use super::compute::{Choice, DeviceArgs};
+use super::terminal::{note, pairs, print};
 
 /// Computes loss and gradient for given weights and one batch, as files
 #[derive(Args)]
 pub struct Gradient {
-    /// The weights, by PyTorch's names; a checkpoint is fine
+    /// The weights, by PyTorch's names; a checkpoint or a run's folder is fine
     #[arg(long, value_name = "FILE")]
     weights: PathBuf,
 
@@ -69,7 +70,11 @@ impl Gradient {
         if choice.is_none() && self.device.adapter.is_some() {
             return Err(Error::Usage("--adapter names a GPU, and --backend reference runs on none".into()));
         }
-        let tensors = Tensors::read(&self.weights)?;
+        let same = |path: &PathBuf| path.canonicalize().ok().is_some_and(|p| self.out.canonicalize().ok() == Some(p));
+        if let Some(path) = [&self.weights, &self.batch].into_iter().find(|path| same(path)) {
+            return Err(Error::Usage(format!("--out would overwrite {}", path.display())));
+        }
+        let tensors = Tensors::read(Checkpoint::path(&self.weights))?;
         let reduction = match self.reduction {
             ReductionChoice::Mean => Reduction::Mean,
             ReductionChoice::Sum => Reduction::Sum,
@@ -81,6 +86,7 @@ impl Gradient {
         let mut out = Tensors::new();
         match choice {
             None => {
+                note("Evaluating the equations in f64.");
                 let gradient = reference::gradient(&reference_weights(&config, &tensors)?, config.activation.name(), &batch)?;
                 for (name, array) in gradient.weights.tensors() {
                     if name.contains("bias_ih") {
@@ -103,8 +109,11 @@ impl Gradient {
                 out.insert("h0", gradient.initial_state);
             }
         }
-        finite(&out)?;
-        out.write(&self.out)
+        if let Some(name) = out.not_finite() {
+            return Err(Error::NotFinite { tensor: name.to_owned() });
+        }
+        out.write(&self.out)?;
+        print(&pairs(&[("loss", out.f64("loss")?[[0]].to_string()), ("out", self.out.display().to_string())]))
     }
 
     /// The network that the weights and the batch describe.
@@ -166,12 +175,4 @@ fn reference_weights(config: &Config, tensors: &Tensors) -> Result<Weights> {
         decoder: matrix("decoder.weight", outputs, hidden)?,
         decoder_bias: vector("decoder.bias", outputs)?,
     })
-}
-
-/// Nothing that is not finite is ever saved.
-fn finite(tensors: &Tensors) -> Result<()> {
-    match tensors.not_finite() {
-        Some(name) => Err(Error::NotFinite { tensor: name.to_owned() }),
-        None => Ok(()),
-    }
 }

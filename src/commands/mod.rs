@@ -19,7 +19,7 @@ use retrospect::{Error, Result};
 
 /// Trains recurrent neural networks on any GPU through wgpu, or on the CPU.
 #[derive(Parser)]
-#[command(name = "retrospect", version, max_term_width = 100, disable_help_subcommand = true)]
+#[command(name = "retrospect", version, max_term_width = 100)]
 struct Cli {
     /// When to use colours.
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]

@@ -7,8 +7,8 @@ use retrospect::batch::{Input, Loss};
 use retrospect::data::{self, Defaults, Opened, Options, Task};
 use retrospect::model::{Config, Optimizer, RecurrentInit, sizes};
 use retrospect::tensors::Tensors;
-use retrospect::train::Settings;
-use retrospect::{Activation, Result};
+use retrospect::train::{Checkpoint, Settings};
+use retrospect::{Activation, Error, Result};
 
 use super::terminal::note;
 
@@ -18,23 +18,23 @@ pub struct RunArgs {
     what: WhatArgs,
 
     /// Training steps of the whole run [default: the task's, or 3000]
-    #[arg(long, value_name = "N", value_parser = count())]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = count())]
     steps: Option<u64>,
 
     /// Learning rate [default: the task's, or 2e-3]
-    #[arg(long, value_name = "X", value_parser = not_negative)]
+    #[arg(long, value_name = "X", allow_negative_numbers = true, value_parser = not_negative)]
     lr: Option<f64>,
 
     /// Log the loss every N steps [default: 10]
-    #[arg(long, value_name = "N", value_parser = count())]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = count())]
     loss_every: Option<u64>,
 
     /// Measure on the held-out data every N steps, besides at the end
-    #[arg(long, value_name = "N", value_parser = count())]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = count())]
     evaluate_every: Option<u64>,
 
     /// Write a checkpoint every N steps, besides at the end [default: 500]
-    #[arg(long, value_name = "N", value_parser = count())]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = count())]
     checkpoint_every: Option<u64>,
 }
 
@@ -49,24 +49,23 @@ struct WhatArgs {
     #[arg(long, value_name = "FILE", conflicts_with = "task", help_heading = "Data")]
     data: Option<PathBuf>,
 
-    /// Train on a task: adding, copy-memory
-    #[arg(long, value_name = "NAME", help_heading = "Data")]
+    #[arg(long, value_name = "NAME", help = tasks(), help_heading = "Data")]
     task: Option<String>,
 
     /// Sequences in a batch
-    #[arg(long, value_name = "N", default_value_t = 32, value_parser = size(), help_heading = "Data")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 32, value_parser = size(), help_heading = "Data")]
     batch: usize,
 
     /// Time steps in a window, through which gradients flow [default: the task's, or 64]
-    #[arg(long, value_name = "N", value_parser = size(), help_heading = "Data")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = size(), help_heading = "Data")]
     window: Option<usize>,
 
     /// Units of a layer [default: the task's or those of --init, or 256]
-    #[arg(long, value_name = "N", value_parser = size(), help_heading = "Network")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = size(), help_heading = "Network")]
     hidden: Option<usize>,
 
     /// Stacked layers [default: those of --init, or 1]
-    #[arg(long, value_name = "N", value_parser = size(), help_heading = "Network")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = size(), help_heading = "Network")]
     layers: Option<usize>,
 
     /// φ: tanh, sigmoid, relu or identity [default: the task's, or tanh]
@@ -78,25 +77,25 @@ struct WhatArgs {
     recurrent_init: Option<RecurrentInit>,
 
     /// Start from these weights (safetensors, PyTorch's names)
-    #[arg(long, value_name = "FILE", help_heading = "Network")]
+    #[arg(long, value_name = "FILE", conflicts_with = "recurrent_init", help_heading = "Network")]
     init: Option<PathBuf>,
 
     /// How gradients become updates [default: adam]
     #[arg(long, value_name = "NAME", help_heading = "Optimiser")]
     optimizer: Option<OptimizerChoice>,
 
-    /// μ of --optimizer momentum
-    #[arg(long, value_name = "X", default_value_t = 0.9, value_parser = momentum, help_heading = "Optimiser")]
-    momentum: f32,
+    /// μ of --optimizer momentum [default: 0.9]
+    #[arg(long, value_name = "X", allow_negative_numbers = true, value_parser = momentum, help_heading = "Optimiser")]
+    momentum: Option<f32>,
 
     /// Clip the gradient's norm to this, or none [default: the task's, or none]
-    #[arg(long, value_name = "X", value_parser = clip, help_heading = "Optimiser")]
+    #[arg(long, value_name = "X", allow_negative_numbers = true, value_parser = clip, help_heading = "Optimiser")]
     clip: Option<Clip>,
 
     /// What all random numbers follow from
     // Training on text is chaotic with most seeds: a last bit changed at the start changes the loss by a hundredth after a few
     // hundred steps, in PyTorch too. With this one it does not, so that runs on different devices can be compared.
-    #[arg(long, value_name = "N", default_value_t = 57, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 57, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     seed: u64,
 }
 
@@ -120,9 +119,24 @@ impl RunArgs {
             _ => None,
         };
         let of_task = task.map(|task| task.defaults);
-        let init = what.init.as_ref().map(|path| sizes(&Tensors::read(path)?)).transpose()?;
+        let init = what.init.as_ref().map(|path| Tensors::read(Checkpoint::path(path))).transpose()?;
+        let named_optimizer = what.optimizer.is_some_and(|optimizer| optimizer != OptimizerChoice::Momentum);
+        if what.momentum.is_some() && (named_optimizer || what.optimizer.is_none()) {
+            return Err(Error::Usage("--momentum needs --optimizer momentum".into()));
+        }
         let window = what.window.or(of_task.map(|d| d.window)).unwrap_or(64);
         let opened = choice.open(&Options { seed: what.seed, batch: what.batch, window })?;
+        if let (data::Choice::Data(path), Some(asked), (steps, _)) = (&choice, what.window, opened.source.window())
+            && asked != steps
+        {
+            let path = path.display();
+            return Err(Error::Usage(format!(
+                "--window {asked}: the sequences of {path} have {steps} steps, which are one window"
+            )));
+        }
+        let configuration = init.as_ref().and_then(|tensors| tensors.metadata.get("configuration"));
+        let trained = configuration.and_then(|json| serde_json::from_str::<Settings>(json).ok());
+        let init = init.map(|tensors| self.sizes_of(&tensors, &opened)).transpose()?;
 
         let named = |name: &str| RecurrentInit::from_str(name, true).unwrap_or_default();
         let clip = match what.clip {
@@ -147,15 +161,16 @@ impl RunArgs {
             Loss::CrossEntropy => at_least(shape.outputs, init.map(|(.., outputs)| outputs)),
             Loss::SquaredError => shape.outputs,
         };
+        let trained = trained.map(|settings| settings.network.activation);
         let hidden = what.hidden.or(init.map(|(_, hidden, ..)| hidden)).or(of_task.map(|d| d.hidden)).unwrap_or(256);
-        let activation = what.activation.or(of_task.and_then(|d| Activation::named(d.activation)));
+        let activation = what.activation.or(trained).or(of_task.and_then(|d| Activation::named(d.activation)));
         let network = Config {
             layers: what.layers.or(init.map(|(_, _, layers, _)| layers)).unwrap_or(1),
             activation: activation.unwrap_or(Activation::Tanh),
             optimizer: match optimizer {
                 OptimizerChoice::Adam => Optimizer::Adam,
                 OptimizerChoice::Sgd => Optimizer::Sgd,
-                OptimizerChoice::Momentum => Optimizer::Momentum { momentum: what.momentum },
+                OptimizerChoice::Momentum => Optimizer::Momentum { momentum: what.momentum.unwrap_or(0.9) },
             },
             clip,
             ..Config::new(input, hidden, outputs, shape.loss, batch, steps)
@@ -169,7 +184,7 @@ impl RunArgs {
             loss_every: 10,
             evaluate_every: None,
             checkpoint_every: 500,
-            init: what.init.as_deref().map(absolute),
+            init: what.init.as_deref().map(|path| absolute(&Checkpoint::path(path))),
             data: choice,
             network,
         };
@@ -177,6 +192,35 @@ impl RunArgs {
             self.say_defaults(task.name, &task.defaults, init.is_some());
         }
         Ok((self.changed(settings)?, opened))
+    }
+
+    /// The sizes of given weights; what does not belong to this network, or to this text, is not passed over.
+    fn sizes_of(&self, tensors: &Tensors, opened: &Opened) -> Result<(usize, usize, usize, usize)> {
+        let (inputs, hidden, layers, outputs) = sizes(tensors)?;
+        let path = self.what.init.as_deref().unwrap_or(Path::new("")).display();
+        let bad = |problem: String| Error::BadInput { what: path.to_string(), problem };
+        if let Some(asked) = self.what.layers.filter(|&asked| asked != layers) {
+            return Err(bad(format!("has {layers} layers, and --layers asks for {asked}")));
+        }
+        if let Some(vocabulary) = &opened.vocabulary {
+            let size = vocabulary.size();
+            if (inputs, outputs) != (size, size) {
+                return Err(bad(format!("reads {inputs} tokens and has {outputs} outputs; the text has {size} characters")));
+            }
+            if let Some(other) = tensors.metadata.get("vocabulary").filter(|other| **other != vocabulary.to_string()) {
+                return Err(bad(format!(
+                    "was trained on the characters {other:?}, and the text has {:?}",
+                    vocabulary.to_string()
+                )));
+            }
+        }
+        let part = |name: &&str| name.starts_with("rnn.") || name.starts_with("decoder.");
+        let known = |name: &&str| name.starts_with("optimizer.") || name.starts_with("state.");
+        let others: Vec<&str> = tensors.names().filter(|name| !part(name) && !known(name)).collect();
+        if !others.is_empty() {
+            note(format_args!("{path}: left out {}, which this network does not have.", others.join(", ")));
+        }
+        Ok((inputs, hidden, layers, outputs))
     }
 
     /// With the options that may also change when a run goes on.
@@ -229,6 +273,12 @@ fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.into())
 }
 
+/// What there is to be learnt.
+fn tasks() -> String {
+    let about: Vec<String> = data::ALL.iter().map(|task| format!("{} ({})", task.name, task.about)).collect();
+    format!("Train on a task: {}", about.join("; "))
+}
+
 fn count() -> clap::builder::RangedU64ValueParser<u64> {
     clap::builder::RangedU64ValueParser::new().range(1..)
 }
@@ -259,7 +309,11 @@ fn clip(text: &str) -> std::result::Result<Clip, String> {
         return Ok(Clip(None));
     }
     let x = number(text)? as f32;
-    if x > 0.0 && x.is_finite() { Ok(Clip(Some(x))) } else { Err(format!("{text} is not positive in f32; none does not clip")) }
+    match x {
+        x if x.is_infinite() => Err(format!("{text} is beyond f32")),
+        x if x <= 0.0 => Err(format!("{text} is not positive in f32; `none` does not clip")),
+        x => Ok(Clip(Some(x))),
+    }
 }
 
 pub fn activation(text: &str) -> std::result::Result<Activation, String> {
@@ -267,4 +321,19 @@ pub fn activation(text: &str) -> std::result::Result<Activation, String> {
         let names: Vec<&str> = Activation::ALL.iter().map(|a| a.name()).collect();
         format!("there are {}", names.join(", "))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_of_every_task_are_names_that_there_are() {
+        for task in data::ALL {
+            let Defaults { activation, recurrent_init, optimizer, .. } = task.defaults;
+            assert!(Activation::named(activation).is_some(), "{}: {activation}", task.name);
+            assert!(RecurrentInit::from_str(recurrent_init, false).is_ok(), "{}: {recurrent_init}", task.name);
+            assert!(optimizer.is_none_or(|name| OptimizerChoice::from_str(name, false).is_ok()), "{}: {optimizer:?}", task.name);
+        }
+    }
 }

@@ -11,7 +11,7 @@ const TRAINING: RGBColor = RGBColor(0x1f, 0x77, 0xb4);
 const SMOOTH: RGBColor = RGBColor(0x0b, 0x3c, 0x5d);
 const VALIDATION: RGBColor = RGBColor(0xd6, 0x4b, 0x0c);
 
-/// Draws the metrics of the run in `folder`; with fewer than two lines of them there is nothing to draw.
+/// Draws the metrics of the run in `folder`; without any there is nothing to draw.
 pub fn losses(folder: &Path) -> Result<()> {
     let metrics = Folder::metrics(folder)?;
     let mut training: Vec<(f64, f64)> = Vec::new();
@@ -22,9 +22,10 @@ pub fn losses(folder: &Path) -> Result<()> {
             Metrics::Evaluation { step, validation_loss } => validation.push((step as f64, validation_loss)),
         }
     }
-    if training.len() < 2 {
+    if training.is_empty() {
         return Ok(());
     }
+    let training = thinned(&training);
     let path = folder.join("loss.svg");
     draw(&path, &training, &validation)
         .map_err(|e| Error::Io { path: path.clone(), source: std::io::Error::other(e.to_string()) })
@@ -92,6 +93,12 @@ where
         .draw()?;
     root.present()?;
     Ok(())
+}
+
+/// At most 2,000 points: the means of as many neighbours each as that takes.
+fn thinned(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    let mean = |points: &[(f64, f64)], of: fn(&(f64, f64)) -> f64| points.iter().map(of).sum::<f64>() / points.len() as f64;
+    points.chunks(points.len().div_ceil(2000)).map(|near| (mean(near, |p| p.0), mean(near, |p| p.1))).collect()
 }
 
 /// Means over the fiftieth of the points around each.

@@ -26,7 +26,7 @@ impl Progress {
 
     pub fn hear(&mut self, event: Event) {
         match event {
-            Event::Step { step, .. } => {
+            Event::Step(step) => {
                 // What was done before a run went on says nothing about the time that is left.
                 if self.bar.position() == 0 && step > 1 {
                     self.bar.reset_eta();

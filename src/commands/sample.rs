@@ -20,20 +20,20 @@ pub struct Sample {
     /// The run's folder, or a checkpoint
     run: PathBuf,
 
-    /// What the text begins with
+    /// What the text begins with [default: a newline]
     #[arg(long, default_value = "\n", hide_default_value = true, allow_hyphen_values = true)]
     prompt: String,
 
     /// Characters to write after the prompt
-    #[arg(long, value_name = "N", default_value_t = 500)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 500)]
     length: u64,
 
     /// Below 1 likelier characters are preferred still more; 0 always takes the likeliest
-    #[arg(long, value_name = "X", default_value_t = 1.0, value_parser = super::options::not_negative)]
+    #[arg(long, value_name = "X", allow_negative_numbers = true, default_value_t = 1.0, value_parser = super::options::not_negative)]
     temperature: f64,
 
     /// What the random choices follow from
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 1)]
     seed: u64,
 
     #[command(flatten)]
@@ -64,7 +64,9 @@ impl Sample {
         loop {
             let one = |id| Array2::from_elem((1, 1), id);
             let batch = Batch { initial_state: state, ..Batch::new(Inputs::Tokens(one(token)), Targets::Classes(one(0))) };
-            network.loss(&batch)?;
+            if !network.loss(&batch)?.is_finite() {
+                return Err(Error::NotFinite { tensor: "an output".into() });
+            }
             state = InitialState::Carried;
             token = match rest.next() {
                 Some(&next) => next,

@@ -5,6 +5,7 @@ use retrospect::Result;
 use retrospect::model::Model;
 use retrospect::program::{Mat, Program};
 use retrospect::train::Compute;
+use serde_json::json;
 
 use super::terminal::{print, table, thousands};
 use super::train::Train;
@@ -30,6 +31,7 @@ impl Steps {
             ("carry", &model.carry),
             ("initial gradient", &model.initial_gradient),
         ];
+        let mut steps = Vec::new();
         let mut rows =
             vec![["", "range", "kernel", "variant", "dispatches", "bytes", "flops", "windows"].map(String::from).to_vec()];
         let mut in_a_step = [0, 0, 0];
@@ -53,10 +55,17 @@ impl Steps {
                 .zip(&step.windows)
                 .map(|(b, w)| format!("{}: {}", b.name, window(program, w)))
                 .collect();
+            steps.push(json!({
+                "index": index, "range": range, "kernel": step.kernel.name, "variant": variant, "windows": windows,
+                "dispatches": counts[0], "bytes": counts[1], "flops": counts[2],
+            }));
             let mut row = vec![index.to_string(), range.into(), step.kernel.name.into(), variant.into()];
             row.extend(counts.map(thousands));
             row.push(windows.join(", "));
             rows.push(row);
+        }
+        if self.train.json {
+            return print(&format!("{:#}\n", json!({ "steps": steps, "buffer_bytes": program.bytes() })));
         }
         let [dispatches, bytes, flops] = in_a_step.map(thousands);
         let buffers = thousands(program.bytes());

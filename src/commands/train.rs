@@ -8,7 +8,7 @@ use std::time::{Instant, SystemTime};
 
 use clap::Args;
 use retrospect::data::Opened;
-use retrospect::train::{Compute, Folder, Settings, Summary, Training};
+use retrospect::train::{Checkpoint, Compute, Folder, Settings, Summary, Training};
 use retrospect::{Error, Result};
 
 use super::compute::ComputeArgs;
@@ -34,7 +34,7 @@ pub struct Train {
 
     /// Print the result as JSON
     #[arg(long)]
-    json: bool,
+    pub json: bool,
 
     #[command(flatten)]
     compute: ComputeArgs,
@@ -47,9 +47,13 @@ impl Train {
             Some(run) => self.resumed(run)?,
             None => {
                 let (settings, opened) = self.settings()?;
-                let out = self.out.clone().unwrap_or_else(|| default_folder(settings.data.name()));
+                let default = default_folder(settings.data.name());
+                let folder = || match &self.out {
+                    Some(out) => Folder::create(out),
+                    None => Folder::create_beside(&default),
+                };
                 let compute = self.compute.choose()?;
-                Training::new(settings, opened, &compute, || Folder::create(&out))?
+                Training::new(settings, opened, &compute, folder)?
             }
         };
         let folder = training.folder().to_owned();
@@ -63,7 +67,12 @@ impl Train {
         progress.finish();
         let plotted = plot::losses(&folder);
         match outcome {
-            Ok(summary) => plotted.and_then(|()| self.report(&folder, &summary, started)),
+            Ok(summary) => {
+                if let Err(error) = plotted {
+                    note(format_args!("There is no plot: {error}"));
+                }
+                self.report(&folder, &summary, started)
+            }
             Err(error) => {
                 if let Error::Interrupted { .. } = error {
                     note(format_args!("To go on: retrospect train --resume {}", folder.display()));
@@ -75,7 +84,10 @@ impl Train {
 
     /// Where to run.
     pub fn compute(&self) -> Result<Compute> {
-        self.compute.choose()
+        match &self.resume {
+            None => self.compute.choose(),
+            Some(run) => self.compute.choose_again(&load(run)?.0.ran),
+        }
     }
 
     /// What a run follows from, and its data: a new one, or the one to be resumed.
@@ -95,6 +107,11 @@ impl Train {
             return Err(Error::BadInput { what: run.display().to_string(), problem: "is not the folder of a run".into() });
         }
         let (mut checkpoint, path) = load(run)?;
+        if path == Checkpoint::previous_path(run) {
+            // It takes the damaged one's place; else the next checkpoint would push it out.
+            let place = Checkpoint::path(run);
+            std::fs::rename(&path, &place).map_err(|source| Error::Io { path: place, source })?;
+        }
         checkpoint.settings = self.options.changed(checkpoint.settings)?;
         let (step, steps) = (checkpoint.step, checkpoint.settings.steps);
         if step >= steps {
@@ -144,7 +161,8 @@ fn write_run_file(training: &Training) -> Result<()> {
     let run = Run { version: env!("CARGO_PKG_VERSION"), settings: training.settings(), device: training.ran() };
     let path = training.folder().join("run.toml");
     let failed = |source: std::io::Error| Error::Io { path: path.clone(), source };
-    let text = toml::to_string(&run).map_err(|e| failed(std::io::Error::other(e)))?;
+    let head = "# A record of the run. Resuming reads the checkpoint, not this file.\n";
+    let text = toml::to_string(&run).map(|text| format!("{head}{text}")).map_err(|e| failed(std::io::Error::other(e)))?;
     std::fs::write(&path, text).map_err(failed)
 }
 
@@ -164,9 +182,8 @@ fn on_interrupt() -> Arc<AtomicBool> {
     asked
 }
 
-/// `runs/<time>-<task>`, one that is not there yet.
+/// `runs/<time>-<task>`.
 fn default_folder(task: &str) -> PathBuf {
     let time = humantime::format_rfc3339_seconds(SystemTime::now()).to_string().replace(':', "");
-    let names = (1..).map(|n| if n == 1 { format!("{time}-{task}") } else { format!("{time}-{task}-{n}") });
-    names.map(|name| Path::new("runs").join(name)).find(|path| !path.exists()).expect("an endless range")
+    Path::new("runs").join(format!("{time}-{task}"))
 }

@@ -15,7 +15,7 @@ const BINDINGS: &[Binding] = &[
 ];
 
 /// history\[row\] = (loss, norm, high, low), with row = schedule\[3\]; status\[0\] ← 1 where the loss or the norm is not
-/// finite: loss `[1, 1]`, norm `[1, 4]`, schedule `[1, 4]`, status `[1, 4]`, history `[rows, 4]`.
+/// finite, and once it is 1 the norm in history is NaN: loss `[1, 1]`, norm `[1, 4]`, schedule `[1, 4]`, status `[1, 4]`, history `[rows, 4]`.
 pub static JOURNAL: Kernel = Kernel {
     name: "journal",
     bindings: BINDINGS,
@@ -64,6 +64,8 @@ fn run<T: Float>(views: &mut [View<T>], _: &[u8]) {
     if !loss.is_finite() || !norm[0].is_finite() {
         status.row_mut(0).copy_from_slice(&[T::one(), T::zero(), T::zero(), T::zero()]);
     }
+    // Once halted, every later entry says so: none can pass for a step that changed anything.
+    let reported = if status.at(0, 0) == T::zero() { norm[0] } else { T::nan() };
     let row = schedule.at(0, 3).to_usize().unwrap_or(0).min(history.rows - 1);
-    history.row_mut(row).copy_from_slice(&[loss, norm[0], norm[1], norm[2]]);
+    history.row_mut(row).copy_from_slice(&[loss, reported, norm[1], norm[2]]);
 }

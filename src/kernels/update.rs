@@ -29,11 +29,9 @@ pub struct Adam {
     pub epsilon: f32,
 }
 
-impl Default for Adam {
-    /// β 0.9 and 0.999, ε 1e-8.
-    fn default() -> Adam {
-        Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 }
-    }
+impl Adam {
+    /// β 0.9 and 0.999, ε 1e-8, as PyTorch's.
+    pub const USUAL: Adam = Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 };
 }
 
 const SHARED: &str = include_str!("../../shaders/update.wgsl");
@@ -91,7 +89,7 @@ kernel!(
     &["beta1", "beta2", "epsilon"], run_adam, 12,
     |program, size| {
         let [weight, gradient, m, v, schedule, status] = sample(program, size);
-        adam(program, weight, gradient, m, v, schedule, status, Adam::default());
+        adam(program, weight, gradient, m, v, schedule, status, Adam::USUAL);
         vec![]
     }
 );

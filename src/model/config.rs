@@ -88,6 +88,26 @@ impl Config {
         }
     }
 
+    /// The largest hidden size, or else batch, of which `fits` is true where it is not of this configuration: advice.
+    pub(crate) fn largest(&self, fits: impl Fn(&Config) -> bool) -> String {
+        let search = |most: usize, of: &dyn Fn(usize) -> Config| {
+            let (mut low, mut high) = (0, most);
+            while low + 1 < high {
+                let middle = low + (high - low) / 2;
+                if fits(&of(middle)) { low = middle } else { high = middle }
+            }
+            (low > 0).then_some(low)
+        };
+        let hidden = search(self.hidden, &|hidden| Config { hidden, ..self.clone() });
+        let batch = search(self.batch, &|batch| Config { batch, ..self.clone() });
+        match (hidden, batch) {
+            (Some(hidden), Some(batch)) => format!("hidden size {hidden} would fit, or batch {batch}"),
+            (Some(hidden), None) => format!("hidden size {hidden} would fit"),
+            (None, Some(batch)) => format!("batch {batch} would fit"),
+            (None, None) => "no smaller hidden size or batch would fit: make the window or the vocabulary smaller".into(),
+        }
+    }
+
     /// Checks that every size is at least 1, every constant in range, and every count of rows and elements addressable.
     ///
     /// # Errors
@@ -117,19 +137,35 @@ impl Config {
         {
             return Err(Error::Usage(format!("the norm to clip to is {clip}; it must be positive and finite")));
         }
-        let addressable = |what: &str, count: u128, advice: &str| match count < 1 << 32 {
+        self.addressable().map_err(|error| match error {
+            Error::DoesNotFit { what, needed, available, .. } => {
+                let advice = self.largest(|smaller| smaller.addressable().is_ok());
+                Error::DoesNotFit { what, needed, available, advice }
+            }
+            other => other,
+        })
+    }
+
+    /// Whether rows and elements can be counted in 32 bits, as shaders do.
+    fn addressable(&self) -> Result<()> {
+        let addressable = |what: &str, count: u128| match count < 1 << 32 {
             true => Ok(()),
             false => Err(Error::DoesNotFit {
                 what: what.into(),
                 needed: u64::try_from(count.saturating_mul(4)).unwrap_or(u64::MAX),
                 available: (1 << 34) - 4,
-                advice: advice.into(),
+                advice: String::new(),
             }),
         };
-        let [input, hidden, layers, outputs, batch, window] = sizes.map(|(_, size)| size as u128);
-        addressable("one column of a window", (window + 1) * batch, "a smaller batch or window would fit")?;
+        let sizes = [self.input.size(), self.hidden, self.layers, self.outputs, self.batch, self.window];
+        let [input, hidden, layers, outputs, batch, window] = sizes.map(|size| size as u128);
+        let padded = |cols: u128| cols.next_multiple_of(4);
+        addressable("one column of a window", (window + 1) * batch)?;
+        // Tokens have U transposed: a row for each.
+        let first = if matches!(self.input, Input::Tokens(_)) { input * padded(hidden) } else { hidden * padded(input) };
+        let square = hidden * padded(hidden);
         let weights =
-            hidden * (input + 4) + (layers - 1) * hidden * (hidden + 4) + layers * hidden * (hidden + 4) + outputs * (hidden + 8);
-        addressable("the parameters", weights, "a smaller hidden size or fewer layers would fit")
+            first + (layers - 1) * square + layers * (square + padded(hidden)) + outputs * padded(hidden) + padded(outputs);
+        addressable("the arena of the parameters", weights)
     }
 }

@@ -4,7 +4,8 @@ mod config;
 pub(crate) mod parameters;
 mod recurrent;
 
+pub(crate) use crate::kernels::embedding::order as token_order;
 pub use config::{Config, Optimizer, RecurrentInit};
 pub use parameters::{Named, from_tensors, initial, sizes, to_tensors};
-pub(crate) use recurrent::InputWindows;
 pub use recurrent::Model;
+pub(crate) use recurrent::{HISTORY, InputWindows};

@@ -118,7 +118,9 @@ pub fn initial(config: &Config, seed: u64, init: RecurrentInit) -> Result<Named>
 /// uniform among the orthogonal matrices (Mezzadri 2007).
 fn orthogonal(size: usize, random: &mut Random) -> Array2<f32> {
     let normal = faer::Mat::from_fn(size, size, |_, _| random.normal());
-    let qr = normal.qr();
+    // On one thread: how many take part would show in the last bits.
+    let alone = rayon::ThreadPoolBuilder::new().num_threads(1).build();
+    let qr = alone.map_or_else(|_| normal.qr(), |pool| pool.install(|| normal.qr()));
     let (q, r) = (qr.compute_thin_Q(), qr.thin_R());
     Array2::from_shape_fn((size, size), |(i, j)| (if r[(j, j)] < 0.0 { -q[(i, j)] } else { q[(i, j)] }) as f32)
 }

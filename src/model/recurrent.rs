@@ -16,6 +16,7 @@ use crate::Result;
 use crate::batch::{Input, Loss};
 use crate::cells::elman::ELMAN;
 use crate::kernels::gemm::{Epilogue, Form, gemm, linear};
+use crate::kernels::update::Adam;
 use crate::kernels::{column_sum, embedding, fill, journal, norm, recurrence, softmax_loss, squared_loss, transpose, update};
 use crate::program::{Mat, Program};
 
@@ -215,8 +216,7 @@ impl Model {
                 update::momentum(&mut program, arena, d_arena, state_arenas[0], schedule, status, momentum);
             }
             Optimizer::Adam => {
-                let constants = update::Adam::default();
-                update::adam(&mut program, arena, d_arena, state_arenas[0], state_arenas[1], schedule, status, constants);
+                update::adam(&mut program, arena, d_arena, state_arenas[0], state_arenas[1], schedule, status, Adam::USUAL);
             }
         }
         refresh(&mut program);
@@ -255,6 +255,16 @@ impl Model {
         })
     }
 
+    /// What changes each step, for the schedule: the rate, Adam's corrections 1 / (1 − β₁ᵗ) and 1 / (1 − β₂ᵗ) for step t from 1
+    /// on, and the row of the history.
+    pub(crate) fn schedule_of(&self, step: u64, rate: f64) -> [f32; 4] {
+        // In f64 and on the host: 1 − 0.999ᵗ loses all digits in f32 for small t. Of the f32 constants that the update has: its
+        // 1 − β₂ is 1.3e-5 less than 0.001, which the correction takes out again.
+        let correction = |beta: f32| (1.0 / (1.0 - f64::from(beta).powf(step as f64))) as f32;
+        let row = (step - 1) % u64::from(self.history.rows());
+        [rate as f32, correction(Adam::USUAL.beta1), correction(Adam::USUAL.beta2), row as f32]
+    }
+
     /// What it was recorded from.
     #[must_use]
     pub fn config(&self) -> &Config {
@@ -267,6 +277,7 @@ impl Model {
         &self.program
     }
 
+    #[doc(hidden)]
     /// The program, to be changed before it is loaded: to plant a fault and see that it is caught. Steps keep their places,
     /// since the ranges count them.
     pub fn program_mut(&mut self) -> &mut Program {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use ndarray::{Array, Array2, ArrayD, Dimension};
 
-use super::Tensors;
+use super::{Data, Tensors};
 use crate::batch::{Batch, InitialState, Inputs, Targets};
 use crate::data::Shape;
 use crate::{Error, Result};
@@ -34,7 +34,7 @@ impl Tensors {
         };
         let mut batch = Batch::new(inputs, targets);
         if self.contains("mask") {
-            batch.mask = Some(self.ranked("mask", "[T, B]", self.f32("mask")?)?);
+            batch.mask = Some(self.ranked("mask", "[T, B]", self.mask()?)?);
         }
         if self.contains("h0") {
             batch.initial_state = InitialState::Given(self.vectors("h0", "[layers, B, H]")?);
@@ -98,6 +98,14 @@ impl Tensors {
             return Err(self.bad(name, format!("expected {axes}, got {:?}, which has no element", array.shape())));
         }
         Ok(array)
+    }
+
+    /// As floats, whatever it is: PyTorch's masks are of type bool.
+    fn mask(&self) -> Result<ArrayD<f32>> {
+        match self.get("mask")?.data() {
+            Data::I64(_) => Ok(self.i64("mask")?.mapv(|v| v as f32)),
+            Data::F32(_) | Data::F64(_) => self.f32("mask"),
+        }
     }
 
     fn ranked<T, D: Dimension>(&self, name: &str, axes: &str, array: ArrayD<T>) -> Result<Array<T, D>> {

@@ -47,7 +47,7 @@ fn decode(view: &TensorView) -> Option<Data> {
         Dtype::I16 => Data::I64(elements(view, |b| i16::from_le_bytes(b).into())),
         Dtype::U16 => Data::I64(elements(view, |b| u16::from_le_bytes(b).into())),
         Dtype::I8 => Data::I64(elements(view, |b| i8::from_le_bytes(b).into())),
-        Dtype::U8 => Data::I64(elements(view, |[b]| b.into())),
+        Dtype::U8 | Dtype::BOOL => Data::I64(elements(view, |[b]| b.into())),
         _ => return None,
     })
 }
@@ -218,7 +218,8 @@ mod tests {
             ("U16", &u16::MAX.to_le_bytes(), Some(Data::I64(vec![0xffff]))),
             ("I8", &[0xff], Some(Data::I64(vec![-1]))),
             ("U8", &[0xff], Some(Data::I64(vec![255]))),
-            ("BOOL", &[1], None),
+            ("BOOL", &[1], Some(Data::I64(vec![1]))),
+            ("C64", &[0; 8], None),
         ] {
             fs::write(&path, file(dtype, "[1]", data)).unwrap();
             let tensors = Tensors::read(&path).unwrap();

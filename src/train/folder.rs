@@ -1,13 +1,12 @@
 //! A run's folder: metrics, a line each, and the last two checkpoints.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::Write;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::Checkpoint;
-use crate::tensors::write_whole;
 use crate::{Error, Result};
 
 /// A line of `metrics.jsonl`: of a training step, or of an evaluation after one.
@@ -72,25 +71,54 @@ impl Folder {
         Folder::open(path)
     }
 
+    /// Makes the first folder of `path`, `path-2`, `path-3`, … that is not there yet, whoever else is making some.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn create_beside(path: &Path) -> Result<Folder> {
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent).map_err(|e| Error::io(parent, e))?;
+        }
+        let mut number = 1;
+        loop {
+            let mut name = path.as_os_str().to_owned();
+            if number > 1 {
+                name.push(format!("-{number}"));
+            }
+            match fs::create_dir(&name) {
+                Ok(()) => return Folder::open(Path::new(&name)),
+                Err(e) if e.kind() == ErrorKind::AlreadyExists => number += 1,
+                Err(e) => return Err(Error::io(name, e)),
+            }
+        }
+    }
+
     /// Opens the folder of a run to go on after `step`: metrics of later steps, which a run that was cut off may have left
     /// behind, are dropped.
     ///
     /// # Errors
-    /// [`Error::BadInput`] when the metrics cannot be read; [`Error::Io`].
+    /// [`Error::Usage`] when another process is at it; [`Error::BadInput`] when the metrics cannot be read; [`Error::Io`].
     pub fn resume(path: &Path, step: u64) -> Result<Folder> {
-        if path.join(METRICS).exists() {
-            let lines = Folder::metrics(path)?;
-            let kept = lines.iter().filter(|line| line.step() <= step).map(line_of);
-            let kept: String = kept.collect();
-            write_whole(&path.join(METRICS), |file| file.write_all(kept.as_bytes()))?;
-        }
-        Folder::open(path)
+        let folder = Folder::open(path)?;
+        let lines = lines(path)?;
+        let kept = lines.iter().take_while(|(_, line)| line.step() <= step).last().map_or(0, |(end, _)| *end);
+        folder.metrics.set_len(kept as u64).map_err(|e| Error::io(path.join(METRICS), e))?;
+        Ok(folder)
     }
 
+    /// Opens the metrics and locks them, for as long as the folder is open.
     fn open(path: &Path) -> Result<Folder> {
         let metrics = path.join(METRICS);
-        let file = OpenOptions::new().create(true).append(true).open(&metrics);
-        Ok(Folder { path: path.into(), metrics: file.map_err(|e| Error::io(metrics, e))? })
+        let file = OpenOptions::new().create(true).append(true).open(&metrics).map_err(|e| Error::io(&metrics, e))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            // Not every file system has locks.
+            Err(TryLockError::Error(_)) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(Error::Usage(format!("another process is training in {}", path.display())));
+            }
+        }
+        Ok(Folder { path: path.into(), metrics: file })
     }
 
     /// All metrics of the run in `path`. A last line that was cut off is left out.
@@ -98,13 +126,7 @@ impl Folder {
     /// # Errors
     /// [`Error::BadInput`] with the line.
     pub fn metrics(path: &Path) -> Result<Vec<Metrics>> {
-        let path = path.join(METRICS);
-        let text = fs::read_to_string(&path).map_err(|e| Error::input(path.display(), format!("cannot be read: {e}")))?;
-        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-        let parse = |(number, line): (usize, &str)| {
-            serde_json::from_str(line).map_err(|e| Error::input(path.display(), format!("line {}: {e}", number + 1)))
-        };
-        whole.lines().enumerate().map(parse).collect()
+        Ok(lines(path)?.into_iter().map(|(_, line)| line).collect())
     }
 
     /// Its place.
@@ -138,6 +160,19 @@ impl Folder {
     }
 }
 
+/// The metrics of the run in a folder, each with where its line ends in the file. A last line that was cut off is left out.
+fn lines(folder: &Path) -> Result<Vec<(usize, Metrics)>> {
+    let path = folder.join(METRICS);
+    let text = fs::read_to_string(&path).map_err(|e| Error::input(path.display(), format!("cannot be read: {e}")))?;
+    let mut end = 0;
+    let parse = |(number, line): (usize, &str)| {
+        end += line.len();
+        let bad = |e| Error::input(path.display(), format!("line {}: {e}", number + 1));
+        Ok((end, serde_json::from_str(line).map_err(bad)?))
+    };
+    text.split_inclusive('\n').filter(|line| line.ends_with('\n')).enumerate().map(parse).collect()
+}
+
 fn line_of(metrics: &Metrics) -> String {
     let mut line = serde_json::to_string(metrics).expect("numbers");
     line.push('\n');
@@ -166,9 +201,14 @@ mod tests {
         let text = fs::read_to_string(path.join(METRICS)).unwrap();
         assert!(text.starts_with(r#"{"step":10,"loss":0.1,"grad_norm":2.5,"lr":0.002,"#), "{text}");
         fs::write(path.join(METRICS), &text[..text.len() - 9]).unwrap();
+        assert_eq!(Folder::resume(&path, 20).unwrap_err().exit_code(), 2, "it is in use");
+        drop(folder);
         let mut folder = Folder::resume(&path, 20).unwrap();
         folder.log(&step(21)).unwrap();
         assert_eq!(Folder::metrics(&path).unwrap(), [step(10), step(20), evaluation, step(21)]);
+
+        let beside = [(); 3].map(|()| Folder::create_beside(&path).unwrap().path().to_owned());
+        assert_eq!(beside, ["a/b-2", "a/b-3", "a/b-4"].map(|name| parent.path().join(name)));
 
         fs::write(path.join(METRICS), "{\"step\":1}\n{}\n").unwrap();
         let error = Folder::metrics(&path).unwrap_err();

@@ -7,10 +7,8 @@ use ndarray::{Array3, ArrayD, s};
 use super::Ran;
 use crate::backend::{Backend, Cpu, Device, Gpu, Ticket};
 use crate::batch::{Batch, InitialState, Inputs, Loss, Targets};
-use crate::kernels::embedding;
-use crate::kernels::update::Adam;
-use crate::model::{Config, InputWindows, Model, Named, Optimizer, RecurrentInit, initial, parameters};
-use crate::program::Mat;
+use crate::model::{Config, InputWindows, Model, Named, RecurrentInit, initial, parameters};
+use crate::program::{Mat, Program};
 use crate::{Error, Result};
 
 /// Where a network runs.
@@ -105,7 +103,18 @@ impl Network {
     /// # Errors
     /// What the configuration's check and the backend report.
     pub fn new(config: &Config, compute: &Compute) -> Result<Network> {
-        Network::of(Model::new(config)?, compute)
+        Network::of(Model::new(config)?, compute).map_err(|error| match error {
+            // Which limit it is shows in what was needed: the whole program, or one buffer.
+            Error::DoesNotFit { what, needed, available, advice } if needed > available => {
+                let largest = |program: &Program| program.buffers().iter().map(|b| b.len * 4).max().unwrap_or(0);
+                let whole = Model::new(config).is_ok_and(|model| model.program.bytes() <= needed);
+                let size = |program: &Program| if whole { program.bytes() } else { largest(program) };
+                let fits = |smaller: &Config| Model::new(smaller).is_ok_and(|model| size(&model.program) <= available);
+                let advice = if fits(config) { advice } else { config.largest(fits) };
+                Error::DoesNotFit { what, needed, available, advice }
+            }
+            other => other,
+        })
     }
 
     /// Loads a recorded model.
@@ -155,17 +164,26 @@ impl Network {
     /// Sets the number of training steps taken: what Adam's corrections depend on.
     pub fn set_steps(&mut self, step: u64) {
         (self.step, self.fetched) = (step, step);
+        self.fetching.clear();
     }
 
-    /// Sets all parameters to their initial values.
+    /// Begins anew: initial parameters, the optimiser's states and the carried state zero, no step taken.
     ///
     /// # Errors
     /// What the backend reports.
     pub fn initialise(&mut self, seed: u64, init: RecurrentInit) -> Result<()> {
-        self.set_parameters(&initial(&self.model.config, seed, init)?)
+        self.set_parameters(&initial(&self.model.config, seed, init)?)?;
+        for window in self.model.states.clone().into_iter().flatten() {
+            self.backend.write(window, &vec![0.0; window.len()])?;
+        }
+        let Config { layers, batch, hidden, .. } = self.model.config;
+        self.set_state(&Array3::zeros((layers, batch, hidden)))?;
+        self.set_steps(0);
+        Ok(())
     }
 
-    /// Sets all parameters. A network that had diverged, and so no longer changed, trains again.
+    /// Sets all parameters, and leaves the optimiser's states, the carried state and the count of steps as they are. A network
+    /// that had diverged, and so no longer changed, trains again.
     ///
     /// # Errors
     /// [`Error::BadInput`] when one is missing, has another shape or a value that is not finite.
@@ -254,18 +272,7 @@ impl Network {
         }
         self.feed(batch)?;
         self.step += 1;
-        // In f64 and on the host: 1 − 0.999ᵗ loses all digits in f32 for small t. Of the f32 constants that the update has: its
-        // 1 − β₂ is 1.3e-5 less than 0.001, which the correction takes out again.
-        let correction = |beta: f32| (1.0 / (1.0 - f64::from(beta).powf(self.step as f64))) as f32;
-        let (c1, c2) = match self.model.config.optimizer {
-            Optimizer::Adam => {
-                let Adam { beta1, beta2, .. } = Adam::default();
-                (correction(beta1), correction(beta2))
-            }
-            _ => (1.0, 1.0),
-        };
-        let row = ((self.step - 1) % u64::from(self.model.history.rows())) as f32;
-        self.backend.write(self.model.schedule, &[rate as f32, c1, c2, row])?;
+        self.backend.write(self.model.schedule, &self.model.schedule_of(self.step, rate))?;
         self.backend.run(self.model.forward.start..self.model.carry.end)
     }
 
@@ -324,7 +331,8 @@ impl Network {
         bad.or_else(|| (!report.gradient_norm.is_finite()).then(|| "the gradient's norm".into()))
     }
 
-    /// The loss of a batch.
+    /// The loss of a batch. The state is carried on, as by a training step: between windows of training, save it with
+    /// [`Network::state`] and set it again, as [`super::evaluate`] does.
     ///
     /// # Errors
     /// As [`Network::train_step`].
@@ -336,7 +344,8 @@ impl Network {
         Ok(loss)
     }
 
-    /// The loss of a batch and its gradient by every parameter and by the initial state. The parameters stay as they are.
+    /// The loss of a batch and its gradient by every parameter and by the initial state. The parameters stay as they are; a
+    /// batch that does not carry the state on replaces it.
     ///
     /// # Errors
     /// As [`Network::train_step`].
@@ -392,7 +401,7 @@ impl Network {
         match (&batch.inputs, self.model.inputs) {
             (Inputs::Tokens(ids), InputWindows::Tokens { tokens, order, starts }) => {
                 let ids: Vec<u32> = ids.iter().copied().collect();
-                let (by_token, begins) = embedding::order(&ids, starts.cols() - 1);
+                let (by_token, begins) = crate::model::token_order(&ids, starts.cols() - 1);
                 self.backend.write_indices(tokens, &ids)?;
                 self.backend.write_indices(order, &by_token)?;
                 self.backend.write_indices(starts, &begins)?;

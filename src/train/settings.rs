@@ -53,6 +53,9 @@ impl Settings {
         if !(self.lr.is_finite() && self.lr >= 0.0) {
             return Err(Error::Usage(format!("the learning rate is {}; it must be finite and not negative", self.lr)));
         }
+        if (self.lr as f32).is_infinite() || (self.lr > 0.0 && self.lr as f32 == 0.0) {
+            return Err(Error::Usage(format!("the learning rate is {:e}, beyond f32", self.lr)));
+        }
         self.network.check()
     }
 

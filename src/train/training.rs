@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::{Checkpoint, Compute, Folder, Metrics, Network, Ran, Report, Settings, evaluate};
-use crate::data::{Opened, Prefetch, Vocabulary};
-use crate::model::from_tensors;
+use crate::data::{Choice, Opened, Prefetch, Vocabulary};
+use crate::model::{Config, HISTORY, from_tensors};
 use crate::tensors::Tensors;
 use crate::{Error, Result};
 
@@ -19,13 +19,8 @@ const LOOK: Duration = Duration::from_millis(50);
 /// What happens in a run.
 #[derive(Debug, Clone, Copy)]
 pub enum Event<'a> {
-    /// So many steps were given to the device. The last loss that came back, if one did, is of an earlier one.
-    Step {
-        /// The steps, from 0 on.
-        step: u64,
-        /// The last loss that came back.
-        loss: Option<f32>,
-    },
+    /// So many steps were given to the device.
+    Step(u64),
     /// A line was added to the metrics.
     Logged(&'a Metrics),
     /// A checkpoint was written.
@@ -91,19 +86,28 @@ impl Training {
         checkpoint.expect_same(&data)?;
         let mut network = Network::new(&checkpoint.settings.network, compute)?;
         checkpoint.restore(&mut network)?;
-        Training::start(network, checkpoint.settings.clone(), data, compute, folder)
+        let mut training = Training::start(network, checkpoint.settings.clone(), data, compute, folder)?;
+        training.saved = Some(Checkpoint::path(training.folder()));
+        Ok(training)
     }
 
     /// The folder comes last: what cannot start leaves none behind.
     fn start(
         network: Network,
         settings: Settings,
-        data: Opened,
+        mut data: Opened,
         compute: &Compute,
         folder: impl FnOnce() -> Result<Folder>,
     ) -> Result<Training> {
         settings.check()?;
         let step = network.steps();
+        if let Choice::Data(path) = &settings.data {
+            let Config { input, outputs, layers, hidden, .. } = settings.network;
+            data.source.batch(step).check(input, outputs, layers, hidden).map_err(|error| match error {
+                Error::BadInput { what, problem } => Error::input(format!("{}: {what} of a batch", path.display()), problem),
+                other => other,
+            })?;
+        }
         Ok(Training {
             ran: compute.ran(&network),
             folder: folder()?,
@@ -144,7 +148,6 @@ impl Training {
     /// [`Error::Interrupted`] when `watch` asked to stop; [`Error::Diverged`] at the first loss, gradient or weight that is not
     /// finite, which is not saved; [`Error::DeviceLost`]; [`Error::Io`]. They name the last checkpoint.
     pub fn run(&mut self, mut watch: impl FnMut(Event) -> ControlFlow<()>) -> Result<Summary> {
-        self.mark = (Instant::now(), self.network.steps());
         self.go(&mut watch).map_err(|error| match error {
             Error::Diverged { step, tensor, last_finite, checkpoint } => Error::Diverged {
                 step,
@@ -160,6 +163,11 @@ impl Training {
     fn go(&mut self, watch: &mut dyn FnMut(Event) -> ControlFlow<()>) -> Result<Summary> {
         let Settings { steps, lr, loss_every, evaluate_every, checkpoint_every, .. } = self.settings;
         let mut validation_loss = None;
+        // From the start there is a checkpoint, so that whatever ends the run leaves one.
+        if self.network.steps() == 0 {
+            self.save(watch)?;
+        }
+        self.mark.0 = Instant::now();
         let mut looked = Instant::now();
         while self.network.steps() < steps {
             let batch = self.batches.next_batch();
@@ -167,7 +175,9 @@ impl Training {
             let step = self.network.steps();
             let due = |every: u64| step.is_multiple_of(every) || step == steps;
             let (evaluating, saving) = (evaluate_every.is_some_and(due) || step == steps, due(checkpoint_every));
-            if due(loss_every) || looked.elapsed() > LOOK {
+            // The ring on the device holds so many steps; what is older is lost.
+            let full = step.is_multiple_of(u64::from(HISTORY) / 2);
+            if due(loss_every) || full || looked.elapsed() > LOOK {
                 self.network.fetch()?;
                 looked = Instant::now();
             }
@@ -180,7 +190,7 @@ impl Training {
                 self.save(watch)?;
             }
             self.mark.0 += pause.elapsed();
-            let stop = watch(Event::Step { step, loss: self.last.map(|(_, loss)| loss) }).is_break();
+            let stop = watch(Event::Step(step)).is_break();
             if stop && step < steps {
                 self.collect(true, watch)?;
                 self.save(watch)?;
@@ -202,22 +212,24 @@ impl Training {
         if wait {
             self.network.fetch()?;
         }
-        for report in self.network.reports(wait)? {
+        let reports = self.network.reports(wait)?;
+        // Reports of several steps may come together: then each has their mean time.
+        let (since, from) = self.mark;
+        let seconds = reports.last().map_or(0.0, |last| since.elapsed().as_secs_f64() / (last.step - from).max(1) as f64);
+        for report in reports {
             if let Some(tensor) = self.network.diverged(&report) {
                 return Err(Error::Diverged { step: report.step, tensor, last_finite: None, checkpoint: None });
             }
             self.last = Some((report.step, report.loss));
             if report.step.is_multiple_of(self.settings.loss_every) || report.step == self.settings.steps {
-                self.log(&report, watch)?;
+                self.log(&report, seconds, watch)?;
+                self.mark = (Instant::now(), report.step);
             }
         }
         Ok(())
     }
 
-    fn log(&mut self, report: &Report, watch: &mut dyn FnMut(Event) -> ControlFlow<()>) -> Result<()> {
-        let (since, from) = self.mark;
-        let seconds = since.elapsed().as_secs_f64() / (report.step - from).max(1) as f64;
-        self.mark = (Instant::now(), report.step);
+    fn log(&mut self, report: &Report, seconds: f64, watch: &mut dyn FnMut(Event) -> ControlFlow<()>) -> Result<()> {
         self.paces.push(seconds * 1e3);
         let network = &self.settings.network;
         let metrics = Metrics::Step {

@@ -10,7 +10,7 @@ use ndarray::{Array3, ArrayD, Axis, concatenate, s};
 use retrospect::Activation;
 use retrospect::backend::Cpu;
 use retrospect::batch::{Batch, InitialState, Input, Inputs, Loss, Reduction, Targets};
-use retrospect::model::{Config, Model, Named, RecurrentInit};
+use retrospect::model::{Config, Model, Named, RecurrentInit, initial};
 use retrospect::program::{Cuts, Program};
 use retrospect::train::Network;
 
@@ -75,6 +75,12 @@ fn any_number_of_threads_gives_the_same_bits() {
             let backend = Box::new(Cpu::new(model.program(), Some(threads)).unwrap());
             train(Network::on(model, backend), &case, steps)
         };
+        let orthogonal = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| initial(&case.config, SEED, RecurrentInit::Orthogonal).unwrap())
+        };
+        let one = orthogonal(1);
+        assert_eq!(other_bits(&one, &orthogonal(3)), [""; 0], "orthogonal, {case:?}");
         let one = run(1);
         for threads in [2, 5] {
             assert_eq!(other_bits(&one, &run(threads)), [""; 0], "{threads} threads, {case:?}");

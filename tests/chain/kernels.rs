@@ -2,7 +2,11 @@
 //! order of summation is exact, the same bits; on real values within a bound from the arithmetic. Buffers are poisoned
 //! before, and what lies around the windows is looked at after.
 
+use std::cell::Cell;
+use std::rc::Rc;
+
 use super::device::device;
+use super::pair::{Fault, Faulty, written};
 use retrospect::backend::{Backend, Cpu, Device, Gpu};
 use retrospect::check::{Exact, compare_step};
 use retrospect::kernels;
@@ -102,6 +106,8 @@ fn bound(step: &Step) -> f64 {
             let steps = f64::from(step.windows[0].rows()) / f64::from(step.scalars::<[u32; 2]>()[0]);
             u * (4.0 * terms + 16.0) * steps.max(1.0)
         }
+        // In blocks, and nothing cancels: some units of the last place whatever its length.
+        "norm" => 2e-6,
         _ => u * (4.0 * terms + 16.0),
     }
 }
@@ -159,6 +165,47 @@ fn long_sums_lose_no_term() {
         for variant in kernel.variants {
             let found = case.compare(&mut gpu(device(), &case, variant), integers, bound);
             assert!(found.is_empty(), "{kernel:?}/{}: {found:?}", variant.name);
+        }
+    }
+}
+
+/// What tells of a diverged tensor by its name: the first place in the arena that is not finite.
+#[test]
+fn the_norm_tells_the_first_place_that_is_not_finite() {
+    let case = Case::new(&kernels::norm::NORM, [70_001, 1, 1]);
+    let (x, out) = (case.step().windows[0], case.step().windows[1]);
+    let gpus = kernels::norm::NORM.variants.iter().map(|v| Box::new(gpu(device(), &case, v)) as Box<dyn Backend>);
+    for mut backend in gpus.chain([Box::new(Cpu::new(&case.program, None).unwrap()) as Box<dyn Backend>]) {
+        for at in [0, 1, 1023, 1024, 4095, 4096, 65_536, 70_000] {
+            for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+                let mut contents = values(x, 1, false);
+                contents[at] = bad;
+                // Later ones do not matter.
+                contents[70_000] = if at == 70_000 { bad } else { f32::NAN };
+                backend.write(x, &contents).unwrap();
+                backend.run(0..1).unwrap();
+                let found = backend.read(out).unwrap();
+                assert!(!found[0].is_finite(), "{bad} at {at}: norm {}", found[0]);
+                assert_eq!(found[1] * 4096.0 + found[2], at as f32, "{bad} at {at} on {}", backend.description());
+            }
+        }
+        backend.write(x, &values(x, 1, false)).unwrap();
+        backend.run(0..1).unwrap();
+        assert_eq!(backend.read(out).unwrap()[1], -1.0);
+    }
+}
+
+/// The comparison sees a step that did not run, and a value off by a ten-thousandth.
+#[test]
+fn planted_faults_are_seen() {
+    for kernel in kernels::all() {
+        let case = Case::new(kernel, [19, 37, 3]);
+        let out = written(case.step()).next().expect("a step writes something");
+        for fault in [Fault::Dropped(0), Fault::Perturbed(0, out, 1e-4)] {
+            let inner = Box::new(Cpu::new(&case.program, None).unwrap());
+            let mut faulty = Faulty { inner, fault: Rc::new(Cell::new(Some(fault))) };
+            let found = case.compare(&mut faulty, false, &bound);
+            assert!(!found.is_empty(), "{kernel:?}: {fault:?} was not seen");
         }
     }
 }

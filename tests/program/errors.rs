@@ -5,6 +5,7 @@ use std::process::Stdio;
 
 use ndarray::{ArrayD, IxDyn};
 use retrospect::tensors::Tensors;
+use serde_json::Value;
 
 use super::{command, finished, run, succeed, text};
 
@@ -27,7 +28,7 @@ fn the_command_line() {
             ("", 2, "Usage"),
             ("fly", 2, "unrecognized subcommand 'fly'"),
             ("train --hidden 0", 2, "0 is not in 1..=4294967295"),
-            ("train --hidden -3", 2, "-3"),
+            ("train --hidden -3", 2, "invalid value '-3' for '--hidden <N>'"),
             ("train --hidden 4294967296", 2, "4294967296 is not in"),
             ("train --hidden 1e3", 2, "invalid digit"),
             ("train --layers 0", 2, "--layers"),
@@ -37,7 +38,10 @@ fn the_command_line() {
             ("train --loss-every 0", 2, "--loss-every"),
             ("train --lr NaN", 2, "NaN is not a finite number"),
             ("train --lr inf", 2, "inf is not a finite number"),
-            ("train --lr -1", 2, "-1"),
+            ("train --lr -1", 2, "-1 is negative"),
+            ("train --lr 1e39", 2, "beyond f32"),
+            ("train --clip 1e39", 2, "beyond f32"),
+            ("train --momentum 0.5", 2, "--momentum needs --optimizer momentum"),
             ("train --clip 0", 2, "not positive"),
             ("train --clip NaN", 2, "NaN is not a finite number"),
             ("train --momentum 1", 2, "1 is not in [0, 1)"),
@@ -48,6 +52,7 @@ fn the_command_line() {
             ("train --resume a --hidden 5", 2, "cannot be used with"),
             ("train --window 4294967295 --batch 4294967295", 2, "more than 4294967295 steps in all"),
             ("train --window 1", 2, "its window is at least 2"),
+            ("train --adapter= --steps 1", 2, "a value is required"),
             ("train --threads 0 --steps 1", 2, "0 is not in 1..=1024"),
             ("train --backend cpu --adapter x", 2, "--backend cpu asks for none"),
             ("sample . --temperature NaN", 2, "NaN is not a finite number"),
@@ -74,21 +79,41 @@ fn adapters_that_are_not_there() {
     }
     let (code, out, err) = bare("train --steps 3 --json --out run");
     assert_eq!(code, 0, "{err}");
-    assert!(err.contains("Running on the CPU, all cores (no GPU was found)."), "{err}");
+    assert!(err.contains("Running on the CPU, ") && err.contains("(no GPU was found)."), "{err}");
     assert!(out.contains("\"steps\":3"), "{out}");
 }
 
+const LARGE: &str = "--window 100000 --batch 100";
+
+// Elsewhere the system does not say how much memory there is.
+#[cfg(target_os = "linux")]
 #[test]
 fn what_does_not_fit_says_how_much_is_needed() {
     let folder = tempfile::tempdir().unwrap();
     for backend in ["cpu", "gpu"] {
-        let line = format!("train --hidden 60000 --backend {backend} --out run");
+        // 800 GB for each buffer of hidden states: more than any machine has.
+        let line = format!("train {LARGE} --hidden 20000 --backend {backend} --out run");
         let (code, _, err) = run(folder.path(), &line);
         assert_eq!(code, 4, "{err}");
         assert!(err.contains("bytes and there are"), "{err}");
         assert!(!folder.path().join("run").exists());
     }
-    expect(folder.path(), &[("train --hidden 4294967295 --out run", 4, "the parameters needs")]);
+    expect(folder.path(), &[("train --hidden 4294967295 --out run", 4, "the arena of the parameters needs")]);
+
+    // What is said to fit is counted as one that does, and one more as one that does not.
+    let needed = |hidden: u64| {
+        let steps: Value =
+            serde_json::from_str(&succeed(folder.path(), &format!("steps --json --backend cpu {LARGE} --hidden {hidden}")))
+                .unwrap();
+        steps["buffer_bytes"].as_u64().unwrap()
+    };
+    let (_, _, err) = run(folder.path(), &format!("train {LARGE} --hidden 20000 --backend cpu --out run"));
+    let number = |after: &str| -> u64 {
+        let text = &err[err.find(after).unwrap_or_else(|| panic!("{after:?} in {err}")) + after.len()..];
+        text.split(|c: char| !c.is_ascii_digit()).next().unwrap().parse().unwrap()
+    };
+    let (available, largest) = (number("there are "), number("hidden size "));
+    assert!(needed(largest) <= available && needed(largest + 1) > available, "{err}");
 }
 
 #[test]
@@ -139,6 +164,13 @@ fn runs_and_checkpoints() {
             ("evaluate run --text letter", 7, "expected at least 2"),
             ("evaluate adding --text text", 2, "this one was trained on adding"),
             ("evaluate missing", 7, "cannot be read"),
+            ("train --text other --batch 1 --window 2 --init run --out next", 7, "the text has 9 characters"),
+            (
+                "train --text text --batch 2 --window 7 --init run --layers 2 --out next",
+                7,
+                "has 1 layers, and --layers asks for 2",
+            ),
+            ("train --text text --init run --recurrent-init uniform", 2, "cannot be used with"),
             ("sample adding", 2, "this run was trained on adding"),
             ("sample run --prompt ß", 7, "--prompt: line 1, column 1: 'ß' is none of the"),
             ("sample file", 7, "is not a whole safetensors file (0 bytes)"),
@@ -228,10 +260,12 @@ fn weights_and_batches() {
         &[
             ("train --init shape --task copy-memory --steps 1 --out run", 7, "rnn.weight_ih_l0"),
             ("train --init nan --data good --batch 1 --steps 1 --out run", 7, "decoder.bias: [0] is NaN"),
+            ("train --data good --batch 1 --window 4 --steps 1 --out run", 2, "have 5 steps, which are one window"),
             ("train --data good --batch 2 --steps 1 --out run", 7, "of 2 there, 1 held out, 1 are left"),
         ],
     );
     assert!(!folder.path().join("run").exists());
+    expect(folder.path(), &[("gradient --weights good --batch mask --out good", 2, "--out would overwrite good")]);
 }
 
 #[test]

@@ -30,7 +30,7 @@ const TEXT: &str = "train --text text --hidden 19 --layers 2 --batch 3 --window 
 fn a_run_leaves_what_the_interface_says() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("text"), text(3000)).unwrap();
-    let out = succeed(folder.path(), &format!("{TEXT} --steps 25 --evaluate-every 10 --out run"));
+    let out = succeed(folder.path(), &format!("{TEXT} --backend cpu --steps 25 --evaluate-every 10 --out run"));
     let result: Value = serde_json::from_str(&out).unwrap();
     assert_eq!((&result["run"], &result["steps"]), (&Value::from("run"), &Value::from(25)));
 
@@ -116,6 +116,9 @@ fn an_interrupted_run_saves_and_goes_on() {
         assert!(begun.elapsed() < Duration::from_secs(60), "no step in a minute");
         std::thread::sleep(Duration::from_millis(20));
     }
+    // Nobody else may go on with it meanwhile.
+    let (code, _, err) = super::run(folder.path(), "train --resume run");
+    assert!(code == 2 && err.contains("another process is training in run"), "{code}: {err}");
     assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
     let (code, _, err) = finished(line, child.wait_with_output().unwrap());
     assert_eq!(code, 130, "{err}");
@@ -127,6 +130,38 @@ fn an_interrupted_run_saves_and_goes_on() {
     succeed(folder.path(), &format!("train --resume run --steps {steps}"));
     succeed(folder.path(), &line.replace("4000000", &steps.to_string()).replace("--out run", "--out whole"));
     assert_eq!(losses(&run), losses(&folder.path().join("whole")));
+}
+
+#[test]
+fn a_killed_run_goes_on_from_its_first_moment() {
+    let folder = tempfile::tempdir().unwrap();
+    let line = "train --hidden 16 --window 20 --steps 4000000 --checkpoint-every 4000000 --out run";
+    let mut child = command(folder.path(), line).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let run = folder.path().join("run");
+    let begun = Instant::now();
+    while fs::read_to_string(run.join("metrics.jsonl")).map_or(0, |text| text.lines().count()) < 5 {
+        assert!(begun.elapsed() < Duration::from_secs(60), "no step in a minute");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    succeed(folder.path(), "train --resume run --steps 30");
+    succeed(folder.path(), &line.replace("4000000", "30").replace("--out run", "--out whole"));
+    assert_eq!(losses(&run), losses(&folder.path().join("whole")));
+    assert_eq!(losses(&run).len(), 3);
+}
+
+#[test]
+fn runs_that_start_together_have_folders_of_their_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let line = "train --hidden 3 --window 5 --steps 2 --backend cpu";
+    let children: Vec<_> =
+        (0..6).map(|_| command(folder.path(), line).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()).collect();
+    for child in children {
+        let (code, _, err) = finished(line, child.wait_with_output().unwrap());
+        assert_eq!(code, 0, "{err}");
+    }
+    assert_eq!(fs::read_dir(folder.path().join("runs")).unwrap().count(), 6);
 }
 
 #[test]

@@ -43,7 +43,7 @@ impl Adapter {
     /// # Errors
     /// [`Error::NoAdapter`] with the names of those that are there.
     pub async fn find(wanted: Option<&str>) -> Result<Adapter> {
-        let named = std::env::var("WGPU_ADAPTER_NAME").ok();
+        let named = std::env::var("WGPU_ADAPTER_NAME").ok().filter(|name| !name.is_empty());
         let wanted = wanted.map(str::to_owned).or(named);
         let mut adapters = Adapter::all().await;
         let matches = |wanted: &str, adapters: &[Adapter]| match wanted.parse::<usize>() {

@@ -142,7 +142,10 @@ impl Layout {
         for (step, (variant, lowered)) in program.steps().iter().zip(lowered) {
             for piece in lowered.phases.iter().flat_map(|p| &p.pieces) {
                 let name = || format!("{}/{}", step.kernel.name, variant.name);
-                assert!(piece.iterations <= device.cuts.iterations, "{} loops {} times", name(), piece.iterations);
+                if piece.iterations > device.cuts.iterations {
+                    let message = format!("loops of {} iterations, {} are safe", piece.iterations, device.cuts.iterations);
+                    return Err(Error::Device { what: name(), message });
+                }
                 if let Some(most) = piece.grid.iter().find(|&&n| n > limits.max_compute_workgroups_per_dimension) {
                     let message =
                         format!("{most} workgroups in a dimension, {} are allowed", limits.max_compute_workgroups_per_dimension);

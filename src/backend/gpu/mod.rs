@@ -32,7 +32,8 @@ pub struct Gpu {
     buffers: Vec<wgpu::Buffer>,
     steps: Vec<Loaded>,
     pace: Pace,
-    in_flight: VecDeque<wgpu::SubmissionIndex>,
+    /// The submissions of each call of `run`, the oldest first.
+    in_flight: VecDeque<Vec<wgpu::SubmissionIndex>>,
     reads: HashMap<Ticket, Read>,
     tickets: u64,
 }
@@ -71,10 +72,10 @@ impl Gpu {
     }
 
     /// Encodes and submits the steps, in as many submissions as keep each below the pace's budget.
-    fn submit(&mut self, steps: Range<usize>) -> Option<wgpu::SubmissionIndex> {
+    fn submit(&mut self, steps: Range<usize>) -> Vec<wgpu::SubmissionIndex> {
         let queue = &self.device.queue;
-        let mut last = None;
-        let mut position = Position { step: steps.start, phase: 0, time: 0 };
+        let mut submissions = Vec::new();
+        let mut position = Position { step: steps.start, phase: 0, time: 0, piece: 0 };
         while position.step < steps.end {
             let mut encoder = self.device.device.create_command_encoder(&CommandEncoderDescriptor::default());
             let work;
@@ -82,51 +83,60 @@ impl Gpu {
                 let mut pass = encoder.begin_compute_pass(&ComputePassDescriptor::default());
                 (position, work) = encode(&mut pass, &self.steps, position, steps.end, self.pace.budget());
             }
-            last = Some(queue.submit([encoder.finish()]));
+            submissions.push(queue.submit([encoder.finish()]));
             self.pace.submitted(queue, work);
         }
-        last
+        submissions
+    }
+
+    /// Waits for the submissions of a call, one after the other: each has the device's patience to itself.
+    fn finish(&self, submissions: Vec<wgpu::SubmissionIndex>) -> Result<()> {
+        submissions.into_iter().try_for_each(|submission| self.device.wait_for(Some(submission)))
     }
 }
 
-/// Where encoding has come to: a step, a phase of it, and a time step of that.
+/// Where encoding has come to: a step, a phase of it, a time step of that and a piece of that.
 struct Position {
     step: usize,
     phase: usize,
     time: u32,
+    piece: usize,
 }
 
 /// Encodes from a position on until the end or until the budget of work is spent; gives where it stopped and the work.
 fn encode(pass: &mut wgpu::ComputePass, steps: &[Loaded], from: Position, end: usize, budget: f64) -> (Position, f64) {
     const MOST_DISPATCHES: u32 = 8192;
-    let Position { mut step, mut phase, mut time } = from;
+    let Position { mut step, mut phase, mut time, mut piece } = from;
     let (mut work, mut dispatches) = (0.0, 0);
     while step < end {
         let loaded = &steps[step];
         while phase < loaded.phases.len() {
             let now = &loaded.phases[phase];
+            let share = loaded.work / now.pieces.len() as f64;
             while time < now.times.count {
-                if work > 0.0 && (work + loaded.work > budget || dispatches >= MOST_DISPATCHES) {
-                    return (Position { step, phase, time }, work);
-                }
-                for piece in &now.pieces {
+                while piece < now.pieces.len() {
+                    if work > 0.0 && (work + share > budget || dispatches >= MOST_DISPATCHES) {
+                        return (Position { step, phase, time, piece }, work);
+                    }
+                    let dispatch = &now.pieces[piece];
                     // A repeated phase of one piece sets its pipeline and bindings once.
                     if time == 0 || now.pieces.len() > 1 || dispatches == 0 {
-                        pass.set_pipeline(&piece.pipeline);
-                        pass.set_bind_group(0, &piece.bind_group, &[]);
+                        pass.set_pipeline(&dispatch.pipeline);
+                        pass.set_bind_group(0, &dispatch.bind_group, &[]);
                     }
                     pass.set_immediates(0, bytemuck::bytes_of(&now.times.at(time)));
-                    pass.dispatch_workgroups(piece.grid[0], piece.grid[1], piece.grid[2]);
+                    pass.dispatch_workgroups(dispatch.grid[0], dispatch.grid[1], dispatch.grid[2]);
                     dispatches += 1;
+                    work += share;
+                    piece += 1;
                 }
-                work += loaded.work;
-                time += 1;
+                (time, piece) = (time + 1, 0);
             }
             (phase, time) = (phase + 1, 0);
         }
         (step, phase) = (step + 1, 0);
     }
-    (Position { step, phase, time }, work)
+    (Position { step, phase, time, piece }, work)
 }
 
 impl Backend for Gpu {
@@ -142,36 +152,35 @@ impl Backend for Gpu {
         }
         let buffer = &self.buffers[window.buf.0 as usize];
         let data = if whole { values } else { &padded };
-        // A window of some columns shares its rows with others: each row is written alone.
-        if window.stride > window.cols.next_multiple_of(crate::program::ROW_ALIGNMENT) {
-            let width = window.cols.next_multiple_of(crate::program::ROW_ALIGNMENT) as usize;
-            for (r, row) in (0u64..).zip(data.chunks(window.stride as usize)) {
-                let at = (window.offset + r * u64::from(window.stride)) * 4;
-                self.device.queue.write_buffer(buffer, at, bytemuck::cast_slice(&row[..width]));
+        let width = window.cols.next_multiple_of(crate::program::ROW_ALIGNMENT) as usize;
+        self.device.checked("a write", || {
+            // A window of some columns shares its rows with others: each row is written alone.
+            if window.stride as usize > width {
+                for (r, row) in (0u64..).zip(data.chunks(window.stride as usize)) {
+                    let at = (window.offset + r * u64::from(window.stride)) * 4;
+                    self.device.queue.write_buffer(buffer, at, bytemuck::cast_slice(&row[..width]));
+                }
+            } else {
+                self.device.queue.write_buffer(buffer, window.offset * 4, bytemuck::cast_slice(data));
             }
-        } else {
-            self.device.queue.write_buffer(buffer, window.offset * 4, bytemuck::cast_slice(data));
-        }
-        self.device.alive()
+        })
     }
 
     fn write_indices(&mut self, window: Mat, values: &[u32]) -> Result<()> {
         assert_eq!(values.len(), window.len(), "values for {window:?}");
         let buffer = &self.buffers[window.buf.0 as usize];
-        self.device.queue.write_buffer(buffer, window.offset * 4, bytemuck::cast_slice(values));
-        self.device.alive()
+        self.device.checked("a write", || self.device.queue.write_buffer(buffer, window.offset * 4, bytemuck::cast_slice(values)))
     }
 
     fn run(&mut self, steps: Range<usize>) -> Result<()> {
         if self.in_flight.len() >= IN_FLIGHT {
-            let first = self.in_flight.pop_front();
-            self.device.wait_for(first)?;
+            let first = self.in_flight.pop_front().unwrap_or_default();
+            self.finish(first)?;
         }
         self.device.poll()?;
         let device = self.device.clone();
-        if let Some(last) = device.checked("a submission", || self.submit(steps))? {
-            self.in_flight.push_back(last);
-        }
+        let submissions = device.checked("a submission", || self.submit(steps))?;
+        self.in_flight.push_back(submissions);
         Ok(())
     }
 
@@ -217,7 +226,9 @@ impl Backend for Gpu {
     }
 
     fn wait(&mut self) -> Result<()> {
-        self.in_flight.clear();
+        while let Some(submissions) = self.in_flight.pop_front() {
+            self.finish(submissions)?;
+        }
         self.device.wait_for(None)
     }
 
