@@ -6,6 +6,7 @@ use std::path::Path;
 use ndarray::ArrayD;
 use retrospect::tensors::Tensors;
 
+use super::compare::mismatches;
 use super::succeed;
 
 /// The tensors of `file` behind `prefix`, under the names behind it.
@@ -21,18 +22,6 @@ fn part(file: &Tensors, prefix: &str) -> Tensors {
 
 fn named(tensors: &Tensors) -> BTreeMap<String, ArrayD<f64>> {
     tensors.names().map(|name| (name.to_owned(), tensors.f64(name).unwrap())).collect()
-}
-
-/// The first tensor with an element off by more than `bound` of the largest expected one.
-fn difference(got: &BTreeMap<String, ArrayD<f64>>, expected: &BTreeMap<String, ArrayD<f64>>, bound: f64) -> Option<String> {
-    expected.iter().find_map(|(name, expected)| {
-        let Some(got) = got.get(name).filter(|got| got.shape() == expected.shape()) else {
-            return Some(format!("{name} is missing or of another shape"));
-        };
-        let largest = expected.iter().fold(0.0, |a: f64, b| a.max(b.abs()));
-        let error = got.iter().zip(expected).map(|(g, e)| (g - e).abs()).fold(0.0, f64::max);
-        (error > bound * largest || error.is_nan()).then(|| format!("{name}: {error:e} of {largest:e}"))
-    })
 }
 
 #[test]
@@ -57,14 +46,13 @@ fn all_backends_give_pytorchs_numbers() {
             );
             let written = Tensors::read(folder.path().join("g")).unwrap();
             let got = named(&written);
-            if let Some(difference) = difference(&got, &expected, bound) {
-                panic!("{} on {backend}: {difference}", path.display());
-            }
+            let found = mismatches(&got, &expected, bound);
+            assert!(found.is_empty(), "{} on {backend}: {found:?}", path.display());
             // A fault of 1e-4 in any tensor is seen.
             for name in expected.keys() {
                 let mut wrong = got.clone();
                 *wrong.get_mut(name).unwrap() *= 1.0 + 1e-4;
-                assert!(difference(&wrong, &expected, bound).is_some(), "a fault in {name} of {}", path.display());
+                assert_eq!(mismatches(&wrong, &expected, bound).len(), 1, "a fault in {name} of {}", path.display());
             }
         }
         seen += 1;
