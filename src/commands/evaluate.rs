@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use retrospect::batch::Loss;
+use retrospect::batch::{Input, Loss};
 use retrospect::data::{Arrays, Source, Text, read_text};
 use retrospect::model::{Config, Optimizer};
 use retrospect::tensors::read_batch;
@@ -44,6 +44,21 @@ impl Evaluate {
             return Err(Error::BadInput { what, problem: "the held-out tenth is too short for one prediction".into() });
         }
         let trained = &checkpoint.settings.network;
+        let shape = source.shape();
+        let wrong = |tensor: &str, wanted: usize, found: usize| Error::BadInput {
+            what: what.clone(),
+            problem: format!("{tensor}: expected {wanted} numbers a step, as the run was trained on, got {found}"),
+        };
+        match (trained.input, shape.input) {
+            (Input::Vectors(wanted), Input::Vectors(found)) if wanted != found => return Err(wrong("inputs", wanted, found)),
+            _ => {}
+        }
+        match (trained.loss, shape.loss) {
+            (Loss::SquaredError, Loss::SquaredError) if trained.outputs != shape.outputs => {
+                return Err(wrong("values", trained.outputs, shape.outputs));
+            }
+            _ => {}
+        }
         let (window, batch) = source.window();
         let config = Config { window, batch, optimizer: Optimizer::Sgd, ..trained.clone() };
         let mut network = Network::new(&config, &self.compute.choose()?)?;

@@ -112,6 +112,10 @@ impl Device {
         let result = f();
         let errors = scopes.into_iter().rev().map(|scope| pollster::block_on(scope.pop()));
         let errors: Vec<wgpu::Error> = errors.collect::<Vec<_>>().into_iter().flatten().collect();
+        if !errors.is_empty() {
+            // That the device is lost, and nothing else the matter, may come to light only in a poll.
+            self.poll()?;
+        }
         self.alive()?;
         match errors.into_iter().next() {
             None => Ok(result),

@@ -245,3 +245,34 @@ impl Backend for Gpu {
         self.steps[step].phases.iter().map(|p| u64::from(p.times.count) * p.pieces.len() as u64).sum()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::fill::copy;
+
+    #[test]
+    fn a_lost_device_is_an_error_wherever_it_is_noticed() {
+        let adapter = pollster::block_on(Adapter::find(None)).expect("the tests need an adapter");
+        let mut program = Program::new();
+        let (x, out) = (program.matrix("x", 3, 5), program.matrix("out", 3, 5));
+        copy(&mut program, x, out);
+        type Use = fn(&mut Gpu, Mat) -> Result<()>;
+        let uses: [(&str, Use); 4] = [
+            ("run", |gpu, _| (0..4).try_for_each(|_| gpu.run(0..1))),
+            ("read", |gpu, out| gpu.read(out).map(drop)),
+            ("wait", |gpu, _| gpu.wait()),
+            ("write", |gpu, out| (0..2).try_for_each(|_| gpu.write(out, &[0.0; 15]).and_then(|()| gpu.wait()))),
+        ];
+        for (name, use_it) in uses {
+            let device = pollster::block_on(Device::open(&adapter)).unwrap();
+            let mut gpu = Gpu::new(&device, &program).unwrap();
+            gpu.write(x, &[1.0; 15]).unwrap();
+            gpu.run(0..1).unwrap();
+            assert_eq!(gpu.read(out).unwrap(), [1.0; 15]);
+            device.device.destroy();
+            let error = use_it(&mut gpu, out).expect_err(name);
+            assert_eq!(error.exit_code(), 5, "{name}: {error}");
+        }
+    }
+}
