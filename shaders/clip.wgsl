@@ -1,4 +1,4 @@
-// x ← x·min(1, limit / (norm + 1e-6)): an invocation scales 4 values.
+// x ← x·min(1, limit / (norm + 1e-6)), or x where the norm is NaN: an invocation scales 4 values.
 struct Params {
     x: Window,
     norm: Window,
@@ -13,7 +13,9 @@ struct Params {
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     let col = 4u * id.x;
     if col < params.x.cols {
-        let scale = min(1.0, params.limit / (norm[at(params.norm, 0u, 0u)].x + 1e-6));
-        x[at(params.x, 0u, col)] *= scale;
+        let n = norm[at(params.norm, 0u, 0u)].x;
+        let scale = params.limit / (n + 1e-6);
+        // The padding inside of an arena must stay zero, so NaN scales nothing.
+        x[at(params.x, 0u, col)] *= select(1.0, scale, scale < 1.0 && !is_nan(vec4<f32>(n)).x);
     }
 }

@@ -22,7 +22,7 @@ struct Params {
 @group(0) @binding(5) var<storage, read_write> losses: array<vec4<f32>>;
 @group(0) @binding(6) var<storage, read_write> statistics: array<vec4<f32>>;
 
-// A logit that is not finite makes the whole row so: comparisons would lose it.
+// A logit of NaN or +infinity makes the whole row NaN: comparisons would lose it. One of -infinity is a probability of zero.
 fn spread(bad: bool) -> f32 {
     return select(0.0, bitcast<f32>(params.logits.rows | 0x7fc00000u), bad);
 }
@@ -38,7 +38,7 @@ fn chunk(@builtin(global_invocation_id) id: vec3<u32>) {
     var bad = false;
     for (var col = first; col < end; col += 4u) {
         let z = logits[at(params.logits, id.x, col)];
-        bad |= any(not_finite(z));
+        bad |= any(is_nan(z) | (bitcast<vec4<u32>>(z) == vec4<u32>(0x7f800000u)));
         let inside = vec4<u32>(col) + vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(end);
         highest = max(highest, select(vec4<f32>(-3.0e38), z, inside));
     }

@@ -79,6 +79,15 @@ pub enum Error {
         checkpoint: Option<PathBuf>,
     },
 
+    /// A check found something that is not right.
+    #[error("{failed} of {of} checks failed")]
+    CheckFailed {
+        /// How many.
+        failed: usize,
+        /// Of how many.
+        of: usize,
+    },
+
     /// Reading or writing a file failed.
     #[error("{}: {source}", .path.display())]
     Io {
@@ -106,7 +115,7 @@ impl Error {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Error::Io { .. } | Error::Device { .. } => 1,
+            Error::Io { .. } | Error::Device { .. } | Error::CheckFailed { .. } => 1,
             Error::Usage(_) => 2,
             Error::NoAdapter { .. } => 3,
             Error::DoesNotFit { .. } => 4,

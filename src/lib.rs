@@ -4,14 +4,14 @@
 //!
 //! # Training
 //!
-//! A [`train::Network`] is a network on a backend: it takes batches made from `ndarray` arrays and gives losses, gradients and
+//! A [`network::Network`] is a network on a backend: it takes batches made from `ndarray` arrays and gives losses, gradients and
 //! hidden states back as arrays.
 //!
 //! ```
 //! use ndarray::{Array2, Array3};
 //! use retrospect::batch::{Batch, Input, Inputs, Loss, Targets};
 //! use retrospect::model::{Config, RecurrentInit};
-//! use retrospect::train::{Compute, Network};
+//! use retrospect::network::{Compute, Network};
 //!
 //! // 8 sequences of 20 steps of one number each; at each step, whether the sum so far is positive.
 //! let x = Array3::from_shape_fn((20, 8, 1), |(t, b, _)| ((t * 7 + b * 5) % 11) as f32 / 5.0 - 1.0);
@@ -74,10 +74,11 @@
 //! | [`cells`] | the pointwise part of a recurrence |
 //! | [`model`] | a network's configuration, its parameters, and the program it records |
 //! | [`backend`] | [`backend::Cpu`] and [`backend::Gpu`], which run programs |
-//! | [`train`] | networks on backends, runs, checkpoints |
+//! | [`network`] | networks on backends: fed, trained, read back |
+//! | [`train`] | runs and checkpoints |
 //! | [`data`] | where batches come from |
 //! | [`reference`](mod@reference) | the same network and gradient in f64, sharing nothing with the rest |
-//! | [`check`] | the definition of every kernel in f64, and lockstep |
+//! | [`check`](mod@check) | everything above held against everything below: the proof on one's own adapter |
 
 #![deny(unsafe_code, missing_docs)]
 
@@ -90,6 +91,7 @@ pub mod data;
 mod error;
 pub mod kernels;
 pub mod model;
+pub mod network;
 pub mod program;
 pub mod random;
 pub mod reference;

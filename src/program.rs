@@ -139,8 +139,23 @@ impl Binding {
     }
 }
 
-/// What index windows hold.
-pub type Contents = Vec<(Mat, Vec<u32>)>;
+/// What a window of a kernel's sample holds, where not any number will do.
+#[derive(Debug, Clone)]
+pub enum Content {
+    /// These indices.
+    Indices(Vec<u32>),
+    /// These numbers.
+    Numbers(Vec<f32>),
+    /// Numbers that are not negative.
+    NotNegative,
+    /// Numbers between -1 and 1, like the states of a network.
+    State,
+    /// A square matrix that keeps a state about as large as it was: numbers of about 1/√rows, or a permutation with signs.
+    Recurrent,
+}
+
+/// The windows of a kernel's sample that do not hold any numbers.
+pub type Contents = Vec<(Mat, Content)>;
 
 /// One computation: its contract, its definition, its CPU function and its variants for GPUs.
 pub struct Kernel {
@@ -152,13 +167,21 @@ pub struct Kernel {
     pub scalars: &'static [&'static str],
     /// The definition: plain loops, evaluated in f64.
     pub definition: fn(&mut [View<'_, f64>], &[u8]),
+    /// How far f32 may be from the definition, in any order of summation: from the same windows, each window that is written
+    /// becomes the largest difference at each element.
+    pub bound: fn(&mut [View<'_, f64>], &[u8]),
+    /// The steps, one after the other, that a step is where it reads what it has itself written: there each is held to the
+    /// definition on its own, from what the device left of the one before. Of others the step itself: [`whole`].
+    pub parts: fn(&Step) -> Vec<Step>,
+    /// Whether on small integers every result is an integer below 2²⁴ in any order of summation, so that all bits are known.
+    pub is_exact: fn(&Step) -> bool,
     /// How the CPU computes it, in f32: the definition's loops again, or a fast function where speed matters.
     pub cpu: fn(&mut [View<'_, f32>], &[u8]),
     /// How GPUs compute it. At least one, and exactly one of each [`Class`] that is there.
     pub variants: &'static [Variant],
     /// Arithmetic operations of a step, for reports.
     pub flops: fn(&Step) -> u64,
-    /// Records it at a size given by three numbers, for tests and checks, and gives the contents of its index windows.
+    /// Records it at a size given by three numbers, for checks, and says what its windows hold where not any number will do.
     pub sample: fn(&mut Program, [u32; 3]) -> Contents,
 }
 
@@ -166,6 +189,12 @@ impl std::fmt::Debug for Kernel {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Kernel({})", self.name)
     }
+}
+
+/// The [`Kernel::parts`] of a step that does not read what it has itself written.
+#[must_use]
+pub fn whole(step: &Step) -> Vec<Step> {
+    vec![step.clone()]
 }
 
 /// What kind of adapter a variant is made for.
@@ -514,6 +543,12 @@ impl<'a, T: Copy> View<'a, T> {
             Data::Write(data) => data,
             Data::Read(_) | Data::Indices(_) => panic!("a window written that is bound to be read"),
         }
+    }
+
+    /// Whether the kernel's binding is one that is written.
+    #[must_use]
+    pub fn is_written(&self) -> bool {
+        matches!(self.data, Data::Write(_))
     }
 
     /// The element at a row and a column.

@@ -5,7 +5,7 @@
 use retrospect::batch::{Batch, InitialState};
 use retrospect::data::{Options, Task};
 use retrospect::model::{Config, RecurrentInit};
-use retrospect::train::{Compute, Network};
+use retrospect::network::{Compute, Network};
 
 /// The process's resident memory in KiB.
 fn resident() -> i64 {

@@ -1,10 +1,165 @@
-//! Comparing what is computed with what should be: the definitions in f64 as a backend of their own, and lockstep.
+//! The proof on one's own adapter: everything that is computed, held to something that it was not computed from.
 //!
-//! Errors are measured against the size of the tensor, and bounds come from the arithmetic: a sum of K products in f32
-//! in any order is within about 4·u·√K·Σ|x·w| of the exact one, u = 2⁻²⁴.
+//! | what | held to |
+//! |---|---|
+//! | every kernel, in every variant, over a table of sizes and values | its definition: plain loops in f64 |
+//! | the activations, a thousand values at a time | the host's twins of them |
+//! | every step of whole training steps | the definitions again, each from what the device left of the step before |
+//! | the gradient of a network, on the adapter and on the CPU | [`reference`](mod@crate::reference), which shares nothing with the programs |
+//! | the reference | finite differences of its own loss |
+//! | what is run again | the bits of the first run |
+//! | the adapter | a list of traps that give wrong numbers in silence |
+//!
+//! On small integers sums, products and lookups have one right answer in any order, and it must be met in every bit. On all other
+//! numbers each kernel has a bound beside its contract ([`Kernel::bound`]): how far an evaluation in f32, in any order, may be
+//! from its definition at each single element, derived from the number of roundings and the size of what is rounded. So a bound
+//! has no constant that was chosen to fit, and a value that is nearer to zero than its neighbours is held to no less.
 
+pub mod activations;
+mod deviation;
+mod differences;
 mod exact;
+pub mod kernels;
 mod lockstep;
+pub mod networks;
+mod report;
+mod samples;
+mod traps;
 
+use crate::backend::{Backend, Cpu, Device, Gpu};
+use crate::kernels::all;
+use crate::model::Model;
+use crate::network::Compute;
+use crate::program::{Kernel, Program, Variant};
+use crate::{Error, Result};
+
+pub use deviation::Deviation;
 pub use exact::Exact;
-pub use lockstep::{Mismatch, compare_step, lockstep};
+pub use lockstep::{Deviations, Lockstep};
+pub use report::{Outcome, Report};
+
+/// What a [`run`] is at.
+#[derive(Debug, Clone, Copy)]
+pub struct Progress<'a> {
+    /// Parts that are done.
+    pub done: usize,
+    /// All parts.
+    pub of: usize,
+    /// The next.
+    pub next: &'a str,
+}
+
+/// A part of a check.
+struct Part<'a> {
+    name: String,
+    variant: &'static str,
+    run: Box<dyn FnOnce() -> Result<Vec<Outcome>> + 'a>,
+}
+
+/// Checks everything on a device, or on the CPU: a few minutes at most on a software adapter, `quick` in seconds. What is wrong is
+/// in the report.
+///
+/// # Errors
+/// What keeps it from going on: a lost device, memory that is too small. A kernel that the adapter refuses is a failure in the report.
+pub fn run(compute: &Compute, quick: bool, progress: &mut dyn FnMut(Progress)) -> Result<Report> {
+    let parts = parts(compute, quick);
+    let of = parts.len();
+    let mut results = Vec::new();
+    for (done, part) in parts.into_iter().enumerate() {
+        progress(Progress { done, of, next: &part.name });
+        results.extend(match (part.run)() {
+            Err(Error::Device { what, message }) => {
+                let refused = format!("the adapter refuses {what}: {message}");
+                vec![Outcome::new(
+                    part.name,
+                    Some(part.variant),
+                    String::new(),
+                    "loading",
+                    0.0,
+                    0.0,
+                    f64::INFINITY,
+                    vec![refused],
+                )]
+            }
+            outcomes => outcomes?,
+        });
+    }
+    Ok(Report::new(compute, results))
+}
+
+impl<'a> Part<'a> {
+    fn new(name: impl Into<String>, variant: &'static str, run: impl FnOnce() -> Result<Vec<Outcome>> + 'a) -> Part<'a> {
+        Part { name: name.into(), variant, run: Box::new(run) }
+    }
+}
+
+fn parts(compute: &Compute, quick: bool) -> Vec<Part<'_>> {
+    let mut parts = Vec::new();
+    match compute {
+        Compute::Cpu(threads) => {
+            for kernel in all() {
+                parts.push(Part::new(kernel.name, "cpu", move || kernels::on_cpu(kernel, &kernels::sizes(quick), *threads)));
+            }
+        }
+        Compute::Gpu(device) => {
+            parts.push(Part::new("traps", "builtin", move || traps::check(device)));
+            for kernel in all() {
+                for variant in kernel.variants {
+                    let name = format!("{}/{}", kernel.name, variant.name);
+                    parts.push(Part::new(name, variant.name, move || {
+                        kernels::on_gpu(kernel, variant, &kernels::sizes(quick), device)
+                    }));
+                }
+            }
+            for variant in crate::kernels::map::ACTIVATE.variants {
+                parts.push(Part::new("activations", variant.name, move || activations::check(device, variant)));
+            }
+        }
+    }
+    let cases = networks::cases();
+    for (i, case) in cases.iter().enumerate().step_by(if quick { 7 } else { 1 }) {
+        // One set of variants a network: each has the whole table's sizes, activations, losses and depths.
+        let set = sets(compute)[i / 11 % sets(compute).len()];
+        let (case, again) = (case.clone(), i % 48 == 0);
+        let run = move || {
+            let mut outcomes = networks::in_lockstep(&case, set, &mut |program| load(compute, set, program))?.to_vec();
+            if set.is_some() {
+                let mut cpu = |program: &Program| -> Result<Box<dyn Backend>> { Ok(Box::new(Cpu::new(program, None)?)) };
+                outcomes.push(networks::gradients(&case, None, Model::new(&case.config)?, &mut cpu)?);
+            }
+            if again {
+                outcomes.push(networks::again(&case, set, &mut |program| load(compute, set, program))?);
+            }
+            Ok(outcomes)
+        };
+        parts.push(Part::new("training steps", set.unwrap_or("cpu"), run));
+    }
+    parts.push(Part::new("reference", "cpu", move || differences::check(quick)));
+    parts
+}
+
+/// The names of the variants of those kernels that have several: with each a network is run.
+fn sets(compute: &Compute) -> Vec<Option<&'static str>> {
+    let most = all().into_iter().max_by_key(|kernel| kernel.variants.len()).expect("there are kernels");
+    match compute {
+        Compute::Cpu(_) => vec![None],
+        Compute::Gpu(_) => most.variants.iter().map(|variant| Some(variant.name)).collect(),
+    }
+}
+
+fn load(compute: &Compute, set: Option<&'static str>, program: &Program) -> Result<Box<dyn Backend>> {
+    Ok(match compute {
+        Compute::Cpu(threads) => Box::new(Cpu::new(program, *threads)?),
+        Compute::Gpu(device) => Box::new(gpu(device, program, set)?),
+    })
+}
+
+/// A GPU that runs the variants of this name, where a kernel has one.
+///
+/// # Errors
+/// As [`Gpu::new`].
+pub fn gpu(device: &Device, program: &Program, variant: Option<&'static str>) -> Result<Gpu> {
+    let named = |kernel: &&'static Kernel| kernel.variants.iter().find(|v| Some(v.name) == variant);
+    let choose = |name: &str| -> Option<&'static Variant> { all().iter().find(|k| k.name == name).and_then(named) };
+    Gpu::with_variants(device, program, &choose)
+}

@@ -3,7 +3,8 @@
 use clap::{Args, ValueEnum};
 use pollster::block_on;
 use retrospect::backend::{Adapter, Device};
-use retrospect::train::{Compute, Ran};
+use retrospect::network::Compute;
+use retrospect::train::Ran;
 use retrospect::{Error, Result};
 
 use super::terminal::note;
@@ -45,6 +46,11 @@ impl ComputeArgs {
     /// Chooses, and says so on stderr.
     pub fn choose(&self) -> Result<Compute> {
         self.device.choose(self.backend)
+    }
+
+    /// The same with another default than `auto`.
+    pub fn choose_or(&self, default: Choice) -> Result<Compute> {
+        self.device.choose(self.backend.or(Some(default)))
     }
 
     /// The same, but what is not said is as it was before: a run goes on where it ran.

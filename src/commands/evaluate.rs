@@ -6,8 +6,9 @@ use clap::Args;
 use retrospect::batch::{Input, Loss};
 use retrospect::data::{Arrays, Source, Text, read_text};
 use retrospect::model::{Config, Optimizer};
+use retrospect::network::Network;
 use retrospect::tensors::read_batch;
-use retrospect::train::{Checkpoint, Network, evaluate};
+use retrospect::train::{Checkpoint, evaluate};
 use retrospect::{Error, Result};
 use serde_json::{Map, Value, json};
 

@@ -6,9 +6,10 @@ use clap::{Args, ValueEnum};
 use ndarray::{ArrayD, Ix1, Ix2};
 use retrospect::batch::{Batch, Input, Inputs, Loss, Reduction, Targets};
 use retrospect::model::{Config, Optimizer, from_tensors, sizes, to_tensors};
+use retrospect::network::Network;
 use retrospect::reference::{self, LayerWeights, Weights};
 use retrospect::tensors::{Tensors, read_batch};
-use retrospect::train::{Checkpoint, Network, Settings};
+use retrospect::train::{Checkpoint, Settings};
 use retrospect::{Activation, Error, Result};
 
 use super::compute::{Choice, DeviceArgs};

@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand. Results go to stdout, everything else to stderr.
 
 mod adapters;
+mod check;
 mod compute;
 mod evaluate;
 mod gradient;
@@ -35,6 +36,7 @@ enum Command {
     Sample(sample::Sample),
     Evaluate(evaluate::Evaluate),
     Gradient(gradient::Gradient),
+    Check(check::Check),
     Adapters(adapters::Adapters),
     Steps(Box<steps::Steps>),
     /// Writes completions for a shell
@@ -66,6 +68,7 @@ fn run(command: Command) -> Result<()> {
         Command::Sample(sample) => sample.run(),
         Command::Evaluate(evaluate) => evaluate.run(),
         Command::Gradient(gradient) => gradient.run(),
+        Command::Check(check) => check.run(),
         Command::Adapters(adapters) => adapters.run(),
         Command::Steps(steps) => steps.run(),
         Command::Completions { shell } => {

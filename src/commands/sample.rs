@@ -6,8 +6,8 @@ use clap::Args;
 use ndarray::Array2;
 use retrospect::batch::{Batch, InitialState, Inputs, Targets};
 use retrospect::model::{Config, Optimizer};
+use retrospect::network::Network;
 use retrospect::random::Random;
-use retrospect::train::Network;
 use retrospect::{Error, Result};
 
 use super::compute::ComputeArgs;

@@ -3,8 +3,8 @@
 use clap::Args;
 use retrospect::Result;
 use retrospect::model::Model;
+use retrospect::network::Compute;
 use retrospect::program::{Mat, Program};
-use retrospect::train::Compute;
 use serde_json::json;
 
 use super::terminal::{print, table, thousands};

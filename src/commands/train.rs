@@ -8,7 +8,8 @@ use std::time::{Instant, SystemTime};
 
 use clap::Args;
 use retrospect::data::Opened;
-use retrospect::train::{Checkpoint, Compute, Folder, Settings, Summary, Training};
+use retrospect::network::Compute;
+use retrospect::train::{Checkpoint, Folder, Settings, Summary, Training};
 use retrospect::{Error, Result};
 
 use super::compute::ComputeArgs;

@@ -1,11 +1,11 @@
 //! Sums of columns: the gradient of a bias, and the loss of a window from those of its outputs.
 
 use bytemuck::{Pod, Zeroable};
-use num_traits::Float;
 
+use super::rounding::Terms;
 use super::{Nothing, WINDOW, blocks, bytes, rows_that_fit};
 use crate::program::{
-    Binding, Buf, Class, Cuts, Kernel, Lowered, Mat, Piece, Program, ROW_ALIGNMENT, Shader, Step, Variant, View,
+    Binding, Buf, Class, Cuts, Kernel, Lowered, Mat, Piece, Program, ROW_ALIGNMENT, Shader, Step, Variant, View, whole,
 };
 
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -29,6 +29,9 @@ pub static COLUMN_SUM: Kernel = Kernel {
     bindings: BINDINGS,
     scalars: &[],
     definition: define,
+    bound,
+    parts: whole,
+    is_exact: |_| true,
     cpu: run,
     variants: &[Variant { name: "blocks", class: Class::Any, shaders: &[SHADER], lower }],
     flops: |step| step.windows[0].len() as u64,
@@ -48,10 +51,19 @@ pub fn column_sum(program: &mut Program, x: Mat, out: Mat) {
     program.push(&COLUMN_SUM, &[x, out], Nothing);
 }
 
-fn define<T: Float>(views: &mut [View<T>], _: &[u8]) {
+fn define(views: &mut [View<f64>], _: &[u8]) {
     let [x, out] = views else { unreachable!("two windows") };
     for c in 0..x.cols {
-        out.set(0, c, (0..x.rows).fold(T::zero(), |sum, r| sum + x.at(r, c)));
+        out.set(0, c, (0..x.rows).fold(0.0, |sum, r| sum + x.at(r, c)));
+    }
+}
+
+fn bound(views: &mut [View<f64>], _: &[u8]) {
+    let [x, out] = views else { unreachable!("two windows") };
+    for c in 0..x.cols {
+        let mut terms = Terms::default();
+        (0..x.rows).for_each(|r| terms.number(x.at(r, c)));
+        out.set(0, c, terms.of_numbers());
     }
 }
 

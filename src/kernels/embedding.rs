@@ -5,8 +5,9 @@ use bytemuck::{Pod, Zeroable};
 use num_traits::Float;
 use rayon::prelude::*;
 
+use super::rounding::Terms;
 use super::{Nothing, WINDOW, blocks, bytes, rows_that_fit};
-use crate::program::{Binding, Class, Cuts, Kernel, Lowered, Mat, Piece, Program, Shader, Step, Variant, View};
+use crate::program::{Binding, Class, Content, Cuts, Kernel, Lowered, Mat, Piece, Program, Shader, Step, Variant, View, whole};
 
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
@@ -31,6 +32,9 @@ pub static LOOKUP: Kernel = Kernel {
     bindings: LOOKUP_BINDINGS,
     scalars: &[],
     definition: look_up,
+    bound: bound_look_up,
+    parts: whole,
+    is_exact: |_| true,
     cpu: look_up,
     variants: &[Variant {
         name: "rows",
@@ -48,7 +52,7 @@ pub static LOOKUP: Kernel = Kernel {
         let (tokens, table) = (program.indices("tokens", m), program.matrix("table", k, n));
         let (bias, out) = (program.matrix("bias", 1, n), program.matrix("out", m, n));
         lookup(program, tokens, table, bias, out);
-        vec![(tokens, sample_tokens(m, k))]
+        vec![(tokens, Content::Indices(sample_tokens(m, k)))]
     },
 };
 
@@ -62,6 +66,9 @@ pub static GRADIENT: Kernel = Kernel {
     bindings: GRADIENT_BINDINGS,
     scalars: &[],
     definition: define_gradient,
+    bound: bound_gradient,
+    parts: whole,
+    is_exact: |_| true,
     cpu: run_gradient,
     variants: &[Variant {
         name: "ordered",
@@ -80,7 +87,7 @@ pub static GRADIENT: Kernel = Kernel {
         let (d, d_table) = (program.matrix("d", m, n), program.matrix("d_table", k, n));
         gradient(program, positions, starts, d, d_table);
         let (by_token, begins) = order(&sample_tokens(m, k), k);
-        vec![(positions, by_token), (starts, begins)]
+        vec![(positions, Content::Indices(by_token)), (starts, Content::Indices(begins))]
     },
 };
 
@@ -146,12 +153,36 @@ fn look_up<T: Float>(views: &mut [View<T>], _: &[u8]) {
     }
 }
 
-fn define_gradient<T: Float>(views: &mut [View<T>], _: &[u8]) {
+/// One addition.
+fn bound_look_up(views: &mut [View<f64>], _: &[u8]) {
+    let [tokens, table, bias, out] = views else { unreachable!("four windows") };
+    for r in 0..out.rows {
+        for c in 0..out.cols {
+            let mut terms = Terms::default();
+            terms.number(table.at(tokens.index(r), c));
+            terms.number(bias.at(0, c));
+            out.set(r, c, terms.of_numbers());
+        }
+    }
+}
+
+fn define_gradient(views: &mut [View<f64>], _: &[u8]) {
     let [order, starts, d, d_table] = views else { unreachable!("four windows") };
     for v in 0..d_table.rows {
         for c in 0..d_table.cols {
             let rows = starts.index(v)..starts.index(v + 1);
-            d_table.set(v, c, rows.fold(T::zero(), |sum, i| sum + d.at(order.index(i), c)));
+            d_table.set(v, c, rows.fold(0.0, |sum, i| sum + d.at(order.index(i), c)));
+        }
+    }
+}
+
+fn bound_gradient(views: &mut [View<f64>], _: &[u8]) {
+    let [order, starts, d, d_table] = views else { unreachable!("four windows") };
+    for v in 0..d_table.rows {
+        for c in 0..d_table.cols {
+            let mut terms = Terms::default();
+            (starts.index(v)..starts.index(v + 1)).for_each(|i| terms.number(d.at(order.index(i), c)));
+            d_table.set(v, c, terms.of_numbers());
         }
     }
 }

@@ -3,9 +3,9 @@
 use bytemuck::{Pod, Zeroable};
 use num_traits::Float;
 
-use super::{Nothing, WINDOW, blocks, bytes, rows_that_fit};
+use super::{Nothing, WINDOW, blocks, bytes, exactly, rows_that_fit};
 use crate::program::{
-    Binding, Buf, Class, Cuts, Kernel, Lowered, Mat, Piece, Program, ROW_ALIGNMENT, Shader, Step, Variant, View, scalars,
+    Binding, Buf, Class, Cuts, Kernel, Lowered, Mat, Piece, Program, ROW_ALIGNMENT, Shader, Step, Variant, View, scalars, whole,
 };
 
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -28,6 +28,9 @@ pub static FILL: Kernel = Kernel {
     bindings: FILL_BINDINGS,
     scalars: &["value"],
     definition: run_fill,
+    bound: exactly,
+    parts: whole,
+    is_exact: |_| true,
     cpu: run_fill,
     variants: &[Variant {
         name: "rows",
@@ -58,6 +61,9 @@ pub static COPY: Kernel = Kernel {
     bindings: COPY_BINDINGS,
     scalars: &[],
     definition: run_copy,
+    bound: exactly,
+    parts: whole,
+    is_exact: |_| true,
     cpu: run_copy,
     variants: &[Variant {
         name: "rows",
@@ -81,6 +87,9 @@ pub static CARRY: Kernel = Kernel {
     bindings: CARRY_BINDINGS,
     scalars: &["rows"],
     definition: run_carry,
+    bound: exactly,
+    parts: whole,
+    is_exact: |_| true,
     cpu: run_carry,
     variants: &[Variant { name: "through scratch", class: Class::Any, shaders: &[COPY_SHADER], lower: lower_carry }],
     flops: |_| 0,

@@ -7,12 +7,12 @@
 //! | [`TN`] | `[k, m]` | `[k, n]` | Σₖ a\[k,m\]·b\[k,n\] |
 
 use bytemuck::{Pod, Zeroable};
-use num_traits::Float;
 
+use super::rounding::Terms;
 use super::{MAX_TERMS, Nothing, WINDOW, blocks, bytes, rows_that_fit, transpose};
 use crate::program::{
     Binding, Buf, Class, Contents, Cuts, Kernel, Lowered, Mat, Phase, Piece, Program, ROW_ALIGNMENT, Shader, Step, Times,
-    Variant, View, scalars,
+    Variant, View, scalars, whole,
 };
 
 mod cpu;
@@ -91,31 +91,65 @@ fn inner(form: Form, b: Mat) -> u32 {
     if form == Form::NT { b.cols } else { b.rows }
 }
 
+/// The factors of the k-th term of out\[m, n\].
+fn factors(form: Form, a: &View<f64>, b: &View<f64>, m: usize, n: usize, k: usize) -> (f64, f64) {
+    match form {
+        Form::NN => (a.at(m, k), b.at(k, n)),
+        Form::NT => (a.at(m, k), b.at(n, k)),
+        Form::TN => (a.at(k, m), b.at(k, n)),
+    }
+}
+
 /// The definition: out\[m, n\] = base\[m, n\] + Σₖ a·b, k ascending.
-fn define<T: Float>(form: Form, a: &View<T>, b: &View<T>, out: &mut View<T>, base: impl Fn(&View<T>, usize, usize) -> T) {
+fn define(form: Form, a: &View<f64>, b: &View<f64>, out: &mut View<f64>, base: impl Fn(&View<f64>, usize, usize) -> f64) {
     let depth = if form == Form::TN { a.rows } else { a.cols };
     for m in 0..out.rows {
         for n in 0..out.cols {
-            let term = |k| match form {
-                Form::NN => a.at(m, k) * b.at(k, n),
-                Form::NT => a.at(m, k) * b.at(n, k),
-                Form::TN => a.at(k, m) * b.at(k, n),
-            };
-            let sum = (0..depth).fold(T::zero(), |sum, k| sum + term(k));
+            let terms = (0..depth).map(|k| factors(form, a, b, m, n, k));
+            let sum = terms.fold(0.0, |sum, (x, w)| sum + x * w);
             out.set(m, n, base(out, m, n) + sum);
         }
     }
 }
 
-fn define_sum<T: Float>(form: Form, views: &mut [View<T>], bytes: &[u8]) {
-    let [a, b, out] = views else { unreachable!("three windows") };
-    let add = scalars::<Accumulate>(bytes).accumulate != 0;
-    define(form, a, b, out, |out, m, n| if add { out.at(m, n) } else { T::zero() });
+/// K products and the base: K roundings, one more with a base.
+fn bound(form: Form, a: &View<f64>, b: &View<f64>, out: &mut View<f64>, base: impl Fn(&View<f64>, usize, usize) -> Option<f64>) {
+    let depth = if form == Form::TN { a.rows } else { a.cols };
+    for m in 0..out.rows {
+        for n in 0..out.cols {
+            let mut terms = Terms::default();
+            for k in 0..depth {
+                let (x, w) = factors(form, a, b, m, n, k);
+                terms.product(x, w);
+            }
+            if let Some(base) = base(out, m, n) {
+                terms.number(base);
+            }
+            out.set(m, n, terms.of_products());
+        }
+    }
 }
 
-fn define_bias<T: Float>(views: &mut [View<T>], _: &[u8]) {
+fn define_sum(form: Form, views: &mut [View<f64>], bytes: &[u8]) {
+    let [a, b, out] = views else { unreachable!("three windows") };
+    let add = scalars::<Accumulate>(bytes).accumulate != 0;
+    define(form, a, b, out, |out, m, n| if add { out.at(m, n) } else { 0.0 });
+}
+
+fn bound_sum(form: Form, views: &mut [View<f64>], bytes: &[u8]) {
+    let [a, b, out] = views else { unreachable!("three windows") };
+    let add = scalars::<Accumulate>(bytes).accumulate != 0;
+    bound(form, a, b, out, |out, m, n| add.then(|| out.at(m, n)));
+}
+
+fn define_bias(views: &mut [View<f64>], _: &[u8]) {
     let [a, b, bias, out] = views else { unreachable!("four windows") };
     define(Form::NT, a, b, out, |_, _, n| bias.at(0, n));
+}
+
+fn bound_bias(views: &mut [View<f64>], _: &[u8]) {
+    let [a, b, bias, out] = views else { unreachable!("four windows") };
+    bound(Form::NT, a, b, out, |_, _, n| Some(bias.at(0, n)));
 }
 
 fn run_sum(form: Form, views: &mut [View<f32>], bytes: &[u8]) {
@@ -161,6 +195,9 @@ macro_rules! kernel {
             bindings: SUM_BINDINGS,
             scalars: &["accumulate"],
             definition: |views, bytes| define_sum($form, views, bytes),
+            bound: |views, bytes| bound_sum($form, views, bytes),
+            parts: whole,
+            is_exact: |_| true,
             cpu: |views, bytes| run_sum($form, views, bytes),
             variants: &[
                 Variant { name: "software", class: Class::Software, shaders: $software, lower: |step, cuts| lower_software($form, step, cuts) },
@@ -191,6 +228,9 @@ pub static NT_BIAS: Kernel = Kernel {
     bindings: BIAS_BINDINGS,
     scalars: &[],
     definition: define_bias,
+    bound: bound_bias,
+    parts: whole,
+    is_exact: |_| true,
     cpu: run_bias,
     variants: &[
         Variant {

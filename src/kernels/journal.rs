@@ -3,8 +3,8 @@
 
 use num_traits::Float;
 
-use super::{Nothing, WINDOW};
-use crate::program::{Binding, Class, Kernel, Lowered, Mat, Piece, Program, Shader, Variant, View};
+use super::{Nothing, WINDOW, exactly};
+use crate::program::{Binding, Class, Content, Kernel, Lowered, Mat, Piece, Program, Shader, Variant, View, whole};
 
 const BINDINGS: &[Binding] = &[
     Binding::read("loss"),
@@ -21,6 +21,9 @@ pub static JOURNAL: Kernel = Kernel {
     bindings: BINDINGS,
     scalars: &[],
     definition: run,
+    bound: exactly,
+    parts: whole,
+    is_exact: |_| true,
     cpu: run,
     variants: &[Variant {
         name: "one",
@@ -37,12 +40,13 @@ pub static JOURNAL: Kernel = Kernel {
         },
     }],
     flops: |_| 0,
-    sample: |program, [m, _, _]| {
+    sample: |program, [m, _, k]| {
         let [loss, norm, schedule] =
             [("loss", 1), ("norm", 4), ("schedule", 4)].map(|(name, cols)| program.matrix(name, 1, cols));
         let (status, history) = (program.matrix("status", 1, 4), program.matrix("history", m, 4));
         journal(program, loss, norm, schedule, status, history);
-        vec![]
+        let row = (k * 7 % m) as f32;
+        vec![(schedule, Content::Numbers(vec![0.01, 1.0, 1.0, row])), (status, super::update::sample_status(k))]
     },
 };
 

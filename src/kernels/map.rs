@@ -3,9 +3,10 @@
 use bytemuck::{Pod, Zeroable};
 use num_traits::Float;
 
+use super::rounding::{TINY, U, flushed};
 use super::{ACTIVATION, EXP, WINDOW, fill::over_rows};
 use crate::Activation;
-use crate::program::{Binding, Class, Kernel, Mat, Program, Shader, Variant, View, scalars};
+use crate::program::{Binding, Class, Content, Kernel, Mat, Program, Shader, Step, Variant, View, scalars, whole};
 
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
@@ -17,13 +18,16 @@ const SOURCE: &[&str] = &[WINDOW, EXP, ACTIVATION, include_str!("../../shaders/m
 const SHADER_BINDINGS: &[Binding] = &[Binding::read("x"), Binding::update("out")];
 
 macro_rules! kernel {
-    ($(#[$doc:meta])* $name:ident, $label:literal, $entry:literal, $bindings:expr, $define:expr, $cpu:expr, $sample:expr) => {
+    ($(#[$doc:meta])* $name:ident, $label:literal, $entry:literal, $bindings:expr, $define:expr, $bound:expr, $cpu:expr, $sample:expr) => {
         $(#[$doc])*
         pub static $name: Kernel = Kernel {
             name: $label,
             bindings: $bindings,
             scalars: &["activation"],
             definition: $define,
+            bound: $bound,
+            parts: whole,
+            is_exact: keeps_integers,
             cpu: $cpu,
             variants: &[Variant {
                 name: "rows",
@@ -39,7 +43,7 @@ macro_rules! kernel {
 
 kernel!(
     /// out = φ(x), of the same shape.
-    ACTIVATE, "activate", "value", &[Binding::read("x"), Binding::write("out")], define, run,
+    ACTIVATE, "activate", "value", &[Binding::read("x"), Binding::write("out")], define, bound, run,
     |program, [m, n, k]| {
         let (x, out) = (program.matrix("x", m, n), program.matrix("out", m, n));
         activate(program, Activation::ALL[k as usize % Activation::ALL.len()], x, out);
@@ -48,11 +52,11 @@ kernel!(
 );
 kernel!(
     /// d ← d ⊙ φ′ from h = φ, of the same shape.
-    ACTIVATE_GRADIENT, "activate_gradient", "gradient", &[Binding::read("h"), Binding::update("d")], define_gradient, define_gradient,
+    ACTIVATE_GRADIENT, "activate_gradient", "gradient", &[Binding::read("h"), Binding::update("d")], define_gradient, bound_gradient, define_gradient,
     |program, [m, n, k]| {
         let (h, d) = (program.matrix("h", m, n), program.matrix("d", m, n));
         activate_gradient(program, Activation::ALL[k as usize % Activation::ALL.len()], h, d);
-        vec![]
+        vec![(h, Content::State)]
     }
 );
 
@@ -82,6 +86,19 @@ fn define<T: Float>(views: &mut [View<T>], bytes: &[u8]) {
     }
 }
 
+fn bound(views: &mut [View<f64>], bytes: &[u8]) {
+    let [x, out] = views else { unreachable!("two windows") };
+    let activation = Activation::coded(scalars::<Code>(bytes).activation);
+    for r in 0..x.rows {
+        out.row_mut(r).iter_mut().zip(x.row(r)).for_each(|(out, &x)| *out = activation.error(activation.value(x)));
+    }
+}
+
+/// ReLU and the identity of an integer is one, and so is their derivative.
+fn keeps_integers(step: &Step) -> bool {
+    matches!(Activation::coded(step.scalars::<Code>().activation), Activation::Relu | Activation::Identity)
+}
+
 fn run(views: &mut [View<f32>], bytes: &[u8]) {
     let [x, out] = views else { unreachable!("two windows") };
     let activation = Activation::coded(scalars::<Code>(bytes).activation);
@@ -96,5 +113,19 @@ fn define_gradient<T: Float>(views: &mut [View<T>], bytes: &[u8]) {
     let activation = Activation::coded(scalars::<Code>(bytes).activation);
     for r in 0..h.rows {
         d.row_mut(r).iter_mut().zip(h.row(r)).for_each(|(d, &h)| *d = *d * activation.derivative(h));
+    }
+}
+
+/// The derivative's error times d, and the product's rounding.
+fn bound_gradient(views: &mut [View<f64>], bytes: &[u8]) {
+    let [h, d] = views else { unreachable!("two windows") };
+    let activation = Activation::coded(scalars::<Code>(bytes).activation);
+    for r in 0..h.rows {
+        for (d, &h) in d.row_mut(r).iter_mut().zip(h.row(r)) {
+            let (slope, off) = (activation.derivative(h), activation.derivative_error(h));
+            // A factor of 0 or 1 rounds nothing.
+            let rounding = if off > 0.0 { U * (*d * slope).abs() + TINY } else { 0.0 };
+            *d = d.abs() * off + flushed(*d) * slope.abs() + rounding;
+        }
     }
 }

@@ -10,6 +10,7 @@ pub mod journal;
 pub mod map;
 pub mod norm;
 pub mod recurrence;
+pub(crate) mod rounding;
 pub mod softmax_loss;
 pub mod squared_loss;
 pub mod transpose;
@@ -19,7 +20,7 @@ use std::ops::Range;
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::program::{Cuts, Kernel, Mat};
+use crate::program::{Cuts, Kernel, Mat, View};
 
 /// Every kernel.
 #[must_use]
@@ -89,6 +90,11 @@ fn blocks(len: u32, size: u64) -> impl Iterator<Item = Range<u32>> + Clone {
 fn rows_that_fit(window: &Mat, cuts: &Cuts, step: u64) -> u64 {
     let rows = cuts.binding / u64::from(window.stride);
     (rows / step * step).max(rows / 4 * 4).max(4)
+}
+
+/// The bound of a kernel that only moves numbers: what it writes is exact.
+fn exactly(views: &mut [View<f64>], _: &[u8]) {
+    views.iter_mut().filter(|view| view.is_written()).for_each(|view| (0..view.rows).for_each(|r| view.row_mut(r).fill(0.0)));
 }
 
 /// The bytes of a shader's scalars.

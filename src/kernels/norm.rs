@@ -6,9 +6,11 @@ use num_traits::Float;
 use rayon::prelude::*;
 
 use super::in_lanes;
+use super::rounding::{DIVISION, SQUARE_ROOT, TINY, U, flushed, roundings};
 use super::{Nothing, WINDOW, blocks, bytes};
 use crate::program::{
-    Binding, Buf, Class, Cuts, Kernel, Lowered, Mat, Piece, Program, ROW_ALIGNMENT, Shader, Step, Variant, View, scalars,
+    Binding, Buf, Class, Content, Cuts, Kernel, Lowered, Mat, Piece, Program, ROW_ALIGNMENT, Shader, Step, Variant, View,
+    scalars, whole,
 };
 
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -40,6 +42,9 @@ pub static NORM: Kernel = Kernel {
     bindings: NORM_BINDINGS,
     scalars: &[],
     definition: define_norm,
+    bound: bound_norm,
+    parts: whole,
+    is_exact: |_| false,
     cpu: run_norm,
     variants: &[Variant {
         name: "partials",
@@ -68,12 +73,16 @@ pub static NORM: Kernel = Kernel {
     },
 };
 
-/// x ← x·min(1, limit / (norm + 1e-6)), as PyTorch's `clip_grad_norm_`: x `[1, n]`, norm `[1, 4]` from [`NORM`].
+/// x ← x·min(1, limit / (norm + 1e-6)), as PyTorch's `clip_grad_norm_`: x `[1, n]`, norm `[1, 4]` from [`NORM`]. With a norm of NaN
+/// x stays as it is: nothing is updated from it, and its padding must not become NaN.
 pub static CLIP: Kernel = Kernel {
     name: "clip",
     bindings: CLIP_BINDINGS,
     scalars: &["limit"],
     definition: run_clip,
+    bound: bound_clip,
+    parts: whole,
+    is_exact: |_| false,
     cpu: run_clip,
     variants: &[Variant {
         name: "vectors",
@@ -87,10 +96,11 @@ pub static CLIP: Kernel = Kernel {
         lower: |step, cuts| over_values(&step.windows, &step.scalars, cuts),
     }],
     flops: |step| step.windows[0].len() as u64,
-    sample: |program, [m, n, _]| {
+    sample: |program, [m, n, k]| {
         let (x, norm) = (program.matrix("x", 1, m * n), program.matrix("norm", 1, 4));
-        clip(program, x, norm, 0.75);
-        vec![]
+        // The second is so small that the 1e-6 beside a small norm counts.
+        clip(program, x, norm, if k.is_multiple_of(2) { 0.25 } else { 1e-13 });
+        vec![(norm, Content::NotNegative)]
     },
 };
 
@@ -129,6 +139,18 @@ fn define_norm<T: Float>(views: &mut [View<T>], _: &[u8]) {
     result(largest, sum, x.row(0).iter().position(|x| !x.is_finite()), out);
 }
 
+/// m·√Σ(x/m)²: n squares of quotients; a quotient twice and two products where a partial result meets a larger maximum, of
+/// which there are as many levels as runs of 1,024 (a run's first has none); half of all that by the root; the root's own and a product.
+fn bound_norm(views: &mut [View<f64>], _: &[u8]) {
+    let [x, out] = views else { unreachable!("two windows") };
+    let norm = x.row(0).iter().map(|x| x * x).sum::<f64>().sqrt();
+    let levels = (x.cols as f64).log(1024.0).floor().max(1.0);
+    let sum = roundings(x.cols - 1) + (2.0 * DIVISION + U) + levels * (2.0 * DIVISION + 2.0 * U);
+    // A quotient below the normal numbers may count as zero, and so may all of x.
+    let lost = (x.cols as f64).sqrt() * TINY;
+    out.row_mut(0).copy_from_slice(&[norm * (sum / 2.0 + SQUARE_ROOT + U) + lost, 0.0, 0.0, 0.0]);
+}
+
 /// In blocks of a fixed size, for the same bits on any number of threads.
 fn run_norm(views: &mut [View<f32>], _: &[u8]) {
     let [x, out] = views else { unreachable!("two windows") };
@@ -153,6 +175,19 @@ fn run_clip<T: Float>(views: &mut [View<T>], bytes: &[u8]) {
     let scale = number(f64::from(scalars::<Limit>(bytes).limit)) / (norm.at(0, 0) + number(1e-6));
     if scale < T::one() {
         x.row_mut(0).iter_mut().for_each(|x| *x = *x * scale);
+    }
+}
+
+/// A sum, a quotient, a product and the f32 constant 1e-6; exact where nothing is clipped.
+fn bound_clip(views: &mut [View<f64>], bytes: &[u8]) {
+    let [x, norm] = views else { unreachable!("two windows") };
+    let scale = f64::from(scalars::<Limit>(bytes).limit) / (norm.at(0, 0) + 1e-6);
+    let off = DIVISION + 3.0 * U;
+    for x in x.row_mut(0) {
+        *x = match scale <= 1.0 + off {
+            true => off * (*x * scale).abs() + flushed(*x) * scale + x.abs() * flushed(scale) + TINY,
+            false => flushed(*x),
+        };
     }
 }
 

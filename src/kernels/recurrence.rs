@@ -12,10 +12,11 @@ use num_traits::Float;
 use rayon::prelude::*;
 
 use super::gemm::{Form, product};
+use super::rounding::Terms;
 use super::{MAX_TERMS, blocks, bytes, rows_that_fit};
 use crate::Activation;
 use crate::program::{
-    Binding, Contents, Cuts, Data, Kernel, Lowered, Mat, Phase, Piece, Program, Step, Times, Variant, View, scalars,
+    Binding, Content, Contents, Cuts, Data, Kernel, Lowered, Mat, Phase, Piece, Program, Step, Times, Variant, View, scalars,
 };
 
 /// A cell's pointwise part.
@@ -24,10 +25,16 @@ pub(crate) trait Unit {
     const KERNELS: [&'static Kernel; 2];
 
     /// h from the input's part and the recurrent sum.
-    fn forward<T: Float>(activation: Activation, input: T, recurrent: T) -> T;
+    fn forward(activation: Activation, input: f64, recurrent: f64) -> f64;
+
+    /// How far h may be off in f32, from the terms of the recurrent sum.
+    fn forward_bound(activation: Activation, input: f64, recurrent: f64, terms: Terms) -> f64;
 
     /// The gradient of the sum from ∂L/∂h, what comes back through the recurrence, and h.
     fn backward<T: Float>(activation: Activation, d_hidden: T, recurrent: T, hidden: T) -> T;
+
+    /// How far that may be off in f32, from the terms of what comes back.
+    fn backward_bound(activation: Activation, d_hidden: f64, recurrent: f64, hidden: f64, terms: Terms) -> f64;
 
     /// [`Unit::forward`] in f32 for a row: state holds the recurrent sums and becomes h.
     fn forward_row(activation: Activation, input: &[f32], state: &mut [f32]);
@@ -158,7 +165,10 @@ pub(crate) const fn forward_kernel<U: Unit>(name: &'static str, variants: &'stat
         name,
         bindings: FORWARD_BINDINGS,
         scalars: SCALARS,
-        definition: define_forward::<U, f64>,
+        definition: define_forward::<U>,
+        bound: bound_forward::<U>,
+        parts: forward_steps,
+        is_exact: keeps_integers,
         cpu: run_forward::<U>,
         variants,
         flops,
@@ -172,7 +182,10 @@ pub(crate) const fn backward_kernel<U: Unit>(name: &'static str, variants: &'sta
         name,
         bindings: BACKWARD_BINDINGS,
         scalars: SCALARS,
-        definition: define_backward::<U, f64>,
+        definition: define_backward::<U>,
+        bound: bound_backward::<U>,
+        parts: backward_steps,
+        is_exact: keeps_integers,
         cpu: run_backward::<U>,
         variants,
         flops,
@@ -186,41 +199,112 @@ fn sample(program: &mut Program, kernel: &'static Kernel, is_forward: bool, [bat
     let mut matrix = |name: &str, rows: u32| program.matrix(name, rows, size);
     let (input, weight) = (matrix("input", steps * batch), matrix("weight", size));
     let states = matrix("states", (steps + 1) * batch);
+    let mut contents = vec![(weight, Content::Recurrent)];
     if is_forward {
         forward(program, kernel, activation, batch, input, weight, states);
     } else {
         let hidden = matrix("hidden", steps * batch);
         backward(program, kernel, activation, batch, input, weight, hidden, states);
+        contents.push((hidden, Content::State));
     }
-    vec![]
+    contents
 }
 
 fn flops(step: &Step) -> u64 {
     2 * step.windows[0].len() as u64 * u64::from(step.windows[1].rows)
 }
 
-fn define_forward<U: Unit, T: Float>(views: &mut [View<T>], bytes: &[u8]) {
+/// Σₖ state\[row, k\]·weight\[k, c\], and the same as its bound sees it.
+fn recurrent_sum(state: &View<f64>, row: usize, weight: &View<f64>, c: usize) -> (f64, Terms) {
+    let (mut sum, mut terms) = (0.0, Terms::default());
+    for (k, &x) in state.row(row).iter().enumerate() {
+        let w = weight.at(k, c);
+        sum += x * w;
+        terms.product(x, w);
+    }
+    (sum, terms)
+}
+
+fn define_forward<U: Unit>(views: &mut [View<f64>], bytes: &[u8]) {
     let [input, weight, hidden] = views else { unreachable!("three windows") };
     let Shape { batch, activation } = scalars(bytes);
     let activation = Activation::coded(activation);
     for row in 0..input.rows {
         for c in 0..hidden.cols {
-            let sum = (0..hidden.cols).fold(T::zero(), |sum, k| sum + hidden.at(row, k) * weight.at(k, c));
+            let (sum, _) = recurrent_sum(hidden, row, weight, c);
             hidden.set(row + batch as usize, c, U::forward(activation, input.at(row, c), sum));
         }
     }
 }
 
-fn define_backward<U: Unit, T: Float>(views: &mut [View<T>], bytes: &[u8]) {
+/// Of one time step: block 0 of hidden stays, block 1 is computed from it.
+fn bound_forward<U: Unit>(views: &mut [View<f64>], bytes: &[u8]) {
+    let [input, weight, hidden] = views else { unreachable!("three windows") };
+    let Shape { batch, activation } = scalars(bytes);
+    let activation = Activation::coded(activation);
+    for row in 0..batch as usize {
+        for c in 0..hidden.cols {
+            let (sum, terms) = recurrent_sum(hidden, row, weight, c);
+            hidden.set(row + batch as usize, c, U::forward_bound(activation, input.at(row, c), sum, terms));
+        }
+        hidden.row_mut(row).fill(0.0);
+    }
+}
+
+fn define_backward<U: Unit>(views: &mut [View<f64>], bytes: &[u8]) {
     let [d_hidden, weight, hidden, d_sum] = views else { unreachable!("four windows") };
     let Shape { batch, activation } = scalars(bytes);
     let activation = Activation::coded(activation);
     for row in (0..d_hidden.rows).rev() {
         for c in 0..d_sum.cols {
-            let sum = (0..d_sum.cols).fold(T::zero(), |sum, k| sum + d_sum.at(row + batch as usize, k) * weight.at(k, c));
+            let (sum, _) = recurrent_sum(d_sum, row + batch as usize, weight, c);
             d_sum.set(row, c, U::backward(activation, d_hidden.at(row, c), sum, hidden.at(row, c)));
         }
     }
+}
+
+/// Of one time step: block 1 of d_sum stays, block 0 is computed from it.
+fn bound_backward<U: Unit>(views: &mut [View<f64>], bytes: &[u8]) {
+    let [d_hidden, weight, hidden, d_sum] = views else { unreachable!("four windows") };
+    let Shape { batch, activation } = scalars(bytes);
+    let activation = Activation::coded(activation);
+    for row in 0..batch as usize {
+        let later = row + batch as usize;
+        for c in 0..d_sum.cols {
+            let (sum, terms) = recurrent_sum(d_sum, later, weight, c);
+            d_sum.set(row, c, U::backward_bound(activation, d_hidden.at(row, c), sum, hidden.at(row, c), terms));
+        }
+        d_sum.row_mut(later).fill(0.0);
+    }
+}
+
+/// ReLU and the identity of sums of integers are integers, and so are their derivatives.
+fn keeps_integers(step: &Step) -> bool {
+    matches!(Activation::coded(step.scalars::<Shape>().activation), Activation::Relu | Activation::Identity)
+}
+
+/// The rows of time step t, and those of the states before and after it.
+fn time_steps(step: &Step) -> impl DoubleEndedIterator<Item = [std::ops::Range<u32>; 2]> {
+    let batch = step.scalars::<Shape>().batch;
+    (0..step.windows[0].rows / batch).map(move |t| [t * batch..(t + 1) * batch, t * batch..(t + 2) * batch])
+}
+
+fn forward_steps(step: &Step) -> Vec<Step> {
+    let [input, weight, hidden] = step.windows[..] else { unreachable!("three windows") };
+    let part = |[now, states]: [std::ops::Range<u32>; 2]| Step {
+        windows: vec![input.slice_rows(now), weight, hidden.slice_rows(states)],
+        ..step.clone()
+    };
+    time_steps(step).map(part).collect()
+}
+
+fn backward_steps(step: &Step) -> Vec<Step> {
+    let [d_hidden, weight, hidden, d_sum] = step.windows[..] else { unreachable!("four windows") };
+    let part = |[now, states]: [std::ops::Range<u32>; 2]| Step {
+        windows: vec![d_hidden.slice_rows(now.clone()), weight, hidden.slice_rows(now), d_sum.slice_rows(states)],
+        ..step.clone()
+    };
+    time_steps(step).rev().map(part).collect()
 }
 
 /// Hidden sizes up to this run in slices of the batch, each with its own loop over time on one thread, its weight in

@@ -1,13 +1,15 @@
 //! Softmax cross-entropy and its gradient: ℓ = −ln softmax(z)\_c = ln Σ exp(z − max z) + max z − z\_c, in log space with
 //! the maximum subtracted; ∂ℓ/∂z = softmax(z) − onehot(c).
 
-use num_traits::Float;
 use rayon::prelude::*;
 
 use super::in_lanes;
+use super::rounding::{DIVISION, TINY, U, flushed, logarithm, roundings};
 use super::{EXP, Nothing, WINDOW, blocks, rows_that_fit};
-use crate::activation::exp_nonpositive;
-use crate::program::{Binding, Buf, Class, Cuts, Kernel, Lowered, Mat, Piece, Program, Shader, Step, Variant, View};
+use crate::activation::{EXP_ERROR, exp_nonpositive};
+use crate::program::{
+    Binding, Buf, Class, Content, Cuts, Kernel, Lowered, Mat, Piece, Program, Shader, Step, Variant, View, whole,
+};
 
 const CHUNK: u32 = 1024;
 
@@ -44,6 +46,9 @@ pub static SOFTMAX_LOSS: Kernel = Kernel {
     bindings: BINDINGS,
     scalars: &[],
     definition: define,
+    bound,
+    parts: whole,
+    is_exact: |_| false,
     cpu: run,
     variants: &[Variant {
         name: "chunks",
@@ -57,7 +62,7 @@ pub static SOFTMAX_LOSS: Kernel = Kernel {
         let (weights, losses) = (program.matrix("weights", m, 1), program.matrix("losses", m, 1));
         let d_logits = program.matrix("d_logits", m, n);
         softmax_loss(program, logits, classes, weights, d_logits, losses);
-        vec![(classes, (0..m).map(|r| (r * k + r / 3) % n).collect())]
+        vec![(classes, Content::Indices((0..m).map(|r| (r * k + r / 3) % n).collect()))]
     },
 };
 
@@ -76,22 +81,56 @@ pub fn softmax_loss(program: &mut Program, logits: Mat, classes: Mat, weights: M
     program.push(&SOFTMAX_LOSS, &[logits, classes, weights, d_logits, losses], Nothing);
 }
 
-fn define<T: Float>(views: &mut [View<T>], _: &[u8]) {
+fn define(views: &mut [View<f64>], _: &[u8]) {
     let [logits, classes, weights, d_logits, losses] = views else { unreachable!("five windows") };
     for r in 0..logits.rows {
         let (z, class, weight) = (logits.row(r), classes.index(r), weights.at(r, 0));
-        if weight == T::zero() {
-            losses.set(r, 0, T::zero());
-            d_logits.row_mut(r).fill(T::zero());
+        if weight == 0.0 {
+            losses.set(r, 0, 0.0);
+            d_logits.row_mut(r).fill(0.0);
             continue;
         }
-        let highest = z.iter().fold(T::neg_infinity(), |m, &z| if z > m { z } else { m });
-        let sum = z.iter().fold(T::zero(), |sum, &z| sum + (z - highest).exp());
+        let highest = z.iter().fold(f64::NEG_INFINITY, |m, &z| if z > m { z } else { m });
+        let sum = z.iter().fold(0.0, |sum, &z| sum + (z - highest).exp());
         losses.set(r, 0, weight * (sum.ln() + highest - z[class]));
         for (c, d) in d_logits.row_mut(r).iter_mut().enumerate() {
-            let one = if c == class { T::one() } else { T::zero() };
+            let one = if c == class { 1.0 } else { 0.0 };
             *d = weight * ((z[c] - highest).exp() / sum - one);
         }
+    }
+}
+
+/// With M the maximum, x = z − M rounds by u·|x|, which e^x takes for a relative error; the exponential's own comes twice and two
+/// products where a chunk's maximum is below the row's. S = Σ e^x sums n of them, p = e^x / S is a quotient, p − [c] a sum and w a
+/// factor; ln S is off by the relative error of S and by its own. Below −87 e^x counts as zero, where it is 1.4·2⁻¹²⁶.
+fn bound(views: &mut [View<f64>], _: &[u8]) {
+    let [logits, classes, weights, d_logits, losses] = views else { unreachable!("five windows") };
+    const CUT: f64 = 2.0 * TINY;
+    for r in 0..logits.rows {
+        let (z, class, weight) = (logits.row(r), classes.index(r), weights.at(r, 0).abs());
+        if weight == 0.0 {
+            losses.set(r, 0, 0.0);
+            d_logits.row_mut(r).fill(0.0);
+            continue;
+        }
+        let highest = z.iter().fold(f64::NEG_INFINITY, |m, &z| if z > m { z } else { m });
+        let off = |x: f64| U * x.abs() + 2.0 * EXP_ERROR + 3.0 * U;
+        let (mut sum, mut sum_off) = (0.0, 0.0);
+        for x in z.iter().map(|z| z - highest).filter(|x| x.is_finite()) {
+            sum += x.exp();
+            sum_off += x.exp() * off(x) + CUT;
+        }
+        let relative = sum_off / sum + roundings(z.len());
+        for (c, d) in d_logits.row_mut(r).iter_mut().enumerate() {
+            let x = z[c] - highest;
+            let p = x.exp() / sum;
+            let p_off = if x.is_finite() { p * (off(x) + relative + DIVISION + U) } else { 0.0 };
+            let value = if c == class { 1.0 - p } else { p };
+            *d = weight * (p_off + 2.0 * U * value + 2.0 * CUT) + flushed(weight) * value + TINY;
+        }
+        let (log, below) = (sum.ln(), highest - z[class]);
+        let rounded = relative + logarithm(sum) + U * below.abs() + 2.0 * U * (log + below).abs();
+        losses.set(r, 0, weight * (rounded + 3.0 * TINY) + flushed(weight) * (log + below).abs() + TINY);
     }
 }
 

@@ -3,8 +3,9 @@
 use bytemuck::{Pod, Zeroable};
 use num_traits::Float;
 
+use super::rounding::{DIVISION, TINY, U, flushed, roundings};
 use super::{Nothing, WINDOW, blocks, bytes, rows_that_fit};
-use crate::program::{Binding, Class, Cuts, Kernel, Lowered, Mat, Piece, Program, Shader, Step, Variant, View};
+use crate::program::{Binding, Class, Cuts, Kernel, Lowered, Mat, Piece, Program, Shader, Step, Variant, View, whole};
 
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
@@ -45,6 +46,9 @@ pub static SQUARED_LOSS: Kernel = Kernel {
     bindings: BINDINGS,
     scalars: &[],
     definition: define,
+    bound,
+    parts: whole,
+    is_exact: |_| false,
     cpu: define,
     variants: &[Variant { name: "rows", class: Class::Any, shaders: &[shader("row"), shader("gradient")], lower }],
     flops: |step| 5 * step.windows[0].len() as u64,
@@ -84,6 +88,32 @@ fn define<T: Float>(views: &mut [View<T>], _: &[u8]) {
             d_outputs.set(r, c, if weight == T::zero() { T::zero() } else { two * weight / components * error });
         }
         losses.set(r, 0, if weight == T::zero() { T::zero() } else { weight * sum / components });
+    }
+}
+
+/// e = o − v rounds once, so e² thrice with its own; n of them; w and n once more each. 2w/n·e: three factors and e.
+fn bound(views: &mut [View<f64>], _: &[u8]) {
+    let [outputs, values, weights, d_outputs, losses] = views else { unreachable!("five windows") };
+    let n = outputs.cols as f64;
+    for r in 0..outputs.rows {
+        let weight = weights.at(r, 0);
+        if weight == 0.0 {
+            losses.set(r, 0, 0.0);
+            d_outputs.row_mut(r).fill(0.0);
+            continue;
+        }
+        let (mut sum, mut lost) = (0.0, 0.0);
+        for c in 0..outputs.cols {
+            let (o, v) = (outputs.at(r, c), values.at(r, c));
+            let (error, small) = (o - v, flushed(o) + flushed(v) + flushed(o - v));
+            sum += error * error;
+            lost += 2.0 * TINY + small * (2.0 * error.abs() + small);
+            let relative = DIVISION + 4.0 * U;
+            let d = 2.0 * weight / n;
+            d_outputs.set(r, c, d.abs() * (relative * error.abs() + small) + (flushed(d) + TINY) * error.abs() + TINY);
+        }
+        let relative = roundings(outputs.cols) + 3.0 * U + DIVISION + 2.0 * U;
+        losses.set(r, 0, weight.abs() / n * (relative * sum + lost) + TINY * (1.0 + sum));
     }
 }
 

@@ -2,8 +2,8 @@
 
 use num_traits::Float;
 
-use super::{Nothing, WINDOW, blocks, rows_that_fit};
-use crate::program::{Binding, Class, Cuts, Kernel, Lowered, Mat, Piece, Program, Shader, Variant, View};
+use super::{Nothing, WINDOW, blocks, exactly, rows_that_fit};
+use crate::program::{Binding, Class, Cuts, Kernel, Lowered, Mat, Piece, Program, Shader, Variant, View, whole};
 
 const BINDINGS: &[Binding] = &[Binding::read("a"), Binding::write("out")];
 
@@ -16,6 +16,9 @@ pub static TRANSPOSE: Kernel = Kernel {
     bindings: BINDINGS,
     scalars: &[],
     definition: run,
+    bound: exactly,
+    parts: whole,
+    is_exact: |_| true,
     cpu: run,
     variants: &[Variant {
         name: "blocks",

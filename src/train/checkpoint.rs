@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use ndarray::{Array3, Ix3};
 use serde::{Deserialize, Serialize};
 
-use super::{Network, Settings};
+use super::Settings;
 use crate::data::{Opened, Vocabulary};
 use crate::model::{Named, from_tensors, to_tensors};
+use crate::network::{Compute, Network};
 use crate::tensors::Tensors;
 use crate::{Error, Result};
 
@@ -23,6 +24,21 @@ pub struct Ran {
     pub driver: String,
     /// The variant of each kernel, by the kernel's name; empty on the CPU.
     pub variants: BTreeMap<String, String>,
+}
+
+impl Ran {
+    /// What a network runs on.
+    pub(super) fn of(compute: &Compute, network: &Network) -> Ran {
+        match compute {
+            Compute::Cpu(_) => Ran { backend: "cpu".into(), adapter: "CPU".into(), ..Ran::default() },
+            Compute::Gpu(device) => Ran {
+                backend: "gpu".into(),
+                adapter: device.adapter.name.clone(),
+                driver: device.adapter.driver.clone(),
+                variants: network.variants(),
+            },
+        }
+    }
 }
 
 /// A run after some of its steps.

@@ -2,9 +2,9 @@
 
 use ndarray::Axis;
 
-use super::Network;
 use crate::Result;
 use crate::batch::{Batch, Targets};
+use crate::network::Network;
 
 /// What a network scores on some batches.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
     use crate::batch::{InitialState, Input, Inputs, Loss};
     use crate::model::{Config, RecurrentInit};
-    use crate::train::Compute;
+    use crate::network::Compute;
 
     #[test]
     fn outputs_that_count_are_weighed_alike_and_the_state_comes_back() {

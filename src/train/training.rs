@@ -5,9 +5,10 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::{Checkpoint, Compute, Folder, Metrics, Network, Ran, Report, Settings, evaluate};
+use super::{Checkpoint, Folder, Metrics, Ran, Settings, evaluate};
 use crate::data::{Choice, Opened, Prefetch, Vocabulary};
 use crate::model::{Config, HISTORY, from_tensors};
+use crate::network::{Compute, Network, Report};
 use crate::tensors::Tensors;
 use crate::{Error, Result};
 
@@ -109,7 +110,7 @@ impl Training {
             })?;
         }
         Ok(Training {
-            ran: compute.ran(&network),
+            ran: Ran::of(compute, &network),
             folder: folder()?,
             network,
             settings,

@@ -2,7 +2,11 @@
 
 use std::sync::OnceLock;
 
-use retrospect::backend::{Adapter, Device};
+use retrospect::backend::{Adapter, Backend, Cpu, Device};
+use retrospect::check;
+use retrospect::model::Model;
+use retrospect::network::Network;
+use retrospect::program::Program;
 
 /// One device for all tests of a file.
 pub fn device() -> &'static Device {
@@ -11,4 +15,30 @@ pub fn device() -> &'static Device {
         let adapter = pollster::block_on(Adapter::find(None)).expect("the tests need an adapter");
         pollster::block_on(Device::open(&adapter)).expect("the adapter opens")
     })
+}
+
+/// The same adapter, opened with bindings of so many bytes and few workgroups: there steps are cut into many pieces.
+pub fn small_device(binding: u64) -> Device {
+    let adapter = &device().adapter;
+    let limits = wgpu::Limits {
+        max_storage_buffer_binding_size: binding,
+        max_compute_workgroups_per_dimension: 40,
+        min_storage_buffer_offset_alignment: 256,
+        ..adapter.limits()
+    };
+    pollster::block_on(Device::open_with_limits(adapter, limits)).expect("the adapter opens")
+}
+
+/// A network on the CPU, or on the GPU in a variant.
+pub fn load(model: Model, device: &Device, on: &'static str) -> Network {
+    let backend = backend(model.program(), device, on);
+    Network::on(model, backend)
+}
+
+/// A backend for a program: the CPU, or the GPU in a variant.
+pub fn backend(program: &Program, device: &Device, on: &'static str) -> Box<dyn Backend> {
+    match on {
+        "CPU" => Box::new(Cpu::new(program, None).expect("the program fits")),
+        variant => Box::new(check::gpu(device, program, Some(variant)).expect("the program loads")),
+    }
 }

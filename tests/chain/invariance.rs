@@ -3,16 +3,15 @@
 
 use std::collections::BTreeMap;
 
-use super::compare::mismatches;
-use super::device::device;
-use super::networks::{Case, bound, load};
+use super::device::{device, load};
 use ndarray::{Array3, ArrayD, Axis, concatenate, s};
 use retrospect::Activation;
 use retrospect::backend::Cpu;
 use retrospect::batch::{Batch, InitialState, Input, Inputs, Loss, Reduction, Targets};
+use retrospect::check::networks::{Case, bound, mismatches};
 use retrospect::model::{Config, Model, Named, RecurrentInit, initial};
+use retrospect::network::Network;
 use retrospect::program::{Cuts, Program};
-use retrospect::train::Network;
 
 const SEED: u64 = 3;
 
@@ -128,7 +127,7 @@ fn differences(got: &[Array3<f32>], expected: &[Array3<f32>], bound: f64) -> Vec
 }
 
 /// Outputs, hidden states and the last state, of windows one after the other.
-fn forward(case: &Case, on: &str, windows: &[Batch]) -> Vec<Array3<f32>> {
+fn forward(case: &Case, on: &'static str, windows: &[Batch]) -> Vec<Array3<f32>> {
     let config = Config { window: windows[0].shape().0, ..case.config.clone() };
     let mut network = load(Model::new(&config).unwrap(), device(), on);
     network.initialise(SEED, RecurrentInit::Uniform).unwrap();

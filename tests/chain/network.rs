@@ -2,48 +2,25 @@
 //! the gradient by every parameter and by the initial state. The program is shared by both backends, so only here is it seen
 //! that it computes the right thing.
 
-use std::collections::BTreeMap;
-
-use super::compare::mismatches;
-use super::device::device;
+use super::device::{device, load};
 use super::fixtures;
-use super::networks::{Case, bound, in_f64, load, networks};
-use ndarray::{ArrayD, arr1, s};
 use retrospect::Activation;
 use retrospect::batch::{Batch, Input, Inputs, Loss, Reduction, Targets};
+use retrospect::check::networks::{self, Case, Tensors, bound, gradient, in_f64, mismatches};
 use retrospect::kernels::gemm;
 use retrospect::model::{Config, Model, Named};
+use retrospect::network::Network;
 use retrospect::program::{Mat, Program, Step};
-use retrospect::reference;
-use retrospect::train::Network;
 
-type Tensors = BTreeMap<String, ArrayD<f64>>;
-
-/// What a network computes, under the names that [`expected`] has.
+/// What a network computes.
 fn computed(network: &mut Network, weights: &Named, batch: &Batch) -> Tensors {
     network.set_parameters(weights).unwrap();
-    let got = network.gradient(batch).unwrap();
-    let in_f64 = |array: &ArrayD<f32>| array.mapv(f64::from);
-    let mut all: Tensors = got.parameters.iter().map(|(name, array)| (name.clone(), in_f64(array))).collect();
-    all.insert("h0".into(), in_f64(&got.initial_state.into_dyn()));
-    all.insert("loss".into(), arr1(&[f64::from(got.loss)]).into_dyn());
-    all.insert("outputs".into(), in_f64(&got.outputs.into_dyn()));
-    for layer in 0..network.model().config().layers {
-        all.insert(format!("hidden_l{layer}"), in_f64(&network.hidden(layer).unwrap().into_dyn()));
-    }
-    all
+    gradient(network, batch).unwrap()
 }
 
+/// What it should.
 fn expected(config: &Config, weights: &Named, batch: &Batch) -> Tensors {
-    let got = reference::gradient(&in_f64(weights, config.layers), config.activation.name(), batch).unwrap();
-    let mut all: Tensors = got.weights.tensors().into_iter().map(|(name, t)| (name, t.to_owned())).collect();
-    all.insert("h0".into(), got.initial_state.into_dyn());
-    all.insert("loss".into(), arr1(&[got.loss]).into_dyn());
-    all.insert("outputs".into(), got.outputs.into_dyn());
-    for (layer, hidden) in got.hidden.iter().enumerate() {
-        all.insert(format!("hidden_l{layer}"), hidden.slice(s![1.., .., ..]).to_owned().into_dyn());
-    }
-    all
+    networks::expected(config, &in_f64(weights, config.layers), batch).unwrap()
 }
 
 /// The one comparison of this file: what a network computes against the reference.
@@ -52,30 +29,8 @@ fn wrong(network: &mut Network, weights: &Named, batch: &Batch) -> Vec<String> {
     mismatches(&computed(network, weights, batch), &expected(&config, weights, batch), bound(&config))
 }
 
-fn network(config: &Config, on: &str) -> Network {
+fn network(config: &Config, on: &'static str) -> Network {
     load(Model::new(config).unwrap(), device(), on)
-}
-
-#[track_caller]
-fn agrees(on: &str, case: &Case) {
-    let found = wrong(&mut network(&case.config, on), &case.weights(), &case.batch(1));
-    assert!(found.is_empty(), "{on}, {case:?}:\n{}", found.join("\n"));
-}
-
-#[test]
-fn on_the_cpu_it_is_the_reference() {
-    for case in networks() {
-        agrees("CPU", &case);
-    }
-}
-
-#[test]
-fn on_the_gpu_it_is_the_reference() {
-    for (i, case) in networks().iter().enumerate() {
-        // Half of the table in each variant, and each half has every size, activation, loss and depth.
-        let variant = ["tiled", "software"][i / 11 % 2];
-        agrees(variant, case);
-    }
 }
 
 /// More rows than the 65,535 workgroups of a dimension, or than the loop iterations that lavapipe grants; and one of them

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use ndarray::{Array, Array1, Array2, Array3, ArrayD, Dimension, ShapeBuilder, array, stack};
 use retrospect::Error;
 use retrospect::batch::{Batch, InitialState, Inputs, Loss, Reduction, Targets};
+use retrospect::check::networks::mismatches;
 use retrospect::reference::{Gradient, LayerWeights, Weights, forward, gradient};
 
-use super::compare::mismatches;
 use super::fixtures;
 use super::naive::{Fault, Problem};
 

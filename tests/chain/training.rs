@@ -3,16 +3,19 @@
 
 use std::collections::BTreeMap;
 
-use super::device::device;
-use super::networks::{Case, U, bound, in_f64, load};
+use super::device::{device, load};
 use ndarray::{ArrayD, Axis, Zip, stack};
 use retrospect::Activation;
 use retrospect::batch::{Batch, InitialState, Input, Loss, Reduction};
+use retrospect::check::networks::{Case, bound, in_f64};
 use retrospect::model::{Config, Model, Named, Optimizer};
 use retrospect::program::{Program, Step};
 use retrospect::reference;
 
 type Tensors = BTreeMap<String, ArrayD<f64>>;
+
+/// u, what a rounding to f32 may change relative to the value.
+const U: f64 = 1.0 / (1u64 << 24) as f64;
 
 const RATES: [f64; 3] = [0.01, 0.03, 0.02];
 const MOMENTUM: f32 = 0.9;
@@ -138,7 +141,7 @@ fn expected(config: &Config, weights: &Named, batches: &[Batch; 3]) -> Expected 
 }
 
 /// What three steps of a network leave.
-fn trained(model: Model, on: &str, weights: &Named, batches: &[Batch; 3]) -> Tensors {
+fn trained(model: Model, on: &'static str, weights: &Named, batches: &[Batch; 3]) -> Tensors {
     let mut network = load(model, device(), on);
     network.set_parameters(weights).unwrap();
     for (batch, rate) in batches.iter().zip(RATES) {

@@ -6,8 +6,8 @@ use std::path::Path;
 use ndarray::ArrayD;
 use retrospect::tensors::Tensors;
 
-use super::compare::mismatches;
 use super::succeed;
+use retrospect::check::networks::mismatches;
 
 /// The tensors of `file` behind `prefix`, under the names behind it.
 fn part(file: &Tensors, prefix: &str) -> Tensors {

@@ -1,7 +1,5 @@
 //! The built program as its users meet it: run in a folder of its own.
 
-#[path = "../chain/compare.rs"]
-mod compare;
 mod errors;
 mod gradient;
 mod runs;

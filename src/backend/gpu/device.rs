@@ -8,6 +8,7 @@ use std::time::Duration;
 use wgpu::{ErrorFilter, Features, PollType, SubmissionIndex};
 
 use super::Adapter;
+use super::load::Compiled;
 use crate::program::{Class, Cuts, Kernel, Variant};
 use crate::{Error, Result};
 
@@ -35,6 +36,8 @@ pub struct Device {
     pub(super) cuts: Cuts,
     variants: HashMap<&'static str, &'static Variant>,
     lost: Arc<Mutex<Option<String>>>,
+    /// By the shader's address: the same shader is compiled once for all programs.
+    pub(super) compiled: Arc<Mutex<HashMap<usize, Compiled>>>,
 }
 
 impl Device {
@@ -71,7 +74,7 @@ impl Device {
         let alignment = u64::from(limits.min_storage_buffer_offset_alignment) / 4;
         let binding = (limits.max_storage_buffer_binding_size.min(limits.max_buffer_size) / 4 - alignment) / 4 * 4;
         let cuts = Cuts { binding, workgroups: limits.max_compute_workgroups_per_dimension, iterations: 30_000 };
-        Ok(Device { device, queue, adapter: adapter.clone(), cuts, variants: HashMap::new(), lost })
+        Ok(Device { device, queue, adapter: adapter.clone(), cuts, variants: HashMap::new(), lost, compiled: Arc::default() })
     }
 
     /// Prefers variants for kernels, by their names: what a run was computed with, for the same bits again. Kernels not

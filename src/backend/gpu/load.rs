@@ -1,7 +1,7 @@
 //! Loading a program: buffers, pipelines, and a bind group for each piece of each step.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::sync::PoisonError;
 
 use wgpu::{
     BindGroupDescriptor, BindGroupEntry, BindGroupLayoutDescriptor, BindGroupLayoutEntry, BindingResource, BindingType,
@@ -33,7 +33,7 @@ pub(super) struct LoadedPiece {
     pub grid: [u32; 3],
 }
 
-type Compiled = (wgpu::ComputePipeline, wgpu::BindGroupLayout);
+pub(super) type Compiled = (wgpu::ComputePipeline, wgpu::BindGroupLayout);
 
 /// Makes all that a program needs on a device.
 pub(super) fn load(
@@ -56,7 +56,7 @@ pub(super) fn load(
         device.queue.write_buffer(&uniforms, 0, &layout.bytes);
         uniforms
     })?;
-    let mut compiled: HashMap<(&str, &str, usize), Compiled> = HashMap::new();
+    let mut compiled = device.compiled.lock().unwrap_or_else(PoisonError::into_inner);
     let mut slots = layout.slots.into_iter();
     let mut steps = Vec::new();
     for (step, (variant, lowered)) in program.steps().iter().zip(lowered) {
@@ -66,17 +66,16 @@ pub(super) fn load(
         for phase in lowered.phases {
             let mut pieces = Vec::new();
             for piece in phase.pieces {
-                let key = (step.kernel.name, variant.name, piece.shader);
-                let shader = &variant.shaders[piece.shader];
-                let (pipeline, group_layout) = match compiled.entry(key) {
+                let shader: &'static Shader = &variant.shaders[piece.shader];
+                let (pipeline, group_layout) = match compiled.entry(std::ptr::from_ref(shader).addr()) {
                     Entry::Occupied(made) => made.into_mut(),
                     Entry::Vacant(place) => {
-                        let label = format!("{}/{}/{}", key.0, key.1, shader.entry);
+                        let label = format!("{}/{}/{}", step.kernel.name, variant.name, shader.entry);
                         place.insert(device.checked(&label, || compile(device, &label, shader))?)
                     }
                 };
                 let slot = slots.next().expect("a slot for each piece");
-                let what = format!("{}/{}", key.0, key.1);
+                let what = format!("{}/{}", step.kernel.name, variant.name);
                 let bind_group = device.checked(&what, || bind(device, group_layout, &uniforms, &slot, &piece, &buffers))?;
                 pieces.push(LoadedPiece { pipeline: pipeline.clone(), bind_group, grid: piece.grid });
             }

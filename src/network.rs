@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, VecDeque};
 
 use ndarray::{Array3, ArrayD, s};
 
-use super::Ran;
 use crate::backend::{Backend, Cpu, Device, Gpu, Ticket};
 use crate::batch::{Batch, InitialState, Inputs, Loss, Targets};
 use crate::model::{Config, InputWindows, Model, Named, RecurrentInit, initial, parameters};
@@ -18,21 +17,6 @@ pub enum Compute {
     Cpu(Option<usize>),
     /// On an opened adapter.
     Gpu(Device),
-}
-
-impl Compute {
-    /// What a network runs on here, for a run's records.
-    pub(super) fn ran(&self, network: &Network) -> Ran {
-        match self {
-            Compute::Cpu(_) => Ran { backend: "cpu".into(), adapter: "CPU".into(), ..Ran::default() },
-            Compute::Gpu(device) => Ran {
-                backend: "gpu".into(),
-                adapter: device.adapter.name.clone(),
-                driver: device.adapter.driver.clone(),
-                variants: network.variants(),
-            },
-        }
-    }
 }
 
 /// What a training step left.
@@ -67,7 +51,7 @@ pub struct Gradient {
 /// use ndarray::{Array2, Array3};
 /// use retrospect::batch::{Batch, Input, Inputs, Loss, Targets};
 /// use retrospect::model::{Config, RecurrentInit};
-/// use retrospect::train::{Compute, Network};
+/// use retrospect::network::{Compute, Network};
 ///
 /// // Two sequences of five steps; to say at each step whether the input is positive.
 /// let x = Array3::from_shape_fn((5, 2, 1), |(t, b, _)| if (t * 3 + b) % 2 == 0 { 1.0 } else { -1.0 });
@@ -332,7 +316,7 @@ impl Network {
     }
 
     /// The loss of a batch. The state is carried on, as by a training step: between windows of training, save it with
-    /// [`Network::state`] and set it again, as [`super::evaluate`] does.
+    /// [`Network::state`] and set it again, as [`crate::train::evaluate`] does.
     ///
     /// # Errors
     /// As [`Network::train_step`].
