@@ -2,7 +2,8 @@
 // chunk: for each 1,024 columns the maximum m and Σ exp(z - m), into statistics [row, 4·(chunk + 1)];
 // row: M = max m and S = Σ exp(z - M) from these, into statistics [row, 0..4], and the loss w·(ln S + M - z_c);
 // gradient: w·(exp(z - M) / S - [c]).
-// A row of weight zero counts for nothing, whatever it holds.
+// A row of weight zero counts for nothing, whatever it holds. In another a logit of NaN makes everything NaN by way of S, though max may
+// lose it, and so does one of +infinity, less itself; one of -infinity is a probability of zero.
 const CHUNK: u32 = 1024u;
 
 struct Params {
@@ -22,11 +23,6 @@ struct Params {
 @group(0) @binding(5) var<storage, read_write> losses: array<vec4<f32>>;
 @group(0) @binding(6) var<storage, read_write> statistics: array<vec4<f32>>;
 
-// A logit of NaN or +infinity makes the whole row NaN: comparisons would lose it. One of -infinity is a probability of zero.
-fn spread(bad: bool) -> f32 {
-    return select(0.0, bitcast<f32>(params.logits.rows | 0x7fc00000u), bad);
-}
-
 @compute @workgroup_size(64)
 fn chunk(@builtin(global_invocation_id) id: vec3<u32>) {
     if id.x >= params.logits.rows {
@@ -35,10 +31,8 @@ fn chunk(@builtin(global_invocation_id) id: vec3<u32>) {
     let first = id.y * CHUNK;
     let end = min(first + CHUNK, params.logits.cols);
     var highest = vec4<f32>(-3.0e38);
-    var bad = false;
     for (var col = first; col < end; col += 4u) {
         let z = logits[at(params.logits, id.x, col)];
-        bad |= any(is_nan(z) | (bitcast<vec4<u32>>(z) == vec4<u32>(0x7f800000u)));
         let inside = vec4<u32>(col) + vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(end);
         highest = max(highest, select(vec4<f32>(-3.0e38), z, inside));
     }
@@ -47,7 +41,7 @@ fn chunk(@builtin(global_invocation_id) id: vec3<u32>) {
     for (var col = first; col < end; col += 4u) {
         sum += padded(exp_nonpositive(logits[at(params.logits, id.x, col)] - m), col, end);
     }
-    statistics[at(params.statistics, id.x, 4u * (id.y + 1u))] = vec4<f32>(m + spread(bad), (sum.x + sum.y) + (sum.z + sum.w), 0.0, 0.0);
+    statistics[at(params.statistics, id.x, 4u * (id.y + 1u))] = vec4<f32>(m, (sum.x + sum.y) + (sum.z + sum.w), 0.0, 0.0);
 }
 
 @compute @workgroup_size(64)
@@ -57,22 +51,19 @@ fn row(@builtin(global_invocation_id) id: vec3<u32>) {
     }
     let chunks = (params.logits.cols + CHUNK - 1u) / CHUNK;
     var m = -3.0e38;
-    var bad = false;
     for (var i = 1u; i <= chunks; i++) {
-        let part = statistics[at(params.statistics, id.x, 4u * i)];
-        bad |= any(not_finite(part));
-        m = max(m, part.x);
+        m = max(m, statistics[at(params.statistics, id.x, 4u * i)].x);
     }
     var sum = 0.0;
     for (var i = 1u; i <= chunks; i++) {
         let part = statistics[at(params.statistics, id.x, 4u * i)];
         sum += part.y * exp_nonpositive(vec4<f32>(part.x - m)).x;
     }
-    statistics[at(params.statistics, id.x, 0u)] = vec4<f32>(m + spread(bad), sum, 0.0, 0.0);
+    statistics[at(params.statistics, id.x, 0u)] = vec4<f32>(m, sum, 0.0, 0.0);
     let class_id = classes[params.classes.offset + id.x];
     let z = logits[at(params.logits, id.x, class_id & ~3u)][class_id & 3u];
     let w = weights[at(params.weights, id.x, 0u)].x;
-    let loss = select(w * (log(sum) + (m - z) + spread(bad)), 0.0, w == 0.0);
+    let loss = select(w * (log(sum) + (m - z)), 0.0, w == 0.0);
     losses[at(params.losses, id.x, 0u)] = vec4<f32>(loss, 0.0, 0.0, 0.0);
 }
 

@@ -44,5 +44,5 @@ fn gradient(@builtin(global_invocation_id) id: vec3<u32>) {
     let w = weights[at(params.weights, id.y, 0u)].x;
     let e = outputs[at(params.outputs, id.y, col)] - values[at(params.values, id.y, col)];
     let d = select(2.0 * w / f32(params.components) * e, vec4<f32>(), w == 0.0);
-    d_outputs[at(params.d_outputs, id.y, col)] = padded(d, col, params.outputs.cols);
+    d_outputs[at(params.d_outputs, id.y, col)] = d;
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use ndarray::{Array, ArrayD, Dimension, ShapeBuilder, arr1};
+use ndarray::{Array, ArrayD, Axis, Dimension, ShapeBuilder, arr1, stack};
 
 use super::{Lockstep, Outcome};
 use crate::backend::Backend;
@@ -125,14 +125,28 @@ fn reals<D: Dimension>(random: &mut Random, shape: impl ShapeBuilder<Dim = D>) -
 /// Makes a backend that has loaded a program.
 pub type Load<'a> = &'a mut dyn FnMut(&Program) -> Result<Box<dyn Backend>>;
 
-/// The gradient of a batch, with two training steps after it, the second from the carried state of the first and from an
-/// optimiser's state.
+/// The gradient of a batch whose state is carried from another's end; then two training steps, the second from the carried state of
+/// the first and from an optimiser's state.
 fn train(network: &mut Network, case: &Case) -> Result<Tensors> {
     network.set_parameters(&case.weights())?;
-    let first = gradient(network, &case.batch(3))?;
+    network.loss(&case.batch(3))?;
+    let first = gradient(network, &carried(case.batch(4)))?;
     network.train_step(&case.batch(1), 0.01)?;
-    network.train_step(&Batch { initial_state: InitialState::Carried, ..case.batch(2) }, 0.01)?;
+    network.train_step(&carried(case.batch(2)), 0.01)?;
     Ok(first)
+}
+
+fn carried(batch: Batch) -> Batch {
+    Batch { initial_state: InitialState::Carried, ..batch }
+}
+
+/// What [`train`] should give: the reference's gradient from the reference's own last state.
+fn trained(case: &Case) -> Result<Tensors> {
+    let weights = in_f64(&case.weights(), case.config.layers);
+    let before = reference::forward(&weights, case.config.activation.name(), &case.batch(3))?;
+    let last: Vec<_> = before.hidden.iter().map(|h| h.index_axis(Axis(0), case.config.window).mapv(|h| h as f32)).collect();
+    let state = stack(Axis(0), &last.iter().map(|h| h.view()).collect::<Vec<_>>()).expect("layers of one shape");
+    expected(&case.config, &weights, &Batch { initial_state: InitialState::Given(state), ..case.batch(4) })
 }
 
 /// Holds each step of a network's training to its definition, and its gradient before that to the reference.
@@ -145,7 +159,9 @@ pub fn in_lockstep(case: &Case, variant: Option<&'static str>, load: Load) -> Re
     let mut network = Network::on(model, Box::new(lockstep));
     let got = train(&mut network, case)?;
     let steps = Outcome::of("training steps", variant, case.name(), "definition", found.take());
-    Ok([steps, against_reference(case, variant, &got, &case.batch(3))?])
+    // Of two batches one after the other.
+    let bound = 2.0 * bound(&case.config);
+    Ok([steps, compare("gradient", variant, case.name(), "reference", &got, &trained(case)?, bound)])
 }
 
 /// Holds the gradient of a network to the reference.
@@ -160,7 +176,8 @@ pub fn gradients(case: &Case, variant: Option<&'static str>, model: Model, load:
     gradient(&mut network, &case.batch(2))?;
     let batch = case.batch(1);
     let got = gradient(&mut network, &batch)?;
-    against_reference(case, variant, &got, &batch)
+    let expected = expected(&case.config, &in_f64(&case.weights(), case.config.layers), &batch)?;
+    Ok(compare("gradient", variant, case.name(), "reference", &got, &expected, bound(&case.config)))
 }
 
 /// Trains twice from the same beginning: all parameters must be the same bits.
@@ -218,11 +235,6 @@ pub fn expected(config: &Config, weights: &Weights, batch: &Batch) -> Result<Ten
         all.insert(format!("hidden_l{layer}"), hidden.slice(ndarray::s![1.., .., ..]).to_owned().into_dyn());
     }
     Ok(all)
-}
-
-fn against_reference(case: &Case, variant: Option<&'static str>, got: &Tensors, batch: &Batch) -> Result<Outcome> {
-    let expected = expected(&case.config, &in_f64(&case.weights(), case.config.layers), batch)?;
-    Ok(compare("gradient", variant, case.name(), "reference", got, &expected, bound(&case.config)))
 }
 
 /// How far tensors are from what they should be, the worst of them as an [`Outcome`].

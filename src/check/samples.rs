@@ -19,13 +19,17 @@ pub(super) const SIZES: &[[u32; 3]] = &[
     [15, 33, 16],
     [9, 257, 127],
     [1, 300, 1],
+    // Sums that are cut into pieces and blocks, along each of the three.
+    [3, 4100, 2],
+    [5, 3, 4100],
+    [4100, 5, 3],
 ];
 
 /// Sums past the 65,535 loop iterations after which lavapipe stops without an error, along each of the three.
 pub(super) const LONG: &[[u32; 3]] = &[[3, 2, 70_001], [70_001, 3, 2], [2, 70_001, 3]];
 
-/// A size whose sample is larger is left out: the matrix of a recurrence of 70,001 units.
-pub(super) const MOST_BYTES: u64 = 1 << 25;
+/// A size whose sample is larger is left out: the matrix of a recurrence of 4,100 units or 70,001.
+pub(super) const MOST_BYTES: u64 = 1 << 24;
 
 /// What the windows hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,8 +92,10 @@ impl Values {
     }
 }
 
-/// A NaN that no computation makes.
-const POISON: u32 = 0x7fa5_a5a5;
+/// A NaN that no computation makes, another one in each window and at each place: what is copied to a wrong place shows.
+fn poison(window: usize, at: usize) -> f32 {
+    f32::from_bits(0x7fa0_0000 | (window as u32 + 1) << 16 | (at as u32 & 0xffff))
+}
 
 /// Rows of poison before and after each window.
 const GUARD: u32 = 3;
@@ -162,7 +168,7 @@ impl Sample {
             let content = self.contents.iter().find(|(w, _)| *w == window).map(|(_, content)| content);
             let len = program.buffers()[window.buf.0 as usize].len as u32;
             let whole = Mat { offset: 0, rows: 1, cols: len, stride: len, ..window };
-            let mut random = Random::new(self.index as u64, 1000 + place as u64);
+            let mut random = Random::new(self.index as u64, 1000 + 100 * values as u64 + place as u64);
             if binding.element == Element::U32 {
                 let Some(Content::Indices(indices)) = content else { panic!("{}: no indices", program.name(window)) };
                 let mut buffer = vec![u32::MAX; len as usize];
@@ -173,10 +179,10 @@ impl Sample {
             }
             let contents = match binding.access {
                 // What a kernel overwrites must not matter.
-                Access::Write => vec![f32::from_bits(POISON); window.len()],
+                Access::Write => (0..window.len()).map(|at| poison(place, at)).collect(),
                 _ => draw(values, content, window, place, self.index, &mut random),
             };
-            let mut buffer = vec![f32::from_bits(POISON); len as usize];
+            let mut buffer: Vec<f32> = (0..len as usize).map(|at| poison(place, at)).collect();
             let width = window.cols.next_multiple_of(ROW_ALIGNMENT) as usize;
             for (r, row) in contents.chunks(window.cols as usize).enumerate() {
                 let at = window.offset as usize + r * window.stride as usize;

@@ -62,7 +62,7 @@ pub static SOFTMAX_LOSS: Kernel = Kernel {
         let (weights, losses) = (program.matrix("weights", m, 1), program.matrix("losses", m, 1));
         let d_logits = program.matrix("d_logits", m, n);
         softmax_loss(program, logits, classes, weights, d_logits, losses);
-        vec![(classes, Content::Indices((0..m).map(|r| (r * k + r / 3) % n).collect()))]
+        vec![(classes, Content::Indices((0..m).map(|r| (r * k + r / 3) % n).collect())), (weights, super::sample_weights(m))]
     },
 };
 

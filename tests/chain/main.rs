@@ -9,6 +9,7 @@ mod reflection;
 mod invariance;
 mod kernels;
 mod lockstep;
+mod mutants;
 mod network;
 mod reference;
 mod shaders;

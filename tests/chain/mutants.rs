@@ -1,0 +1,455 @@
+//! Mutants: faults in the shaders, in how steps are cut into dispatches and in recorded programs, each of which the check has to
+//! catch by its own machinery. What it does not catch is listed with the reason why it is the same computation.
+
+use std::collections::BTreeMap;
+
+use super::device::{device, small_device};
+use retrospect::Activation;
+use retrospect::backend::{Backend, Device, Gpu};
+use retrospect::check::{activations, kernels as checked};
+use retrospect::kernels;
+use retrospect::program::{Cuts, Kernel, Lowered, Program, Shader, Step, Variant};
+
+/// An edit of a kernel's shaders.
+struct Edit {
+    name: &'static str,
+    kernel: &'static str,
+    variant: &'static str,
+    from: &'static str,
+    to: &'static str,
+}
+
+const fn edit(name: &'static str, on: [&'static str; 2], from: &'static str, to: &'static str) -> Edit {
+    Edit { name, kernel: on[0], variant: on[1], from, to }
+}
+
+const NN_TILED: [&str; 2] = ["gemm_nn", "tiled"];
+const NT_TILED: [&str; 2] = ["gemm_nt", "tiled"];
+const TN_TILED: [&str; 2] = ["gemm_tn", "tiled"];
+const NN: [&str; 2] = ["gemm_nn", "software"];
+const NT: [&str; 2] = ["gemm_nt", "software"];
+const TN: [&str; 2] = ["gemm_tn", "software"];
+const BIAS: [&str; 2] = ["gemm_nt_bias", "software"];
+const FORWARD: [&str; 2] = ["elman_forward", "software"];
+const FORWARD_TILED: [&str; 2] = ["elman_forward", "tiled"];
+const BACKWARD: [&str; 2] = ["elman_backward", "software"];
+const BACKWARD_TILED: [&str; 2] = ["elman_backward", "tiled"];
+const LOOKUP: [&str; 2] = ["embedding_lookup", "rows"];
+const TOKENS: [&str; 2] = ["embedding_gradient", "ordered"];
+const SOFTMAX: [&str; 2] = ["softmax_loss", "chunks"];
+const SQUARED: [&str; 2] = ["squared_loss", "rows"];
+const SUM: [&str; 2] = ["column_sum", "blocks"];
+const NORM: [&str; 2] = ["norm", "partials"];
+const CLIP: [&str; 2] = ["clip", "vectors"];
+const SGD: [&str; 2] = ["sgd", "vectors"];
+const MOMENTUM: [&str; 2] = ["momentum", "vectors"];
+const ADAM: [&str; 2] = ["adam", "vectors"];
+const JOURNAL: [&str; 2] = ["journal", "one"];
+const TRANSPOSE: [&str; 2] = ["transpose", "blocks"];
+const COPY: [&str; 2] = ["copy", "rows"];
+const FILL: [&str; 2] = ["fill", "rows"];
+const VALUE: [&str; 2] = ["activate", "rows"];
+const SLOPE: [&str; 2] = ["activate_gradient", "rows"];
+
+const EDITS: &[Edit] = &[
+    // Windows.
+    edit("the window's offset is forgotten", COPY, "(window.offset + row * window.stride", "(row * window.stride"),
+    edit("rows as far apart as they are long", NN, "row * window.stride", "row * window.cols"),
+    edit("one column too few", COPY, "col < params.x.cols", "col + 4u < params.x.cols"),
+    edit(
+        "something left in the padding",
+        FILL,
+        "padded(vec4<f32>(params.value), col, params.out.cols)",
+        "vec4<f32>(params.value)",
+    ),
+    edit("a block turned the wrong way", TRANSPOSE, "block[0][c], block[1][c]", "block[1][c], block[0][c]"),
+    edit("the last rows of a block left out", TRANSPOSE, "row + r < params.a.rows", "row + r + 1u < params.a.rows"),
+    // Products.
+    edit("no barrier before the sums", NN_TILED, "stage_b(i, k, col);\n        workgroupBarrier();", "stage_b(i, k, col);"),
+    edit("no barrier after the sums", NN_TILED, "        }\n        workgroupBarrier();\n    }", "        }\n    }"),
+    edit("the last value of k is lost", TN_TILED, "j < TILE_K;", "j + 1u < TILE_K;"),
+    edit("the last tile of k is lost", NT_TILED, "k < params.k;", "k + TILE_K < params.k;"),
+    edit("a's tile is transposed", NN_TILED, "tile_a[(c + j) * TILE_M + r]", "tile_a[r * TILE_K + c + j]"),
+    edit("b's tile is transposed", NT_TILED, "tile_b[(c + j) * TILE_N + r]", "tile_b[r * TILE_K + c + j]"),
+    edit("a row of the tile twice", NN_TILED, "sums[3] += tile_a[q + 3u] * y;", "sums[3] += tile_a[q + 2u] * y;"),
+    edit("the product overwrites instead of adding", NN, "select(sum, out[i] + sum, params.accumulate != 0u)", "sum"),
+    edit("the product always adds", TN, "select(sum, out[i] + sum, params.accumulate != 0u)", "out[i] + sum"),
+    edit("k from 1", TN, "for (var k = 0u; k < params.k; k++)", "for (var k = 1u; k < params.k; k++)"),
+    edit("k up to the last but one", NN, "k <= last_k; k += 4u", "k < last_k; k += 4u"),
+    edit("a term twice", NT, "x.z * b2", "x.y * b2"),
+    edit("the last term 1e-4 too large", NN, "x.w * b3", "1.0001 * x.w * b3"),
+    edit("the rows below 4 again", TN, "params.a, k, row + 4u", "params.a, k, row"),
+    edit("the bias is lost", BIAS, "select(bias[at(params.bias, 0u, col)], out[i], params.accumulate != 0u)", "out[i]"),
+    edit("the bias of column 0", BIAS, "params.bias, 0u, col", "params.bias, 0u, 0u"),
+    // The recurrence.
+    edit(
+        "the state of the step before the last",
+        FORWARD,
+        "return time * params.batch;",
+        "return max(time, 1u) * params.batch - params.batch;",
+    ),
+    edit(
+        "the state of the first sequence",
+        FORWARD_TILED,
+        "state_at(state + row + i / 8u, k + s)",
+        "state_at(state + row, k + s)",
+    ),
+    edit("the input is lost", FORWARD, "input[at(params.input, row, col)], total", "vec4<f32>(), total"),
+    edit(
+        "the input of the first step",
+        FORWARD_TILED,
+        "input[at(params.input, row, col)]",
+        "input[at(params.input, sequence, col)]",
+    ),
+    edit(
+        "no barrier",
+        FORWARD_TILED,
+        "            tile_weight[j] = value;\n        }\n        workgroupBarrier();",
+        "            tile_weight[j] = value;\n        }",
+    ),
+    edit(
+        "no second barrier",
+        BACKWARD_TILED,
+        "        }\n        workgroupBarrier();\n    }\n    let m",
+        "        }\n    }\n    let m",
+    ),
+    edit("a quarter of the weights twice", BACKWARD_TILED, "tile_weight[w + 24u]", "tile_weight[w + 16u]"),
+    edit(
+        "the derivative of the step after",
+        BACKWARD,
+        "hidden[at(params.hidden, row, col)]",
+        "hidden[at(params.hidden, row + params.batch, col)]",
+    ),
+    edit("what came from later is lost", BACKWARD, "(d_hidden + recurrent)", "(d_hidden)"),
+    edit("the gradient of this step's state is lost", BACKWARD_TILED, "(d_hidden + recurrent)", "(recurrent)"),
+    edit("no derivative", BACKWARD, "(d_hidden + recurrent) * derivative(activation, hidden)", "(d_hidden + recurrent)"),
+    edit(
+        "the pieces of a sum over k overwrite each other",
+        FORWARD,
+        "if params.k > 0u {\n        total += hidden[out];\n    }",
+        "",
+    ),
+    edit("the cell in every piece of a sum", BACKWARD, "if params.more == 0u {", "{"),
+    // Activations.
+    edit("tanh' = 1 - h", SLOPE, "return 1.0 - h * h;", "return 1.0 - h;"),
+    edit("sigmoid' = h", SLOPE, "return h * (1.0 - h);", "return h;"),
+    edit("ReLU' = 1 at 0", SLOPE, "h > vec4<f32>()", "h >= vec4<f32>()"),
+    edit("tanh' 1e-4 too large", SLOPE, "return 1.0 - h * h;", "return 1.0001 - h * h;"),
+    edit("the derivative replaces the gradient", SLOPE, "out[i] *= ", "out[i] = "),
+    edit("NaN is clamped by tanh", VALUE, "(abs(x) < vec4<f32>(4e-4)) | is_nan(x)", "abs(x) < vec4<f32>(4e-4)"),
+    edit("ReLU by max", VALUE, "select(a, vec4<f32>(), a < vec4<f32>())", "max(a, vec4<f32>())"),
+    edit("tanh is not clamped", VALUE, "clamp(x, vec4<f32>(-7.905311), vec4<f32>(7.905311))", "x"),
+    edit(
+        "sigmoid's two sides swapped",
+        VALUE,
+        "select(vec4<f32>(1.0), e, x < vec4<f32>())",
+        "select(e, vec4<f32>(1.0), x < vec4<f32>())",
+    ),
+    edit("the exponential rounds down", VALUE, "floor(c * 1.44269504 + 0.5)", "floor(c * 1.44269504)"),
+    edit("NaN becomes a number in the exponential", VALUE, "return select(y, x, is_nan(x));", "return y;"),
+    // Lookups.
+    edit("the bias of a lookup is lost", LOOKUP, " + bias[at(params.bias, 0u, col)]", ""),
+    edit("the piece's first token is forgotten", LOOKUP, " - params.first", ""),
+    edit(
+        "the last row of a token is lost",
+        TOKENS,
+        "let end = starts[token + 1u];",
+        "let end = max(starts[token + 1u], 1u) - 1u;",
+    ),
+    edit(
+        "a token that does not occur keeps what was there",
+        TOKENS,
+        "var sum = vec4<f32>();",
+        "if i == end { return; }\n    var sum = vec4<f32>();",
+    ),
+    edit("only the last block of a token's rows", TOKENS, "sum += block;\n            block", "block"),
+    edit("pieces overwrite each other", TOKENS, "select(d_table[out] + sum, sum, params.first_row == 0u)", "sum"),
+    // Losses.
+    edit("the maximum is not subtracted", SOFTMAX, "col)] - m), col, end)", "col)]), col, end)"),
+    edit("chunks are not brought to one maximum", SOFTMAX, "part.y * exp_nonpositive(vec4<f32>(part.x - m)).x", "part.y"),
+    edit(
+        "the last chunk is lost",
+        SOFTMAX,
+        "i <= chunks; i++) {\n        let part = statistics[at(params.statistics, id.x, 4u * i)];\n        sum",
+        "i < max(chunks, 2u); i++) {\n        let part = statistics[at(params.statistics, id.x, 4u * i)];\n        sum",
+    ),
+    edit("the gradient is not weighted", SOFTMAX, "w * (p - one)", "(p - one)"),
+    edit("the class counts for nothing", SOFTMAX, "w * (p - one)", "w * p"),
+    edit("the class of the next column", SOFTMAX, "[class_id & 3u]", "[(class_id + 1u) & 3u]"),
+    edit("a row of weight zero hands on NaN", SOFTMAX, "select(w * (p - one), vec4<f32>(), w == 0.0)", "w * (p - one)"),
+    edit("the gradient 1e-4 too large", SOFTMAX, "w * (p - one)", "1.0001 * w * (p - one)"),
+    edit("the squared error's gradient is halved", SQUARED, "2.0 * w", "w"),
+    edit("not the mean over the components", SQUARED, "/ f32(params.components);", ";"),
+    edit("the squared error is not weighted", SQUARED, "w * ((sum.x", "((sum.x"),
+    edit("pieces of a row overwrite each other", SQUARED, "select(0.0, losses[i].x, params.accumulate != 0u)", "0.0"),
+    // Sums, norm, clip.
+    edit("a block runs into the next", SUM, "min(first + params.block, params.x.rows)", "first + params.block + 1u"),
+    edit("the last row of a block is lost", SUM, "row < end;", "row + 1u < end;"),
+    edit("further pieces overwrite", SUM, "select(sum, out[i] + sum, params.accumulate != 0u)", "sum"),
+    edit("the norm does not know of negative values", NORM, "abs(value)", "value"),
+    edit("the norm is not scaled", NORM, "/ largest, largest > 0.0)", ", largest > 0.0)"),
+    edit("the square of the norm", NORM, "m * sqrt(s + block)", "m * (s + block)"),
+    edit("the last block is lost", NORM, "m * sqrt(s + block)", "m * sqrt(s)"),
+    edit("the place of the first value that is not finite", NORM, "bad = min(bad, 4u * i", "bad = min(bad, i"),
+    edit("the place counts from the piece", NORM, "params.first + bad", "bad"),
+    edit("partial results are not brought to one maximum", NORM, "block += part.y * q * q;", "block += part.y;"),
+    edit("clipped by the bare norm", CLIP, "(n + 1e-6)", "n"),
+    edit("clip's 1e-6 is 1e-4 of itself too large", CLIP, "(n + 1e-6)", "(n + 1.0001e-6)"),
+    edit("what is small is scaled up", CLIP, "scale < 1.0 && ", ""),
+    edit("the limit 1e-4 too large", CLIP, "params.limit / ", "1.0001 * params.limit / "),
+    // Updates.
+    edit("uphill", SGD, "-= schedule", "+= schedule"),
+    edit("the rate 1e-4 too large", SGD, ".x * gradient", ".x * 1.0001 * gradient"),
+    edit("a diverged run goes on", SGD, " || halted()", ""),
+    edit("no momentum", MOMENTUM, "params.momentum * ", ""),
+    edit("momentum 1e-4 too large", MOMENTUM, "params.momentum * ", "1.0001 * params.momentum * "),
+    edit("a diverged run goes on with momentum", MOMENTUM, " || halted()", ""),
+    edit("the moments' decays swapped", ADAM, "params.beta1 * m[", "params.beta2 * m["),
+    edit("beta1 1e-4 too small", ADAM, "params.beta1 * m[", "0.9999 * params.beta1 * m["),
+    edit("1 - beta1 1e-4 too large", ADAM, "(1.0 - params.beta1) * g", "1.0001 * (1.0 - params.beta1) * g"),
+    edit("beta2 1e-4 too small", ADAM, "params.beta2 * v[", "0.9999 * params.beta2 * v["),
+    edit("1 - beta2 1e-4 too large", ADAM, "(1.0 - params.beta2) * g * g", "1.0001 * (1.0 - params.beta2) * g * g"),
+    edit("the mean is not corrected", ADAM, "now.x * now.y * mean", "now.x * mean"),
+    edit("the square is not corrected", ADAM, "sqrt(now.z * square)", "sqrt(square)"),
+    edit("epsilon under the root", ADAM, "(sqrt(now.z * square) + params.epsilon)", "sqrt(now.z * square + params.epsilon)"),
+    edit("epsilon 1e-4 too large", ADAM, "+ params.epsilon)", "+ 1.0001 * params.epsilon)"),
+    // The journal.
+    edit("halted is not told", JOURNAL, "select(n.x, bitcast<f32>(params.history.rows | 0x7fc00000u), halted)", "n.x"),
+    edit("NaN does not halt", JOURNAL, "if any(not_finite(vec4<f32>(l, n.x, 0.0, 0.0))) {", "if l != l {"),
+    edit("always the first row", JOURNAL, "history[at(params.history, row, 0u)]", "history[at(params.history, 0u, 0u)]"),
+];
+
+/// Edits that change nothing that can be seen, and why.
+const EQUIVALENT: &[(Edit, &str)] = &[
+    (
+        edit("one row too many", COPY, "id.y < params.x.rows", "id.y <= params.x.rows"),
+        "a binding ends with its window, and what is written beyond is dropped",
+    ),
+    (
+        edit("a's tile is not filled up with zeros along k", TN_TILED, "k + r < params.a.rows && ", ""),
+        "a binding ends with its window, and what lies beyond reads as zero, or meets the zeros of b's tile",
+    ),
+    (
+        edit("b's tile is not filled up with zeros along k", NN_TILED, "k + r < params.b.rows && ", ""),
+        "a binding ends with its window, and what lies beyond reads as zero, or meets the zeros of a's tile",
+    ),
+    (
+        edit("rows of a's tile past the last are not left out", NN_TILED, "row + r < params.a.rows && ", ""),
+        "they make sums of rows that are not stored",
+    ),
+    (
+        edit("columns of b's tile past the last are not left out", NT_TILED, "col + r < params.b.rows && ", ""),
+        "they make sums of columns that are not stored, or that `padded` sets to zero",
+    ),
+    (edit("sequences past the last are read", FORWARD, "min(row + r, last_row)", "(row + r)"), "their sums are not stored"),
+    (edit("rows of a past the last are read", NN, "min(row + r, last_row)", "(row + r)"), "their sums are not stored"),
+    (
+        edit("the sums of partial norms in one block", NORM, "if (i & 63u) == 63u {", "if false {"),
+        "the same sum in another order, which only rounds more",
+    ),
+];
+
+fn kernel(name: &str) -> &'static Kernel {
+    kernels::all().into_iter().find(|k| k.name == name).unwrap_or_else(|| panic!("there is no kernel {name}"))
+}
+
+fn variant(kernel: &'static Kernel, name: &str) -> &'static Variant {
+    kernel.variants.iter().find(|v| v.name == name).unwrap_or_else(|| panic!("{kernel:?} has no {name}"))
+}
+
+/// The variant with its text edited. Leaked, like the text of those that are right.
+fn edited(of: &Edit) -> &'static Variant {
+    let right = variant(kernel(of.kernel), of.variant);
+    assert!(right.shaders.iter().any(|s| s.wgsl().contains(of.from)), "{}: {:?} is not in {right:?}", of.name, of.from);
+    let shaders = right.shaders.iter().map(|s| {
+        let text: &'static str = s.wgsl().replace(of.from, of.to).leak();
+        Shader { source: vec![text].leak(), ..*s }
+    });
+    Box::leak(Box::new(Variant { shaders: shaders.collect::<Vec<_>>().leak(), ..*right }))
+}
+
+/// Sizes at which a device of small bindings cuts every step.
+fn cut_sizes(kernel: &Kernel) -> &'static [[u32; 3]] {
+    if kernel.name.starts_with("elman") {
+        &[[3, 65, 19], [5, 60, 30]]
+    } else {
+        &[[19, 37, 33], [9, 257, 128], [300, 70, 5], [600, 257, 2]]
+    }
+}
+
+/// What the check says of a variant: its failures on the sizes of `--quick`, or else where every step is cut.
+fn failures(kernel: &'static Kernel, variant: &'static Variant, small: &Device) -> Vec<String> {
+    let failed = |device: &Device, sizes: &[[u32; 3]]| -> Vec<String> {
+        let outcomes = checked::on_gpu(kernel, variant, sizes, device).unwrap_or_else(|e| panic!("{kernel:?}: {e}"));
+        outcomes
+            .iter()
+            .filter(|o| !o.passed)
+            .map(|o| format!("{}: {}", o.shape, o.note.as_deref().unwrap_or("no note")))
+            .collect()
+    };
+    let mut found = failed(device(), &checked::sizes(true));
+    if kernel.name == "activate" {
+        let means = activations::check(device(), variant).unwrap();
+        found.extend(means.iter().filter(|o| !o.passed).filter_map(|o| o.note.clone()));
+    }
+    if found.is_empty() { failed(small, cut_sizes(kernel)) } else { found }
+}
+
+#[test]
+fn edits_of_shaders_are_caught() {
+    let small = small_device(8192);
+    assert!(EDITS.len() >= 60);
+    let mut missed = Vec::new();
+    for of in EDITS {
+        let found = failures(kernel(of.kernel), edited(of), &small);
+        // The failure names the kernel and the variant.
+        if !found.iter().any(|note| note.contains(&format!("{}/{}", of.kernel, of.variant)) || note.contains("was")) {
+            missed.push(format!("{} ({}/{}): {found:?}", of.name, of.kernel, of.variant));
+        }
+    }
+    assert!(missed.is_empty(), "not caught:\n{}", missed.join("\n"));
+}
+
+#[test]
+fn equivalent_edits_are_what_they_are_said_to_be() {
+    let small = small_device(8192);
+    for (of, why) in EQUIVALENT {
+        let found = failures(kernel(of.kernel), edited(of), &small);
+        assert!(found.is_empty(), "{} is said to change nothing, since {why}: {found:?}", of.name);
+    }
+}
+
+/// The numbers in a function's text.
+fn numbers(text: &str, function: &str) -> Vec<String> {
+    let body = text.split(&format!("fn {function}(")).nth(1).expect("the function").split("\n}").next().expect("its end");
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '.' || c == '-' || c == '_';
+    let mut found: Vec<String> = body
+        .split(|c: char| !is_part(c))
+        .map(|word| word.trim_start_matches('-'))
+        .filter(|word| word.contains('.') && word.parse::<f64>().is_ok_and(|n| n != 0.0 && n != 0.5 && n != 1.0 && n != 87.0))
+        .map(String::from)
+        .collect();
+    found.sort();
+    found.dedup();
+    found
+}
+
+/// Every coefficient of the activations, off by 1e-4 of itself either way, is caught, unless that moves no value by as much as a unit
+/// of the last place, which is seen on the adapter.
+#[test]
+fn coefficients_off_by_a_ten_thousandth_are_caught() {
+    let right = variant(kernel("activate"), "rows");
+    let text = right.shaders[0].wgsl();
+    let mut tried = BTreeMap::new();
+    for (function, activation) in [("rational_tanh", Activation::Tanh), ("exp_nonpositive", Activation::Sigmoid)] {
+        let before = activations::shifts(device(), right, activation).unwrap();
+        for number in numbers(&text, function) {
+            for by in [1.0 + 1e-4, 1.0 - 1e-4] {
+                let to: &'static str = format!("{:e}", number.parse::<f64>().unwrap() * by).leak();
+                let from: &'static str = number.clone().leak();
+                let mutant = edited(&edit("a coefficient", VALUE, from, to));
+                let outcomes = checked::on_gpu(kernel("activate"), mutant, &checked::sizes(true), device()).unwrap();
+                let means = activations::check(device(), mutant).unwrap();
+                let caught = outcomes.iter().chain(&means).any(|o| !o.passed);
+                let after = activations::shifts(device(), mutant, activation).unwrap();
+                let moved = before.iter().zip(&after).map(|(b, a)| (a - b).abs()).fold(0.0, f64::max);
+                println!("{function}: {from} → {to} moves a mean by {moved:.2} ULP; caught: {caught}");
+                assert!(caught || moved < 1.0, "{function}: {from} → {to} moves a mean by {moved} ULP and is not caught");
+                *tried.entry((function, caught)).or_insert(0) += 1;
+            }
+        }
+    }
+    assert!(tried[&("rational_tanh", true)] >= 20 && tried[&("exp_nonpositive", true)] >= 6, "{tried:?}");
+}
+
+/// Faults in how a step becomes dispatches.
+fn lowerings() -> Vec<(&'static str, &'static str, &'static str, fn(&Step, &Cuts) -> Lowered)> {
+    fn right(kernel_name: &str, name: &str, step: &Step, cuts: &Cuts) -> Lowered {
+        (variant(kernel(kernel_name), name).lower)(step, cuts)
+    }
+    vec![
+        ("the last piece is left out", "gemm_nn", "software", |step, cuts| {
+            let mut lowered = right("gemm_nn", "software", step, cuts);
+            lowered.phases[0].pieces.pop();
+            lowered
+        }),
+        ("the pieces along k do not add", "gemm_tn", "tiled", |step, cuts| {
+            let mut lowered = right("gemm_tn", "tiled", step, cuts);
+            lowered.phases[0].pieces.iter_mut().for_each(|p| p.scalars[4..8].fill(0));
+            lowered
+        }),
+        ("a workgroup too few", "gemm_nt", "tiled", |step, cuts| {
+            let mut lowered = right("gemm_nt", "tiled", step, cuts);
+            lowered.phases[0].pieces.iter_mut().for_each(|p| p.grid[1] = p.grid[1].max(2) - 1);
+            lowered
+        }),
+        ("the second operand is the first", "gemm_nn", "tiled", |step, cuts| {
+            let mut lowered = right("gemm_nn", "tiled", step, cuts);
+            lowered.phases[0].pieces.iter_mut().for_each(|p| p.windows[1] = p.windows[0]);
+            lowered
+        }),
+        ("a piece's window is that of the piece before", "column_sum", "blocks", |step, cuts| {
+            let mut lowered = right("column_sum", "blocks", step, cuts);
+            let pieces = &mut lowered.phases[0].pieces;
+            if pieces.len() > 2 {
+                pieces[1].windows[0] = pieces[0].windows[0];
+            }
+            lowered
+        }),
+        ("time runs forward on the way back", "elman_backward", "tiled", |step, cuts| {
+            let mut lowered = right("elman_backward", "tiled", step, cuts);
+            for phase in &mut lowered.phases {
+                (phase.times.first, phase.times.backward) = (phase.times.first + 1 - phase.times.count, false);
+            }
+            lowered
+        }),
+        ("the last time step is lost", "elman_forward", "software", |step, cuts| {
+            let mut lowered = right("elman_forward", "software", step, cuts);
+            lowered.phases.iter_mut().for_each(|phase| phase.times.count -= 1);
+            lowered
+        }),
+        ("the runs of time in the wrong order", "elman_backward", "software", |step, cuts| {
+            let mut lowered = right("elman_backward", "software", step, cuts);
+            lowered.phases.reverse();
+            lowered
+        }),
+        ("rows of tokens counted from the piece", "embedding_gradient", "ordered", |step, cuts| {
+            let mut lowered = right("embedding_gradient", "ordered", step, cuts);
+            lowered.phases[0].pieces.iter_mut().for_each(|p| p.scalars[0..4].fill(0));
+            lowered
+        }),
+        ("partial norms of the first level only", "norm", "partials", |step, cuts| {
+            let mut lowered = right("norm", "partials", step, cuts);
+            let pieces = &mut lowered.phases[0].pieces;
+            if pieces.len() > 2 {
+                pieces.remove(1);
+            }
+            lowered
+        }),
+    ]
+}
+
+#[test]
+fn faults_of_lowering_are_caught() {
+    let small = small_device(8192);
+    let mut missed = Vec::new();
+    for (name, of, on, lower) in lowerings() {
+        let mutant = Box::leak(Box::new(Variant { lower, ..*variant(kernel(of), on) }));
+        let found = failures(kernel(of), mutant, &small);
+        if found.is_empty() {
+            missed.push(format!("{name} ({of}/{on})"));
+        }
+    }
+    assert!(missed.is_empty(), "not caught:\n{}", missed.join("\n"));
+}
+
+/// A shader that the adapter's compiler refuses is an error that names the kernel, and not a panic.
+#[test]
+fn a_shader_that_does_not_compile_is_an_error() {
+    let broken = edited(&edit("no such variable", COPY, "id.y < params.x.rows", "id.y < rows"));
+    let mut program = Program::new();
+    (kernel("copy").sample)(&mut program, [3, 5, 1]);
+    let error =
+        Gpu::with_variants(device(), &program, &|_| Some(broken)).map(|gpu| gpu.description()).expect_err("it is refused");
+    assert!(error.to_string().contains("copy/rows"), "{error}");
+}
