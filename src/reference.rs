@@ -89,6 +89,9 @@ pub struct Gradient {
     pub outputs: Array3<f64>,
     /// `∂L/∂U`, `∂L/∂W`, `∂L/∂b` of each layer, `∂L/∂V` and `∂L/∂c`, each of its weight's shape.
     pub weights: Weights,
+    /// The same sums over the steps with each term as its absolute value, `Σ_t |δ_t|·|x_t|ᵀ` and so on: how large what was summed is,
+    /// which is what roundings are measured against where a sum cancels.
+    pub magnitudes: Weights,
     /// `∂L/∂h_0`, `[layers, B, H]`.
     pub initial_state: Array3<f64>,
     /// `h` of each layer, `[T+1, B, H]`; slot 0 is the initial state.
@@ -217,9 +220,11 @@ pub fn gradient(weights: &Weights, activation: &str, batch: &Batch) -> Result<Gr
 
     let decoder = d_outputs.t().dot(&top);
     let decoder_bias = d_outputs.sum_axis(Axis(0));
+    let sizes = d_outputs.mapv(f64::abs);
+    let (decoder_size, decoder_bias_size) = (sizes.t().dot(&top.mapv(f64::abs)), sizes.sum_axis(Axis(0)));
     let mut initial_state = Array3::zeros((hidden.len(), sequences, top.ncols()));
     let mut d_hidden = Vec::new();
-    let mut layers = Vec::new();
+    let (mut layers, mut layer_sizes) = (Vec::new(), Vec::new());
     // ∂L/∂ of the sums above, and the matrix through which they read this layer's states: the decoder's at first.
     let mut above = (d_outputs, &weights.decoder);
     for (k, layer) in weights.layers.iter().enumerate().rev() {
@@ -236,18 +241,23 @@ pub fn gradient(weights: &Weights, activation: &str, batch: &Batch) -> Result<Gr
         initial_state.index_axis_mut(Axis(0), k).assign(&d_next.dot(&layer.recurrent));
 
         let d_sums = rows(d_sums.view()).to_owned();
-        layers.push(LayerWeights {
-            input: LayerInput::of(k, batch, &hidden).d_weight(&d_sums, layer.input.ncols()),
-            recurrent: d_sums.t().dot(&rows(hidden[k].slice(s![..steps, .., ..]))),
+        let (input, before) = (LayerInput::of(k, batch, &hidden), rows(hidden[k].slice(s![..steps, .., ..])));
+        let of = |d_sums: &Array2<f64>, input: &LayerInput, before: ArrayView2<f64>| LayerWeights {
+            input: input.d_weight(d_sums, layer.input.ncols()),
+            recurrent: d_sums.t().dot(&before),
             bias: d_sums.sum_axis(Axis(0)),
-        });
+        };
+        layers.push(of(&d_sums, &input, before));
+        layer_sizes.push(of(&d_sums.mapv(f64::abs), &input.magnitudes(), before.mapv(f64::abs).view()));
         d_hidden.push(d_states);
         above = (d_sums, &layer.input);
     }
     layers.reverse();
+    layer_sizes.reverse();
     d_hidden.reverse();
     let weights = Weights { layers, decoder, decoder_bias };
-    Ok(Gradient { loss, outputs, weights, initial_state, hidden, d_hidden })
+    let magnitudes = Weights { layers: layer_sizes, decoder: decoder_size, decoder_bias: decoder_bias_size };
+    Ok(Gradient { loss, outputs, weights, magnitudes, initial_state, hidden, d_hidden })
 }
 
 /// `h^k_t = φ(U·x_t + W·h_{t-1} + b)` for all layers and steps, and `o_t = V·h_t + c`.
@@ -323,6 +333,14 @@ impl<'a> LayerInput<'a> {
                 Self::Vectors(rows(vectors.as_standard_layout().mapv(f64::from).view()).to_owned().into())
             }
             _ => Self::Vectors(rows(hidden[k - 1].slice(s![1.., .., ..])).into()),
+        }
+    }
+
+    /// `|X|`.
+    fn magnitudes(&self) -> LayerInput<'a> {
+        match self {
+            Self::Tokens(tokens) => Self::Tokens(tokens),
+            Self::Vectors(vectors) => Self::Vectors(vectors.mapv(f64::abs).into()),
         }
     }
 

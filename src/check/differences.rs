@@ -49,7 +49,7 @@ fn of(case: &Case) -> Result<Outcome> {
     let gradient = reference::gradient(&weights, phi, &batch)?;
     let mut got: Tensors = gradient.weights.tensors().into_iter().map(|(name, t)| (name, t.to_owned())).collect();
     got.insert("h0".into(), gradient.initial_state.into_dyn());
-    let expected = differences(&weights, phi, &batch)?;
+    let expected = differences(&weights, phi, &batch)?.into();
     Ok(compare("reference", None, case.name(), "finite differences", &got, &expected, BOUND))
 }
 

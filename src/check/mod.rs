@@ -122,10 +122,12 @@ fn parts(compute: &Compute, quick: bool) -> Vec<Part<'_>> {
         let set = sets(compute)[i / 11 % sets(compute).len()];
         let (case, again) = (case.clone(), i % 48 == 0);
         let run = move || {
-            let mut outcomes = networks::in_lockstep(&case, set, &mut |program| load(compute, set, program))?.to_vec();
+            let mut outcomes =
+                networks::in_lockstep(&case, Model::new(&case.config)?, set, &mut |program| load(compute, set, program))?
+                    .to_vec();
             if set.is_some() {
                 let mut cpu = |program: &Program| -> Result<Box<dyn Backend>> { Ok(Box::new(Cpu::new(program, None)?)) };
-                outcomes.push(networks::gradients(&case, None, Model::new(&case.config)?, &mut cpu)?);
+                outcomes.push(networks::gradients(&case, Model::new(&case.config)?, None, &mut cpu)?);
             }
             if again {
                 outcomes.push(networks::again(&case, set, &mut |program| load(compute, set, program))?);

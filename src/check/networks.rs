@@ -129,6 +129,8 @@ pub type Load<'a> = &'a mut dyn FnMut(&Program) -> Result<Box<dyn Backend>>;
 /// the first and from an optimiser's state.
 fn train(network: &mut Network, case: &Case) -> Result<Tensors> {
     network.set_parameters(&case.weights())?;
+    // Once before, for what should not be left from then.
+    network.gradient(&case.batch(5))?;
     network.loss(&case.batch(3))?;
     let first = gradient(network, &carried(case.batch(4)))?;
     network.train_step(&case.batch(1), 0.01)?;
@@ -141,7 +143,7 @@ fn carried(batch: Batch) -> Batch {
 }
 
 /// What [`train`] should give: the reference's gradient from the reference's own last state.
-fn trained(case: &Case) -> Result<Tensors> {
+fn trained(case: &Case) -> Result<Expected> {
     let weights = in_f64(&case.weights(), case.config.layers);
     let before = reference::forward(&weights, case.config.activation.name(), &case.batch(3))?;
     let last: Vec<_> = before.hidden.iter().map(|h| h.index_axis(Axis(0), case.config.window).mapv(|h| h as f32)).collect();
@@ -149,12 +151,12 @@ fn trained(case: &Case) -> Result<Tensors> {
     expected(&case.config, &weights, &Batch { initial_state: InitialState::Given(state), ..case.batch(4) })
 }
 
-/// Holds each step of a network's training to its definition, and its gradient before that to the reference.
+/// Holds each step of a network's training to its definition, and its gradient before that to the reference. The model is that of the
+/// case's configuration.
 ///
 /// # Errors
 /// What the backend reports.
-pub fn in_lockstep(case: &Case, variant: Option<&'static str>, load: Load) -> Result<[Outcome; 2]> {
-    let model = Model::new(&case.config)?;
+pub fn in_lockstep(case: &Case, model: Model, variant: Option<&'static str>, load: Load) -> Result<[Outcome; 2]> {
     let (lockstep, found) = Lockstep::new(model.program(), load(model.program())?);
     let mut network = Network::on(model, Box::new(lockstep));
     let got = train(&mut network, case)?;
@@ -168,7 +170,7 @@ pub fn in_lockstep(case: &Case, variant: Option<&'static str>, load: Load) -> Re
 ///
 /// # Errors
 /// What the backend reports.
-pub fn gradients(case: &Case, variant: Option<&'static str>, model: Model, load: Load) -> Result<Outcome> {
+pub fn gradients(case: &Case, model: Model, variant: Option<&'static str>, load: Load) -> Result<Outcome> {
     let backend = load(model.program())?;
     let mut network = Network::on(model, backend);
     network.set_parameters(&case.weights())?;
@@ -221,11 +223,52 @@ pub fn gradient(network: &mut Network, batch: &Batch) -> Result<Tensors> {
     Ok(all)
 }
 
-/// What it should be, under the same names.
+/// What tensors should be, and against what they are measured.
+#[derive(Debug, Clone)]
+pub struct Expected {
+    /// By name.
+    pub tensors: Tensors,
+    /// Of a gradient the largest Σ|terms| and more where the errors of the outputs cancel; of what is not here the largest value counts.
+    sizes: BTreeMap<String, f64>,
+}
+
+impl From<Tensors> for Expected {
+    fn from(tensors: Tensors) -> Expected {
+        Expected { tensors, sizes: BTreeMap::new() }
+    }
+}
+
+impl Expected {
+    /// Other tensors, measured against the same.
+    #[must_use]
+    pub fn with(self, tensors: Tensors) -> Expected {
+        Expected { tensors, ..self }
+    }
+
+    /// The tensors that differ by more than `bound` times the size of what was expected, and by how much: empty if all agree.
+    ///
+    /// The size of a tensor is its largest value, and not an element's own: a gradient off by 1e-4 of itself must not hide behind an
+    /// absolute tolerance, and an element that cancels to nothing carries the rounding of the terms that cancelled. Where a whole
+    /// gradient cancels, its size is that of the terms.
+    #[must_use]
+    pub fn mismatches(&self, got: &Tensors, bound: f64) -> Vec<String> {
+        // NaN, which compares false with everything, is a mismatch.
+        let wrong = |(error, _): &(f64, String)| !matches!(error, e if *e <= bound);
+        let mut found: Vec<String> = self.errors(got).into_iter().filter(wrong).map(|(_, note)| note).collect();
+        found.extend(got.keys().filter(|name| !self.tensors.contains_key(*name)).map(|name| format!("{name}: not expected")));
+        found
+    }
+
+    fn errors(&self, got: &Tensors) -> Vec<(f64, String)> {
+        self.tensors.iter().map(|(name, expected)| error(name, got.get(name), expected, self.sizes.get(name).copied())).collect()
+    }
+}
+
+/// What a network should compute for a batch, under the names of [`gradient`].
 ///
 /// # Errors
 /// As [`reference::gradient`].
-pub fn expected(config: &Config, weights: &Weights, batch: &Batch) -> Result<Tensors> {
+pub fn expected(config: &Config, weights: &Weights, batch: &Batch) -> Result<Expected> {
     let got = reference::gradient(weights, config.activation.name(), batch)?;
     let mut all: Tensors = got.weights.tensors().into_iter().map(|(name, t)| (name, t.to_owned())).collect();
     all.insert("h0".into(), got.initial_state.into_dyn());
@@ -234,7 +277,12 @@ pub fn expected(config: &Config, weights: &Weights, batch: &Batch) -> Result<Ten
     for (layer, hidden) in got.hidden.iter().enumerate() {
         all.insert(format!("hidden_l{layer}"), hidden.slice(ndarray::s![1.., .., ..]).to_owned().into_dyn());
     }
-    Ok(all)
+    let largest = |tensor: ndarray::ArrayViewD<f64>| tensor.fold(0.0, |a: f64, b| a.max(b.abs()));
+    let mut sizes: BTreeMap<String, f64> = got.magnitudes.tensors().into_iter().map(|(name, t)| (name, largest(t))).collect();
+    sizes.extend(["h0", "loss"].map(|name| (name.to_owned(), largest(all[name].view()))));
+    let cancels = cancellation(&all["outputs"], batch);
+    sizes.values_mut().for_each(|size| *size *= cancels);
+    Ok(Expected { tensors: all, sizes })
 }
 
 /// How far tensors are from what they should be, the worst of them as an [`Outcome`].
@@ -244,40 +292,59 @@ pub(crate) fn compare(
     shape: String,
     oracle: &'static str,
     got: &Tensors,
-    expected: &Tensors,
+    expected: &Expected,
     bound: f64,
 ) -> Outcome {
-    let errors: Vec<(f64, String)> = expected.iter().map(|(name, expected)| error(name, got.get(name), expected)).collect();
+    let errors = expected.errors(got);
     let worst = errors.iter().map(|(error, _)| *error).fold(0.0, |a: f64, b| if b > a || b.is_nan() { b } else { a });
     let failures = errors.into_iter().filter(|(error, _)| !matches!(error, e if *e <= bound)).map(|(_, note)| note).collect();
     Outcome::new(name, variant, shape, oracle, worst, bound, worst / bound, failures)
 }
 
-/// The tensors that differ by more than `bound` times the largest value of what was expected, and by how much: empty if all agree.
-///
-/// Against the tensor's largest value and not the element's own: a gradient off by 1e-4 of itself must not hide behind an absolute
-/// tolerance, and an element that cancels to nothing carries the rounding of the terms that cancelled.
-#[must_use]
-pub fn mismatches(got: &Tensors, expected: &Tensors, bound: f64) -> Vec<String> {
-    let errors = expected.iter().map(|(name, expected)| error(name, got.get(name), expected));
-    // NaN, which compares false with everything, is a mismatch.
-    let mut found: Vec<String> = errors.filter(|(error, _)| !matches!(error, e if *e <= bound)).map(|(_, note)| note).collect();
-    found.extend(got.keys().filter(|name| !expected.contains_key(*name)).map(|name| format!("{name}: not expected")));
-    found
+/// How much larger the rounding of the outputs is in their errors o − y, or p − 1, which all of a gradient is a multiple of: the largest
+/// |o| + |y|, or 1, over the largest error, if that is less.
+fn cancellation(outputs: &ArrayD<f64>, batch: &Batch) -> f64 {
+    let counts = |at: (usize, usize)| batch.mask.as_ref().is_none_or(|mask| mask[at] != 0.0);
+    let (mut size, mut error) = (0.0f64, 0.0f64);
+    for at in ndarray::indices(batch.shape()).into_iter().filter(|&at| counts(at)) {
+        let output = outputs.slice(ndarray::s![at.0, at.1, ..]);
+        match &batch.targets {
+            Targets::Classes(classes) => {
+                let largest = output.fold(f64::NEG_INFINITY, |a, &b| a.max(b));
+                let sum = output.fold(0.0, |sum, &o| sum + (o - largest).exp());
+                size = 1.0;
+                error = error.max(1.0 - (output[classes[at] as usize] - largest).exp() / sum);
+            }
+            Targets::Values(values) => {
+                for (&o, &y) in output.iter().zip(values.slice(ndarray::s![at.0, at.1, ..])) {
+                    size = size.max(o.abs() + f64::from(y).abs());
+                    error = error.max((o - f64::from(y)).abs());
+                }
+            }
+        }
+    }
+    if error > 0.0 { (size / error).max(1.0) } else { 1.0 }
 }
 
-/// The largest difference over the largest value expected, and where it is, in words.
-fn error(name: &str, got: Option<&ArrayD<f64>>, expected: &ArrayD<f64>) -> (f64, String) {
+/// [`Expected::mismatches`] where all sizes are those of the largest values.
+#[must_use]
+pub fn mismatches(got: &Tensors, expected: &Tensors, bound: f64) -> Vec<String> {
+    Expected::from(expected.clone()).mismatches(got, bound)
+}
+
+/// The largest difference over the size of what was expected, and where it is, in words.
+fn error(name: &str, got: Option<&ArrayD<f64>>, expected: &ArrayD<f64>, size: Option<f64>) -> (f64, String) {
     let Some(got) = got else { return (f64::INFINITY, format!("{name}: missing")) };
     if got.shape() != expected.shape() {
         return (f64::INFINITY, format!("{name}: shape {:?}, expected {:?}", got.shape(), expected.shape()));
     }
     let largest = expected.fold(0.0, |a: f64, b| a.max(b.abs()));
+    let size = size.unwrap_or(largest);
     let differences = got.indexed_iter().zip(expected).map(|((at, g), e)| ((g - e).abs(), at, *g, *e));
     let worst = differences.max_by(|a, b| a.0.total_cmp(&b.0));
     let Some((difference, at, got, expected)) = worst else { return (0.0, String::new()) };
-    let error = if difference == 0.0 { 0.0 } else { difference / largest };
-    (error, format!("{name}{:?}: {got:e}, expected {expected:e}, off by {error:.2e} of the largest, {largest:e}", at.slice()))
+    let error = if difference == 0.0 { 0.0 } else { difference / size };
+    (error, format!("{name}{:?}: {got:e}, expected {expected:e}, off by {error:.2e} of {size:e}", at.slice()))
 }
 
 /// The parameters as the reference takes them.

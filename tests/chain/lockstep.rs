@@ -37,7 +37,11 @@ fn cut_into_many_pieces_every_step_is_the_same() {
             let steps = model.program().steps().iter().filter(|step| lowered(step, &small) > lowered(step, device()));
             cut.extend(steps.map(|step| step.kernel.name));
             used.extend(model.program().steps().iter().map(|step| step.kernel.name));
-            for outcome in in_lockstep(case, Some(variant), &mut |program| Ok(backend(program, &small, variant))).unwrap() {
+            for outcome in in_lockstep(case, Model::new(&case.config).unwrap(), Some(variant), &mut |program| {
+                Ok(backend(program, &small, variant))
+            })
+            .unwrap()
+            {
                 assert!(outcome.passed, "{variant}, {case:?}: {outcome:?}");
             }
         }

@@ -11,6 +11,7 @@ mod kernels;
 mod lockstep;
 mod mutants;
 mod network;
+mod properties;
 mod reference;
 mod shaders;
 mod training;

@@ -2,11 +2,11 @@
 //! the gradient by every parameter and by the initial state. The program is shared by both backends, so only here is it seen
 //! that it computes the right thing.
 
-use super::device::{device, load};
+use super::device::{backend, device, load};
 use super::fixtures;
 use retrospect::Activation;
 use retrospect::batch::{Batch, Input, Inputs, Loss, Reduction, Targets};
-use retrospect::check::networks::{self, Case, Tensors, bound, gradient, in_f64, mismatches};
+use retrospect::check::networks::{self, Case, Expected, Tensors, bound, gradient, in_f64, mismatches};
 use retrospect::kernels::gemm;
 use retrospect::model::{Config, Model, Named};
 use retrospect::network::Network;
@@ -19,14 +19,14 @@ fn computed(network: &mut Network, weights: &Named, batch: &Batch) -> Tensors {
 }
 
 /// What it should.
-fn expected(config: &Config, weights: &Named, batch: &Batch) -> Tensors {
+fn expected(config: &Config, weights: &Named, batch: &Batch) -> Expected {
     networks::expected(config, &in_f64(weights, config.layers), batch).unwrap()
 }
 
 /// The one comparison of this file: what a network computes against the reference.
 fn wrong(network: &mut Network, weights: &Named, batch: &Batch) -> Vec<String> {
     let config = network.model().config().clone();
-    mismatches(&computed(network, weights, batch), &expected(&config, weights, batch), bound(&config))
+    expected(&config, weights, batch).mismatches(&computed(network, weights, batch), bound(&config))
 }
 
 fn network(config: &Config, on: &'static str) -> Network {
@@ -48,7 +48,7 @@ fn with_seventy_thousand_rows_it_is_the_reference() {
             let mut more = batch.clone();
             let mask = more.mask.as_mut().expect("a mask");
             *mask.iter_mut().find(|m| **m == 0.0).expect("an output that does not count") = 1.0;
-            let found = mismatches(&got, &expected(&case.config, &weights, &more), bound(&case.config));
+            let found = expected(&case.config, &weights, &more).mismatches(&got, bound(&case.config));
             assert!(found.iter().any(|f| f.starts_with("loss")) && found.len() >= 5, "{on}, {case:?}: {found:?}");
         }
     }
@@ -224,6 +224,39 @@ fn planted_faults_of_a_program_are_caught() {
             let forward = ["loss", "outputs", "hidden_l0", "hidden_l1"];
             assert!(!forward.into_iter().any(named), "{name} on {on} is seen without its gradient: {found:?}");
             assert!(seen.len() > 1 || found.len() == 1, "{name} on {on} is seen elsewhere too: {found:?}");
+        }
+    }
+}
+
+/// The same by the check as a user runs it: every step is what it is defined to be, and only the reference sees that they are the wrong
+/// ones.
+#[test]
+fn the_check_sees_programs_that_compute_something_else() {
+    let case = faulty_case();
+    let carried = |program: &mut Program, steps: u32| {
+        let carry = step(program, "carry", "hidden, layer 1");
+        carry.windows[0] = carry.windows[0].slice_rows(0..7 * (steps + 1));
+    };
+    type Plant<'a> = Box<dyn Fn(&mut Program) + 'a>;
+    let mut plants: Vec<(&str, Plant, Vec<&str>)> = vec![
+        ("the state before the last is carried on", Box::new(|program| carried(program, 4)), vec!["loss", "hidden_l1"]),
+        ("the first state is carried on", Box::new(|program| carried(program, 1)), vec!["loss", "hidden_l1"]),
+    ];
+    for fault in faults().into_iter().filter(|fault| fault.buffer.is_none()) {
+        plants.push((fault.name, Box::new(fault.plant), fault.seen.to_vec()));
+    }
+    assert!(plants.len() >= 6);
+    for on in ["CPU", "tiled"] {
+        let check = |model| networks::in_lockstep(&case, model, Some(on), &mut |program| Ok(backend(program, device(), on)));
+        let right = check(Model::new(&case.config).unwrap()).unwrap();
+        assert!(right.iter().all(|outcome| outcome.passed), "{on}: {right:?}");
+        for (name, plant, seen) in &plants {
+            let mut model = Model::new(&case.config).unwrap();
+            plant(model.program_mut());
+            let [steps, gradient] = check(model).unwrap();
+            assert!(steps.passed, "{name} on {on}: {steps:?}");
+            let note = gradient.note.unwrap_or_default();
+            assert!(!gradient.passed && seen.iter().all(|tensor| note.contains(tensor)), "{name} on {on} gives {note}");
         }
     }
 }
