@@ -101,7 +101,8 @@ fn around(filled: &[Filled], left: &[(Mat, Vec<f32>)], program: &Program) -> Opt
             let (row, col) = (place.div_euclid(i64::from(window.stride)), place.rem_euclid(i64::from(window.stride)));
             let what = if *written { "outside of its window" } else { "which is only read" };
             let name = program.name(*window);
-            return Some(format!("{name}[{row}, {col}], {what}, is {:e} and was {:e}", left[at], values[at]));
+            let bits = |x: f32| if x.is_nan() { format!("NaN {:#x}", x.to_bits()) } else { format!("{x:e}") };
+            return Some(format!("{name}[{row}, {col}], {what}, is {} and was {}", bits(left[at]), bits(values[at])));
         }
     }
     None

@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use retrospect::check::{self, Outcome, Progress, Report};
 use retrospect::{Error, Result};
 
-use super::compute::{Choice, ComputeArgs};
+use super::compute::ComputeArgs;
 use super::terminal::{print, table, thousands};
 
 /// Proves the kernels right on this adapter: every kernel and variant, then whole training steps
@@ -27,7 +27,7 @@ pub struct Check {
 
 impl Check {
     pub fn run(&self) -> Result<()> {
-        let compute = self.compute.choose_or(Choice::Gpu)?;
+        let compute = self.compute.choose_gpu()?;
         let bar = ProgressBar::new(0)
             .with_style(ProgressStyle::with_template("{bar:30} {pos}/{len}  {msg}").expect("a template without mistakes"));
         let report = check::run(&compute, self.quick, &mut |Progress { done, of, next }| {
@@ -57,7 +57,7 @@ fn show(report: &Report) -> String {
     let mut groups: Vec<_> = groups.into_iter().collect();
     groups.sort_by(|a, b| worst_of(&b.1).total_cmp(&worst_of(&a.1)));
     let mut rows =
-        vec![["", "name", "variant", "cases", "error", "bound", "of it", "held to", "worst at"].map(String::from).to_vec()];
+        vec![["", "name", "variant", "cases", "error", "bound", "of bound", "held to", "worst at"].map(String::from).to_vec()];
     for ((name, variant), group) in groups {
         let worst = group.iter().max_by(|a, b| a.ratio.total_cmp(&b.ratio)).expect("a case");
         let failed = group.iter().filter(|o| !o.passed).count();

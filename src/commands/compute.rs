@@ -48,9 +48,12 @@ impl ComputeArgs {
         self.device.choose(self.backend)
     }
 
-    /// The same with another default than `auto`.
-    pub fn choose_or(&self, default: Choice) -> Result<Compute> {
-        self.device.choose(self.backend.or(Some(default)))
+    /// The same, but without a word an adapter, software ones included.
+    pub fn choose_gpu(&self) -> Result<Compute> {
+        match (self.backend, &self.device.adapter) {
+            (None, None) => Ok(Compute::Gpu(open(None, "the best adapter here")?)),
+            _ => self.choose(),
+        }
     }
 
     /// The same, but what is not said is as it was before: a run goes on where it ran.

@@ -137,9 +137,11 @@ fn run_copy<T: Float>(views: &mut [View<T>], _: &[u8]) {
 fn run_carry<T: Float>(views: &mut [View<T>], bytes: &[u8]) {
     let [hidden] = views else { unreachable!("one window") };
     let rows = scalars::<Rows>(bytes).rows as usize;
-    let (from, len) = ((hidden.rows - rows) * hidden.stride, rows * hidden.stride);
-    let end = (from + len).min(hidden.data().len());
-    hidden.data_mut().copy_within(from..end, 0);
+    let (last, stride, cols) = (hidden.rows - rows, hidden.stride, hidden.cols);
+    for r in 0..rows {
+        let from = (last + r) * stride;
+        hidden.data_mut().copy_within(from..from + cols, r * stride);
+    }
 }
 
 /// The last rows into scratch memory and from there to the first: a dispatch cannot bind two ranges of a buffer to read

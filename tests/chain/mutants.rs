@@ -362,8 +362,10 @@ fn coefficients_off_by_a_ten_thousandth_are_caught() {
     assert!(tried[&("rational_tanh", true)] >= 20 && tried[&("exp_nonpositive", true)] >= 6, "{tried:?}");
 }
 
-/// Faults in how a step becomes dispatches.
-fn lowerings() -> Vec<(&'static str, &'static str, &'static str, fn(&Step, &Cuts) -> Lowered)> {
+/// A fault in how a step becomes dispatches: its name, the kernel and variant, and how that lowers a step now.
+type Fault = (&'static str, &'static str, &'static str, fn(&Step, &Cuts) -> Lowered);
+
+fn lowerings() -> Vec<Fault> {
     fn right(kernel_name: &str, name: &str, step: &Step, cuts: &Cuts) -> Lowered {
         (variant(kernel(kernel_name), name).lower)(step, cuts)
     }
