@@ -6,7 +6,7 @@ use bytemuck::{Pod, Zeroable};
 use super::{Exact, Outcome};
 use crate::Result;
 use crate::backend::{Backend, Device, Gpu};
-use crate::kernels::rounding::{DIVISION, SQUARE_ROOT, TINY, logarithm};
+use crate::kernels::rounding::{DIVISION, SQUARE_ROOT, TINY, U, logarithm};
 use crate::program::{Binding, Class, Kernel, Lowered, Piece, Program, Shader, Step, Variant, View, scalars, whole};
 
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -88,6 +88,8 @@ probe!(MAXIMUM, "maximum", |views, _| define(views, |x, _, _| if x < 0.0 { 0.0 }
 probe!(TANH, "builtin_tanh", |views, _| define(views, |x, _, _| x.tanh()), EXACTLY);
 probe!(PRODUCT, "product", |views, _| define(views, |x, y, _| x * y), EXACTLY);
 probe!(PRODUCT_AND_SUM, "product_and_sum", |views, _| define(views, |x, y, z| x * y + z), EXACTLY);
+probe!(SUM, "product_and_sum", |views, _| define(views, |x, y, z| x * y + z), |views, _| define(views, |x, y, z| U
+    * (x * y + z).abs()));
 probe!(BEYOND, "beyond", EXACTLY, EXACTLY);
 
 /// Operands, and what the probe gave for them.
@@ -177,6 +179,14 @@ const TRAPS: &[Trap] = &[
         operands: || [each(|i| i * 37.0 % 101.0 - 50.0), vec![0.0; COLS], vec![0.0; COLS]],
         relied_on: true,
         says: |_| "a sum by a tree over 64 invocations".into(),
+    },
+    Trap {
+        name: "sums round to the nearest number",
+        probe: &SUM,
+        count: 0,
+        operands: || [vec![1.0; COLS], vec![1.0; COLS], each(|i| (i / 16.0 - 16.0) * 2f32.powi(-24))],
+        relied_on: true,
+        says: |_| "not down or towards zero".into(),
     },
     Trap {
         name: "quotients within 2.5 ULP",
