@@ -63,7 +63,9 @@ fn row(@builtin(global_invocation_id) id: vec3<u32>) {
     let class_id = classes[params.classes.offset + id.x];
     let z = logits[at(params.logits, id.x, class_id & ~3u)][class_id & 3u];
     let w = weights[at(params.weights, id.x, 0u)].x;
-    let loss = select(w * (log(sum) + (m - z)), 0.0, w == 0.0);
+    // SwiftShader's log of NaN is a number.
+    let log_sum = select(log(sum), sum, is_nan(vec4<f32>(sum)).x);
+    let loss = select(w * (log_sum + (m - z)), 0.0, w == 0.0);
     losses[at(params.losses, id.x, 0u)] = vec4<f32>(loss, 0.0, 0.0, 0.0);
 }
 

@@ -239,6 +239,7 @@ const TRAPS: &[Trap] = &[
     },
     Trap { name: "clamp of NaN", probe: &CLAMPED, count: 0, operands: || nan_or(20.0), relied_on: false, says: kept },
     Trap { name: "max(NaN, 0)", probe: &MAXIMUM, count: 0, operands: || nan_or(-1.0), relied_on: false, says: kept },
+    Trap { name: "the logarithm of NaN", probe: &LOGARITHM, count: 0, operands: || nan_or(1.0), relied_on: false, says: kept },
     Trap {
         name: "the builtin tanh of large values",
         probe: &TANH,
