@@ -7,7 +7,7 @@
 
 use num_traits::Float;
 
-use crate::kernels::rounding::{DIVISION, TINY, U, flushed};
+use crate::rounding::{DIVISION, TINY, U, flushed};
 
 /// The activation φ of h = φ(a).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -120,6 +120,15 @@ impl Activation {
         }
     }
 
+    /// φ(a) as a device computes it that rounds each product and each sum, and as one does that fuses them.
+    pub(crate) fn twins(self, a: f32) -> [f32; 2] {
+        match self {
+            Activation::Tanh => [tanh(a), tanh_by(a, f32::mul_add)],
+            Activation::Sigmoid => [sigmoid(a), sigmoid_by(a, f32::mul_add)],
+            Activation::Relu | Activation::Identity => [self.value(a); 2],
+        }
+    }
+
     /// Replaces each a by φ(a), in f32.
     pub fn apply(self, values: &mut [f32]) {
         // A dispatch for each: only a small closure is inlined into what is compiled for the processor's features.
@@ -149,19 +158,25 @@ pub(crate) const EXP_ERROR: f64 = 2.0 * U;
 /// The coefficients are those of Eigen's `generic_fast_tanh_float`.
 #[inline(always)]
 pub(crate) fn tanh(x: f32) -> f32 {
+    tanh_by(x, |a, b, c| a * b + c)
+}
+
+/// [`tanh`] with its products and sums as `fma` rounds a·b + c: twice, or fused, as many GPUs do.
+#[inline(always)]
+fn tanh_by(x: f32, fma: impl Fn(f32, f32, f32) -> f32) -> f32 {
     // Comparisons and not min and max, so that NaN stays NaN.
     let c = if x > 7.905_311 { 7.905_311 } else { x };
     let c = if c < -7.905_311 { -7.905_311 } else { c };
     let s = c * c;
-    let p = s * -2.760_768_5e-16 + 2.000_188e-13;
-    let p = s * p - 8.604_672e-11;
-    let p = s * p + 5.122_297e-8;
-    let p = s * p + 1.485_722_4e-5;
-    let p = s * p + 6.372_619_4e-4;
-    let p = s * p + 4.893_524_5e-3;
-    let q = s * 1.198_258_4e-6 + 1.185_347_1e-4;
-    let q = s * q + 2.268_434_6e-3;
-    let q = s * q + 4.893_525e-3;
+    let p = fma(s, -2.760_768_5e-16, 2.000_188e-13);
+    let p = fma(s, p, -8.604_672e-11);
+    let p = fma(s, p, 5.122_297e-8);
+    let p = fma(s, p, 1.485_722_4e-5);
+    let p = fma(s, p, 6.372_619_4e-4);
+    let p = fma(s, p, 4.893_524_5e-3);
+    let q = fma(s, 1.198_258_4e-6, 1.185_347_1e-4);
+    let q = fma(s, q, 2.268_434_6e-3);
+    let q = fma(s, q, 4.893_525e-3);
     let r = c * p / q;
     if x.abs() < 4e-4 { x } else { r }
 }
@@ -169,25 +184,35 @@ pub(crate) fn tanh(x: f32) -> f32 {
 /// 1 / (1 + e⁻ˣ), through e^−|x| so that nothing overflows and small values keep their digits.
 #[inline(always)]
 pub(crate) fn sigmoid(x: f32) -> f32 {
-    let e = exp_nonpositive(-x.abs());
+    sigmoid_by(x, |a, b, c| a * b + c)
+}
+
+#[inline(always)]
+fn sigmoid_by(x: f32, fma: impl Fn(f32, f32, f32) -> f32) -> f32 {
+    let e = exp_nonpositive_by(-x.abs(), fma);
     (if x < 0.0 { e } else { 1.0 }) / (1.0 + e)
 }
 
 /// eˣ for x ≤ 0: x = n·ln 2 + r, a polynomial in r, times 2ⁿ; zero below −87. The coefficients are those of Cephes' `expf`.
 #[inline(always)]
 pub(crate) fn exp_nonpositive(x: f32) -> f32 {
+    exp_nonpositive_by(x, |a, b, c| a * b + c)
+}
+
+#[inline(always)]
+fn exp_nonpositive_by(x: f32, fma: impl Fn(f32, f32, f32) -> f32) -> f32 {
     let c = if x < -87.0 { -87.0 } else { x };
     // Adding 1.5·2²³ rounds to the nearest integer and leaves it in the low bits.
-    let shifted = c * std::f32::consts::LOG2_E + 12_582_912.0;
+    let shifted = fma(c, std::f32::consts::LOG2_E, 12_582_912.0);
     let n = shifted - 12_582_912.0;
-    let r = n * -0.693_359_4 + c;
-    let r = n * 2.121_944_4e-4 + r;
-    let p = r * 1.987_569_1e-4 + 1.398_199_9e-3;
-    let p = r * p + 8.333_452e-3;
-    let p = r * p + 4.166_579_6e-2;
-    let p = r * p + 0.166_666_65;
-    let p = r * p + 0.5;
-    let p = (r * r) * p + r + 1.0;
+    let r = fma(n, -0.693_359_4, c);
+    let r = fma(n, 2.121_944_4e-4, r);
+    let p = fma(r, 1.987_569_1e-4, 1.398_199_9e-3);
+    let p = fma(r, p, 8.333_452e-3);
+    let p = fma(r, p, 4.166_579_6e-2);
+    let p = fma(r, p, 0.166_666_65);
+    let p = fma(r, p, 0.5);
+    let p = fma(r * r, p, r) + 1.0;
     let scale = f32::from_bits((shifted.to_bits() << 23).wrapping_add(127 << 23));
     if x < -87.0 { 0.0 } else { p * scale }
 }
@@ -210,6 +235,12 @@ mod tests {
     fn the_fast_functions_are_as_near_as_they_say() {
         let cases = [
             ("tanh", worst(-12.0..=12.0, tanh, f64::tanh), TANH_ERROR),
+            ("fused tanh", worst(-12.0..=12.0, |x| Activation::Tanh.twins(x)[1], f64::tanh), TANH_ERROR),
+            (
+                "fused sigmoid",
+                worst(-80.0..=40.0, |x| Activation::Sigmoid.twins(x)[1], |x| 1.0 / (1.0 + (-x).exp())),
+                SIGMOID_ERROR,
+            ),
             ("tanh near zero", worst(-3.9e-4..=3.9e-4, tanh, f64::tanh), U),
             ("sigmoid", worst(-80.0..=40.0, sigmoid, |x| 1.0 / (1.0 + (-x).exp())), SIGMOID_ERROR),
             ("exp", worst(-86.9..=0.0, exp_nonpositive, f64::exp), EXP_ERROR),

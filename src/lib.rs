@@ -95,6 +95,7 @@ pub mod network;
 pub mod program;
 pub mod random;
 pub mod reference;
+mod rounding;
 pub mod tensors;
 pub mod train;
 

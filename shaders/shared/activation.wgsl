@@ -30,7 +30,7 @@ fn activate(code: u32, a: vec4<f32>) -> vec4<f32> {
     switch code {
         case TANH: { return rational_tanh(a); }
         case SIGMOID: { return sigmoid(a); }
-        case RELU: { return select(a, vec4<f32>(), a < vec4<f32>()); }
+        case RELU: { return select(a, vec4<f32>(), (a < vec4<f32>()) & !is_nan(a)); }
         default: { return a; }
     }
 }

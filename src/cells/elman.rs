@@ -6,8 +6,8 @@ use num_traits::Float;
 use super::Cell;
 use crate::Activation;
 use crate::kernels::recurrence::{self, Unit};
-use crate::kernels::rounding::{TINY, Terms, U};
 use crate::program::Kernel;
+use crate::rounding::{TINY, Terms, U};
 
 /// The cell.
 pub const ELMAN: Cell = Cell { name: "elman", forward: &FORWARD, backward: &BACKWARD };

@@ -34,12 +34,12 @@ impl Deviation {
 
     /// Takes an element into account.
     pub(crate) fn see(&mut self, at: (usize, usize), expected: f64, actual: f32, bound: f64) {
+        let error = difference(expected, actual, bound);
         // What is not finite is not measured.
         let bound = if expected.is_finite() { bound } else { 0.0 };
         if expected.is_finite() {
             self.largest = self.largest.max(expected.abs());
         }
-        let error = difference(expected, actual, bound);
         if ratio(error, bound) > self.ratio() || (self.ratio() == 0.0 && bound >= self.bound) {
             *self = Deviation { at, expected, actual, error, bound, ..std::mem::replace(self, Deviation::none(0, "", None, "")) };
         }
@@ -74,12 +74,16 @@ fn ratio(error: f64, bound: f64) -> f64 {
     }
 }
 
-/// |actual − expected|. What is not finite must be so in both; what may or may not be beyond f32 may be infinite.
+/// |actual − expected|. What is not finite must be so in both, and the very same where nothing may be off; what may or may not be beyond
+/// f32 may be infinite.
 fn difference(expected: f64, actual: f32, bound: f64) -> f64 {
     const MOST: f64 = f32::MAX as f64;
     let may_overflow = expected.abs() + bound > MOST;
     match (expected.is_finite(), actual.is_finite()) {
         (true, true) => (f64::from(actual) - expected).abs(),
+        (false, false) if bound == 0.0 && (expected.is_nan() != actual.is_nan() || expected * f64::from(actual) < 0.0) => {
+            f64::INFINITY
+        }
         (false, false) => 0.0,
         (true, false) if may_overflow && actual.is_infinite() && (actual > 0.0) == (expected > 0.0) => 0.0,
         _ => f64::INFINITY,
@@ -128,6 +132,9 @@ mod tests {
         // Where everything is expected to be exact as well.
         assert!(!worst(&[(0.0, f32::NAN, 0.0)]).is_within());
         assert!(!worst(&[(1.0, 1.0, f64::NAN)]).is_within());
+        let same = |expected: f32, actual| worst(&[(f64::from(expected), actual, 0.0)]).is_within();
+        assert!(same(f32::NAN, f32::NAN) && same(f32::INFINITY, f32::INFINITY));
+        assert!(!same(f32::INFINITY, f32::NEG_INFINITY) && !same(f32::NAN, f32::INFINITY) && !same(f32::INFINITY, f32::NAN));
         assert!(within(1e39, f32::INFINITY) && !within(1e39, f32::NEG_INFINITY) && !within(1e39, f32::NAN));
     }
 }

@@ -27,19 +27,22 @@ pub fn check(kernel: &'static Kernel, variant: Option<&'static Variant>, sizes: 
             if (bits && !(kernel.is_exact)(step)) || !is_tried(values, sample.size) {
                 continue;
             }
-            let filled = sample.fill(&program, values, &mut [&mut exact, &mut *backend])?;
-            let left = run(&mut *backend, sample, &filled)?;
-            let deviations = exact.compare(sample.index, bits, variant, |window| Ok(cut(window, &left)))?;
-            let [m, n, k] = sample.size;
-            let shape = format!("{m}×{n}×{k}, {}", values.name());
-            let oracle = if bits { "definition, bits" } else { "definition" };
-            let mut outcome = Outcome::of(kernel.name, variant, shape.clone(), oracle, deviations);
-            outcome.note_failure(around(&filled, &left, &program));
-            outcomes.push(outcome);
-            if values == Values::Reals {
-                sample.fill(&program, values, &mut [&mut *backend])?;
-                let again = run(&mut *backend, sample, &filled)?;
-                outcomes.push(Outcome::same_bits(kernel.name, variant, shape, &left, &again));
+            for target in sample.targets(&program, values) {
+                let filled = sample.fill(&program, values, target, &mut [&mut exact, &mut *backend])?;
+                let left = run(&mut *backend, sample, &filled)?;
+                let deviations = exact.compare(sample.index, bits, variant, |window| Ok(cut(window, &left)))?;
+                let [m, n, k] = sample.size;
+                let place = kernel.bindings.get(target).map_or(String::new(), |binding| format!(" in {}", binding.name));
+                let shape = format!("{m}×{n}×{k}, {}{place}", values.name());
+                let oracle = if bits { "definition, bits" } else { "definition" };
+                let mut outcome = Outcome::of(kernel.name, variant, shape.clone(), oracle, deviations);
+                outcome.note_failure(around(&filled, &left, &program));
+                outcomes.push(outcome);
+                if values == Values::Reals {
+                    sample.fill(&program, values, target, &mut [&mut *backend])?;
+                    let again = run(&mut *backend, sample, &filled)?;
+                    outcomes.push(Outcome::same_bits(kernel.name, variant, shape, &left, &again));
+                }
             }
         }
     }
@@ -48,7 +51,7 @@ pub fn check(kernel: &'static Kernel, variant: Option<&'static Variant>, sizes: 
 
 /// What is far from 1 is tried on the smaller sizes only.
 fn is_tried(values: Values, size: [u32; 3]) -> bool {
-    let small = size.iter().map(|&n| u64::from(n)).product::<u64>() < 40_000;
+    let small = size.iter().map(|&n| u64::from(n)).product::<u64>() < 40_000 && !LONG.contains(&size);
     matches!(values, Values::Integers | Values::Reals) || small
 }
 

@@ -8,12 +8,12 @@ use ndarray::{Array, ArrayD, Axis, Dimension, ShapeBuilder, arr1, stack};
 use super::{Lockstep, Outcome};
 use crate::backend::Backend;
 use crate::batch::{Batch, InitialState, Input, Inputs, Loss, Reduction, Targets};
-use crate::kernels::rounding::U;
 use crate::model::{Config, Model, Named, Optimizer, RecurrentInit, initial};
 use crate::network::Network;
 use crate::program::Program;
 use crate::random::Random;
 use crate::reference::{self, LayerWeights, Weights};
+use crate::rounding::U;
 use crate::{Activation, Result};
 
 /// T, B, H, the size of the input or vocabulary, and the number of outputs.
@@ -151,19 +151,47 @@ fn trained(case: &Case) -> Result<Expected> {
     expected(&case.config, &weights, &Batch { initial_state: InitialState::Given(state), ..case.batch(4) })
 }
 
-/// Holds each step of a network's training to its definition, and its gradient before that to the reference. The model is that of the
-/// case's configuration.
+/// Trains a network in lockstep and holds each step to its definition, and its gradients before and after to the reference. Then trains
+/// it again as a run does, many steps a submission and nothing read in between: all that comes of it must be the same bits. The model is
+/// that of the case's configuration.
 ///
 /// # Errors
 /// What the backend reports.
-pub fn in_lockstep(case: &Case, model: Model, variant: Option<&'static str>, load: Load) -> Result<[Outcome; 2]> {
+pub fn in_lockstep(case: &Case, model: Model, variant: Option<&'static str>, load: Load) -> Result<Vec<Outcome>> {
+    let whole = load(model.program())?;
+    let mut whole = Network::on(model.clone(), whole);
     let (lockstep, found) = Lockstep::new(model.program(), load(model.program())?);
     let mut network = Network::on(model, Box::new(lockstep));
-    let got = train(&mut network, case)?;
+    let before = train(&mut network, case)?;
+    let weights = network.parameters()?;
+    let after = gradient(&mut network, &case.batch(6))?;
     let steps = Outcome::of("training steps", variant, case.name(), "definition", found.take());
-    // Of two batches one after the other.
-    let bound = 2.0 * bound(&case.config);
-    Ok([steps, compare("gradient", variant, case.name(), "reference", &got, &trained(case)?, bound)])
+
+    let of = |got: &Tensors, expected: &Expected, bound: f64| {
+        compare("gradient", variant, case.name(), "reference", got, expected, bound)
+    };
+    let bound = bound(&case.config);
+    let expected = expected(&case.config, &in_f64(&weights, case.config.layers), &case.batch(6))?;
+    // The first is that of two batches, one after the other.
+    let gradients = [of(&before, &trained(case)?, 2.0 * bound), of(&after, &expected, bound)];
+
+    let differs = other_bits(&before, &train(&mut whole, case)?).or(other_bits(&weights, &whole.parameters()?));
+    let ratio = if differs.is_some() { f64::INFINITY } else { 0.0 };
+    let failures = differs.into_iter().collect();
+    let again = Outcome::new("training steps", variant, case.name(), "second run", 0.0, 0.0, ratio, failures);
+    Ok([vec![steps], gradients.into(), vec![again]].concat())
+}
+
+/// The first value that is not the same in both, in words.
+fn other_bits<T: Copy + PartialEq + std::fmt::LowerExp>(
+    first: &BTreeMap<String, ArrayD<T>>,
+    second: &BTreeMap<String, ArrayD<T>>,
+) -> Option<String> {
+    first.iter().find_map(|(name, a)| {
+        // NaN is not the same as itself.
+        let (at, (a, b)) = a.iter().zip(&second[name]).enumerate().find(|(_, (a, b))| a != b)?;
+        Some(format!("element {at} of {name} was {a:e} and then {b:e}"))
+    })
 }
 
 /// Holds the gradient of a network to the reference.
@@ -180,27 +208,6 @@ pub fn gradients(case: &Case, model: Model, variant: Option<&'static str>, load:
     let got = gradient(&mut network, &batch)?;
     let expected = expected(&case.config, &in_f64(&case.weights(), case.config.layers), &batch)?;
     Ok(compare("gradient", variant, case.name(), "reference", &got, &expected, bound(&case.config)))
-}
-
-/// Trains twice from the same beginning: all parameters must be the same bits.
-///
-/// # Errors
-/// What the backend reports.
-pub(crate) fn again(case: &Case, variant: Option<&'static str>, load: Load) -> Result<Outcome> {
-    let mut run = || {
-        let model = Model::new(&case.config)?;
-        let backend = load(model.program())?;
-        let mut network = Network::on(model, backend);
-        train(&mut network, case)?;
-        network.parameters()
-    };
-    let (first, second) = (run()?, run()?);
-    let differs = first.iter().find_map(|(name, a)| {
-        let (at, (a, b)) = a.iter().zip(&second[name]).enumerate().find(|(_, (a, b))| a.to_bits() != b.to_bits())?;
-        Some(format!("element {at} of {name} was {a:e} and then {b:e}"))
-    });
-    let ratio = if differs.is_some() { f64::INFINITY } else { 0.0 };
-    Ok(Outcome::new("training steps", variant, case.name(), "second run", 0.0, 0.0, ratio, differs.into_iter().collect()))
 }
 
 /// Tensors by name.

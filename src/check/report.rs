@@ -6,6 +6,9 @@ use super::Deviation;
 use crate::network::Compute;
 use crate::program::Mat;
 
+/// The most failures that a note names.
+const MOST: usize = 12;
+
 /// One thing that was checked.
 #[derive(Debug, Clone, Serialize)]
 pub struct Outcome {
@@ -56,8 +59,15 @@ impl Outcome {
         error: f64,
         bound: f64,
         ratio: f64,
-        failures: Vec<String>,
+        mut failures: Vec<String>,
     ) -> Outcome {
+        // What is not a number is as wrong as can be.
+        let ratio = if ratio.is_nan() { f64::INFINITY } else { ratio };
+        if failures.len() > MOST {
+            let more = format!("and {} more", failures.len() - MOST);
+            failures.truncate(MOST);
+            failures.push(more);
+        }
         Outcome {
             name: name.into(),
             variant: variant.unwrap_or("cpu").into(),

@@ -26,10 +26,18 @@ pub(super) const SIZES: &[[u32; 3]] = &[
 ];
 
 /// Sums past the 65,535 loop iterations after which lavapipe stops without an error, along each of the three.
-pub(super) const LONG: &[[u32; 3]] = &[[3, 2, 70_001], [70_001, 3, 2], [2, 70_001, 3]];
+pub(super) const LONG: &[[u32; 3]] = &[
+    [3, 2, 70_001],
+    [70_001, 3, 2],
+    [2, 70_001, 3],
+    // A recurrence whose sums are cut.
+    [1, 4100, 1],
+];
 
-/// A size whose sample is larger is left out: the matrix of a recurrence of 4,100 units or 70,001.
-pub(super) const MOST_BYTES: u64 = 1 << 24;
+/// A size whose sample is larger is left out: the matrix of a recurrence of 70,001 units.
+const MOST_BYTES: u64 = 1 << 24;
+/// The same of the long ones.
+const MOST_LONG_BYTES: u64 = 1 << 27;
 
 /// What the windows hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,7 +124,7 @@ pub(super) fn record(kernel: &Kernel, sizes: &[[u32; 3]]) -> (Program, Vec<Sampl
         // A first look at how large it is, by sizes alone.
         let mut alone = Program::new();
         let contents = (kernel.sample)(&mut alone, size);
-        if alone.bytes() > MOST_BYTES {
+        if alone.bytes() > if LONG.contains(&size) { MOST_LONG_BYTES } else { MOST_BYTES } {
             continue;
         }
         assert_eq!(alone.len(), 1, "{kernel:?} records one step");
@@ -160,8 +168,30 @@ pub(super) struct Filled {
 }
 
 impl Sample {
-    /// Writes all buffers of the sample, the same values to each backend, and gives what the floats hold.
-    pub fn fill(&self, program: &Program, values: Values, backends: &mut [&mut dyn Backend]) -> Result<Vec<Filled>> {
+    /// The windows into which what is not finite is put, one after the other: all floats that are read and may hold any number.
+    pub fn targets(&self, program: &Program, values: Values) -> Vec<usize> {
+        let step = &program.steps()[self.index];
+        let given = |window: &Mat| self.contents.iter().any(|(w, c)| w == window && matches!(c, Content::Numbers(_)));
+        let is_target = |&place: &usize| {
+            let binding = &step.kernel.bindings[place];
+            binding.element == Element::F32 && binding.access != Access::Write && !given(&step.windows[place])
+        };
+        match values {
+            Values::NaN | Values::Infinite => (0..step.windows.len()).filter(is_target).collect(),
+            // Into none.
+            _ => vec![usize::MAX],
+        }
+    }
+
+    /// Writes all buffers of the sample, the same values to each backend, and gives what the floats hold. What is not finite goes into
+    /// the window `target`.
+    pub fn fill(
+        &self,
+        program: &Program,
+        values: Values,
+        target: usize,
+        backends: &mut [&mut dyn Backend],
+    ) -> Result<Vec<Filled>> {
         let step = &program.steps()[self.index];
         let mut all = Vec::new();
         for (place, (&window, binding)) in step.windows.iter().zip(step.kernel.bindings).enumerate() {
@@ -180,7 +210,7 @@ impl Sample {
             let contents = match binding.access {
                 // What a kernel overwrites must not matter.
                 Access::Write => (0..window.len()).map(|at| poison(place, at)).collect(),
-                _ => draw(values, content, window, place, self.index, &mut random),
+                _ => draw(values, content, window, place == target, &mut random),
             };
             let mut buffer: Vec<f32> = (0..len as usize).map(|at| poison(place, at)).collect();
             let width = window.cols.next_multiple_of(ROW_ALIGNMENT) as usize;
@@ -197,7 +227,7 @@ impl Sample {
 }
 
 /// A window's values.
-fn draw(values: Values, content: Option<&Content>, window: Mat, place: usize, seed: usize, random: &mut Random) -> Vec<f32> {
+fn draw(values: Values, content: Option<&Content>, window: Mat, is_target: bool, random: &mut Random) -> Vec<f32> {
     let mut all: Vec<f32> = match content {
         Some(Content::Numbers(numbers)) => return numbers.clone(),
         Some(Content::Indices(_)) => unreachable!("a window of floats"),
@@ -212,14 +242,14 @@ fn draw(values: Values, content: Option<&Content>, window: Mat, place: usize, se
         Some(Content::NotNegative) => (0..window.len()).map(|_| values.draw(random).abs()).collect(),
         _ => (0..window.len()).map(|_| values.draw(random)).collect(),
     };
-    // In one window of a sample, another one from sample to sample.
-    if (place + seed).is_multiple_of(2) {
-        let at = |random: &mut Random| random.below(window.len() as u32) as usize;
+    if is_target {
+        // Of four numbers in a row the first is the one that counts.
+        let at = |random: &mut Random| if window.len() == 4 { 0 } else { random.below(window.len() as u32) as usize };
         match values {
             Values::NaN => all[at(random)] = f32::NAN,
             Values::Infinite => {
-                all[at(random)] = f32::INFINITY;
                 all[at(random)] = f32::NEG_INFINITY;
+                all[at(random)] = f32::INFINITY;
             }
             _ => {}
         }

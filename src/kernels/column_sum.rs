@@ -2,11 +2,11 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::rounding::Terms;
 use super::{Nothing, WINDOW, blocks, bytes, rows_that_fit};
 use crate::program::{
     Binding, Buf, Class, Cuts, Kernel, Lowered, Mat, Piece, Program, ROW_ALIGNMENT, Shader, Step, Variant, View, whole,
 };
+use crate::rounding::Terms;
 
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]

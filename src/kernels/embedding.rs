@@ -5,9 +5,9 @@ use bytemuck::{Pod, Zeroable};
 use num_traits::Float;
 use rayon::prelude::*;
 
-use super::rounding::Terms;
 use super::{Nothing, WINDOW, blocks, bytes, rows_that_fit};
 use crate::program::{Binding, Class, Content, Cuts, Kernel, Lowered, Mat, Piece, Program, Shader, Step, Variant, View, whole};
+use crate::rounding::Terms;
 
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]

@@ -8,12 +8,12 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::rounding::Terms;
 use super::{MAX_TERMS, Nothing, WINDOW, blocks, bytes, rows_that_fit, transpose};
 use crate::program::{
     Binding, Buf, Class, Contents, Cuts, Kernel, Lowered, Mat, Phase, Piece, Program, ROW_ALIGNMENT, Shader, Step, Times,
     Variant, View, scalars, whole,
 };
+use crate::rounding::Terms;
 
 mod cpu;
 pub(crate) use cpu::product;

@@ -3,10 +3,10 @@
 use bytemuck::{Pod, Zeroable};
 use num_traits::Float;
 
-use super::rounding::{TINY, U, flushed};
 use super::{ACTIVATION, EXP, WINDOW, fill::over_rows};
 use crate::Activation;
 use crate::program::{Binding, Class, Content, Kernel, Mat, Program, Shader, Step, Variant, View, scalars, whole};
+use crate::rounding::{TINY, U, flushed};
 
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]

@@ -10,7 +10,6 @@ pub mod journal;
 pub mod map;
 pub mod norm;
 pub mod recurrence;
-pub(crate) mod rounding;
 pub mod softmax_loss;
 pub mod squared_loss;
 pub mod transpose;

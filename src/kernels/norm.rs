@@ -6,12 +6,12 @@ use num_traits::Float;
 use rayon::prelude::*;
 
 use super::in_lanes;
-use super::rounding::{DIVISION, SQUARE_ROOT, TINY, U, flushed, roundings};
 use super::{Nothing, WINDOW, blocks, bytes};
 use crate::program::{
     Binding, Buf, Class, Content, Cuts, Kernel, Lowered, Mat, Piece, Program, ROW_ALIGNMENT, Shader, Step, Variant, View,
     scalars, whole,
 };
+use crate::rounding::{DIVISION, SQUARE_ROOT, TINY, U, flushed, roundings};
 
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]

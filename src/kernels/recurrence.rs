@@ -12,12 +12,12 @@ use num_traits::Float;
 use rayon::prelude::*;
 
 use super::gemm::{Form, product};
-use super::rounding::Terms;
 use super::{MAX_TERMS, blocks, bytes, rows_that_fit};
 use crate::Activation;
 use crate::program::{
     Binding, Content, Contents, Cuts, Data, Kernel, Lowered, Mat, Phase, Piece, Program, Step, Times, Variant, View, scalars,
 };
+use crate::rounding::Terms;
 
 /// A cell's pointwise part.
 pub(crate) trait Unit {

@@ -4,12 +4,12 @@
 use rayon::prelude::*;
 
 use super::in_lanes;
-use super::rounding::{DIVISION, TINY, U, flushed, logarithm, roundings};
 use super::{EXP, Nothing, WINDOW, blocks, rows_that_fit};
 use crate::activation::{EXP_ERROR, exp_nonpositive};
 use crate::program::{
     Binding, Buf, Class, Content, Cuts, Kernel, Lowered, Mat, Piece, Program, Shader, Step, Variant, View, whole,
 };
+use crate::rounding::{DIVISION, TINY, U, flushed, logarithm, roundings};
 
 const CHUNK: u32 = 1024;
 

@@ -3,9 +3,9 @@
 use bytemuck::{Pod, Zeroable};
 use num_traits::Float;
 
-use super::rounding::{DIVISION, TINY, U, flushed, roundings};
 use super::{Nothing, WINDOW, blocks, bytes, rows_that_fit};
 use crate::program::{Binding, Class, Cuts, Kernel, Lowered, Mat, Piece, Program, Shader, Step, Variant, View, whole};
+use crate::rounding::{DIVISION, TINY, U, flushed, roundings};
 
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]

@@ -8,9 +8,9 @@ use bytemuck::{Pod, Zeroable};
 use num_traits::Float;
 use rayon::prelude::*;
 
-use super::rounding::{DIVISION, SQUARE_ROOT, TINY, Terms, U};
 use super::{Nothing, WINDOW, norm::over_values};
 use crate::program::{Binding, Class, Content, Contents, Kernel, Mat, Program, Shader, Variant, View, scalars, whole};
+use crate::rounding::{DIVISION, SQUARE_ROOT, TINY, Terms, U};
 
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
@@ -274,6 +274,11 @@ fn bound_adam(views: &mut [View<f64>], bytes: &[u8]) {
         let square_off_now = correct * square_off + U * correct * square + TINY;
         let root_off = (square_off_now.sqrt()).min(square_off_now / root) + SQUARE_ROOT * root;
         let below = root + epsilon;
+        if below.is_infinite() {
+            // Nothing is taken from w, unless its mean is infinite as well.
+            (*w, *m, *v) = (U * w.abs() + TINY, mean_off, square_off);
+            continue;
+        }
         let relative = (root_off + U * below) / below + DIVISION + 3.0 * U;
         let off = rate.abs() * (mean_off + mean.abs() * relative) / below + TINY;
         *w = U * (w.abs() + (rate * mean / below).abs()) + off * (1.0 + 2.0 * U);

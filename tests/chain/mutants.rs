@@ -94,6 +94,7 @@ const EDITS: &[Edit] = &[
         "state_at(state + row + i / 8u, k + s)",
         "state_at(state + row, k + s)",
     ),
+    edit("infinite weights read again meet the padding", FORWARD, "k + 1u <= last_k", "true"),
     edit("the input is lost", FORWARD, "input[at(params.input, row, col)], total", "vec4<f32>(), total"),
     edit(
         "the input of the first step",
@@ -216,6 +217,7 @@ const EDITS: &[Edit] = &[
     // The journal.
     edit("halted is not told", JOURNAL, "select(n.x, bitcast<f32>(params.history.rows | 0x7fc00000u), halted)", "n.x"),
     edit("NaN does not halt", JOURNAL, "if any(not_finite(vec4<f32>(l, n.x, 0.0, 0.0))) {", "if l != l {"),
+    edit("a norm of NaN does not halt", JOURNAL, "vec4<f32>(l, n.x, 0.0, 0.0)", "vec4<f32>(l, 0.0, 0.0, 0.0)"),
     edit("always the first row", JOURNAL, "history[at(params.history, row, 0u)]", "history[at(params.history, 0u, 0u)]"),
 ];
 
