@@ -1,14 +1,11 @@
-//! What must not matter: a second run, the number of threads, where a long sequence is cut into windows, that training diverged
-//! before parameters were set, and, for the size of a program, the number of time steps.
-
-use std::collections::BTreeMap;
+//! What must not matter: a second run, the number of threads, that training diverged before parameters were set, and, for the size of
+//! a program, the number of time steps. For what must not matter of a batch see `properties`.
 
 use super::device::{device, load};
-use ndarray::{Array3, ArrayD, Axis, concatenate, s};
-use retrospect::Activation;
+use ndarray::ArrayD;
 use retrospect::backend::Cpu;
-use retrospect::batch::{Batch, InitialState, Input, Inputs, Loss, Reduction, Targets};
-use retrospect::check::networks::{Case, bound, mismatches};
+use retrospect::batch::{Batch, InitialState, Input, Loss, Reduction};
+use retrospect::check::networks::Case;
 use retrospect::model::{Config, Model, Named, RecurrentInit, initial};
 use retrospect::network::Network;
 use retrospect::program::{Cuts, Program};
@@ -97,74 +94,6 @@ fn one_bit_is_seen() {
         let value = wrong.get_mut(name).unwrap().iter_mut().last().unwrap();
         *value = f32::from_bits(value.to_bits() ^ 1);
         assert_eq!(other_bits(&right, &wrong), [name.as_str()]);
-    }
-}
-
-/// Rows `first..first + len` of a batch, as a window of its own.
-fn part(batch: &Batch, first: usize, len: usize, initial_state: InitialState) -> Batch {
-    let rows = first..first + len;
-    Batch {
-        inputs: match &batch.inputs {
-            Inputs::Tokens(x) => Inputs::Tokens(x.slice(s![rows.clone(), ..]).to_owned()),
-            Inputs::Vectors(x) => Inputs::Vectors(x.slice(s![rows.clone(), .., ..]).to_owned()),
-        },
-        targets: match &batch.targets {
-            Targets::Classes(y) => Targets::Classes(y.slice(s![rows, ..]).to_owned()),
-            Targets::Values(y) => Targets::Values(y.slice(s![rows, .., ..]).to_owned()),
-        },
-        mask: None,
-        reduction: batch.reduction,
-        initial_state,
-    }
-}
-
-/// The one comparison of outputs, hidden states and the last state.
-fn differences(got: &[Array3<f32>], expected: &[Array3<f32>], bound: f64) -> Vec<String> {
-    let named = |arrays: &[Array3<f32>]| -> BTreeMap<String, ArrayD<f64>> {
-        arrays.iter().enumerate().map(|(i, a)| (format!("tensor {i}"), a.mapv(f64::from).into_dyn())).collect()
-    };
-    mismatches(&named(got), &named(expected), bound)
-}
-
-/// Outputs, hidden states and the last state, of windows one after the other.
-fn forward(case: &Case, on: &'static str, windows: &[Batch]) -> Vec<Array3<f32>> {
-    let config = Config { window: windows[0].shape().0, ..case.config.clone() };
-    let mut network = load(Model::new(&config).unwrap(), device(), on);
-    network.initialise(SEED, RecurrentInit::Uniform).unwrap();
-    let mut all: Vec<Vec<Array3<f32>>> = vec![Vec::new(); 1 + config.layers];
-    for window in windows {
-        network.loss(window).unwrap();
-        all[0].push(network.outputs().unwrap());
-        (0..config.layers).for_each(|l| all[1 + l].push(network.hidden(l).unwrap()));
-    }
-    let join = |parts: &Vec<Array3<f32>>| concatenate(Axis(0), &parts.iter().map(|p| p.view()).collect::<Vec<_>>()).unwrap();
-    let mut joined: Vec<_> = all.iter().map(join).collect();
-    joined.push(network.state().unwrap());
-    joined
-}
-
-#[test]
-fn windows_that_carry_their_state_are_one_long_window() {
-    for activation in Activation::ALL {
-        for (input, loss, layers) in [(Input::Tokens(19), Loss::CrossEntropy, 2), (Input::Vectors(5), Loss::SquaredError, 3)] {
-            let mut case = case(input, loss, [19, 7, 24], layers);
-            case.config.activation = activation;
-            let whole = case.batch(1);
-            let long = part(&whole, 0, 24, whole.initial_state.clone());
-            let windows = |carried: InitialState| {
-                let state = |i| if i == 0 { whole.initial_state.clone() } else { carried.clone() };
-                (0..3).map(|i| part(&whole, 8 * i, 8, state(i))).collect::<Vec<_>>()
-            };
-            // Both sides round as a forward pass does, which is less than all that the bound of a gradient is for.
-            let bound = 2.0 * bound(&case.config);
-            for on in ["CPU", "tiled", "software"] {
-                let expected = forward(&case, on, std::slice::from_ref(&long));
-                let found = differences(&forward(&case, on, &windows(InitialState::Carried)), &expected, bound);
-                assert!(found.is_empty(), "{on}, {case:?}: {found:?}");
-                let forgotten = differences(&forward(&case, on, &windows(InitialState::Zero)), &expected, bound);
-                assert!(forgotten.len() > layers, "{on}, {case:?}: {forgotten:?}");
-            }
-        }
     }
 }
 

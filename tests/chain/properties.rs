@@ -1,7 +1,7 @@
 //! What must hold for any network and batch, on networks and batches drawn at random: the same ones in each run.
 
 use super::device::{device, load};
-use ndarray::{Array2, Array3, ArrayView, Axis, Dimension, s, stack};
+use ndarray::{Array2, Array3, ArrayView, Axis, Dimension, s};
 use proptest::prelude::*;
 use proptest::test_runner::{Config as Proptest, RngSeed};
 use retrospect::Activation;
@@ -113,7 +113,7 @@ fn mask_of(shape: (usize, usize), count: usize, seed: u64) -> Array2<f32> {
     Array2::from_shape_vec(shape, counts).expect("a place for each")
 }
 
-/// Outputs and hidden states of each layer, time first.
+/// Outputs, hidden states of each layer, and the last state, of windows one after the other.
 fn forward(case: &Case, on: &'static str, window: usize, batches: &[Batch]) -> Vec<Array3<f32>> {
     let case = Case { config: Config { window, ..case.config.clone() }, ..case.clone() };
     let mut network = network(&case, on);
@@ -126,7 +126,13 @@ fn forward(case: &Case, on: &'static str, window: usize, batches: &[Batch]) -> V
     let join = |parts: &Vec<Array3<f32>>| {
         ndarray::concatenate(Axis(0), &parts.iter().map(|p| p.view()).collect::<Vec<_>>()).expect("windows of one network")
     };
-    all.iter().map(join).collect()
+    let mut joined: Vec<_> = all.iter().map(join).collect();
+    joined.push(network.state().unwrap());
+    joined
+}
+
+fn named(all: Vec<Array3<f32>>) -> Tensors {
+    all.into_iter().enumerate().map(|(i, t)| (format!("tensor {i}"), t.mapv(f64::from).into_dyn())).collect()
 }
 
 proptest! {
@@ -171,9 +177,6 @@ proptest! {
                 part(&batch, i * each, (i + 1) * each, state)
             })
             .collect();
-        let named = |all: Vec<Array3<f32>>| -> Tensors {
-            all.into_iter().enumerate().map(|(i, t)| (format!("tensor {i}"), t.mapv(f64::from).into_dyn())).collect()
-        };
         let found = mismatches(&named(forward(&case, on, each, &parts)), &named(whole), twice(&case));
         prop_assert!(found.is_empty(), "{}", found.join("\n"));
     }
@@ -227,7 +230,7 @@ proptest! {
 
 /// The comparisons see what they are there for.
 #[test]
-fn one_sequence_out_of_order_or_one_output_more_is_seen() {
+fn a_sequence_out_of_order_an_output_more_and_a_state_not_carried_are_seen() {
     let config = Config::new(Input::Vectors(3), 7, 4, Loss::CrossEntropy, 5, 6);
     let case = Case { config, masked: true, reduction: Reduction::Sum };
     let batch = case.batch(1);
@@ -238,6 +241,11 @@ fn one_sequence_out_of_order_or_one_output_more_is_seen() {
     let mut more = batch.clone();
     *more.mask.as_mut().unwrap().iter_mut().find(|m| **m == 0.0).unwrap() = 1.0;
     assert_ne!(bits(&gradient(&case, "CPU", &batch), 1.0), bits(&gradient(&case, "CPU", &more), 1.0));
-    let stacked = stack(Axis(0), &[mask_of((3, 5), 8, 1).view(), mask_of((3, 5), 8, 2).view()]).unwrap();
-    assert_eq!(stacked.sum(), 16.0);
+    // Two windows, the state of the second not carried.
+    let long = Case { config: Config { window: 12, ..case.config.clone() }, masked: false, ..case.clone() };
+    let batch = long.batch(1);
+    let whole = forward(&case, "CPU", 12, std::slice::from_ref(&batch));
+    let parts = [0, 6].map(|first| part(&batch, first, first + 6, batch.initial_state.clone()));
+    let found = mismatches(&named(forward(&case, "CPU", 6, &parts)), &named(whole), twice(&case));
+    assert_eq!(found.len(), 3, "{found:?}");
 }
