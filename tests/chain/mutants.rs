@@ -138,7 +138,7 @@ const EDITS: &[Edit] = &[
     edit("tanh' 1e-4 too large", SLOPE, "return 1.0 - h * h;", "return 1.0001 - h * h;"),
     edit("the derivative replaces the gradient", SLOPE, "out[i] *= ", "out[i] = "),
     edit("NaN is clamped by tanh", VALUE, "(abs(x) < vec4<f32>(4e-4)) | is_nan(x)", "abs(x) < vec4<f32>(4e-4)"),
-    edit("ReLU by max", VALUE, "select(a, vec4<f32>(), a < vec4<f32>())", "max(a, vec4<f32>())"),
+    edit("ReLU by max", VALUE, "select(a, vec4<f32>(), (a < vec4<f32>()) & !is_nan(a))", "max(a, vec4<f32>())"),
     edit("tanh is not clamped", VALUE, "clamp(x, vec4<f32>(-7.905311), vec4<f32>(7.905311))", "x"),
     edit(
         "sigmoid's two sides swapped",
@@ -262,7 +262,14 @@ fn variant(kernel: &'static Kernel, name: &str) -> &'static Variant {
 /// The variant with its text edited. Leaked, like the text of those that are right.
 fn edited(of: &Edit) -> &'static Variant {
     let right = variant(kernel(of.kernel), of.variant);
-    assert!(right.shaders.iter().any(|s| s.wgsl().contains(of.from)), "{}: {:?} is not in {right:?}", of.name, of.from);
+    assert!(
+        right.shaders.iter().any(|s| s.wgsl().contains(of.from)),
+        "{}: {:?} is not in {}/{}",
+        of.name,
+        of.from,
+        of.kernel,
+        of.variant
+    );
     let shaders = right.shaders.iter().map(|s| {
         let text: &'static str = s.wgsl().replace(of.from, of.to).leak();
         Shader { source: vec![text].leak(), ..*s }
