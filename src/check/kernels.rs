@@ -41,7 +41,7 @@ pub fn check(kernel: &'static Kernel, variant: Option<&'static Variant>, sizes: 
                 if values == Values::Reals {
                     sample.fill(&program, values, target, &mut [&mut *backend])?;
                     let again = run(&mut *backend, sample, &filled)?;
-                    outcomes.push(Outcome::same_bits(kernel.name, variant, shape, &left, &again));
+                    outcomes.push(Outcome::again(kernel.name, variant, shape, other_bits(&left, &again, &program)));
                 }
             }
         }
@@ -81,6 +81,14 @@ pub fn on_gpu(kernel: &'static Kernel, variant: &'static Variant, sizes: &[[u32;
 fn run(backend: &mut dyn Backend, sample: &Sample, filled: &[Filled]) -> Result<Vec<(Mat, Vec<f32>)>> {
     backend.run(sample.index..sample.index + 1)?;
     filled.iter().map(|f| Ok((f.whole, backend.read(f.whole)?))).collect()
+}
+
+/// The first value that is not the same in two runs, in words.
+fn other_bits(first: &[(Mat, Vec<f32>)], second: &[(Mat, Vec<f32>)], program: &Program) -> Option<String> {
+    first.iter().zip(second).find_map(|((whole, a), (_, b))| {
+        let at = a.iter().zip(b).position(|(a, b)| a.to_bits() != b.to_bits())?;
+        Some(format!("element {at} of {}'s buffer was {:e} and then {:e}", program.name(*whole), a[at], b[at]))
+    })
 }
 
 /// A window's values, row by row, out of its buffer.
