@@ -75,9 +75,11 @@
 //! | [`model`] | a network's configuration, its parameters, and the program it records |
 //! | [`backend`] | [`backend::Cpu`] and [`backend::Gpu`], which run programs |
 //! | [`network`] | networks on backends: fed, trained, read back |
+//! | [`trace`] | when each step ran, as a file
 //! | [`train`] | runs and checkpoints |
 //! | [`data`] | where batches come from |
 //! | [`reference`](mod@reference) | the same network and gradient in f64, sharing nothing with the rest |
+//! | [`bench`](mod@bench) | how fast training steps are, next to what the machine can do at most |
 //! | [`check`](mod@check) | everything above held against everything below: the proof on one's own adapter |
 
 #![deny(unsafe_code, missing_docs)]
@@ -85,6 +87,7 @@
 pub mod activation;
 pub mod backend;
 pub mod batch;
+pub mod bench;
 pub mod cells;
 pub mod check;
 pub mod data;
@@ -97,6 +100,7 @@ pub mod random;
 pub mod reference;
 mod rounding;
 pub mod tensors;
+pub mod trace;
 pub mod train;
 
 pub use activation::Activation;

@@ -251,10 +251,18 @@ impl Network {
     /// [`Error::BadInput`] when the batch does not fit; [`Error::Usage`] when the rate is not finite; what the backend
     /// reports.
     pub fn train_step(&mut self, batch: &Batch, rate: f64) -> Result<()> {
-        if !rate.is_finite() || rate < 0.0 {
-            return Err(Error::Usage(format!("the learning rate is {rate}; it must be finite and not negative")));
-        }
+        check_rate(rate)?;
         self.feed(batch)?;
+        self.train_again(rate)
+    }
+
+    /// One more training step on the batch that came last, which is on the device already, from the state that was carried on: what
+    /// a benchmark repeats.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] when the rate is not finite; what the backend reports.
+    pub fn train_again(&mut self, rate: f64) -> Result<()> {
+        check_rate(rate)?;
         self.step += 1;
         self.backend.write(self.model.schedule, &self.model.schedule_of(self.step, rate))?;
         self.backend.run(self.model.forward.start..self.model.carry.end)
@@ -433,6 +441,12 @@ impl Network {
         }
         Ok(named)
     }
+}
+
+fn check_rate(rate: f64) -> Result<()> {
+    let usable = rate.is_finite() && rate >= 0.0;
+    let message = || format!("the learning rate is {rate}; it must be finite and not negative");
+    if usable { Ok(()) } else { Err(Error::Usage(message())) }
 }
 
 /// The values in the order of rows.

@@ -517,10 +517,6 @@ impl<'a, T: Copy> View<'a, T> {
         View { data, rows: mat.rows as usize, cols: mat.cols as usize, stride: mat.stride as usize }
     }
 
-    pub(crate) fn over(data: Data<'a, T>, rows: usize, cols: usize, stride: usize) -> View<'a, T> {
-        View { data, rows, cols, stride }
-    }
-
     /// All elements, padding included.
     ///
     /// # Panics

@@ -2,8 +2,10 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
-use super::{Backend, Ticket};
+use super::{Backend, Span, Ticket};
 use crate::program::{Access, Data, Element, Mat, Program, Step, View};
 use crate::{Error, Result};
 
@@ -19,6 +21,8 @@ pub struct Cpu {
     pool: rayon::ThreadPool,
     answers: HashMap<Ticket, Vec<f32>>,
     tickets: u64,
+    /// When recording began, and what was noted.
+    record: Option<(Instant, Vec<Span>)>,
 }
 
 impl Cpu {
@@ -52,6 +56,7 @@ impl Cpu {
             pool,
             answers: HashMap::new(),
             tickets: 0,
+            record: None,
         })
     }
 
@@ -105,6 +110,44 @@ fn run_step(step: &Step, buffers: &mut [Storage]) {
     }
 }
 
+/// Operations for which the pool's threads are kept awake: about a millisecond of them.
+const WORTH_WAKING: u64 = 50_000_000;
+
+/// Runs something while the other threads of the pool look for work without going to sleep. A training step shares out a dozen
+/// products, and to wake a thread takes as long as a small one of them.
+fn awake(work: impl FnOnce() + Send) {
+    /// Looks for work before a thread lets others have its core, a few microseconds each time.
+    const SPINS: usize = 1000;
+    let leader = rayon::current_thread_index();
+    let over = AtomicBool::new(false);
+    rayon::scope(|scope| {
+        scope.spawn_broadcast(|_, thread| {
+            let mut idle = 0;
+            while Some(thread.index()) != leader && !over.load(Ordering::Acquire) {
+                match rayon::yield_now() {
+                    Some(rayon::Yield::Executed) => idle = 0,
+                    _ if idle < SPINS => {
+                        idle += 1;
+                        std::hint::spin_loop();
+                    }
+                    _ => std::thread::yield_now(),
+                }
+            }
+        });
+        let _over = SetOnDrop(&over);
+        work();
+    });
+}
+
+/// Set also when what is waited for panics.
+struct SetOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
 impl Backend for Cpu {
     fn write(&mut self, window: Mat, values: &[f32]) -> Result<()> {
         assert_eq!(values.len(), window.len(), "values for {window:?}");
@@ -124,8 +167,18 @@ impl Backend for Cpu {
     }
 
     fn run(&mut self, steps: Range<usize>) -> Result<()> {
-        let (steps, buffers) = (&self.steps[steps], &mut self.buffers);
-        self.pool.install(|| steps.iter().for_each(|step| run_step(step, buffers)));
+        let (all, buffers, record) = (&self.steps, &mut self.buffers, &mut self.record);
+        let mut run = || {
+            for index in steps.clone() {
+                let begun = Instant::now();
+                run_step(&all[index], buffers);
+                if let Some((since, spans)) = record {
+                    spans.push(Span { step: Some(index), start: begun - *since, length: begun.elapsed() });
+                }
+            }
+        };
+        let flops: u64 = all[steps.clone()].iter().map(|step| (step.kernel.flops)(step)).sum();
+        self.pool.install(|| if flops < WORTH_WAKING { run() } else { awake(run) });
         Ok(())
     }
 
@@ -141,6 +194,15 @@ impl Backend for Cpu {
 
     fn wait(&mut self) -> Result<()> {
         Ok(())
+    }
+
+    fn record(&mut self, on: bool) -> Result<()> {
+        self.record = on.then(|| (Instant::now(), Vec::new()));
+        Ok(())
+    }
+
+    fn spans(&mut self) -> Result<Vec<Span>> {
+        Ok(self.record.as_mut().map(|(_, spans)| std::mem::take(spans)).unwrap_or_default())
     }
 
     fn description(&self) -> String {

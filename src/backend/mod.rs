@@ -6,6 +6,7 @@ pub mod gpu;
 mod memory;
 
 use std::ops::Range;
+use std::time::Duration;
 
 pub use cpu::Cpu;
 pub use gpu::{Adapter, Device, Gpu};
@@ -16,6 +17,18 @@ use crate::{Error, Result};
 /// A read that was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Ticket(pub(crate) u64);
+
+/// A stretch of time in which something ran.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    /// The step that ran, or `None`: the host was handing steps to a device.
+    pub step: Option<usize>,
+    /// When it began, counted from where recording did. A device has a clock of its own: its spans are set beside the
+    /// host's by the first of them, no better than that.
+    pub start: Duration,
+    /// How long it took.
+    pub length: Duration,
+}
 
 /// Holds the buffers of one program and runs its steps.
 pub trait Backend {
@@ -73,6 +86,24 @@ pub trait Backend {
             }
             self.wait()?;
         }
+    }
+
+    /// From now on notes when each step runs, or no longer; what was noted before is forgotten. On a GPU each step becomes a
+    /// compute pass with timestamps of the device; where it has none, each step is waited for, by the host's clock.
+    ///
+    /// # Errors
+    /// When the device is lost or refuses.
+    fn record(&mut self, _on: bool) -> Result<()> {
+        Ok(())
+    }
+
+    /// The spans noted since the last time, after waiting for the last of them. A step that was cut over submissions has
+    /// several. A backend that cannot record has none.
+    ///
+    /// # Errors
+    /// When the device is lost or does not answer in time.
+    fn spans(&mut self) -> Result<Vec<Span>> {
+        Ok(Vec::new())
     }
 
     /// What it runs on, for people.

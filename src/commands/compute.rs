@@ -56,6 +56,22 @@ impl ComputeArgs {
         }
     }
 
+    /// The CPU and a GPU; with a backend named that one alone. Without an adapter the CPU alone, with a note.
+    pub fn choose_both(&self) -> Result<Vec<Compute>> {
+        if self.backend.is_some() {
+            return Ok(vec![self.choose()?]);
+        }
+        let cpu = self.device.cpu("to compare");
+        match open(self.device.adapter.as_deref(), "to compare") {
+            Ok(device) => Ok(vec![cpu, Compute::Gpu(device)]),
+            Err(error @ Error::NoAdapter { .. }) if self.device.adapter.is_none() => {
+                note(format_args!("The CPU alone: {error}"));
+                Ok(vec![cpu])
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// The same, but what is not said is as it was before: a run goes on where it ran.
     pub fn choose_again(&self, ran: &Ran) -> Result<Compute> {
         let mut device = match (self.backend, &self.device.adapter) {

@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand. Results go to stdout, everything else to stderr.
 
 mod adapters;
+mod bench;
 mod check;
 mod compute;
 mod evaluate;
@@ -37,6 +38,7 @@ enum Command {
     Evaluate(evaluate::Evaluate),
     Gradient(gradient::Gradient),
     Check(check::Check),
+    Bench(bench::Bench),
     Adapters(adapters::Adapters),
     Steps(Box<steps::Steps>),
     /// Writes completions for a shell
@@ -69,6 +71,7 @@ fn run(command: Command) -> Result<()> {
         Command::Evaluate(evaluate) => evaluate.run(),
         Command::Gradient(gradient) => gradient.run(),
         Command::Check(check) => check.run(),
+        Command::Bench(bench) => bench.run(),
         Command::Adapters(adapters) => adapters.run(),
         Command::Steps(steps) => steps.run(),
         Command::Completions { shell } => {

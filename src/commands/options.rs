@@ -283,7 +283,7 @@ fn count() -> clap::builder::RangedU64ValueParser<u64> {
     clap::builder::RangedU64ValueParser::new().range(1..)
 }
 
-fn size() -> impl clap::builder::TypedValueParser<Value = usize> {
+pub fn size() -> impl clap::builder::TypedValueParser<Value = usize> {
     use clap::builder::TypedValueParser;
     clap::builder::RangedU64ValueParser::<u64>::new().range(1..=u64::from(u32::MAX)).map(|n| n as usize)
 }

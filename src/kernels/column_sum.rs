@@ -1,6 +1,7 @@
 //! Sums of columns: the gradient of a bias, and the loss of a window from those of its outputs.
 
 use bytemuck::{Pod, Zeroable};
+use rayon::prelude::*;
 
 use super::{Nothing, WINDOW, blocks, bytes, rows_that_fit};
 use crate::program::{
@@ -70,16 +71,20 @@ fn bound(views: &mut [View<f64>], _: &[u8]) {
 /// Rows summed in blocks of about √rows, and the sums of the blocks, so that rounding errors stay small.
 fn run(views: &mut [View<f32>], _: &[u8]) {
     let [x, out] = views else { unreachable!("two windows") };
-    let out = out.row_mut(0);
-    let mut block = vec![0.0; out.len()];
-    out.fill(0.0);
     let arch = pulp::Arch::new();
     let add = |sums: &mut [f32], values: &[f32]| arch.dispatch(|| sums.iter_mut().zip(values).for_each(|(sum, v)| *sum += v));
-    for rows in blocks(x.rows as u32, block_size(x.rows as u32)) {
-        block.fill(0.0);
-        rows.for_each(|r| add(&mut block, x.row(r as usize)));
-        add(out, &block);
-    }
+    // Columns that a thread takes: all of what is small.
+    let share = if x.rows * x.cols < 1 << 16 { x.cols } else { 64 };
+    out.row_mut(0).par_chunks_mut(share).enumerate().for_each(|(i, out)| {
+        let cols = i * share..i * share + out.len();
+        let mut block = vec![0.0; out.len()];
+        out.fill(0.0);
+        for rows in blocks(x.rows as u32, block_size(x.rows as u32)) {
+            block.fill(0.0);
+            rows.for_each(|r| add(&mut block, &x.row(r as usize)[cols.clone()]));
+            add(out, &block);
+        }
+    });
 }
 
 fn block_size(rows: u32) -> u64 {

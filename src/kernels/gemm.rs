@@ -16,7 +16,10 @@ use crate::program::{
 use crate::rounding::Terms;
 
 mod cpu;
-pub(crate) use cpu::product;
+mod panels;
+use cpu::product;
+pub(crate) use cpu::{PARALLEL, split};
+pub(crate) use panels::{Base, Column, Group, Panels, ROWS, Source, pack_rows, transpose_into};
 
 /// Which of the operands are transposed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -154,15 +157,13 @@ fn bound_bias(views: &mut [View<f64>], _: &[u8]) {
 
 fn run_sum(form: Form, views: &mut [View<f32>], bytes: &[u8]) {
     let [a, b, out] = views else { unreachable!("three windows") };
-    product(form, a, b, out, scalars::<Accumulate>(bytes).accumulate != 0, true);
+    let base = if scalars::<Accumulate>(bytes).accumulate != 0 { Base::Out } else { Base::Nothing };
+    product(form, a, b, out, base);
 }
 
 fn run_bias(views: &mut [View<f32>], _: &[u8]) {
     let [a, b, bias, out] = views else { unreachable!("four windows") };
-    for m in 0..out.rows {
-        out.row_mut(m).copy_from_slice(bias.row(0));
-    }
-    product(Form::NT, a, b, out, true, true);
+    product(Form::NT, a, b, out, Base::Row(bias.row(0)));
 }
 
 const SUM_BINDINGS: &[Binding] = &[Binding::read("a"), Binding::read("b"), Binding::update("out")];

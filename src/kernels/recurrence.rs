@@ -7,15 +7,19 @@
 //! On GPUs each time step is a dispatch with the product and the cell fused; `time` is an immediate, so that any number
 //! of steps takes the same memory.
 
+use std::ops::Range;
+use std::sync::{Mutex, PoisonError, RwLock};
+
 use bytemuck::{Pod, Zeroable};
 use num_traits::Float;
 use rayon::prelude::*;
 
-use super::gemm::{Form, product};
+use super::barrier::Barrier;
+use super::gemm::{Base, Column, Group, PARALLEL, Panels, ROWS, Source, pack_rows, split};
 use super::{MAX_TERMS, blocks, bytes, rows_that_fit};
 use crate::Activation;
 use crate::program::{
-    Binding, Content, Contents, Cuts, Data, Kernel, Lowered, Mat, Phase, Piece, Program, Step, Times, Variant, View, scalars,
+    Binding, Content, Contents, Cuts, Kernel, Lowered, Mat, Phase, Piece, Program, Step, Times, Variant, View, scalars,
 };
 use crate::rounding::Terms;
 
@@ -284,14 +288,14 @@ fn keeps_integers(step: &Step) -> bool {
 }
 
 /// The rows of time step t, and those of the states before and after it.
-fn time_steps(step: &Step) -> impl DoubleEndedIterator<Item = [std::ops::Range<u32>; 2]> {
+fn time_steps(step: &Step) -> impl DoubleEndedIterator<Item = [Range<u32>; 2]> {
     let batch = step.scalars::<Shape>().batch;
     (0..step.windows[0].rows / batch).map(move |t| [t * batch..(t + 1) * batch, t * batch..(t + 2) * batch])
 }
 
 fn forward_steps(step: &Step) -> Vec<Step> {
     let [input, weight, hidden] = step.windows[..] else { unreachable!("three windows") };
-    let part = |[now, states]: [std::ops::Range<u32>; 2]| Step {
+    let part = |[now, states]: [Range<u32>; 2]| Step {
         windows: vec![input.slice_rows(now), weight, hidden.slice_rows(states)],
         ..step.clone()
     };
@@ -300,48 +304,138 @@ fn forward_steps(step: &Step) -> Vec<Step> {
 
 fn backward_steps(step: &Step) -> Vec<Step> {
     let [d_hidden, weight, hidden, d_sum] = step.windows[..] else { unreachable!("four windows") };
-    let part = |[now, states]: [std::ops::Range<u32>; 2]| Step {
+    let part = |[now, states]: [Range<u32>; 2]| Step {
         windows: vec![d_hidden.slice_rows(now.clone()), weight, hidden.slice_rows(now), d_sum.slice_rows(states)],
         ..step.clone()
     };
     time_steps(step).rev().map(part).collect()
 }
 
-/// Hidden sizes up to this run in slices of the batch, each with its own loop over time on one thread, its weight in
-/// that core's cache; larger ones share each step's product among the threads.
-const SLICED: usize = 768;
+/// Weights of at most so many numbers stay in a core's own cache: then each thread takes some sequences through all of time.
+/// Larger ones are shared out by columns, each thread keeping its own, and the threads meet after each time step.
+const CACHED: usize = 3 << 17;
 
-/// The sequences of a slice: fixed by the shape, for the same bits on any number of threads.
-fn slice_rows(batch: usize, size: usize) -> usize {
-    if size > SLICED { batch } else { batch.div_ceil(16).max(16) }
-}
-
-/// Runs `step(state before, state after, first row of the step)` over time for each slice of the batch; `states` are
-/// the blocks of the state, in the order of time that `blocks` gives them.
+/// Runs h ← finish(state before · weight) over time. `finish(row, columns, sums)` makes of the sums of some columns what the state
+/// is there; row counts over all time steps. The same bits however the work is shared: each sum is one chain over k.
 fn over_time(
     states: &mut View<f32>,
+    weight: &View<f32>,
     batch: usize,
     backward: bool,
-    step: impl Fn(&View<f32>, &mut View<f32>, usize, bool) + Sync,
+    finish: impl Fn(usize, Range<usize>, &mut [f32]) + Sync,
 ) {
     let (cols, stride) = (states.cols, states.stride);
-    let rows = slice_rows(batch, cols);
-    let mut slices: Vec<Vec<&mut [f32]>> = (0..batch.div_ceil(rows)).map(|_| Vec::new()).collect();
-    for block in states.data_mut().chunks_mut(batch * stride) {
+    let threads = if batch * cols * cols < PARALLEL { 1 } else { rayon::current_num_threads() };
+    let mut panels = Panels::new(cols, cols);
+    panels.fill(Source::Rows(weight.data(), weight.stride), 0..cols, threads > 1);
+    // Blocks in the order in which they are computed.
+    let mut blocks: Vec<&mut [f32]> = states.data_mut().chunks_mut(batch * stride).collect();
+    if backward {
+        blocks.reverse();
+    }
+    let count = blocks.len() - 1;
+    let finish = |n: usize, r: usize, columns: Range<usize>, sums: &mut [f32]| {
+        finish(if backward { count - 1 - n } else { n } * batch + r, columns, sums);
+    };
+    if threads == 1 || (batch.div_ceil(ROWS) >= threads && cols * cols <= CACHED) {
+        by_rows(blocks, &panels, [batch, cols, stride], threads, finish);
+    } else {
+        by_columns(blocks, &panels, [batch, cols, stride], threads, finish);
+    }
+}
+
+/// Each thread takes some sequences through all of time.
+fn by_rows(
+    blocks: Vec<&mut [f32]>,
+    panels: &Panels,
+    [batch, cols, stride]: [usize; 3],
+    threads: usize,
+    finish: impl Fn(usize, usize, Range<usize>, &mut [f32]) + Sync,
+) {
+    let rows = batch.div_ceil(ROWS).div_ceil(threads) * ROWS;
+    let mut slices: Vec<Vec<&mut [f32]>> = (0..batch.div_ceil(rows)).map(|_| Vec::with_capacity(blocks.len())).collect();
+    for block in blocks {
         block.chunks_mut(rows * stride).zip(&mut slices).for_each(|(part, slice)| slice.push(part));
     }
-    let threads = slices.len() == 1;
-    slices.into_par_iter().enumerate().for_each(|(i, mut slice)| {
-        let count = rows.min(batch - i * rows);
-        let steps = slice.len() - 1;
-        for n in 0..steps {
-            let t = if backward { steps - 1 - n } else { n };
-            let (low, high) = slice.split_at_mut(t + 1);
-            let (earlier, later) = (&mut *low[t], &mut *high[0]);
-            let (from, to) = if backward { (later, earlier) } else { (earlier, later) };
-            let from = View::over(Data::Read(from), count, cols, stride);
-            let mut to = View::over(Data::Write(to), count, cols, stride);
-            step(&from, &mut to, t * batch + i * rows, threads);
+    slices.into_par_iter().enumerate().for_each(|(i, slice)| {
+        let mut before = vec![Column::default(); rows.min(batch).div_ceil(ROWS) * cols];
+        let pack = |block: &[f32], to: &mut [Column]| {
+            let groups = block.chunks(ROWS * stride).zip(to.chunks_mut(cols));
+            groups.for_each(|(group, to)| pack_rows(group.chunks(stride).map(|row| &row[..cols]), to));
+        };
+        let mut blocks = slice.into_iter();
+        pack(blocks.next().expect("the state before the first step"), &mut before);
+        for (n, after) in blocks.enumerate() {
+            let left: Vec<&[Column]> = before.chunks(cols).collect();
+            let groups = left.chunks(1).zip(after.chunks_mut(ROWS * stride));
+            let mut groups: Vec<Group> =
+                groups.map(|(a, out)| Group::new(a, out.chunks_mut(stride).map(|row| &mut row[..cols]))).collect();
+            panels.multiply(0..panels.count(), &mut groups, Base::Nothing);
+            for (r, row) in after.chunks_mut(stride).enumerate() {
+                finish(n, i * rows + r, 0..cols, &mut row[..cols]);
+            }
+            pack(after, &mut before);
+        }
+    });
+}
+
+/// Each thread takes some columns, and they meet after each time step.
+fn by_columns(
+    blocks: Vec<&mut [f32]>,
+    panels: &Panels,
+    [batch, cols, stride]: [usize; 3],
+    threads: usize,
+    finish: impl Fn(usize, usize, Range<usize>, &mut [f32]) + Sync,
+) {
+    let groups = batch.div_ceil(ROWS);
+    let share = panels.count().div_ceil(threads);
+    let chunks: Vec<Range<usize>> = (0..panels.count()).step_by(share).map(|p| p..(p + share).min(panels.count())).collect();
+    // A state as it is read, packed, each chunk of its columns by itself; and the one that is being written.
+    let packed = [0, 1].map(|_| -> Vec<RwLock<Vec<Column>>> {
+        chunks.iter().map(|chunk| RwLock::new(vec![Column::default(); groups * panels.columns(chunk).len()])).collect()
+    });
+    let pack = |rows: &[&mut [f32]], chunk: usize, parity: usize| {
+        let mut to = packed[parity][chunk].write().unwrap_or_else(PoisonError::into_inner);
+        let width = panels.columns(&chunks[chunk]).len();
+        rows.chunks(ROWS).zip(to.chunks_mut(width)).for_each(|(rows, to)| pack_rows(rows.iter().map(|row| &**row), to));
+    };
+    // Of each chunk of columns, for each time step, the rows of the state.
+    type Rows<'a> = Vec<&'a mut [f32]>;
+    let mut parts: Vec<Vec<Rows>> = chunks.iter().map(|_| Vec::with_capacity(blocks.len())).collect();
+    for block in blocks {
+        parts.iter_mut().for_each(|steps| steps.push(Vec::with_capacity(batch)));
+        for row in block.chunks_mut(stride) {
+            let pieces = split(&mut row[..cols], panels, &chunks);
+            pieces.zip(&mut parts).for_each(|(piece, steps)| steps.last_mut().expect("a step").push(piece));
+        }
+    }
+    let parts: Vec<Mutex<Vec<Rows>>> = parts.into_iter().map(Mutex::new).collect();
+    let barrier = Barrier::new(chunks.len());
+    rayon::broadcast(|thread| {
+        let chunk = thread.index();
+        let Some(part) = parts.get(chunk) else { return };
+        let mut part = part.lock().unwrap_or_else(PoisonError::into_inner);
+        let _guard = barrier.guard();
+        for (n, rows) in part.iter_mut().enumerate() {
+            // The first is the state before the first step.
+            if n > 0 {
+                let before: Vec<_> =
+                    packed[(n - 1) % 2].iter().map(|chunk| chunk.read().unwrap_or_else(PoisonError::into_inner)).collect();
+                let piece = |group: usize, all: &'_ [Column]| all.len() / groups * group..all.len() / groups * (group + 1);
+                let left = (0..groups).map(|group| before.iter().map(|all| &all[piece(group, all)]).collect());
+                let left: Vec<Vec<&[Column]>> = left.collect();
+                let mut tiles: Vec<Group> = left
+                    .iter()
+                    .zip(rows.chunks_mut(ROWS))
+                    .map(|(a, out)| Group::new(a, out.iter_mut().map(|row| &mut **row)))
+                    .collect();
+                panels.multiply(chunks[chunk].clone(), &mut tiles, Base::Nothing);
+                for (r, row) in rows.iter_mut().enumerate() {
+                    finish(n - 1, r, panels.columns(&chunks[chunk]), row);
+                }
+            }
+            pack(rows, chunk, n % 2);
+            barrier.wait();
         }
     });
 }
@@ -350,11 +444,8 @@ fn run_forward<U: Unit>(views: &mut [View<f32>], bytes: &[u8]) {
     let [input, weight, hidden] = views else { unreachable!("three windows") };
     let Shape { batch, activation } = scalars(bytes);
     let activation = Activation::coded(activation);
-    over_time(hidden, batch as usize, false, |before, after, first, threads| {
-        product(Form::NN, before, weight, after, false, threads);
-        for r in 0..after.rows {
-            U::forward_row(activation, input.row(first + r), after.row_mut(r));
-        }
+    over_time(hidden, weight, batch as usize, false, |row, cols, state| {
+        U::forward_row(activation, &input.row(row)[cols], state);
     });
 }
 
@@ -362,12 +453,9 @@ fn run_backward<U: Unit>(views: &mut [View<f32>], bytes: &[u8]) {
     let [d_hidden, weight, hidden, d_sum] = views else { unreachable!("four windows") };
     let Shape { batch, activation } = scalars(bytes);
     let activation = Activation::coded(activation);
-    over_time(d_sum, batch as usize, true, |later, d, first, threads| {
-        product(Form::NN, later, weight, d, false, threads);
-        for r in 0..d.rows {
-            let row = d.row_mut(r).iter_mut().zip(d_hidden.row(first + r)).zip(hidden.row(first + r));
-            pulp::Arch::new().dispatch(|| row.for_each(|((d, &d_hidden), &h)| *d = U::backward(activation, d_hidden, *d, h)));
-        }
+    over_time(d_sum, weight, batch as usize, true, |row, cols, d| {
+        let row = d.iter_mut().zip(&d_hidden.row(row)[cols.clone()]).zip(&hidden.row(row)[cols]);
+        pulp::Arch::new().dispatch(|| row.for_each(|((d, &d_hidden), &h)| *d = U::backward(activation, d_hidden, *d, h)));
     });
 }
 
@@ -405,14 +493,14 @@ fn lower(
     weight: Mat,
     along_time: &[Mat],
     backward: bool,
-    windows: impl Fn(std::ops::Range<u32>, std::ops::Range<u32>, Mat) -> Vec<Mat>,
+    windows: impl Fn(Range<u32>, Range<u32>, Mat) -> Vec<Mat>,
 ) -> Lowered {
     let Shape { batch, activation } = step.scalars();
     let rows = step.windows[0].rows;
     let fit = along_time.iter().map(|w| cuts.binding / u64::from(w.stride) / u64::from(batch)).min().expect("a window");
     let runs = blocks(rows, fit.saturating_sub(1).max(1) * u64::from(batch));
     let runs: Vec<_> = if backward { runs.collect::<Vec<_>>().into_iter().rev().collect() } else { runs.collect() };
-    let pieces_of = |run: std::ops::Range<u32>| {
+    let pieces_of = |run: Range<u32>| {
         let terms = u64::from(MAX_TERMS).min(rows_that_fit(&weight, cuts, 4));
         blocks(weight.rows, terms)
             .map(|k| Piece {
@@ -424,7 +512,7 @@ fn lower(
             })
             .collect()
     };
-    let phase = |run: std::ops::Range<u32>| {
+    let phase = |run: Range<u32>| {
         let count = (run.end - run.start) / batch;
         let first = if backward { count - 1 } else { 0 };
         Phase { times: Times { first, count, backward }, pieces: pieces_of(run) }

@@ -1,9 +1,9 @@
 //! Squared error and its gradient: ℓ = 1/n·Σᵢ (oᵢ − vᵢ)², ∂ℓ/∂o = 2/n·(o − v).
 
 use bytemuck::{Pod, Zeroable};
-use num_traits::Float;
+use rayon::prelude::*;
 
-use super::{Nothing, WINDOW, blocks, bytes, rows_that_fit};
+use super::{Nothing, WINDOW, blocks, bytes, in_lanes, rows_that_fit};
 use crate::program::{Binding, Class, Cuts, Kernel, Lowered, Mat, Piece, Program, Shader, Step, Variant, View, whole};
 use crate::rounding::{DIVISION, TINY, U, flushed, roundings};
 
@@ -49,7 +49,7 @@ pub static SQUARED_LOSS: Kernel = Kernel {
     bound,
     parts: whole,
     is_exact: |_| false,
-    cpu: define,
+    cpu: run,
     variants: &[Variant { name: "rows", class: Class::Any, shaders: &[shader("row"), shader("gradient")], lower }],
     flops: |step| 5 * step.windows[0].len() as u64,
     sample: |program, [m, n, _]| {
@@ -75,20 +75,49 @@ pub fn squared_loss(program: &mut Program, outputs: Mat, values: Mat, weights: M
     program.push(&SQUARED_LOSS, &[outputs, values, weights, d_outputs, losses], Nothing);
 }
 
-fn define<T: Float>(views: &mut [View<T>], _: &[u8]) {
+fn define(views: &mut [View<f64>], _: &[u8]) {
     let [outputs, values, weights, d_outputs, losses] = views else { unreachable!("five windows") };
-    let components = T::from(outputs.cols).expect("a float");
-    let two = T::one() + T::one();
+    let components = outputs.cols as f64;
     for r in 0..outputs.rows {
         let weight = weights.at(r, 0);
-        let mut sum = T::zero();
+        let mut sum = 0.0;
         for c in 0..outputs.cols {
             let error = outputs.at(r, c) - values.at(r, c);
-            sum = sum + error * error;
-            d_outputs.set(r, c, if weight == T::zero() { T::zero() } else { two * weight / components * error });
+            sum += error * error;
+            d_outputs.set(r, c, if weight == 0.0 { 0.0 } else { 2.0 * weight / components * error });
         }
-        losses.set(r, 0, if weight == T::zero() { T::zero() } else { weight * sum / components });
+        losses.set(r, 0, if weight == 0.0 { 0.0 } else { weight * sum / components });
     }
+}
+
+/// Rows that a thread takes at a time.
+const ROWS: usize = 64;
+
+fn run(views: &mut [View<f32>], _: &[u8]) {
+    let [outputs, values, weights, d_outputs, losses] = views else { unreachable!("five windows") };
+    let (cols, d_stride, stride) = (outputs.cols, d_outputs.stride, losses.stride);
+    let d_rows = d_outputs.data_mut().par_chunks_mut(ROWS * d_stride);
+    d_rows.zip(losses.data_mut().par_chunks_mut(ROWS * stride)).enumerate().for_each(|(i, (d_rows, losses))| {
+        let each = d_rows.chunks_mut(d_stride).zip(losses.chunks_mut(stride));
+        for (r, (d_row, loss)) in (i * ROWS..).zip(each) {
+            let weight = weights.at(r, 0);
+            let (output, value) = (outputs.row(r), values.row(r));
+            let d_row = &mut d_row[..cols];
+            if weight == 0.0 {
+                d_row.fill(0.0);
+                loss[0] = 0.0;
+                continue;
+            }
+            let scale = 2.0 * weight / cols as f32;
+            // The errors first, and their squares from there.
+            let sum = pulp::Arch::new().dispatch(|| {
+                d_row.iter_mut().zip(output).zip(value).for_each(|((d, o), v)| *d = o - v);
+                in_lanes(d_row, 0.0, |e| e * e, |sum, square| sum + square)
+            });
+            pulp::Arch::new().dispatch(|| d_row.iter_mut().for_each(|d| *d *= scale));
+            loss[0] = weight * sum / cols as f32;
+        }
+    });
 }
 
 /// e = o − v rounds once, so e² thrice with its own; n of them; w and n once more each. 2w/n·e: three factors and e.

@@ -1,7 +1,8 @@
 //! out = aᵀ.
 
-use num_traits::Float;
+use rayon::prelude::*;
 
+use super::gemm::transpose_into;
 use super::{Nothing, WINDOW, blocks, exactly, rows_that_fit};
 use crate::program::{Binding, Class, Cuts, Kernel, Lowered, Mat, Piece, Program, Shader, Variant, View, whole};
 
@@ -19,7 +20,7 @@ pub static TRANSPOSE: Kernel = Kernel {
     bound: exactly,
     parts: whole,
     is_exact: |_| true,
-    cpu: run,
+    cpu: run_fast,
     variants: &[Variant {
         name: "blocks",
         class: Class::Any,
@@ -43,16 +44,24 @@ pub fn transpose(program: &mut Program, a: Mat, out: Mat) {
     program.push(&TRANSPOSE, &[a, out], Nothing);
 }
 
-fn run<T: Float>(views: &mut [View<T>], _: &[u8]) {
+fn run(views: &mut [View<f64>], _: &[u8]) {
     let [a, out] = views else { unreachable!("two windows") };
-    // In blocks, so that neither side is read or written a cache line for each element.
-    for first in (0..a.rows).step_by(16) {
+    for r in 0..a.rows {
         for c in 0..a.cols {
-            for r in first..(first + 16).min(a.rows) {
-                out.set(c, r, a.at(r, c));
-            }
+            out.set(c, r, a.at(r, c));
         }
     }
+}
+
+fn run_fast(views: &mut [View<f32>], _: &[u8]) {
+    let [a, out] = views else { unreachable!("two windows") };
+    let (stride, rows, cols) = (out.stride, out.cols, out.rows);
+    // Columns that a thread takes: enough that those of a row are several cache lines.
+    let share = if rows * cols < 1 << 14 { cols } else { 64 };
+    out.data_mut().par_chunks_mut(share * stride).enumerate().for_each(|(i, part)| {
+        let cols = i * share..(i * share + share).min(cols);
+        transpose_into(part, stride, rows, cols.len(), |r| &a.row(r)[cols.clone()]);
+    });
 }
 
 /// The dispatches of a transposition by a variant's shader number `shader`.

@@ -60,7 +60,7 @@ impl Device {
         }
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("retrospect"),
-            required_features: Features::IMMEDIATES,
+            required_features: Features::IMMEDIATES | (adapter.features() & Features::TIMESTAMP_QUERY),
             required_limits: limits.clone(),
             ..Default::default()
         };

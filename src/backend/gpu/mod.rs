@@ -7,18 +7,21 @@ mod adapter;
 mod device;
 mod load;
 mod pace;
+mod timestamps;
 
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
+use std::time::Instant;
 
 pub use adapter::Adapter;
 pub use device::{Device, is_polling};
 use load::Loaded;
 use pace::Pace;
-use wgpu::{BufferUsages, CommandEncoderDescriptor, ComputePassDescriptor, MapMode};
+use timestamps::Recorder;
+use wgpu::{BufferUsages, CommandEncoder, CommandEncoderDescriptor, ComputePassDescriptor, MapMode};
 
-use super::{Backend, Ticket};
+use super::{Backend, Span, Ticket};
 use crate::program::{Mat, Program, Variant};
 use crate::{Error, Result};
 
@@ -36,6 +39,7 @@ pub struct Gpu {
     in_flight: VecDeque<Vec<wgpu::SubmissionIndex>>,
     reads: HashMap<Ticket, Read>,
     tickets: u64,
+    recorder: Option<Recorder>,
 }
 
 struct Read {
@@ -68,25 +72,51 @@ impl Gpu {
             in_flight: VecDeque::new(),
             reads: HashMap::new(),
             tickets: 0,
+            recorder: None,
         })
     }
 
     /// Encodes and submits the steps, in as many submissions as keep each below the pace's budget.
     fn submit(&mut self, steps: Range<usize>) -> Vec<wgpu::SubmissionIndex> {
-        let queue = &self.device.queue;
         let mut submissions = Vec::new();
         let mut position = Position { step: steps.start, phase: 0, time: 0, piece: 0 };
         while position.step < steps.end {
             let mut encoder = self.device.device.create_command_encoder(&CommandEncoderDescriptor::default());
-            let work;
-            {
-                let mut pass = encoder.begin_compute_pass(&ComputePassDescriptor::default());
-                (position, work) = encode(&mut pass, &self.steps, position, steps.end, self.pace.budget());
+            let mut load = Load { budget: self.pace.budget(), work: 0.0, dispatches: 0 };
+            let recorded = match &self.recorder {
+                Some(recorder) if recorder.has_timestamps() => {
+                    let mut queries = recorder.queries(&self.device);
+                    position = encode_recorded(&mut encoder, &mut queries, &self.steps, position, steps.end, &mut load);
+                    let staging = recorder.resolve(&self.device, &queries, &mut encoder);
+                    Some((queries, staging))
+                }
+                _ => {
+                    let mut pass = encoder.begin_compute_pass(&ComputePassDescriptor::default());
+                    position = encode(&mut pass, &self.steps, position, steps.end, &mut load);
+                    None
+                }
+            };
+            submissions.push(self.device.queue.submit([encoder.finish()]));
+            if let (Some(recorder), Some((queries, staging))) = (&mut self.recorder, recorded) {
+                recorder.submitted(queries, staging);
             }
-            submissions.push(queue.submit([encoder.finish()]));
-            self.pace.submitted(queue, work);
+            self.pace.submitted(&self.device.queue, load.work);
         }
         submissions
+    }
+
+    /// Submits each step alone and waits for it: for a device without timestamps.
+    fn submit_timed(&mut self, steps: Range<usize>) -> Result<()> {
+        for step in steps {
+            let begun = Instant::now();
+            let device = self.device.clone();
+            let submissions = device.checked("a submission", || self.submit(step..step + 1))?;
+            self.finish(submissions)?;
+            if let Some(recorder) = &mut self.recorder {
+                recorder.note(Some(step), begun);
+            }
+        }
+        Ok(())
     }
 
     /// Waits for the submissions of a call, one after the other: each has the device's patience to itself.
@@ -103,11 +133,47 @@ struct Position {
     piece: usize,
 }
 
-/// Encodes from a position on until the end or until the budget of work is spent; gives where it stopped and the work.
-fn encode(pass: &mut wgpu::ComputePass, steps: &[Loaded], from: Position, end: usize, budget: f64) -> (Position, f64) {
+/// What a submission holds so far, and may hold.
+struct Load {
+    budget: f64,
+    work: f64,
+    dispatches: u32,
+}
+
+impl Load {
     const MOST_DISPATCHES: u32 = 8192;
+
+    /// Whether so much more is too much. The first piece always goes.
+    fn is_full(&self, more: f64) -> bool {
+        self.dispatches > 0 && (self.work + more > self.budget || self.dispatches >= Load::MOST_DISPATCHES)
+    }
+}
+
+/// [`encode`] with a pass a step, each with timestamps.
+fn encode_recorded(
+    encoder: &mut CommandEncoder,
+    queries: &mut timestamps::Queries,
+    steps: &[Loaded],
+    mut position: Position,
+    end: usize,
+    load: &mut Load,
+) -> Position {
+    while position.step < end && queries.has_room() {
+        let step = position.step;
+        let descriptor = ComputePassDescriptor { label: None, timestamp_writes: Some(queries.of(step)) };
+        let mut pass = encoder.begin_compute_pass(&descriptor);
+        position = encode(&mut pass, steps, position, step + 1, load);
+        if position.step == step {
+            break;
+        }
+    }
+    position
+}
+
+/// Encodes from a position on until the end or until the submission is full; gives where it stopped.
+fn encode(pass: &mut wgpu::ComputePass, steps: &[Loaded], from: Position, end: usize, load: &mut Load) -> Position {
     let Position { mut step, mut phase, mut time, mut piece } = from;
-    let (mut work, mut dispatches) = (0.0, 0);
+    let mut is_set = false;
     while step < end {
         let loaded = &steps[step];
         while phase < loaded.phases.len() {
@@ -115,28 +181,29 @@ fn encode(pass: &mut wgpu::ComputePass, steps: &[Loaded], from: Position, end: u
             let share = loaded.work / now.pieces.len() as f64;
             while time < now.times.count {
                 while piece < now.pieces.len() {
-                    if work > 0.0 && (work + share > budget || dispatches >= MOST_DISPATCHES) {
-                        return (Position { step, phase, time, piece }, work);
+                    if load.is_full(share) {
+                        return Position { step, phase, time, piece };
                     }
                     let dispatch = &now.pieces[piece];
                     // A repeated phase of one piece sets its pipeline and bindings once.
-                    if time == 0 || now.pieces.len() > 1 || dispatches == 0 {
+                    if !is_set || now.pieces.len() > 1 {
                         pass.set_pipeline(&dispatch.pipeline);
                         pass.set_bind_group(0, &dispatch.bind_group, &[]);
+                        is_set = true;
                     }
                     pass.set_immediates(0, bytemuck::bytes_of(&now.times.at(time)));
                     pass.dispatch_workgroups(dispatch.grid[0], dispatch.grid[1], dispatch.grid[2]);
-                    dispatches += 1;
-                    work += share;
+                    load.dispatches += 1;
+                    load.work += share;
                     piece += 1;
                 }
                 (time, piece) = (time + 1, 0);
             }
-            (phase, time) = (phase + 1, 0);
+            (phase, time, is_set) = (phase + 1, 0, false);
         }
         (step, phase) = (step + 1, 0);
     }
-    (Position { step, phase, time, piece }, work)
+    Position { step, phase, time, piece }
 }
 
 impl Backend for Gpu {
@@ -178,9 +245,15 @@ impl Backend for Gpu {
             self.finish(first)?;
         }
         self.device.poll()?;
-        let device = self.device.clone();
+        if self.recorder.as_ref().is_some_and(|recorder| !recorder.has_timestamps()) {
+            return self.submit_timed(steps);
+        }
+        let (device, begun) = (self.device.clone(), Instant::now());
         let submissions = device.checked("a submission", || self.submit(steps))?;
         self.in_flight.push_back(submissions);
+        if let Some(recorder) = &mut self.recorder {
+            recorder.note(None, begun);
+        }
         Ok(())
     }
 
@@ -230,6 +303,16 @@ impl Backend for Gpu {
             self.finish(submissions)?;
         }
         self.device.wait_for(None)
+    }
+
+    fn record(&mut self, on: bool) -> Result<()> {
+        self.recorder = on.then(|| Recorder::new(&self.device));
+        Ok(())
+    }
+
+    fn spans(&mut self) -> Result<Vec<Span>> {
+        self.wait()?;
+        self.recorder.as_mut().map_or(Ok(Vec::new()), Recorder::take)
     }
 
     fn description(&self) -> String {

@@ -1,44 +1,101 @@
-//! Products on the CPU: faer where both sides are matrices, loops of our own where one is a vector, since there faer's
-//! sums depend on the number of threads.
+//! Products on the CPU: tiles of registers where both sides are matrices, simpler loops where one is a vector. The same bits
+//! for any number of threads.
 
-use faer::linalg::matmul::matmul;
-use faer::{Accum, MatMut, MatRef, Par};
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use super::Form;
+use super::panels::{Base, Column, Group, Panels, ROWS, Scratch, Source, pack_columns, pack_rows};
 use crate::program::View;
 
 /// Below this many multiplications a product is not worth a second thread.
-const PARALLEL: usize = 1 << 19;
+pub(crate) const PARALLEL: usize = 1 << 19;
+/// The most k at a time: a panel of so many, and the rows of a task, stay in a core's cache.
+const DEPTH: usize = 1024;
+/// Rows of out that are one task.
+const TASK_ROWS: usize = 64;
 
-/// out = a·b in the given form, or out + a·b, if `threads` on those of the current rayon pool; the same bits for any
-/// number of them.
-pub(crate) fn product(form: Form, a: &View<f32>, b: &View<f32>, out: &mut View<f32>, accumulate: bool, threads: bool) {
+/// out = base + a·b in the given form.
+pub(crate) fn product(form: Form, a: &View<f32>, b: &View<f32>, out: &mut View<f32>, base: Base) {
     let depth = if form == Form::TN { a.rows } else { a.cols };
     if out.rows == 1 || out.cols == 1 {
-        return with_vector(form, a, b, out, accumulate, depth);
+        return with_vector(form, a, b, out, base, depth);
     }
-    let parallel = threads && out.rows * out.cols * depth >= PARALLEL;
-    let accum = if accumulate { Accum::Add } else { Accum::Replace };
-    let par = if parallel { Par::rayon(0) } else { Par::Seq };
-    let (a, b) = (matrix(a), matrix(b));
-    let (rows, cols, stride) = (out.rows, out.cols, out.stride);
-    // A transposed column-major matrix: faer 0.24's from_row_major_slice_with_stride_mut takes its strides the wrong way
-    // round and writes out of bounds.
-    let out = MatMut::from_column_major_slice_with_stride_mut(out.data_mut(), cols, rows, stride).transpose_mut();
-    match form {
-        Form::NN => matmul(out, accum, a, b, 1.0, par),
-        Form::NT => matmul(out, accum, a, b.transpose(), 1.0, par),
-        Form::TN => matmul(out, accum, a.transpose(), b, 1.0, par),
+    let threads = out.rows * out.cols * depth >= PARALLEL && rayon::current_num_threads() > 1;
+    // As many blocks as it takes, all about as long.
+    let block = depth.div_ceil(depth.div_ceil(DEPTH));
+    let mut panels = Panels::new(block, out.cols);
+    for first in (0..depth).step_by(block) {
+        let k = first..(first + block).min(depth);
+        let source = if form == Form::NT { Source::Cols(b.data(), b.stride) } else { Source::Rows(b.data(), b.stride) };
+        panels.fill(source, k.clone(), threads);
+        let base = if first > 0 { Base::Out } else { base };
+        let run = |Task { rows, panels: chunk, mut out }: Task| {
+            let mut packed = Scratch::new(rows.len().next_multiple_of(ROWS) * k.len());
+            let packed = packed.columns();
+            match form {
+                Form::TN => pack_columns(a.data(), a.stride, rows, k.clone(), packed),
+                _ => {
+                    for (first, to) in rows.clone().step_by(ROWS).zip(packed.chunks_mut(k.len())) {
+                        pack_rows((first..rows.end.min(first + ROWS)).map(|r| &a.row(r)[k.clone()]), to);
+                    }
+                }
+            }
+            let left: Vec<&[Column]> = packed.chunks(k.len()).collect();
+            let groups = out.chunks_mut(ROWS).zip(left.chunks(1));
+            let mut groups: Vec<Group> = groups.map(|(out, a)| Group::new(a, out.iter_mut().map(|row| &mut **row))).collect();
+            panels.multiply(chunk, &mut groups, base);
+        };
+        let tasks = tasks(out, &panels, threads);
+        if threads {
+            tasks.into_par_iter().for_each(run);
+        } else {
+            tasks.into_iter().for_each(run);
+        }
     }
 }
 
-fn matrix<'a>(view: &'a View<f32>) -> MatRef<'a, f32> {
-    MatRef::from_row_major_slice_with_stride(view.data(), view.rows, view.cols, view.stride)
+/// Some rows and panels of a product.
+struct Task<'a> {
+    rows: Range<usize>,
+    panels: Range<usize>,
+    /// Of each row the columns of the panels.
+    out: Vec<&'a mut [f32]>,
+}
+
+/// All panels for some rows; where those are too few to share out, some panels.
+fn tasks<'a>(out: &'a mut View<f32>, panels: &Panels, threads: bool) -> Vec<Task<'a>> {
+    let (rows, cols, stride) = (out.rows, out.cols, out.stride);
+    let wanted = if threads { (2 * rayon::current_num_threads()).div_ceil(rows.div_ceil(TASK_ROWS)) } else { 1 };
+    let share = panels.count().div_ceil(wanted);
+    let chunks: Vec<Range<usize>> = (0..panels.count()).step_by(share).map(|p| p..(p + share).min(panels.count())).collect();
+    let mut all = Vec::new();
+    for (block, part) in out.data_mut().chunks_mut(TASK_ROWS * stride).enumerate() {
+        let rows = block * TASK_ROWS..rows.min((block + 1) * TASK_ROWS);
+        let task =
+            |panels: &Range<usize>| Task { rows: rows.clone(), panels: panels.clone(), out: Vec::with_capacity(TASK_ROWS) };
+        let mut tasks: Vec<Task> = chunks.iter().map(task).collect();
+        for row in part.chunks_mut(stride) {
+            split(&mut row[..cols], panels, &chunks).zip(&mut tasks).for_each(|(part, task)| task.out.push(part));
+        }
+        all.append(&mut tasks);
+    }
+    all
+}
+
+/// A row's parts, of some panels each.
+pub(crate) fn split<'a, T>(row: &'a mut [T], panels: &Panels, chunks: &[Range<usize>]) -> impl Iterator<Item = &'a mut [T]> {
+    let mut rest = row;
+    chunks.iter().map(|chunk| panels.columns(chunk).len()).collect::<Vec<_>>().into_iter().map(move |len| {
+        let (part, after) = std::mem::take(&mut rest).split_at_mut(len);
+        rest = after;
+        part
+    })
 }
 
 /// One of the operands is a single row or column, and so is out.
-fn with_vector(form: Form, a: &View<f32>, b: &View<f32>, out: &mut View<f32>, accumulate: bool, depth: usize) {
+fn with_vector(form: Form, a: &View<f32>, b: &View<f32>, out: &mut View<f32>, base: Base, depth: usize) {
     let single_row = out.rows == 1;
     // The vector, and the matrix it meets: out = Σ over the matrix' columns (dots) or over its rows (sums).
     let (vector, matrix, dots): (Vec<f32>, &View<f32>, bool) = match (form, single_row) {
@@ -52,7 +109,11 @@ fn with_vector(form: Form, a: &View<f32>, b: &View<f32>, out: &mut View<f32>, ac
     let sums = if dots { rows_dot(matrix, &vector) } else { weighted_rows(matrix, &vector) };
     for (i, sum) in sums.into_iter().enumerate() {
         let (row, col) = if single_row { (0, i) } else { (i, 0) };
-        let base = if accumulate { out.at(row, col) } else { 0.0 };
+        let base = match base {
+            Base::Nothing => 0.0,
+            Base::Out => out.at(row, col),
+            Base::Row(base) => base[col],
+        };
         out.set(row, col, base + sum);
     }
 }

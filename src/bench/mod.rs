@@ -1,0 +1,201 @@
+//! How fast training steps are, CPU and GPU in turn in one run, next to what the machine can do at most.
+
+mod ceilings;
+mod report;
+
+use std::time::Instant;
+
+pub use ceilings::Ceilings;
+pub use report::{Contender, Crossover, KernelTime, Measured, Report, Row};
+
+use crate::backend::{Backend, Cpu, Gpu, Span};
+use crate::batch::{Batch, Input, Inputs, Loss, Targets};
+use crate::model::{Config, Model, Optimizer, RecurrentInit};
+use crate::network::{Compute, Network};
+use crate::program::Program;
+use crate::random::Random;
+use crate::{Error, Result};
+
+/// The sizes of a benchmark: every one of `hidden` with every one of `batch` and so on.
+#[derive(Debug, Clone)]
+pub struct Sweep {
+    /// Hidden sizes, H.
+    pub hidden: Vec<usize>,
+    /// Batch sizes, B.
+    pub batch: Vec<usize>,
+    /// Steps of a window, T.
+    pub window: Vec<usize>,
+    /// Layers.
+    pub layers: Vec<usize>,
+    /// The size of an input vector.
+    pub input: usize,
+    /// The number of outputs.
+    pub output: usize,
+    /// Runs of each, of which the median counts.
+    pub runs: usize,
+}
+
+/// What a run lasts at least, in seconds, so that a clock and a submission weigh little.
+const RUN: f64 = 0.1;
+/// Steps that are recorded for the times of kernels.
+const RECORDED: usize = 3;
+
+impl Sweep {
+    /// The configurations: a tanh network of vectors, squared error, gradient descent.
+    #[must_use]
+    pub fn configurations(&self) -> Vec<Config> {
+        let mut all = Vec::new();
+        for &layers in &self.layers {
+            for &window in &self.window {
+                for &batch in &self.batch {
+                    for &hidden in &self.hidden {
+                        let input = Input::Vectors(self.input);
+                        let base = Config::new(input, hidden, self.output, Loss::SquaredError, batch, window);
+                        all.push(Config { layers, optimizer: Optimizer::Sgd, ..base });
+                    }
+                }
+            }
+        }
+        all
+    }
+}
+
+/// The spans of a recorded configuration.
+#[derive(Debug)]
+pub struct Recorded<'a> {
+    /// What ran.
+    pub row: &'a Row,
+    /// Its program.
+    pub model: &'a Model,
+    /// The variant of each step.
+    pub variants: Vec<Option<&'static str>>,
+    /// When each step ran.
+    pub spans: &'a [Span],
+}
+
+/// Times every configuration on every contender. What does not fit is a row that says so. `hear` is told what comes next, and
+/// `record` what was recorded.
+///
+/// # Errors
+/// What the backends report, besides that something does not fit.
+pub fn run(
+    sweep: &Sweep,
+    contenders: &[Compute],
+    hear: &mut dyn FnMut(&str),
+    record: &mut dyn FnMut(Recorded) -> Result<()>,
+) -> Result<Report> {
+    hear("the machine's ceilings");
+    let contenders: Vec<Contender> = contenders.iter().map(Contender::new).collect::<Result<_>>()?;
+    let mut rows = Vec::new();
+    for config in sweep.configurations() {
+        let Config { layers, hidden, batch, window, .. } = config;
+        hear(&format!("{layers} × {hidden}, B={batch}, T={window}"));
+        rows.extend(configuration(&config, sweep.runs, &contenders, record)?);
+    }
+    Ok(Report::new(contenders, rows))
+}
+
+/// A network that is being timed.
+struct Runner<'a> {
+    contender: &'a Contender,
+    network: Network,
+    /// Steps of a run.
+    steps: usize,
+    /// Seconds of a step, for each run.
+    seconds: Vec<f64>,
+}
+
+impl<'a> Runner<'a> {
+    /// Warmed up: shaders are compiled at their first dispatch, and memory is there from its first use on.
+    fn new(contender: &'a Contender, config: &Config, batch: &Batch) -> Result<Runner<'a>> {
+        let mut network = Network::new(config, contender.compute())?;
+        network.initialise(1, RecurrentInit::Uniform)?;
+        network.train_step(batch, RATE)?;
+        network.backend().wait()?;
+        let mut runner = Runner { contender, network, steps: 1, seconds: Vec::new() };
+        runner.go()?;
+        let once = runner.go()?;
+        runner.steps = (RUN / once).clamp(1.0, 1000.0) as usize;
+        Ok(runner)
+    }
+
+    /// The seconds of a step of a run.
+    fn go(&mut self) -> Result<f64> {
+        let start = Instant::now();
+        (0..self.steps).try_for_each(|_| self.network.train_again(RATE))?;
+        self.network.backend().wait()?;
+        Ok(start.elapsed().as_secs_f64() / self.steps as f64)
+    }
+
+    fn row(mut self, config: &Config, record: &mut dyn FnMut(Recorded) -> Result<()>) -> Result<Row> {
+        self.network.backend().record(true)?;
+        (0..RECORDED).try_for_each(|_| self.network.train_again(RATE))?;
+        let spans = self.network.backend().spans()?;
+        let indices = 0..self.network.model().program().len();
+        let variants: Vec<Option<&'static str>> = indices.map(|i| self.network.backend().variant(i)).collect();
+        let steps = self.network.model().forward.start..self.network.model().carry.end;
+        let dispatches = steps.map(|i| self.network.backend().dispatches(i)).sum();
+        let measured = Measured::new(self.seconds, &spans, RECORDED, self.network.model(), &variants, self.contender, dispatches);
+        let row = Row::new(self.contender, config, measured);
+        record(Recorded { row: &row, model: self.network.model(), variants, spans: &spans })?;
+        Ok(row)
+    }
+}
+
+/// Small enough that repeated steps on one batch change little.
+const RATE: f64 = 1e-5;
+
+fn configuration(
+    config: &Config,
+    runs: usize,
+    contenders: &[Contender],
+    record: &mut dyn FnMut(Recorded) -> Result<()>,
+) -> Result<Vec<Row>> {
+    let batch = random_batch(config);
+    let mut rows = Vec::new();
+    let mut runners = Vec::new();
+    for contender in contenders {
+        match Runner::new(contender, config, &batch) {
+            Ok(runner) => runners.push(runner),
+            Err(error @ Error::DoesNotFit { .. }) => rows.push(Row::too_large(contender, config, &error)),
+            Err(error) => return Err(error),
+        }
+    }
+    // In turn, so that what else the machine does hits all of them.
+    for _ in 0..runs {
+        for runner in &mut runners {
+            let seconds = runner.go()?;
+            runner.seconds.push(seconds);
+        }
+    }
+    for runner in runners {
+        rows.push(runner.row(config, record)?);
+    }
+    Ok(rows)
+}
+
+fn random_batch(config: &Config) -> Batch {
+    let mut random = Random::new(1, 2);
+    let mut array =
+        |cols: usize| ndarray::Array3::from_shape_simple_fn((config.window, config.batch, cols), || random.uniform_in(-1.0, 1.0));
+    let Input::Vectors(inputs) = config.input else { unreachable!("a sweep is over vectors") };
+    Batch::new(Inputs::Vectors(array(inputs)), Targets::Values(array(config.outputs)))
+}
+
+/// A program alone on a backend.
+fn on(compute: &Compute, program: &Program) -> Result<Box<dyn Backend>> {
+    Ok(match compute {
+        Compute::Cpu(threads) => Box::new(Cpu::new(program, *threads)?),
+        Compute::Gpu(device) => Box::new(Gpu::new(device, program)?),
+    })
+}
+
+/// The middle of the values, or the mean of the two in the middle.
+///
+/// # Panics
+/// When there are none.
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    if values.len().is_multiple_of(2) { (values[middle - 1] + values[middle]) / 2.0 } else { values[middle] }
+}

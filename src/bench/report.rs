@@ -1,0 +1,361 @@
+//! What a benchmark found, as rows of a table.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::{Ceilings, median};
+use crate::backend::Span;
+use crate::batch::Input;
+use crate::model::{Config, Model};
+use crate::network::Compute;
+use crate::{Error, Result};
+
+/// What a network is timed on, and what that can do at most.
+#[derive(Debug, Clone, Serialize)]
+pub struct Contender {
+    /// `cpu` or `gpu`.
+    pub backend: &'static str,
+    /// What was measured of it.
+    #[serde(flatten)]
+    pub ceilings: Ceilings,
+    #[serde(skip)]
+    compute: Compute,
+}
+
+impl Contender {
+    pub(super) fn new(compute: &Compute) -> Result<Contender> {
+        let backend = if matches!(compute, Compute::Cpu(_)) { "cpu" } else { "gpu" };
+        Ok(Contender { backend, ceilings: Ceilings::measure(compute)?, compute: compute.clone() })
+    }
+
+    pub(super) fn compute(&self) -> &Compute {
+        &self.compute
+    }
+}
+
+/// All of a benchmark.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// Operating system and architecture.
+    pub machine: String,
+    /// The processor's name.
+    pub cpu: String,
+    /// Threads of the CPU backend.
+    pub threads: usize,
+    /// The adapter's name, if there was one.
+    pub adapter: Option<String>,
+    /// Its driver.
+    pub driver: Option<String>,
+    /// Of this crate.
+    pub version: &'static str,
+    /// What was timed, and what each can do at most.
+    pub ceilings: Vec<Contender>,
+    /// A row for each size and contender.
+    pub rows: Vec<Row>,
+    /// Where the GPU overtakes the CPU.
+    pub crossovers: Vec<Crossover>,
+}
+
+/// A configuration on a contender.
+#[derive(Debug, Clone, Serialize)]
+pub struct Row {
+    /// `cpu` or `gpu`.
+    pub backend: &'static str,
+    /// The cell's name.
+    pub cell: &'static str,
+    /// Layers.
+    pub layers: usize,
+    /// H.
+    pub hidden: usize,
+    /// B.
+    pub batch: usize,
+    /// T.
+    pub window: usize,
+    /// The size of an input vector.
+    pub input: usize,
+    /// The number of outputs.
+    pub output: usize,
+    /// What numbers are computed in.
+    pub precision: &'static str,
+    /// The times, unless it does not fit.
+    #[serde(flatten)]
+    pub measured: Option<Measured>,
+    /// Why there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// What was measured of a training step.
+#[derive(Debug, Clone, Serialize)]
+pub struct Measured {
+    /// The median over the runs, in milliseconds of wall time.
+    pub ms_per_step: f64,
+    /// The fastest run.
+    pub ms_min: f64,
+    /// The slowest run.
+    pub ms_max: f64,
+    /// The number of runs.
+    pub runs: usize,
+    /// Time steps of sequences a second.
+    pub tokens_per_s: f64,
+    /// 10⁹ operations a second.
+    pub gflops: f64,
+    /// Those over what the machine multiplies and adds at most.
+    pub peak_fraction: f64,
+    /// The least time that the step's operations and bytes allow, over the time it took.
+    pub roofline_fraction: f64,
+    /// The sum of the kernels' times, in milliseconds, of a GPU.
+    pub gpu_ms: Option<f64>,
+    /// The host's time for handing a step to a GPU, in milliseconds.
+    pub host_ms: Option<f64>,
+    /// Dispatches of a step, of a GPU.
+    pub dispatches: Option<u64>,
+    /// Where the time goes, the longest first.
+    pub kernels: Vec<KernelTime>,
+}
+
+/// What one kernel took of a training step, all its steps together.
+#[derive(Debug, Clone, Serialize)]
+pub struct KernelTime {
+    /// The kernel.
+    pub name: &'static str,
+    /// The variant; `cpu` for the CPU's function.
+    pub variant: &'static str,
+    /// Milliseconds in a training step.
+    pub ms: f64,
+    /// 10⁹ operations a second.
+    pub gflops: f64,
+    /// 10⁹ bytes a second, of its windows, each read or written once.
+    pub gb_per_s: f64,
+}
+
+impl Row {
+    pub(super) fn new(contender: &Contender, config: &Config, measured: Measured) -> Row {
+        Row { measured: Some(measured), ..Row::of(contender, config) }
+    }
+
+    pub(super) fn too_large(contender: &Contender, config: &Config, error: &Error) -> Row {
+        Row { error: Some(error.to_string()), ..Row::of(contender, config) }
+    }
+
+    fn of(contender: &Contender, config: &Config) -> Row {
+        let input = match config.input {
+            Input::Vectors(size) | Input::Tokens(size) => size,
+        };
+        Row {
+            backend: contender.backend,
+            cell: "elman",
+            layers: config.layers,
+            hidden: config.hidden,
+            batch: config.batch,
+            window: config.window,
+            input,
+            output: config.outputs,
+            precision: "f32",
+            measured: None,
+            error: None,
+        }
+    }
+
+    /// Whether both are of the same size.
+    #[must_use]
+    pub fn is_beside(&self, other: &Row) -> bool {
+        self.is_in_line(other) && self.hidden == other.hidden
+    }
+
+    /// Whether both are of the same size but for the hidden one.
+    #[must_use]
+    pub fn is_in_line(&self, other: &Row) -> bool {
+        let rest = |row: &Row| (row.layers, row.batch, row.window, row.input, row.output);
+        rest(self) == rest(other)
+    }
+}
+
+impl Measured {
+    pub(super) fn new(
+        seconds: Vec<f64>,
+        spans: &[Span],
+        recorded: usize,
+        model: &Model,
+        variants: &[Option<&'static str>],
+        contender: &Contender,
+        dispatches: u64,
+    ) -> Measured {
+        let steps = model.program().steps();
+        let range = model.forward.start..model.carry.end;
+        let of = |step: &crate::program::Step| ((step.kernel.flops)(step), step.bytes());
+        let flops: u64 = steps[range.clone()].iter().map(|step| of(step).0).sum();
+        let least: f64 = steps[range.clone()].iter().map(of).map(|(flops, bytes)| contender.ceilings.seconds(flops, bytes)).sum();
+
+        // The seconds, operations and bytes of each kernel.
+        let mut times: BTreeMap<(&str, &str), (f64, u64, u64)> = BTreeMap::new();
+        for index in range {
+            let step = &steps[index];
+            let entry = times.entry((step.kernel.name, variants[index].unwrap_or("cpu"))).or_default();
+            let mine = spans.iter().filter(|span| span.step == Some(index)).map(|span| span.length.as_secs_f64());
+            let (flops, bytes) = of(step);
+            *entry = (entry.0 + mine.sum::<f64>() / recorded as f64, entry.1 + flops, entry.2 + bytes);
+        }
+        let per_second = |n: u64, seconds: f64| if seconds > 0.0 { n as f64 / seconds / 1e9 } else { 0.0 };
+        let mut kernels: Vec<KernelTime> = times
+            .into_iter()
+            .map(|((name, variant), (seconds, flops, bytes))| KernelTime {
+                name,
+                variant,
+                ms: seconds * 1e3,
+                gflops: per_second(flops, seconds),
+                gb_per_s: per_second(bytes, seconds),
+            })
+            .collect();
+        kernels.sort_by(|a, b| b.ms.total_cmp(&a.ms));
+
+        let is_gpu = contender.backend == "gpu";
+        let host = spans.iter().filter(|span| span.step.is_none()).map(|span| span.length.as_secs_f64()).sum::<f64>();
+        let middle = median(seconds.clone());
+        let config = model.config();
+        let gflops = per_second(flops, middle);
+        Measured {
+            ms_per_step: middle * 1e3,
+            ms_min: seconds.iter().copied().fold(f64::INFINITY, f64::min) * 1e3,
+            ms_max: seconds.iter().copied().fold(0.0, f64::max) * 1e3,
+            runs: seconds.len(),
+            tokens_per_s: (config.window * config.batch) as f64 / middle,
+            gflops,
+            peak_fraction: gflops / contender.ceilings.gflops,
+            roofline_fraction: least / middle,
+            gpu_ms: is_gpu.then(|| kernels.iter().map(|kernel| kernel.ms).sum()),
+            host_ms: is_gpu.then_some(host / recorded as f64 * 1e3),
+            dispatches: is_gpu.then_some(dispatches),
+            kernels,
+        }
+    }
+}
+
+/// Where, along growing hidden sizes, the GPU's step becomes shorter than the CPU's.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Crossover {
+    /// Layers.
+    pub layers: usize,
+    /// B.
+    pub batch: usize,
+    /// T.
+    pub window: usize,
+    /// The largest hidden size timed at which the CPU is ahead, if there is one.
+    pub cpu_ahead_at: Option<usize>,
+    /// The smallest hidden size timed from which on the GPU is ahead, if there is one.
+    pub gpu_ahead_from: Option<usize>,
+}
+
+impl Crossover {
+    /// Of the rows of two contenders.
+    fn all(rows: &[Row]) -> Vec<Crossover> {
+        let mut found: Vec<Crossover> = Vec::new();
+        for (i, first) in rows.iter().enumerate() {
+            if rows[..i].iter().any(|row| row.is_in_line(first)) {
+                continue;
+            }
+            // Hidden size, and whether the GPU is ahead there.
+            let mut line: Vec<(usize, bool)> = Vec::new();
+            for row in rows.iter().filter(|row| row.is_in_line(first) && row.backend == "cpu") {
+                let gpu = rows.iter().find(|other| other.is_beside(row) && other.backend == "gpu");
+                if let (Some(cpu), Some(gpu)) = (&row.measured, gpu.and_then(|gpu| gpu.measured.as_ref())) {
+                    line.push((row.hidden, gpu.ms_per_step < cpu.ms_per_step));
+                }
+            }
+            if line.is_empty() {
+                continue;
+            }
+            line.sort_unstable();
+            let cpu_ahead_at = line.iter().rev().find(|(_, gpu)| !gpu).map(|(hidden, _)| *hidden);
+            let gpu_ahead_from = line.iter().find(|(hidden, _)| Some(*hidden) > cpu_ahead_at).map(|(hidden, _)| *hidden);
+            let Row { layers, batch, window, .. } = *first;
+            found.push(Crossover { layers, batch, window, cpu_ahead_at, gpu_ahead_from });
+        }
+        found
+    }
+}
+
+impl Report {
+    pub(super) fn new(contenders: Vec<Contender>, rows: Vec<Row>) -> Report {
+        let device = contenders.iter().find_map(|contender| match &contender.compute {
+            Compute::Gpu(device) => Some((device.adapter.name.clone(), device.adapter.driver.clone())),
+            Compute::Cpu(_) => None,
+        });
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = contenders.iter().find_map(|contender| match contender.compute {
+            Compute::Cpu(threads) => Some(threads.unwrap_or_else(cores)),
+            Compute::Gpu(_) => None,
+        });
+        let (adapter, driver) = device.unzip();
+        Report {
+            machine: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+            cpu: processor(),
+            threads: threads.unwrap_or_else(cores),
+            adapter,
+            driver,
+            version: env!("CARGO_PKG_VERSION"),
+            crossovers: Crossover::all(&rows),
+            ceilings: contenders,
+            rows,
+        }
+    }
+}
+
+/// The processor's name, as the system tells it.
+fn processor() -> String {
+    let of_linux = || {
+        let text = std::fs::read_to_string("/proc/cpuinfo").ok()?;
+        let line = text.lines().find(|line| line.starts_with("model name"))?;
+        Some(line.split_once(':')?.1.trim().to_owned())
+    };
+    let of_mac = || {
+        let output = std::process::Command::new("sysctl").args(["-n", "machdep.cpu.brand_string"]).output().ok()?;
+        Some(String::from_utf8_lossy(&output.stdout).trim().to_owned()).filter(|name| !name.is_empty())
+    };
+    let of_windows = || std::env::var("PROCESSOR_IDENTIFIER").ok();
+    of_linux().or_else(of_mac).or_else(of_windows).unwrap_or_else(|| "unknown".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(backend: &'static str, hidden: usize, ms_per_step: Option<f64>) -> Row {
+        let measured = ms_per_step.map(|ms| Measured {
+            ms_per_step: ms,
+            ms_min: ms,
+            ms_max: ms,
+            runs: 1,
+            tokens_per_s: 0.0,
+            gflops: 0.0,
+            peak_fraction: 0.0,
+            roofline_fraction: 0.0,
+            gpu_ms: None,
+            host_ms: None,
+            dispatches: None,
+            kernels: Vec::new(),
+        });
+        let (cell, precision) = ("elman", "f32");
+        Row { backend, cell, layers: 1, hidden, batch: 32, window: 64, input: 64, output: 64, precision, measured, error: None }
+    }
+
+    /// The GPU is ahead from a size on only if it stays so; what does not fit counts for neither.
+    #[test]
+    fn the_gpu_overtakes_where_it_stays_ahead() {
+        let both = |times: &[(usize, f64, Option<f64>)]| -> Vec<Row> {
+            times.iter().flat_map(|&(h, cpu, gpu)| [row("cpu", h, Some(cpu)), row("gpu", h, gpu)]).collect()
+        };
+        for (times, at, from) in [
+            (vec![(128, 1.0, Some(2.0)), (256, 3.0, Some(2.5)), (512, 9.0, Some(4.0))], Some(128), Some(256)),
+            (vec![(128, 2.0, Some(1.0)), (256, 3.0, Some(4.0)), (512, 9.0, Some(4.0))], Some(256), Some(512)),
+            (vec![(256, 3.0, Some(2.5)), (128, 2.0, Some(1.0))], None, Some(128)),
+            (vec![(128, 1.0, Some(2.0)), (256, 3.0, None)], Some(128), None),
+        ] {
+            let found = Crossover::all(&both(&times));
+            assert_eq!(found.len(), 1);
+            assert_eq!((found[0].cpu_ahead_at, found[0].gpu_ahead_from), (at, from), "{times:?}");
+        }
+        assert!(Crossover::all(&[row("cpu", 128, Some(1.0))]).is_empty());
+    }
+}

@@ -1,0 +1,231 @@
+//! `retrospect bench`: CPU against GPU.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use retrospect::bench::{self, Crossover, Measured, Report, Row, Sweep};
+use retrospect::trace::Trace;
+use retrospect::{Error, Result};
+
+use super::compute::ComputeArgs;
+use super::options::size;
+use super::plot;
+use super::terminal::{note, print, table, thousands};
+
+/// Times training steps on the CPU and on a GPU, next to what the machine can do at most
+#[derive(Args)]
+pub struct Bench {
+    /// Hidden sizes
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "128,256,512,1024", value_parser = size())]
+    hidden: Vec<usize>,
+
+    /// Batch sizes
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "32", value_parser = size())]
+    batch: Vec<usize>,
+
+    /// Steps of a window
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "64", value_parser = size())]
+    window: Vec<usize>,
+
+    /// Stacked layers
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "1", value_parser = size())]
+    layers: Vec<usize>,
+
+    /// The size of an input vector
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = size())]
+    input: usize,
+
+    /// The number of outputs
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = size())]
+    output: usize,
+
+    /// Runs of each size, of which the median counts
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = size())]
+    runs: usize,
+
+    /// Print JSON, with the times of all kernels
+    #[arg(long)]
+    json: bool,
+
+    /// Draw the times against the hidden size, and the roofline, as SVG
+    #[arg(long, value_name = "FILE.svg")]
+    plot: Option<PathBuf>,
+
+    /// Write when each step of three training steps ran, for chrome://tracing or Perfetto
+    #[arg(long, value_name = "FILE")]
+    profile: Option<PathBuf>,
+
+    #[command(flatten)]
+    compute: ComputeArgs,
+}
+
+impl Bench {
+    pub fn run(&self) -> Result<()> {
+        let sweep = Sweep {
+            hidden: self.hidden.clone(),
+            batch: self.batch.clone(),
+            window: self.window.clone(),
+            layers: self.layers.clone(),
+            input: self.input,
+            output: self.output,
+            runs: self.runs,
+        };
+        sweep.configurations().iter().try_for_each(retrospect::model::Config::check)?;
+        let contenders = self.compute.choose_both()?;
+        let mut trace = self.profile.as_deref().map(Trace::create).transpose()?;
+        let count = sweep.configurations().len() + 1;
+        let bar = ProgressBar::new(count as u64)
+            .with_style(ProgressStyle::with_template("{bar:30} {pos}/{len}  {msg}").expect("a template without mistakes"));
+        let mut done = 0;
+        let report = bench::run(
+            &sweep,
+            &contenders,
+            &mut |next| {
+                bar.set_position(done);
+                bar.set_message(next.to_owned());
+                done += 1;
+            },
+            &mut |recorded| {
+                let Some(trace) = &mut trace else { return Ok(()) };
+                let Row { backend, layers, hidden, batch, window, .. } = recorded.row;
+                trace.process(&format!("{backend}, {layers} × H={hidden}, B={batch}, T={window}"))?;
+                trace.write(recorded.spans, recorded.model.program(), &|step| recorded.variants[step])
+            },
+        );
+        bar.finish_and_clear();
+        let report = report?;
+        if self.json {
+            let text = serde_json::to_string_pretty(&report).expect("a report is plain data");
+            print(&format!("{text}\n"))?;
+        } else {
+            print(&show(&report))?;
+        }
+        if let Some(path) = &self.profile {
+            trace.map_or(Ok(()), Trace::finish)?;
+            note(format_args!("Profile: {}", path.display()));
+        }
+        if let Some(path) = &self.plot {
+            plot::bench(path, &report)?;
+            note(format_args!("Plot: {}", path.display()));
+        }
+        // What was asked for and is nowhere to be seen is a failure.
+        match report.rows.iter().find_map(|row| row.error.as_ref()) {
+            Some(first) if report.rows.iter().all(|row| row.measured.is_none()) => {
+                Err(Error::DoesNotFit { what: first.clone(), needed: 0, available: 0, advice: "no size fits".into() })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn show(report: &Report) -> String {
+    let mut text = format!("{}, {} threads", report.cpu, report.threads);
+    if let Some(adapter) = &report.adapter {
+        text += &format!("; {adapter} ({})", report.driver.as_deref().unwrap_or_default());
+    }
+    text += "\n\n";
+    let mut rows = vec![["at most", "GFLOP/s", "copied, GB/s", "a dispatch, µs"].map(String::from).to_vec()];
+    for contender in &report.ceilings {
+        let ceilings = &contender.ceilings;
+        let dispatch = ceilings.dispatch_us.map_or(String::new(), |us| format!("{us:.1}"));
+        rows.push(vec![
+            contender.backend.to_uppercase(),
+            format!("{:.1}", ceilings.gflops),
+            format!("{:.1}", ceilings.gb_per_s),
+            dispatch,
+        ]);
+    }
+    text += &table(&rows);
+    text += "\n";
+
+    let heading = [
+        "",
+        "layers",
+        "H",
+        "B",
+        "T",
+        "ms a step",
+        "from",
+        "to",
+        "tokens/s",
+        "GFLOP/s",
+        "of peak",
+        "of roofline",
+        "kernels, ms",
+        "host, ms",
+    ];
+    let mut rows = vec![heading.map(String::from).to_vec()];
+    for row in &report.rows {
+        let mut cells = vec![row.backend.to_uppercase()];
+        cells.extend([row.layers, row.hidden, row.batch, row.window].map(|n| n.to_string()));
+        match &row.measured {
+            Some(m) => {
+                let ms = |ms: f64| if ms < 10.0 { format!("{ms:.2}") } else { format!("{ms:.1}") };
+                cells.extend([m.ms_per_step, m.ms_min, m.ms_max].map(ms));
+                cells.push(thousands(m.tokens_per_s as u64));
+                cells.push(format!("{:.1}", m.gflops));
+                cells.extend([m.peak_fraction, m.roofline_fraction].map(|share| format!("{:.0} %", share * 100.0)));
+                cells.extend([m.gpu_ms, m.host_ms].map(|time| time.map_or(String::new(), ms)));
+            }
+            None => cells.resize(heading.len(), String::new()),
+        }
+        rows.push(cells);
+    }
+    text += &table(&rows);
+    for row in &report.rows {
+        if let Some(error) = &row.error {
+            let Row { backend, layers, hidden, batch, window, .. } = row;
+            text += &format!("Does not fit: {backend}, {layers} × H={hidden}, B={batch}, T={window}: {error}\n");
+        }
+    }
+
+    for row in report.rows.iter().filter(|row| row.measured.is_some()) {
+        // The largest size of each contender shows where the time goes.
+        let larger = |other: &Row| other.backend == row.backend && other.measured.is_some() && flops(other) > flops(row);
+        if report.rows.iter().any(larger) {
+            continue;
+        }
+        if let Some(m) = &row.measured {
+            let Row { backend, layers, hidden, batch, window, .. } = row;
+            let backend = backend.to_uppercase();
+            text += &format!("\nWhere the time goes, {backend}, {layers} × H={hidden}, B={batch}, T={window}\n");
+            text += &kernels(m);
+        }
+    }
+    text += &crossovers(&report.crossovers);
+    text
+}
+
+fn flops(row: &Row) -> f64 {
+    row.measured.as_ref().map_or(0.0, |m| m.gflops * m.ms_per_step)
+}
+
+fn kernels(measured: &Measured) -> String {
+    let mut rows = vec![["kernel", "variant", "ms", "share", "GFLOP/s", "GB/s"].map(String::from).to_vec()];
+    let all: f64 = measured.kernels.iter().map(|kernel| kernel.ms).sum();
+    for kernel in &measured.kernels {
+        rows.push(vec![
+            kernel.name.into(),
+            kernel.variant.into(),
+            format!("{:.3}", kernel.ms),
+            format!("{:.1} %", kernel.ms / all * 100.0),
+            format!("{:.1}", kernel.gflops),
+            format!("{:.1}", kernel.gb_per_s),
+        ]);
+    }
+    table(&rows)
+}
+
+fn crossovers(found: &[Crossover]) -> String {
+    let mut text = String::new();
+    for Crossover { layers, batch, window, cpu_ahead_at, gpu_ahead_from } in found {
+        let of = format!("With {layers} layer{}, B={batch}, T={window}", if *layers == 1 { "" } else { "s" });
+        text += &match (cpu_ahead_at, gpu_ahead_from) {
+            (None, Some(_)) => format!("\n{of} the GPU is ahead at every size timed.\n"),
+            (Some(at), Some(from)) => format!("\n{of} the GPU overtakes the CPU between H={at} and H={from}.\n"),
+            (_, None) => format!("\n{of} the CPU is ahead at the largest size timed.\n"),
+        };
+    }
+    text
+}
