@@ -24,6 +24,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
         }
     }
     for (var r = 0u; r < ROWS && row + r <= last_row; r++) {
-        store(row + r, col, sums[r]);
+        store(0u, row + r, col, sums[r]);
     }
 }

@@ -1,13 +1,11 @@
-// out = Σ_k a·b in tiles of 64 × 64: a workgroup of 16 × 16 threads brings 16 values of k of both into workgroup
-// memory at a time, and each thread sums 4 rows of 4 columns. Which way a and b lie is in stage_a and stage_b.
-const TILE_M: u32 = 64u;
-const TILE_N: u32 = 64u;
-const TILE_K: u32 = 16u;
+// out = Σ_k a·b in tiles of TILE_M × TILE_N: a workgroup brings TILE_K values of k of both into workgroup memory at a time, and
+// each thread sums 4 rows of 4 columns. Which way a and b lie is in stage_a and stage_b. Workgroups along z have a part of k each.
+const THREADS: u32 = TILE_M * TILE_N / 16u;
 
-var<workgroup> tile_a: array<f32, 1024>;
-var<workgroup> tile_b: array<f32, 1024>;
+var<workgroup> tile_a: array<vec4<f32>, TILE_M * TILE_K / 4u>; // for each k the rows, four in a vector
+var<workgroup> tile_b: array<vec4<f32>, TILE_N * TILE_K / 4u>; // for each k the columns
 
-@compute @workgroup_size(16, 16)
+@compute @workgroup_size(TILE_N / 4u, TILE_M / 4u)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(local_invocation_id) thread: vec3<u32>,
@@ -15,30 +13,35 @@ fn main(
 ) {
     let row = group.y * TILE_M;
     let col = group.x * TILE_N;
-    var sums: array<vec4<f32>, 4>;
-    for (var k = 0u; k < params.k; k += TILE_K) {
-        stage_a(i, row, k);
-        stage_b(i, k, col);
+    let end = min(params.k, (group.z + 1u) * params.chunk);
+    var s0 = vec4<f32>();
+    var s1 = vec4<f32>();
+    var s2 = vec4<f32>();
+    var s3 = vec4<f32>();
+    for (var k = group.z * params.chunk; k < end; k += TILE_K) {
+        stage_a(i, row, k, end);
+        stage_b(i, k, col, end);
         workgroupBarrier();
         for (var j = 0u; j < TILE_K; j++) {
-            let p = j * TILE_N + thread.x * 4u;
-            let y = vec4<f32>(tile_b[p], tile_b[p + 1u], tile_b[p + 2u], tile_b[p + 3u]);
-            let q = j * TILE_M + thread.y * 4u;
-            sums[0] += tile_a[q] * y;
-            sums[1] += tile_a[q + 1u] * y;
-            sums[2] += tile_a[q + 2u] * y;
-            sums[3] += tile_a[q + 3u] * y;
+            let x = tile_a[j * (TILE_M / 4u) + thread.y];
+            let y = tile_b[j * (TILE_N / 4u) + thread.x];
+            s0 += x.x * y;
+            s1 += x.y * y;
+            s2 += x.z * y;
+            s3 += x.w * y;
         }
         workgroupBarrier();
     }
-    let c = col + thread.x * 4u;
-    if c >= params.out.cols {
-        return;
-    }
-    for (var r = 0u; r < 4u; r++) {
-        let m = row + thread.y * 4u + r;
-        if m < params.out.rows {
-            store(m, c, sums[r]);
-        }
+    let m = row + thread.y * 4u;
+    let n = col + thread.x * 4u;
+    give(group.z, m, n, s0);
+    give(group.z, m + 1u, n, s1);
+    give(group.z, m + 2u, n, s2);
+    give(group.z, m + 3u, n, s3);
+}
+
+fn give(part: u32, row: u32, col: u32, sum: vec4<f32>) {
+    if row < params.rows && col < params.out.cols {
+        store(part, row, col, sum);
     }
 }

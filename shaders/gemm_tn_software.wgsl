@@ -25,6 +25,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
         sums[7] += y.w * z;
     }
     for (var r = 0u; r < ROWS && row + r < params.out.rows; r++) {
-        store(row + r, col, sums[r]);
+        store(0u, row + r, col, sums[r]);
     }
 }

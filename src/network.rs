@@ -132,11 +132,11 @@ impl Network {
         &mut *self.backend
     }
 
-    /// The variant that runs of each kernel, by the kernel's name; empty on the CPU.
+    /// The variant that runs of each step, by [`crate::program::Step::shape`]; empty on the CPU.
     #[must_use]
     pub fn variants(&self) -> BTreeMap<String, String> {
         let steps = self.model.program.steps().iter().enumerate();
-        steps.filter_map(|(i, step)| Some((step.kernel.name.into(), self.backend.variant(i)?.into()))).collect()
+        steps.filter_map(|(i, step)| Some((step.shape(), self.backend.variant(i)?.into()))).collect()
     }
 
     /// The number of training steps taken.

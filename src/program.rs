@@ -177,7 +177,8 @@ pub struct Kernel {
     pub is_exact: fn(&Step) -> bool,
     /// How the CPU computes it, in f32: the definition's loops again, or a fast function where speed matters.
     pub cpu: fn(&mut [View<'_, f32>], &[u8]),
-    /// How GPUs compute it. At least one, and exactly one of each [`Class`] that is there.
+    /// How GPUs compute it, those that are better where they can be used before those that can be used more often: at least one that
+    /// can compute any step on any adapter.
     pub variants: &'static [Variant],
     /// Arithmetic operations of a step, for reports.
     pub flops: fn(&Step) -> u64,
@@ -208,6 +209,13 @@ pub enum Class {
     Software,
 }
 
+/// What a variant needs of an adapter, besides what WebGPU promises.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Needs {
+    /// Subgroups of exactly so many lanes; 0: none.
+    pub subgroup: u32,
+}
+
 /// One way to compute a kernel's contract on a GPU.
 #[derive(Debug)]
 pub struct Variant {
@@ -215,10 +223,30 @@ pub struct Variant {
     pub name: &'static str,
     /// What it is made for.
     pub class: Class,
+    /// What it needs.
+    pub needs: Needs,
+    /// Whether it can compute a step on an adapter of these limits.
+    pub can: fn(&Step, &Cuts) -> bool,
+    /// Whether, of a step that it can compute, it is likely to be faster than those that come after it: what is taken where nothing was
+    /// measured.
+    pub likely: fn(&Step) -> bool,
     /// The shaders its pieces name by index.
     pub shaders: &'static [Shader],
     /// Cuts a step into dispatches.
     pub lower: fn(&Step, &Cuts) -> Lowered,
+}
+
+impl Variant {
+    /// One that needs nothing and computes everything, to be filled in.
+    pub const PLAIN: Variant = Variant {
+        name: "",
+        class: Class::Any,
+        needs: Needs { subgroup: 0 },
+        can: |_, _| true,
+        likely: |_| true,
+        shaders: &[],
+        lower: |_, _| Lowered { phases: Vec::new(), scratch: [0; 2] },
+    };
 }
 
 /// One entry point and the text it is in.
@@ -341,6 +369,13 @@ impl Step {
     #[must_use]
     pub fn scalars<S: Pod>(&self) -> S {
         scalars(&self.scalars)
+    }
+
+    /// Its kernel and the shapes of its windows: what the choice of a variant depends on.
+    #[must_use]
+    pub fn shape(&self) -> String {
+        let windows = self.windows.iter().map(|w| format!(" {}×{}", w.rows, w.cols));
+        format!("{}{}", self.kernel.name, windows.collect::<String>())
     }
 
     /// Bytes of all its windows, padding included, those read and written counted once: the least it must move.

@@ -6,6 +6,8 @@ struct Params {
     out: Window,
     k: u32,
     accumulate: u32,
+    rows: u32,
+    chunk: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -14,7 +16,7 @@ struct Params {
 @group(0) @binding(3) var<storage, read> bias: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read_write> out: array<vec4<f32>>;
 
-fn store(row: u32, col: u32, sum: vec4<f32>) {
+fn store(part: u32, row: u32, col: u32, sum: vec4<f32>) {
     let i = at(params.out, row, col);
     let base = select(bias[at(params.bias, 0u, col)], out[i], params.accumulate != 0u);
     out[i] = padded(base + sum, col, params.out.cols);

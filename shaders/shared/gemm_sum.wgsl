@@ -5,6 +5,8 @@ struct Params {
     out: Window,
     k: u32,
     accumulate: u32,
+    rows: u32,
+    chunk: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -12,7 +14,7 @@ struct Params {
 @group(0) @binding(2) var<storage, read> b: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read_write> out: array<vec4<f32>>;
 
-fn store(row: u32, col: u32, sum: vec4<f32>) {
+fn store(part: u32, row: u32, col: u32, sum: vec4<f32>) {
     let i = at(params.out, row, col);
     out[i] = padded(select(sum, out[i] + sum, params.accumulate != 0u), col, params.out.cols);
 }

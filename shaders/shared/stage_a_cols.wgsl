@@ -1,12 +1,12 @@
-// The tile of a that starts at (row, k), a being [k, m]: thread i brings 4 rows of one k.
-fn stage_a(i: u32, row: u32, k: u32) {
-    let r = i / (TILE_M / 4u);
-    let c = i % (TILE_M / 4u) * 4u;
-    var value = vec4<f32>();
-    if k + r < params.a.rows && row + c < params.a.cols {
-        value = a[at(params.a, k + r, row + c)];
-    }
-    for (var j = 0u; j < 4u; j++) {
-        tile_a[r * TILE_M + c + j] = value[j];
+// The tile of a that starts at (row, k), a being [k, m]: a thread brings 4 rows of one k at a time.
+fn stage_a(i: u32, row: u32, k: u32, end: u32) {
+    for (var s = i; s < TILE_M * TILE_K / 4u; s += THREADS) {
+        let r = s / (TILE_M / 4u);
+        let c = s % (TILE_M / 4u) * 4u;
+        var value = vec4<f32>();
+        if k + r < end && row + c < params.a.cols {
+            value = a[at(params.a, k + r, row + c)];
+        }
+        tile_a[s] = value;
     }
 }

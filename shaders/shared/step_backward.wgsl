@@ -10,6 +10,8 @@ struct Params {
     activation: u32,
     k: u32,
     more: u32,
+    steps: u32,
+    chunk: u32,
 }
 
 var<immediate> time: u32;
@@ -20,7 +22,7 @@ var<immediate> time: u32;
 @group(0) @binding(3) var<storage, read> hidden: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read_write> d_sum: array<vec4<f32>>;
 
-fn state_row() -> u32 {
+fn state_row(time: u32) -> u32 {
     return (time + 1u) * params.batch;
 }
 
@@ -28,7 +30,13 @@ fn state_at(row: u32, k: u32) -> vec4<f32> {
     return d_sum[at(params.d_sum, row, params.k + k)];
 }
 
-fn finish(sequence: u32, col: u32, sum: vec4<f32>) {
+// The time step that is the n-th to be computed.
+fn step_at(n: u32) -> u32 {
+    return params.steps - 1u - n;
+}
+
+// Gives what is left in the new state.
+fn finish(time: u32, sequence: u32, col: u32, sum: vec4<f32>) -> vec4<f32> {
     let row = time * params.batch + sequence;
     let out = at(params.d_sum, row, col);
     var total = sum;
@@ -38,5 +46,7 @@ fn finish(sequence: u32, col: u32, sum: vec4<f32>) {
     if params.more == 0u {
         total = unit_backward(params.activation, d_hidden[at(params.d_hidden, row, col)], total, hidden[at(params.hidden, row, col)]);
     }
-    d_sum[out] = padded(total, col, params.weight.cols);
+    total = padded(total, col, params.weight.cols);
+    d_sum[out] = total;
+    return total;
 }

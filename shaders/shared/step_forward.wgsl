@@ -8,6 +8,8 @@ struct Params {
     activation: u32,
     k: u32,
     more: u32,
+    steps: u32,
+    chunk: u32,
 }
 
 var<immediate> time: u32;
@@ -17,7 +19,7 @@ var<immediate> time: u32;
 @group(0) @binding(2) var<storage, read> weight: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read_write> hidden: array<vec4<f32>>;
 
-fn state_row() -> u32 {
+fn state_row(time: u32) -> u32 {
     return time * params.batch;
 }
 
@@ -25,7 +27,13 @@ fn state_at(row: u32, k: u32) -> vec4<f32> {
     return hidden[at(params.hidden, row, params.k + k)];
 }
 
-fn finish(sequence: u32, col: u32, sum: vec4<f32>) {
+// The time step that is the n-th to be computed.
+fn step_at(n: u32) -> u32 {
+    return n;
+}
+
+// Gives what is left in the new state.
+fn finish(time: u32, sequence: u32, col: u32, sum: vec4<f32>) -> vec4<f32> {
     let row = time * params.batch + sequence;
     let out = at(params.hidden, row + params.batch, col);
     var total = sum;
@@ -35,5 +43,7 @@ fn finish(sequence: u32, col: u32, sum: vec4<f32>) {
     if params.more == 0u {
         total = unit_forward(params.activation, input[at(params.input, row, col)], total);
     }
-    hidden[out] = padded(total, col, params.weight.cols);
+    total = padded(total, col, params.weight.cols);
+    hidden[out] = total;
+    return total;
 }

@@ -13,7 +13,7 @@ use crate::Result;
 use crate::backend::Backend;
 use crate::kernels::fill;
 use crate::network::Compute;
-use crate::program::{Binding, Class, Cuts, Kernel, Lowered, Mat, Piece, Program, Shader, Step, Variant, View, scalars, whole};
+use crate::program::{Binding, Cuts, Kernel, Lowered, Mat, Piece, Program, Shader, Step, Variant, View, scalars, whole};
 
 /// The most that a backend did.
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -118,7 +118,6 @@ static MULTIPLY_ADD: Kernel = Kernel {
     cpu: run,
     variants: &[Variant {
         name: "chains",
-        class: Class::Any,
         shaders: &[Shader {
             source: &[include_str!("../../shaders/shared/window.wgsl"), include_str!("../../shaders/ceilings.wgsl")],
             entry: "multiply_add",
@@ -126,6 +125,7 @@ static MULTIPLY_ADD: Kernel = Kernel {
             scalars: &["rounds", "a", "b"],
         }],
         lower,
+        ..Variant::PLAIN
     }],
     flops: |step| 2 * step.windows[0].len() as u64 * u64::from(step.scalars::<Rounds>().rounds),
     sample: |program, [rows, cols, rounds]| {

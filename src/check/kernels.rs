@@ -69,12 +69,18 @@ pub fn on_cpu(kernel: &'static Kernel, sizes: &[[u32; 3]], threads: Option<usize
     check(kernel, None, sizes, &mut |program| Ok(Box::new(Cpu::new(program, threads)?)))
 }
 
-/// [`check`] for a variant on a device.
+/// [`check`] for a variant on a device, over the sizes that it can compute there.
 ///
 /// # Errors
 /// What the backend reports.
 pub fn on_gpu(kernel: &'static Kernel, variant: &'static Variant, sizes: &[[u32; 3]], device: &Device) -> Result<Vec<Outcome>> {
-    check(kernel, Some(variant), sizes, &mut |program| Ok(Box::new(Gpu::with_variants(device, program, &|_| Some(variant))?)))
+    let is_able = |&&size: &&[u32; 3]| {
+        let mut program = Program::new();
+        (kernel.sample)(&mut program, size);
+        device.is_able(variant, &program.steps()[0])
+    };
+    let sizes: Vec<[u32; 3]> = sizes.iter().filter(is_able).copied().collect();
+    check(kernel, Some(variant), &sizes, &mut |program| Ok(Box::new(Gpu::with_variants(device, program, &|_| Some(variant))?)))
 }
 
 /// Runs a step and gives each float buffer of its sample, whole.

@@ -32,7 +32,7 @@ use crate::backend::{Backend, Cpu, Device, Gpu};
 use crate::kernels::all;
 use crate::model::Model;
 use crate::network::Compute;
-use crate::program::{Kernel, Program, Variant};
+use crate::program::{Program, Step, Variant};
 use crate::{Error, Result};
 
 pub use deviation::Deviation;
@@ -106,7 +106,7 @@ fn parts(compute: &Compute, quick: bool) -> Vec<Part<'_>> {
         Compute::Gpu(device) => {
             parts.push(Part::new("traps", "builtin", move || traps::check(device)));
             for kernel in all() {
-                for variant in kernel.variants {
+                for variant in kernel.variants.iter().filter(|variant| device.has(variant.needs)) {
                     let name = format!("{}/{}", kernel.name, variant.name);
                     parts.push(Part::new(name, variant.name, move || {
                         kernels::on_gpu(kernel, variant, &kernels::sizes(quick), device)
@@ -140,11 +140,15 @@ fn parts(compute: &Compute, quick: bool) -> Vec<Part<'_>> {
 
 /// The names of the variants of those kernels that have several: with each a network is run.
 fn sets(compute: &Compute) -> Vec<Option<&'static str>> {
-    let most = all().into_iter().max_by_key(|kernel| kernel.variants.len()).expect("there are kernels");
-    match compute {
-        Compute::Cpu(_) => vec![None],
-        Compute::Gpu(_) => most.variants.iter().map(|variant| Some(variant.name)).collect(),
+    let Compute::Gpu(device) = compute else { return vec![None] };
+    let several = all().into_iter().filter(|kernel| kernel.variants.len() > 1);
+    let mut names: Vec<Option<&str>> = Vec::new();
+    for variant in several.flat_map(|kernel| kernel.variants).filter(|variant| device.has(variant.needs)) {
+        if !names.contains(&Some(variant.name)) {
+            names.push(Some(variant.name));
+        }
     }
+    names
 }
 
 fn load(compute: &Compute, set: Option<&'static str>, program: &Program) -> Result<Box<dyn Backend>> {
@@ -159,7 +163,6 @@ fn load(compute: &Compute, set: Option<&'static str>, program: &Program) -> Resu
 /// # Errors
 /// As [`Gpu::new`].
 pub fn gpu(device: &Device, program: &Program, variant: Option<&'static str>) -> Result<Gpu> {
-    let named = |kernel: &&'static Kernel| kernel.variants.iter().find(|v| Some(v.name) == variant);
-    let choose = |name: &str| -> Option<&'static Variant> { all().iter().find(|k| k.name == name).and_then(named) };
-    Gpu::with_variants(device, program, &choose)
+    let usable = |v: &&'static Variant, step: &Step| Some(v.name) == variant && device.is_able(v, step);
+    Gpu::with_variants(device, program, &|step| step.kernel.variants.iter().find(|v| usable(v, step)))
 }

@@ -86,7 +86,7 @@ impl ComputeArgs {
             },
         };
         if device.adapter.name == ran.adapter && device.adapter.driver == ran.driver {
-            device.prefer(&ran.variants)?;
+            device.choose(&ran.variants)?;
         } else {
             note(format_args!(
                 "The run was on {} ({}): its numbers will differ in rounding from here on.",

@@ -40,7 +40,7 @@ impl Steps {
             let (variant, dispatches) = match &compute {
                 Compute::Cpu(_) => ("cpu", 0),
                 Compute::Gpu(device) => {
-                    let variant = device.variant(step.kernel);
+                    let variant = device.variant(step);
                     (variant.name, (variant.lower)(step, &device.cuts()).dispatches())
                 }
             };

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 
 use super::{Nothing, WINDOW, blocks, bytes, rows_that_fit};
 use crate::program::{
-    Binding, Buf, Class, Cuts, Kernel, Lowered, Mat, Piece, Program, ROW_ALIGNMENT, Shader, Step, Variant, View, whole,
+    Binding, Buf, Cuts, Kernel, Lowered, Mat, Piece, Program, ROW_ALIGNMENT, Shader, Step, Variant, View, whole,
 };
 use crate::rounding::Terms;
 
@@ -34,7 +34,7 @@ pub static COLUMN_SUM: Kernel = Kernel {
     parts: whole,
     is_exact: |_| true,
     cpu: run,
-    variants: &[Variant { name: "blocks", class: Class::Any, shaders: &[SHADER], lower }],
+    variants: &[Variant { name: "blocks", shaders: &[SHADER], lower, ..Variant::PLAIN }],
     flops: |step| step.windows[0].len() as u64,
     sample: |program, [m, n, _]| {
         let (x, out) = (program.matrix("x", m, n), program.matrix("out", 1, n));

@@ -6,7 +6,7 @@ use num_traits::Float;
 use rayon::prelude::*;
 
 use super::{Nothing, WINDOW, blocks, bytes, rows_that_fit};
-use crate::program::{Binding, Class, Content, Cuts, Kernel, Lowered, Mat, Piece, Program, Shader, Step, Variant, View, whole};
+use crate::program::{Binding, Content, Cuts, Kernel, Lowered, Mat, Piece, Program, Shader, Step, Variant, View, whole};
 use crate::rounding::Terms;
 
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -38,7 +38,6 @@ pub static LOOKUP: Kernel = Kernel {
     cpu: look_up,
     variants: &[Variant {
         name: "rows",
-        class: Class::Any,
         shaders: &[Shader {
             source: &[WINDOW, include_str!("../../shaders/embedding_lookup.wgsl")],
             entry: "main",
@@ -46,6 +45,7 @@ pub static LOOKUP: Kernel = Kernel {
             scalars: &["first"],
         }],
         lower: lower_lookup,
+        ..Variant::PLAIN
     }],
     flops: |step| step.windows[3].len() as u64,
     sample: |program, [m, n, k]| {
@@ -72,7 +72,6 @@ pub static GRADIENT: Kernel = Kernel {
     cpu: run_gradient,
     variants: &[Variant {
         name: "ordered",
-        class: Class::Any,
         shaders: &[Shader {
             source: &[WINDOW, include_str!("../../shaders/embedding_gradient.wgsl")],
             entry: "main",
@@ -80,6 +79,7 @@ pub static GRADIENT: Kernel = Kernel {
             scalars: &["first_row", "first_token"],
         }],
         lower: lower_gradient,
+        ..Variant::PLAIN
     }],
     flops: |step| step.windows[2].len() as u64,
     sample: |program, [m, n, k]| {

@@ -5,7 +5,7 @@ use num_traits::Float;
 
 use super::{Nothing, WINDOW, blocks, bytes, exactly, rows_that_fit};
 use crate::program::{
-    Binding, Buf, Class, Cuts, Kernel, Lowered, Mat, Piece, Program, ROW_ALIGNMENT, Shader, Step, Variant, View, scalars, whole,
+    Binding, Buf, Cuts, Kernel, Lowered, Mat, Piece, Program, ROW_ALIGNMENT, Shader, Step, Variant, View, scalars, whole,
 };
 
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -34,7 +34,6 @@ pub static FILL: Kernel = Kernel {
     cpu: run_fill,
     variants: &[Variant {
         name: "rows",
-        class: Class::Any,
         shaders: &[Shader {
             source: &[WINDOW, include_str!("../../shaders/fill.wgsl")],
             entry: "main",
@@ -42,6 +41,7 @@ pub static FILL: Kernel = Kernel {
             scalars: &["value"],
         }],
         lower: |step, cuts| over_rows(&step.windows, &bytes(&step.scalars::<Value>()), cuts),
+        ..Variant::PLAIN
     }],
     flops: |_| 0,
     sample: |program, [m, n, k]| {
@@ -67,9 +67,9 @@ pub static COPY: Kernel = Kernel {
     cpu: run_copy,
     variants: &[Variant {
         name: "rows",
-        class: Class::Any,
         shaders: &[COPY_SHADER],
         lower: |step, cuts| over_rows(&step.windows, &[], cuts),
+        ..Variant::PLAIN
     }],
     flops: |_| 0,
     sample: |program, [m, n, _]| {
@@ -91,7 +91,7 @@ pub static CARRY: Kernel = Kernel {
     parts: whole,
     is_exact: |_| true,
     cpu: run_carry,
-    variants: &[Variant { name: "through scratch", class: Class::Any, shaders: &[COPY_SHADER], lower: lower_carry }],
+    variants: &[Variant { name: "through scratch", shaders: &[COPY_SHADER], lower: lower_carry, ..Variant::PLAIN }],
     flops: |_| 0,
     sample: |program, [m, n, k]| {
         let hidden = program.matrix("hidden", (k + 1) * m, n);

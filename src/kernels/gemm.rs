@@ -10,7 +10,7 @@ use bytemuck::{Pod, Zeroable};
 
 use super::{MAX_TERMS, Nothing, WINDOW, blocks, bytes, rows_that_fit, transpose};
 use crate::program::{
-    Binding, Buf, Class, Contents, Cuts, Kernel, Lowered, Mat, Phase, Piece, Program, ROW_ALIGNMENT, Shader, Step, Times,
+    Binding, Buf, Class, Contents, Cuts, Kernel, Lowered, Mat, Needs, Phase, Piece, Program, ROW_ALIGNMENT, Shader, Step, Times,
     Variant, View, scalars, whole,
 };
 use crate::rounding::Terms;
@@ -51,6 +51,16 @@ struct Accumulate {
 #[repr(C)]
 struct PieceScalars {
     k: u32,
+    accumulate: u32,
+    rows: u32,
+    /// Of the sum over k, what one workgroup along z has.
+    chunk: u32,
+}
+
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct PartsScalars {
+    parts: u32,
     accumulate: u32,
 }
 
@@ -168,13 +178,23 @@ fn run_bias(views: &mut [View<f32>], _: &[u8]) {
 
 const SUM_BINDINGS: &[Binding] = &[Binding::read("a"), Binding::read("b"), Binding::update("out")];
 const BIAS_BINDINGS: &[Binding] = &[Binding::read("a"), Binding::read("b"), Binding::read("bias"), Binding::update("out")];
-const PIECE_SCALARS: &[&str] = &["k", "accumulate"];
+const PARTS_BINDINGS: &[Binding] = &[Binding::read("x"), Binding::update("out")];
+const PIECE_SCALARS: &[&str] = &["k", "accumulate", "rows", "chunk"];
 
 const SUM: &str = include_str!("../../shaders/shared/gemm_sum.wgsl");
 const BIAS: &str = include_str!("../../shaders/shared/gemm_bias.wgsl");
+const PART: &str = include_str!("../../shaders/shared/gemm_part.wgsl");
+const FOUR: &str = include_str!("../../shaders/shared/four.wgsl");
 const NN_SOFTWARE: &str = include_str!("../../shaders/gemm_nn_software.wgsl");
 const TN_SOFTWARE: &str = include_str!("../../shaders/gemm_tn_software.wgsl");
+const NN_SUBGROUP: &str = include_str!("../../shaders/gemm_nn_subgroup.wgsl");
+const TN_SUBGROUP: &str = include_str!("../../shaders/gemm_tn_subgroup.wgsl");
 const TILED: &str = include_str!("../../shaders/gemm_tiled.wgsl");
+const LARGE: &str = include_str!("../../shaders/gemm_large.wgsl");
+const SKINNY: &str = include_str!("../../shaders/gemm_skinny.wgsl");
+const TILE_32: &str = include_str!("../../shaders/shared/tile_32.wgsl");
+const TILE_64: &str = include_str!("../../shaders/shared/tile_64.wgsl");
+const TILE_128: &str = include_str!("../../shaders/shared/tile_128.wgsl");
 const A_ROWS: &str = include_str!("../../shaders/shared/stage_a_rows.wgsl");
 const A_COLS: &str = include_str!("../../shaders/shared/stage_a_cols.wgsl");
 const B_ROWS: &str = include_str!("../../shaders/shared/stage_b_rows.wgsl");
@@ -188,8 +208,51 @@ const fn bias_shader(source: &'static [&'static str]) -> Shader {
     Shader { source, entry: "main", bindings: BIAS_BINDINGS, scalars: PIECE_SCALARS }
 }
 
+const PARTS: Shader = Shader {
+    source: &[WINDOW, include_str!("../../shaders/gemm_parts.wgsl")],
+    entry: "main",
+    bindings: PARTS_BINDINGS,
+    scalars: &["parts", "accumulate"],
+};
+
+/// How a variant lays its workgroups over out: rows and columns of each, and iterations for one k.
+struct Tile {
+    rows: u32,
+    cols: u32,
+    iterations: fn(u32) -> u32,
+}
+
+const BY_LANES: Tile = Tile { rows: 8, cols: 32, iterations: |k| k.div_ceil(4) * 9 + 8 };
+const BY_LANES_TN: Tile = Tile { rows: 8, cols: 32, iterations: |k| k + 8 };
+const BY_SUBGROUP: Tile = Tile { rows: 16, cols: 32, iterations: |k| k.div_ceil(2) };
+const BY_32: Tile = Tile { rows: 32, cols: 32, iterations: |k| k.div_ceil(32) * 42 };
+const BY_64: Tile = Tile { rows: 64, cols: 64, iterations: |k| k.div_ceil(16) * 20 };
+const BY_128: Tile = Tile { rows: 128, cols: 128, iterations: |k| k.div_ceil(16) * 22 };
+const BY_COLUMNS: Tile = Tile { rows: SKINNY_ROWS, cols: 4, iterations: |k| k.div_ceil(256) + 16 };
+
+/// Rows of a product that reads its second side once.
+const SKINNY_ROWS: u32 = 8;
+/// Workgroups that keep a large GPU busy.
+const BUSY: u32 = 256;
+
+/// Tiles of a size.
+fn tiles(form: Form, step: &Step, size: u32) -> u32 {
+    let (m, n, _) = extent(form, step.windows[0], step.windows[1]);
+    m.div_ceil(size).saturating_mul(n.div_ceil(size))
+}
+
+/// Whether there are too few tiles to keep a GPU busy, and terms enough to share out.
+fn is_deep(form: Form, step: &Step) -> bool {
+    let (_, _, k) = extent(form, step.windows[0], step.windows[1]);
+    k >= 1024 && tiles(form, step, 64) <= BUSY / 4
+}
+
+fn is_skinny(form: Form, step: &Step) -> bool {
+    extent(form, step.windows[0], step.windows[1]).0 <= SKINNY_ROWS
+}
+
 macro_rules! kernel {
-    ($(#[$doc:meta])* $name:ident, $label:literal, $form:expr, $software:expr, $tiled:expr) => {
+    ($(#[$doc:meta])* $name:ident, $label:literal, $form:expr, $lanes:expr, $subgroup:expr, $a:expr, $b:expr $(, $skinny:expr)?) => {
         $(#[$doc])*
         pub static $name: Kernel = Kernel {
             name: $label,
@@ -201,8 +264,60 @@ macro_rules! kernel {
             is_exact: |_| true,
             cpu: |views, bytes| run_sum($form, views, bytes),
             variants: &[
-                Variant { name: "software", class: Class::Software, shaders: $software, lower: |step, cuts| lower_software($form, step, cuts) },
-                Variant { name: "tiled", class: Class::Gpu, shaders: &[sum_shader($tiled)], lower: |step, cuts| lower_tiled($form, step, cuts) },
+                Variant {
+                    name: "subgroup",
+                    class: Class::Software,
+                    needs: Needs { subgroup: 8 },
+                    shaders: $subgroup,
+                    lower: |step, cuts| lower_lanes($form, step, &BY_SUBGROUP, cuts),
+                    ..Variant::PLAIN
+                },
+                Variant {
+                    name: "software",
+                    class: Class::Software,
+                    shaders: $lanes,
+                    lower: |step, cuts| lower_lanes($form, step, if $form == Form::TN { &BY_LANES_TN } else { &BY_LANES }, cuts),
+                    ..Variant::PLAIN
+                },
+                $(Variant {
+                    name: "skinny",
+                    class: Class::Gpu,
+                    can: |step, _| is_skinny($form, step),
+                    shaders: &[sum_shader($skinny)],
+                    lower: |step, cuts| lower_tiles($form, step, &BY_COLUMNS, cuts),
+                    ..Variant::PLAIN
+                },)?
+                Variant {
+                    name: "split",
+                    class: Class::Gpu,
+                    likely: |step| is_deep($form, step),
+                    shaders: &[sum_shader(&[WINDOW, PART, TILE_64, $a, $b, TILED]), PARTS],
+                    lower: |step, cuts| lower_split($form, step, cuts),
+                    ..Variant::PLAIN
+                },
+                Variant {
+                    name: "large",
+                    class: Class::Gpu,
+                    likely: |step| tiles($form, step, 128) >= BUSY / 2,
+                    shaders: &[sum_shader(&[WINDOW, SUM, TILE_128, $a, $b, LARGE])],
+                    lower: |step, cuts| lower_tiles($form, step, &BY_128, cuts),
+                    ..Variant::PLAIN
+                },
+                Variant {
+                    name: "small",
+                    class: Class::Gpu,
+                    likely: |step| tiles($form, step, 64) < BUSY / 4,
+                    shaders: &[sum_shader(&[WINDOW, SUM, TILE_32, $a, $b, TILED])],
+                    lower: |step, cuts| lower_tiles($form, step, &BY_32, cuts),
+                    ..Variant::PLAIN
+                },
+                Variant {
+                    name: "tiled",
+                    class: Class::Gpu,
+                    shaders: &[sum_shader(&[WINDOW, SUM, TILE_64, $a, $b, TILED])],
+                    lower: |step, cuts| lower_tiles($form, step, &BY_64, cuts),
+                    ..Variant::PLAIN
+                },
             ],
             flops: |step| flops($form, step),
             sample: |program, size| sample($form, program, size),
@@ -212,15 +327,16 @@ macro_rules! kernel {
 
 kernel!(
     /// out = a·b (+ out).
-    NN, "gemm_nn", Form::NN, &[sum_shader(&[WINDOW, SUM, NN_SOFTWARE])], &[WINDOW, SUM, A_ROWS, B_ROWS, TILED]
+    NN, "gemm_nn", Form::NN, &[sum_shader(&[WINDOW, SUM, NN_SOFTWARE])], &[sum_shader(&[WINDOW, SUM, FOUR, NN_SUBGROUP])], A_ROWS, B_ROWS
 );
 kernel!(
     /// out = a·bᵀ (+ out).
-    NT, "gemm_nt", Form::NT, &[sum_shader(&[WINDOW, SUM, NN_SOFTWARE]), transpose::SHADER], &[WINDOW, SUM, A_ROWS, B_COLS, TILED]
+    NT, "gemm_nt", Form::NT, &[sum_shader(&[WINDOW, SUM, NN_SOFTWARE]), transpose::SHADER],
+    &[sum_shader(&[WINDOW, SUM, FOUR, NN_SUBGROUP]), transpose::SHADER], A_ROWS, B_COLS, &[WINDOW, SUM, SKINNY]
 );
 kernel!(
     /// out = aᵀ·b (+ out).
-    TN, "gemm_tn", Form::TN, &[sum_shader(&[WINDOW, SUM, TN_SOFTWARE])], &[WINDOW, SUM, A_COLS, B_ROWS, TILED]
+    TN, "gemm_tn", Form::TN, &[sum_shader(&[WINDOW, SUM, TN_SOFTWARE])], &[sum_shader(&[WINDOW, SUM, TN_SUBGROUP])], A_COLS, B_ROWS
 );
 
 /// out = a·bᵀ + bias.
@@ -235,16 +351,50 @@ pub static NT_BIAS: Kernel = Kernel {
     cpu: run_bias,
     variants: &[
         Variant {
+            name: "subgroup",
+            class: Class::Software,
+            needs: Needs { subgroup: 8 },
+            shaders: &[bias_shader(&[WINDOW, BIAS, FOUR, NN_SUBGROUP]), transpose::SHADER],
+            lower: |step, cuts| lower_lanes(Form::NT, step, &BY_SUBGROUP, cuts),
+            ..Variant::PLAIN
+        },
+        Variant {
             name: "software",
             class: Class::Software,
             shaders: &[bias_shader(&[WINDOW, BIAS, NN_SOFTWARE]), transpose::SHADER],
-            lower: |step, cuts| lower_software(Form::NT, step, cuts),
+            lower: |step, cuts| lower_lanes(Form::NT, step, &BY_LANES, cuts),
+            ..Variant::PLAIN
+        },
+        Variant {
+            name: "skinny",
+            class: Class::Gpu,
+            can: |step, _| is_skinny(Form::NT, step),
+            shaders: &[bias_shader(&[WINDOW, BIAS, SKINNY])],
+            lower: |step, cuts| lower_tiles(Form::NT, step, &BY_COLUMNS, cuts),
+            ..Variant::PLAIN
+        },
+        Variant {
+            name: "large",
+            class: Class::Gpu,
+            likely: |step| tiles(Form::NT, step, 128) >= BUSY / 2,
+            shaders: &[bias_shader(&[WINDOW, BIAS, TILE_128, A_ROWS, B_COLS, LARGE])],
+            lower: |step, cuts| lower_tiles(Form::NT, step, &BY_128, cuts),
+            ..Variant::PLAIN
+        },
+        Variant {
+            name: "small",
+            class: Class::Gpu,
+            likely: |step| tiles(Form::NT, step, 64) < BUSY / 4,
+            shaders: &[bias_shader(&[WINDOW, BIAS, TILE_32, A_ROWS, B_COLS, TILED])],
+            lower: |step, cuts| lower_tiles(Form::NT, step, &BY_32, cuts),
+            ..Variant::PLAIN
         },
         Variant {
             name: "tiled",
             class: Class::Gpu,
-            shaders: &[bias_shader(&[WINDOW, BIAS, A_ROWS, B_COLS, TILED])],
-            lower: |step, cuts| lower_tiled(Form::NT, step, cuts),
+            shaders: &[bias_shader(&[WINDOW, BIAS, TILE_64, A_ROWS, B_COLS, TILED])],
+            lower: |step, cuts| lower_tiles(Form::NT, step, &BY_64, cuts),
+            ..Variant::PLAIN
         },
     ],
     flops: |step| flops(Form::NT, step),
@@ -270,13 +420,6 @@ fn sample(form: Form, program: &mut Program, [m, n, k]: [u32; 3]) -> Contents {
 fn flops(form: Form, step: &Step) -> u64 {
     let (m, n, k) = extent(form, step.windows[0], step.windows[1]);
     2 * u64::from(m) * u64::from(n) * u64::from(k)
-}
-
-/// How a variant lays its workgroups over out: rows and columns of each, and iterations for one k.
-struct Tile {
-    rows: u32,
-    cols: u32,
-    iterations: fn(u32) -> u32,
 }
 
 /// Cuts a product by rows of out, by columns where b's rows are, and along k in ascending order, adding.
@@ -316,7 +459,12 @@ fn pieces(form: Form, windows: &[Mat], accumulate: bool, tile: &Tile, cuts: &Cut
                 pieces.push(Piece {
                     shader: 0,
                     windows: slices,
-                    scalars: bytes(&PieceScalars { k: terms, accumulate: u32::from(accumulate || k.start > 0) }),
+                    scalars: bytes(&PieceScalars {
+                        k: terms,
+                        accumulate: u32::from(accumulate || k.start > 0),
+                        rows: piece.rows,
+                        chunk: terms,
+                    }),
                     grid: [piece.cols.div_ceil(tile.cols), piece.rows.div_ceil(tile.rows), 1],
                     iterations: (tile.iterations)(terms),
                 });
@@ -330,17 +478,50 @@ fn accumulates(step: &Step) -> bool {
     !step.scalars.is_empty() && step.scalars::<Accumulate>().accumulate != 0
 }
 
-fn lower_tiled(form: Form, step: &Step, cuts: &Cuts) -> Lowered {
-    let tile = Tile { rows: 64, cols: 64, iterations: |k| k.div_ceil(16) * 25 + 8 };
-    Lowered::once(pieces(form, &step.windows, accumulates(step), &tile, cuts))
+fn lower_tiles(form: Form, step: &Step, tile: &Tile, cuts: &Cuts) -> Lowered {
+    Lowered::once(pieces(form, &step.windows, accumulates(step), tile, cuts))
 }
 
-/// The software variants want lanes along b's columns: bᵀ is laid out in scratch memory first where it is not so.
-fn lower_software(form: Form, step: &Step, cuts: &Cuts) -> Lowered {
-    let tile = Tile { rows: 8, cols: 32, iterations: |k| k.div_ceil(4) * 9 + 8 };
-    let tile = if form == Form::TN { Tile { iterations: |k| k + 8, ..tile } } else { tile };
+/// The terms of a part, at least.
+const PART_TERMS: u32 = 256;
+
+/// Each piece in parts along k at the same time, as many as keep a GPU busy, and then their sum: by the shape alone, so that the
+/// bits are the same on every adapter.
+fn lower_split(form: Form, step: &Step, cuts: &Cuts) -> Lowered {
+    let out = step.windows[2];
+    let stride = out.cols.next_multiple_of(ROW_ALIGNMENT);
+    let (mut all, mut scratch) = (Vec::new(), 4);
+    for mut piece in pieces(form, &step.windows, accumulates(step), &BY_64, cuts) {
+        let PieceScalars { k, accumulate, rows, .. } = scalars(&piece.scalars);
+        let window = piece.windows[2];
+        // The parts must fit a binding together.
+        let most = (cuts.binding / (u64::from(stride) * u64::from(rows))).clamp(1, u64::from(cuts.workgroups)) as u32;
+        let wanted = BUSY.div_ceil(piece.grid[0] * piece.grid[1]).min(k.div_ceil(PART_TERMS)).min(most);
+        let chunk = k.div_ceil(wanted).next_multiple_of(16);
+        let parts = k.div_ceil(chunk);
+        let stride = window.cols.next_multiple_of(ROW_ALIGNMENT);
+        let sums = Mat { buf: Buf::SCRATCH[0], offset: 0, rows: parts * rows, stride, ..window };
+        scratch = scratch.max(u64::from(sums.rows) * u64::from(stride));
+        piece.grid[2] = parts;
+        piece.iterations = (BY_64.iterations)(chunk);
+        piece.scalars = bytes(&PieceScalars { k, accumulate: 0, rows, chunk });
+        piece.windows[2] = sums;
+        all.push(piece);
+        all.push(Piece {
+            shader: 1,
+            windows: vec![sums, window],
+            scalars: bytes(&PartsScalars { parts, accumulate }),
+            grid: [window.cols.div_ceil(32), rows.div_ceil(64), 1],
+            iterations: 8 * (parts + 1),
+        });
+    }
+    Lowered { scratch: [scratch, 0], ..Lowered::once(all) }
+}
+
+/// Lanes want to lie along b's columns: bᵀ is laid out in scratch memory first where it is not so.
+fn lower_lanes(form: Form, step: &Step, tile: &Tile, cuts: &Cuts) -> Lowered {
     if form != Form::NT {
-        return Lowered::once(pieces(form, &step.windows, accumulates(step), &tile, cuts));
+        return lower_tiles(form, step, tile, cuts);
     }
     let b = step.windows[1];
     let stride = b.rows.next_multiple_of(ROW_ALIGNMENT);
@@ -348,6 +529,6 @@ fn lower_software(form: Form, step: &Step, cuts: &Cuts) -> Lowered {
     let mut windows = step.windows.clone();
     windows[1] = flipped;
     let mut all = transpose::pieces(b, flipped, 1, cuts);
-    all.extend(pieces(Form::NN, &windows, accumulates(step), &tile, cuts));
+    all.extend(pieces(Form::NN, &windows, accumulates(step), tile, cuts));
     Lowered { phases: vec![Phase { times: Times::once(), pieces: all }], scratch: [u64::from(stride) * u64::from(b.cols), 0] }
 }

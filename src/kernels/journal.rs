@@ -4,7 +4,7 @@
 use num_traits::Float;
 
 use super::{Nothing, WINDOW, exactly};
-use crate::program::{Binding, Class, Content, Kernel, Lowered, Mat, Piece, Program, Shader, Variant, View, whole};
+use crate::program::{Binding, Content, Kernel, Lowered, Mat, Piece, Program, Shader, Variant, View, whole};
 
 const BINDINGS: &[Binding] = &[
     Binding::read("loss"),
@@ -27,7 +27,6 @@ pub static JOURNAL: Kernel = Kernel {
     cpu: run,
     variants: &[Variant {
         name: "one",
-        class: Class::Any,
         shaders: &[Shader {
             source: &[WINDOW, include_str!("../../shaders/journal.wgsl")],
             entry: "main",
@@ -38,6 +37,7 @@ pub static JOURNAL: Kernel = Kernel {
             let windows = step.windows.clone();
             Lowered::once(vec![Piece { shader: 0, windows, scalars: vec![], grid: [1, 1, 1], iterations: 0 }])
         },
+        ..Variant::PLAIN
     }],
     flops: |_| 0,
     sample: |program, [m, _, k]| {

@@ -5,7 +5,7 @@ use num_traits::Float;
 
 use super::{ACTIVATION, EXP, WINDOW, fill::over_rows};
 use crate::Activation;
-use crate::program::{Binding, Class, Content, Kernel, Mat, Program, Shader, Step, Variant, View, scalars, whole};
+use crate::program::{Binding, Content, Kernel, Mat, Program, Shader, Step, Variant, View, scalars, whole};
 use crate::rounding::{TINY, U, flushed};
 
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -31,10 +31,8 @@ macro_rules! kernel {
             cpu: $cpu,
             variants: &[Variant {
                 name: "rows",
-                class: Class::Any,
                 shaders: &[Shader { source: SOURCE, entry: $entry, bindings: SHADER_BINDINGS, scalars: &["activation"] }],
-                lower: |step, cuts| over_rows(&step.windows, &step.scalars, cuts),
-            }],
+                lower: |step, cuts| over_rows(&step.windows, &step.scalars, cuts), ..Variant::PLAIN }],
             flops: |step| step.windows[0].len() as u64,
             sample: $sample,
         };

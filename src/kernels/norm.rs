@@ -8,8 +8,7 @@ use rayon::prelude::*;
 use super::in_lanes;
 use super::{Nothing, WINDOW, blocks, bytes};
 use crate::program::{
-    Binding, Buf, Class, Content, Cuts, Kernel, Lowered, Mat, Piece, Program, ROW_ALIGNMENT, Shader, Step, Variant, View,
-    scalars, whole,
+    Binding, Buf, Content, Cuts, Kernel, Lowered, Mat, Piece, Program, ROW_ALIGNMENT, Shader, Step, Variant, View, scalars, whole,
 };
 use crate::rounding::{DIVISION, SQUARE_ROOT, TINY, U, flushed, roundings};
 
@@ -48,7 +47,6 @@ pub static NORM: Kernel = Kernel {
     cpu: run_norm,
     variants: &[Variant {
         name: "partials",
-        class: Class::Any,
         shaders: &[
             Shader {
                 source: &[WINDOW, include_str!("../../shaders/norm.wgsl")],
@@ -64,6 +62,7 @@ pub static NORM: Kernel = Kernel {
             },
         ],
         lower: lower_norm,
+        ..Variant::PLAIN
     }],
     flops: |step| 4 * step.windows[0].len() as u64,
     sample: |program, [m, n, k]| {
@@ -86,7 +85,6 @@ pub static CLIP: Kernel = Kernel {
     cpu: run_clip,
     variants: &[Variant {
         name: "vectors",
-        class: Class::Any,
         shaders: &[Shader {
             source: &[WINDOW, include_str!("../../shaders/clip.wgsl")],
             entry: "main",
@@ -94,6 +92,7 @@ pub static CLIP: Kernel = Kernel {
             scalars: &["limit"],
         }],
         lower: |step, cuts| over_values(&step.windows, &step.scalars, cuts),
+        ..Variant::PLAIN
     }],
     flops: |step| step.windows[0].len() as u64,
     sample: |program, [m, n, k]| {

@@ -58,10 +58,13 @@ struct PieceScalars {
     activation: u32,
     k: u32,
     more: u32,
+    /// All time steps of the windows, and how many of them a dispatch does that does several.
+    steps: u32,
+    chunk: u32,
 }
 
 const SCALARS: &[&str] = &["batch", "activation"];
-pub(crate) const PIECE_SCALARS: &[&str] = &["batch", "activation", "k", "more"];
+pub(crate) const PIECE_SCALARS: &[&str] = &["batch", "activation", "k", "more", "steps", "chunk"];
 pub(crate) const FORWARD_BINDINGS: &[Binding] = &[Binding::read("input"), Binding::read("weight"), Binding::update("hidden")];
 pub(crate) const BACKWARD_BINDINGS: &[Binding] =
     &[Binding::read("d_hidden"), Binding::read("weight"), Binding::read("hidden"), Binding::update("d_sum")];
@@ -115,34 +118,75 @@ fn check(batch: u32, weight: Mat, steps: &[Mat], states: Mat) {
     );
 }
 
-/// The variants of a cell's forward recurrence, from its WGSL.
+/// The variants of a cell's recurrence, from its WGSL.
 macro_rules! variants {
     ($unit:expr, $step:literal, $bindings:expr, $lower:path) => {{
         use $crate::kernels::recurrence;
-        use $crate::program::{Class, Shader, Variant};
+        use $crate::program::{Class, Needs, Shader, Variant};
         const fn shader(source: &'static [&'static str]) -> Shader {
             Shader { source, entry: "main", bindings: $bindings, scalars: recurrence::PIECE_SCALARS }
         }
-        const HEAD: [&str; 3] = [
+        const HEAD: [&str; 5] = [
             include_str!("../../shaders/shared/window.wgsl"),
             include_str!("../../shaders/shared/exp.wgsl"),
             include_str!("../../shaders/shared/activation.wgsl"),
+            $unit,
+            include_str!(concat!("../../shaders/shared/step_", $step, ".wgsl")),
         ];
-        const STEP: &str = include_str!(concat!("../../shaders/shared/step_", $step, ".wgsl"));
+        const FOUR: &str = include_str!("../../shaders/shared/four.wgsl");
+        const SUBGROUP: &str = include_str!("../../shaders/recurrence_subgroup.wgsl");
         const SOFTWARE: &str = include_str!("../../shaders/recurrence_software.wgsl");
+        const SEQUENCE: &str = include_str!("../../shaders/recurrence_sequence.wgsl");
+        const UNITS_64: &str = include_str!("../../shaders/shared/units_64.wgsl");
+        const UNITS_128: &str = include_str!("../../shaders/shared/units_128.wgsl");
+        const SKINNY: &str = include_str!("../../shaders/recurrence_skinny.wgsl");
         const TILED: &str = include_str!("../../shaders/recurrence_tiled.wgsl");
         const VARIANTS: &[Variant] = &[
             Variant {
+                name: "subgroup",
+                class: Class::Software,
+                needs: Needs { subgroup: 8 },
+                shaders: &[shader(&[HEAD[0], HEAD[1], HEAD[2], HEAD[3], HEAD[4], FOUR, SUBGROUP])],
+                lower: |step, cuts| $lower(step, cuts, recurrence::BY_SUBGROUP),
+                ..Variant::PLAIN
+            },
+            Variant {
                 name: "software",
                 class: Class::Software,
-                shaders: &[shader(&[HEAD[0], HEAD[1], HEAD[2], $unit, STEP, SOFTWARE])],
-                lower: |step, cuts| $lower(step, cuts, recurrence::SOFTWARE),
+                shaders: &[shader(&[HEAD[0], HEAD[1], HEAD[2], HEAD[3], HEAD[4], SOFTWARE])],
+                lower: |step, cuts| $lower(step, cuts, recurrence::BY_LANES),
+                ..Variant::PLAIN
+            },
+            Variant {
+                name: "sequence_64",
+                class: Class::Gpu,
+                can: |step, cuts| recurrence::has_units(step, cuts, 64),
+                shaders: &[shader(&[HEAD[0], HEAD[1], HEAD[2], HEAD[3], HEAD[4], UNITS_64, SEQUENCE])],
+                lower: |step, cuts| $lower(step, cuts, recurrence::BY_SEQUENCE),
+                ..Variant::PLAIN
+            },
+            Variant {
+                name: "sequence_128",
+                class: Class::Gpu,
+                can: |step, cuts| recurrence::has_units(step, cuts, 128),
+                shaders: &[shader(&[HEAD[0], HEAD[1], HEAD[2], HEAD[3], HEAD[4], UNITS_128, SEQUENCE])],
+                lower: |step, cuts| $lower(step, cuts, recurrence::BY_SEQUENCE),
+                ..Variant::PLAIN
+            },
+            Variant {
+                name: "skinny",
+                class: Class::Gpu,
+                likely: recurrence::is_skinny,
+                shaders: &[shader(&[HEAD[0], HEAD[1], HEAD[2], HEAD[3], HEAD[4], FOUR, SKINNY])],
+                lower: |step, cuts| $lower(step, cuts, recurrence::BY_SLICES),
+                ..Variant::PLAIN
             },
             Variant {
                 name: "tiled",
                 class: Class::Gpu,
-                shaders: &[shader(&[HEAD[0], HEAD[1], HEAD[2], $unit, STEP, TILED])],
+                shaders: &[shader(&[HEAD[0], HEAD[1], HEAD[2], HEAD[3], HEAD[4], TILED])],
                 lower: |step, cuts| $lower(step, cuts, recurrence::TILED),
+                ..Variant::PLAIN
             },
         ];
         VARIANTS
@@ -459,15 +503,32 @@ fn run_backward<U: Unit>(views: &mut [View<f32>], bytes: &[u8]) {
     });
 }
 
-/// How a variant lays its workgroups over sequences and units, and its iterations for one k.
+/// Whether a layer has at most so many units, its weight is in one piece, and there is a workgroup for each sequence.
+pub(crate) fn has_units(step: &Step, cuts: &Cuts, most: u32) -> bool {
+    let (weight, batch) = (step.windows[1], step.scalars::<Shape>().batch);
+    weight.cols <= most && u64::from(weight.rows) <= rows_that_fit(&weight, cuts, 4) && batch <= cuts.workgroups
+}
+
+/// Whether the sequences are so few that reading the weight is what takes the time.
+pub(crate) fn is_skinny(step: &Step) -> bool {
+    step.scalars::<Shape>().batch <= 16
+}
+
+/// How a variant lays its workgroups over sequences and units, its iterations for one k, and the time steps of a dispatch.
 pub(crate) struct Tile {
     rows: u32,
     cols: u32,
     iterations: fn(u32) -> u32,
+    /// 1, or the most of a dispatch that does several, and then the iterations are those of one.
+    steps: u32,
 }
 
-pub(crate) const SOFTWARE: Tile = Tile { rows: 8, cols: 32, iterations: |k| k.div_ceil(4) * 9 + 8 };
-pub(crate) const TILED: Tile = Tile { rows: 16, cols: 32, iterations: |k| k.div_ceil(32) * 11 };
+pub(crate) const BY_LANES: Tile = Tile { rows: 8, cols: 32, iterations: |k| k.div_ceil(4) * 9 + 8, steps: 1 };
+pub(crate) const BY_SUBGROUP: Tile = Tile { rows: 16, cols: 32, iterations: |k| k.div_ceil(4), steps: 1 };
+pub(crate) const BY_SLICES: Tile = Tile { rows: 8, cols: 32, iterations: |k| k.div_ceil(64) + 16, steps: 1 };
+pub(crate) const TILED: Tile = Tile { rows: 16, cols: 32, iterations: |k| k.div_ceil(32) * 11, steps: 1 };
+/// As many steps as a submission may last where it is slow.
+pub(crate) const BY_SEQUENCE: Tile = Tile { rows: 1, cols: 128, iterations: |_| 4, steps: 1024 };
 
 pub(crate) fn lower_forward(step: &Step, cuts: &Cuts, tile: Tile) -> Lowered {
     let [input, weight, hidden] = step.windows[..] else { unreachable!("three windows") };
@@ -502,20 +563,33 @@ fn lower(
     let runs: Vec<_> = if backward { runs.collect::<Vec<_>>().into_iter().rev().collect() } else { runs.collect() };
     let pieces_of = |run: Range<u32>| {
         let terms = u64::from(MAX_TERMS).min(rows_that_fit(&weight, cuts, 4));
+        let steps = (run.end - run.start) / batch;
+        let chunk = steps.min(tile.steps);
         blocks(weight.rows, terms)
             .map(|k| Piece {
                 shader: 0,
                 windows: windows(run.clone(), run.start..run.end + batch, weight.slice_rows(k.clone())),
-                scalars: bytes(&PieceScalars { batch, activation, k: k.start, more: u32::from(k.end < weight.rows) }),
+                scalars: bytes(&PieceScalars {
+                    batch,
+                    activation,
+                    k: k.start,
+                    more: u32::from(k.end < weight.rows),
+                    steps,
+                    chunk,
+                }),
                 grid: [weight.cols.div_ceil(tile.cols), batch.div_ceil(tile.rows), 1],
-                iterations: (tile.iterations)(k.end - k.start),
+                iterations: (tile.iterations)(k.end - k.start) * chunk,
             })
             .collect()
     };
     let phase = |run: Range<u32>| {
-        let count = (run.end - run.start) / batch;
-        let first = if backward { count - 1 } else { 0 };
-        Phase { times: Times { first, count, backward }, pieces: pieces_of(run) }
+        let steps = (run.end - run.start) / batch;
+        // The shader of several steps counts them itself, in the order of the direction.
+        let times = match tile.steps {
+            1 => Times { first: if backward { steps - 1 } else { 0 }, count: steps, backward },
+            chunk => Times { first: 0, count: steps.div_ceil(chunk), backward: false },
+        };
+        Phase { times, pieces: pieces_of(run) }
     };
     Lowered { phases: runs.into_iter().map(phase).collect(), scratch: [0; 2] }
 }

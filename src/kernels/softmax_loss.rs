@@ -6,9 +6,7 @@ use rayon::prelude::*;
 use super::in_lanes;
 use super::{EXP, Nothing, WINDOW, blocks, rows_that_fit};
 use crate::activation::{EXP_ERROR, exp_nonpositive};
-use crate::program::{
-    Binding, Buf, Class, Content, Cuts, Kernel, Lowered, Mat, Piece, Program, Shader, Step, Variant, View, whole,
-};
+use crate::program::{Binding, Buf, Content, Cuts, Kernel, Lowered, Mat, Piece, Program, Shader, Step, Variant, View, whole};
 use crate::rounding::{DIVISION, TINY, U, flushed, logarithm, roundings};
 
 const CHUNK: u32 = 1024;
@@ -52,9 +50,9 @@ pub static SOFTMAX_LOSS: Kernel = Kernel {
     cpu: run,
     variants: &[Variant {
         name: "chunks",
-        class: Class::Any,
         shaders: &[shader("chunk"), shader("row"), shader("gradient")],
         lower,
+        ..Variant::PLAIN
     }],
     flops: |step| 5 * step.windows[0].len() as u64,
     sample: |program, [m, n, k]| {

@@ -4,7 +4,7 @@ use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
 
 use super::{Nothing, WINDOW, blocks, bytes, in_lanes, rows_that_fit};
-use crate::program::{Binding, Class, Cuts, Kernel, Lowered, Mat, Piece, Program, Shader, Step, Variant, View, whole};
+use crate::program::{Binding, Cuts, Kernel, Lowered, Mat, Piece, Program, Shader, Step, Variant, View, whole};
 use crate::rounding::{DIVISION, TINY, U, flushed, roundings};
 
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -50,7 +50,7 @@ pub static SQUARED_LOSS: Kernel = Kernel {
     parts: whole,
     is_exact: |_| false,
     cpu: run,
-    variants: &[Variant { name: "rows", class: Class::Any, shaders: &[shader("row"), shader("gradient")], lower }],
+    variants: &[Variant { name: "rows", shaders: &[shader("row"), shader("gradient")], lower, ..Variant::PLAIN }],
     flops: |step| 5 * step.windows[0].len() as u64,
     sample: |program, [m, n, _]| {
         let (outputs, values) = (program.matrix("outputs", m, n), program.matrix("values", m, n));

@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use super::gemm::transpose_into;
 use super::{Nothing, WINDOW, blocks, exactly, rows_that_fit};
-use crate::program::{Binding, Class, Cuts, Kernel, Lowered, Mat, Piece, Program, Shader, Variant, View, whole};
+use crate::program::{Binding, Cuts, Kernel, Lowered, Mat, Piece, Program, Shader, Variant, View, whole};
 
 const BINDINGS: &[Binding] = &[Binding::read("a"), Binding::write("out")];
 
@@ -23,9 +23,9 @@ pub static TRANSPOSE: Kernel = Kernel {
     cpu: run_fast,
     variants: &[Variant {
         name: "blocks",
-        class: Class::Any,
         shaders: &[SHADER],
         lower: |step, cuts| Lowered::once(pieces(step.windows[0], step.windows[1], 0, cuts)),
+        ..Variant::PLAIN
     }],
     flops: |_| 0,
     sample: |program, [m, n, _]| {

@@ -22,7 +22,7 @@ pub struct Ran {
     pub adapter: String,
     /// Its driver, with version.
     pub driver: String,
-    /// The variant of each kernel, by the kernel's name; empty on the CPU.
+    /// The variant of each step, by its kernel and the shapes of its windows; empty on the CPU.
     pub variants: BTreeMap<String, String>,
 }
 

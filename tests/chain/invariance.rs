@@ -111,7 +111,6 @@ fn a_program_takes_the_same_memory_for_any_number_of_time_steps() {
         let model = |window| Model::new(&case(input, loss, [19, 1, window], 2).config).unwrap();
         let (short, long) = (model(10), model(100_000));
         assert_eq!(size(short.program()), size(long.program()));
-        let mut dispatches = 0;
         for (short, long) in short.program().steps().iter().zip(long.program().steps()) {
             for variant in short.kernel.variants {
                 let [few, many] = [short, long].map(|step| (variant.lower)(step, &cuts));
@@ -120,14 +119,15 @@ fn a_program_takes_the_same_memory_for_any_number_of_time_steps() {
                 let label = format!("{:?}/{}: {} and {} pieces", short.kernel, variant.name, pieces(&few), pieces(&many));
                 if short.kernel.name.starts_with("elman") {
                     assert_eq!((few.phases.len(), pieces(&few)), (many.phases.len(), pieces(&many)), "{label}");
-                    dispatches += many.dispatches();
+                    // Many in a dispatch where a workgroup has a whole sequence.
+                    let expected = if variant.name.starts_with("sequence") { 100_000u64.div_ceil(1024) } else { 100_000 };
+                    assert_eq!(many.dispatches(), expected, "{label}");
                 } else {
                     // One more for what adds the partial sums of a piece.
                     assert!(pieces(&many) <= pieces(&few) + 2 * 100_000usize.div_ceil(4096), "{label}");
                 }
             }
         }
-        assert_eq!(dispatches, 2 * 2 * 2 * 100_000, "a dispatch for each time step, layer, direction and variant");
     }
 }
 

@@ -34,6 +34,20 @@ const FORWARD: [&str; 2] = ["elman_forward", "software"];
 const FORWARD_TILED: [&str; 2] = ["elman_forward", "tiled"];
 const BACKWARD: [&str; 2] = ["elman_backward", "software"];
 const BACKWARD_TILED: [&str; 2] = ["elman_backward", "tiled"];
+const NN_SUBGROUP: [&str; 2] = ["gemm_nn", "subgroup"];
+const TN_SUBGROUP: [&str; 2] = ["gemm_tn", "subgroup"];
+const NN_LARGE: [&str; 2] = ["gemm_nn", "large"];
+const TN_LARGE: [&str; 2] = ["gemm_tn", "large"];
+const NN_SPLIT: [&str; 2] = ["gemm_nn", "split"];
+const NT_SPLIT: [&str; 2] = ["gemm_nt", "split"];
+const NT_SMALL: [&str; 2] = ["gemm_nt", "small"];
+const NT_SKINNY: [&str; 2] = ["gemm_nt", "skinny"];
+const FORWARD_SUBGROUP: [&str; 2] = ["elman_forward", "subgroup"];
+const BACKWARD_SUBGROUP: [&str; 2] = ["elman_backward", "subgroup"];
+const FORWARD_SKINNY: [&str; 2] = ["elman_forward", "skinny"];
+const BACKWARD_SKINNY: [&str; 2] = ["elman_backward", "skinny"];
+const FORWARD_SEQUENCE: [&str; 2] = ["elman_forward", "sequence_64"];
+const BACKWARD_SEQUENCE: [&str; 2] = ["elman_backward", "sequence_128"];
 const LOOKUP: [&str; 2] = ["embedding_lookup", "rows"];
 const TOKENS: [&str; 2] = ["embedding_gradient", "ordered"];
 const SOFTMAX: [&str; 2] = ["softmax_loss", "chunks"];
@@ -65,13 +79,13 @@ const EDITS: &[Edit] = &[
     edit("a block turned the wrong way", TRANSPOSE, "block[0][c], block[1][c]", "block[1][c], block[0][c]"),
     edit("the last rows of a block left out", TRANSPOSE, "row + r < params.a.rows", "row + r + 1u < params.a.rows"),
     // Products.
-    edit("no barrier before the sums", NN_TILED, "stage_b(i, k, col);\n        workgroupBarrier();", "stage_b(i, k, col);"),
+    edit("no barrier before the sums", NN_TILED, "stage_b(i, k, col, end);\n        workgroupBarrier();", "stage_b(i, k, col, end);"),
     edit("no barrier after the sums", NN_TILED, "        }\n        workgroupBarrier();\n    }", "        }\n    }"),
     edit("the last value of k is lost", TN_TILED, "j < TILE_K;", "j + 1u < TILE_K;"),
-    edit("the last tile of k is lost", NT_TILED, "k < params.k;", "k + TILE_K < params.k;"),
-    edit("a's tile is transposed", NN_TILED, "tile_a[(c + j) * TILE_M + r]", "tile_a[r * TILE_K + c + j]"),
-    edit("b's tile is transposed", NT_TILED, "tile_b[(c + j) * TILE_N + r]", "tile_b[r * TILE_K + c + j]"),
-    edit("a row of the tile twice", NN_TILED, "sums[3] += tile_a[q + 3u] * y;", "sums[3] += tile_a[q + 2u] * y;"),
+    edit("the last tile of k is lost", NT_TILED, "k < end; k += TILE_K", "k + TILE_K < end; k += TILE_K"),
+    edit("a's tile is transposed", NN_TILED, "transpose(mat4x4<f32>(\n            from_a(", "(mat4x4<f32>(\n            from_a("),
+    edit("b's tile is transposed", NT_TILED, "transpose(mat4x4<f32>(\n            from_b(", "(mat4x4<f32>(\n            from_b("),
+    edit("a row of the tile twice", NN_TILED, "s3 += x.w * y;", "s3 += x.z * y;"),
     edit("the product overwrites instead of adding", NN, "select(sum, out[i] + sum, params.accumulate != 0u)", "sum"),
     edit("the product always adds", TN, "select(sum, out[i] + sum, params.accumulate != 0u)", "out[i] + sum"),
     edit("k from 1", TN, "for (var k = 0u; k < params.k; k++)", "for (var k = 1u; k < params.k; k++)"),
@@ -81,7 +95,40 @@ const EDITS: &[Edit] = &[
     edit("the rows below 4 again", TN, "params.a, k, row + 4u", "params.a, k, row"),
     edit("the bias is lost", BIAS, "select(bias[at(params.bias, 0u, col)], out[i], params.accumulate != 0u)", "out[i]"),
     edit("the bias of column 0", BIAS, "params.bias, 0u, col", "params.bias, 0u, 0u"),
+    edit("a row by another's values", NN_SUBGROUP, "s3 += four(subgroupBroadcast(x, 3u)", "s3 += four(subgroupBroadcast(x, 2u)"),
+    edit("the second eight rows are the first", NN_SUBGROUP, "min(row + 8u + lane, last_row)", "min(row + lane, last_row)"),
+    edit("one of four terms twice", NN_SUBGROUP, "x.z * w2", "x.y * w2"),
+    edit("every second k is the one before", TN_SUBGROUP, "let own = k + (lane >> 2u);", "let own = k;"),
+    edit("every second k is lost", TN_SUBGROUP, "near)], k < last_k);", "near)], false);"),
+    edit("four rows by others' values", TN_SUBGROUP, "subgroupBroadcast(mine, 2u)", "subgroupBroadcast(mine, 1u)"),
+    edit("half of a tile's columns twice", NN_LARGE, "tile_b[q + TILE_N / 8u]", "tile_b[q]"),
+    edit("four rows of a tile twice", TN_LARGE, "tile_a[p + 1u]", "tile_a[p]"),
+    edit("the far columns are stored past the end", NN_LARGE, " && col + TILE_N / 2u < params.out.cols", ""),
+    edit("no barrier in a large tile", TN_LARGE, "stage_b(i, k, col, end);\n        workgroupBarrier();", "stage_b(i, k, col, end);"),
+    edit("parts of k overlap", NN_SPLIT, "(group.z + 1u) * params.chunk);", "(group.z + 1u) * params.chunk + TILE_K);"),
+    edit("the parts overwrite each other", NT_SPLIT, "part * params.rows + row", "row"),
+    edit("the last part is lost", NN_SPLIT, "p < params.parts;", "p + 1u < max(params.parts, 2u);"),
+    edit("the sum of the parts overwrites", NT_SPLIT, "select(sum, out[i] + sum, params.accumulate != 0u)", "sum"),
+    edit("the last row of a small tile is lost", NT_SMALL, "give(group.z, m + 3u, n, s3);", ""),
+    edit("a thread's sum is lost", NT_SKINNY, "j < 8u; j++) {\n        part", "j < 7u; j++) {\n        part"),
+    edit("no barrier before a thread's sums are read", NT_SKINNY, "    workgroupBarrier();\n    // Thread i", "    // Thread i"),
+    edit("no barrier before the parts are read", NT_SKINNY, "parts[i] = part;\n    workgroupBarrier();", "parts[i] = part;"),
+    edit("some k belong to no thread", NT_SKINNY, "k += 256u", "k += 260u"),
     // The recurrence.
+    edit("another sequence's state", FORWARD_SUBGROUP, "s9 += four(subgroupBroadcast(y, 1u)", "s9 += four(subgroupBroadcast(y, 0u)"),
+    edit("the first eight sequences twice", BACKWARD_SUBGROUP, "min(row + 8u + lane, last_row)", "min(row + lane, last_row)"),
+    edit("infinite weights meet the padding of a subgroup", FORWARD_SUBGROUP, "k + 1u <= last_k", "true"),
+    edit("a slice is lost", FORWARD_SKINNY, "slice < 16u", "slice < 15u"),
+    edit("no barrier between the slices", BACKWARD_SKINNY, "    workgroupBarrier();\n    let sequence", "    let sequence"),
+    edit("some k belong to no slice", BACKWARD_SKINNY, "k += 64u", "k += 68u"),
+    edit("another sequence's slice", FORWARD_SKINNY, "min(row + 5u, last_row)", "min(row + 4u, last_row)"),
+    edit("the state does not go on", FORWARD_SEQUENCE, "state[i] = finish(", "_ = finish("),
+    edit("no barrier before the sums of a sequence", FORWARD_SEQUENCE, "sums[i] = sum;\n        workgroupBarrier();", "sums[i] = sum;"),
+    edit("no barrier before the next state", BACKWARD_SEQUENCE, "        }\n        workgroupBarrier();\n    }\n}", "        }\n    }\n}"),
+    edit("the second part of k is lost", BACKWARD_SEQUENCE, "p < THREADS; p += UNITS", "p < UNITS; p += UNITS"),
+    edit("a sequence runs forward on the way back", BACKWARD_SEQUENCE, "return params.steps - 1u - n;", "return n;"),
+    edit("every chunk of time is the first", FORWARD_SEQUENCE, "let begin = time * params.chunk;", "let begin = 0u;"),
+    edit("weights of the wrong unit", FORWARD_SEQUENCE, "[col & 3u]", "[k & 3u]"),
     edit(
         "the state of the step before the last",
         FORWARD,
@@ -228,19 +275,19 @@ const EQUIVALENT: &[(Edit, &str)] = &[
         "a binding ends with its window, and what is written beyond is dropped",
     ),
     (
-        edit("a's tile is not filled up with zeros along k", TN_TILED, "k + r < params.a.rows && ", ""),
+        edit("a's tile is not filled up with zeros along k", TN_TILED, "k + r < end && row + c", "row + c"),
         "a binding ends with its window, and what lies beyond reads as zero, or meets the zeros of b's tile",
     ),
     (
-        edit("b's tile is not filled up with zeros along k", NN_TILED, "k + r < params.b.rows && ", ""),
+        edit("b's tile is not filled up with zeros along k", NN_TILED, "k + r < end && col + c", "col + c"),
         "a binding ends with its window, and what lies beyond reads as zero, or meets the zeros of a's tile",
     ),
     (
-        edit("rows of a's tile past the last are not left out", NN_TILED, "row + r < params.a.rows && ", ""),
+        edit("rows of a's tile past the last are not left out", NN_TILED, "row < params.a.rows && k < end", "k < end"),
         "they make sums of rows that are not stored",
     ),
     (
-        edit("columns of b's tile past the last are not left out", NT_TILED, "col + r < params.b.rows && ", ""),
+        edit("columns of b's tile past the last are not left out", NT_TILED, "col < params.b.rows && k < end", "k < end"),
         "they make sums of columns that are not stored, or that `padded` sets to zero",
     ),
     (edit("sequences past the last are read", FORWARD, "min(row + r, last_row)", "(row + r)"), "their sums are not stored"),
@@ -428,6 +475,16 @@ fn lowerings() -> Vec<Fault> {
         ("rows of tokens counted from the piece", "embedding_gradient", "ordered", |step, cuts| {
             let mut lowered = right("embedding_gradient", "ordered", step, cuts);
             lowered.phases[0].pieces.iter_mut().for_each(|p| p.scalars[0..4].fill(0));
+            lowered
+        }),
+        ("the sum of the parts is left out", "gemm_tn", "split", |step, cuts| {
+            let mut lowered = right("gemm_tn", "split", step, cuts);
+            lowered.phases[0].pieces.pop();
+            lowered
+        }),
+        ("the last chunk of time is lost", "elman_backward", "sequence_64", |step, cuts| {
+            let mut lowered = right("elman_backward", "sequence_64", step, cuts);
+            lowered.phases.iter_mut().for_each(|phase| phase.times.count = phase.times.count.max(2) - 1);
             lowered
         }),
         ("partial norms of the first level only", "norm", "partials", |step, cuts| {

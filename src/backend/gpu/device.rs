@@ -9,8 +9,11 @@ use wgpu::{ErrorFilter, Features, PollType, SubmissionIndex};
 
 use super::Adapter;
 use super::load::Compiled;
-use crate::program::{Class, Cuts, Kernel, Variant};
+use crate::program::{Class, Cuts, Needs, Step, Variant};
 use crate::{Error, Result};
+
+/// What is used where it is there.
+const WANTED: Features = Features::TIMESTAMP_QUERY.union(Features::SUBGROUP);
 
 /// How long a submission may take before the device counts as lost.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -34,7 +37,8 @@ pub struct Device {
     /// The adapter it was opened on.
     pub adapter: Adapter,
     pub(super) cuts: Cuts,
-    variants: HashMap<&'static str, &'static Variant>,
+    /// The choice for steps of a shape, where it is not the usual one.
+    chosen: HashMap<String, &'static Variant>,
     lost: Arc<Mutex<Option<String>>>,
     /// By the shader's address: the same shader is compiled once for all programs.
     pub(super) compiled: Arc<Mutex<HashMap<usize, Compiled>>>,
@@ -60,7 +64,7 @@ impl Device {
         }
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("retrospect"),
-            required_features: Features::IMMEDIATES | (adapter.features() & Features::TIMESTAMP_QUERY),
+            required_features: Features::IMMEDIATES | (adapter.features() & WANTED),
             required_limits: limits.clone(),
             ..Default::default()
         };
@@ -74,32 +78,57 @@ impl Device {
         let alignment = u64::from(limits.min_storage_buffer_offset_alignment) / 4;
         let binding = (limits.max_storage_buffer_binding_size.min(limits.max_buffer_size) / 4 - alignment) / 4 * 4;
         let cuts = Cuts { binding, workgroups: limits.max_compute_workgroups_per_dimension, iterations: 30_000 };
-        Ok(Device { device, queue, adapter: adapter.clone(), cuts, variants: HashMap::new(), lost, compiled: Arc::default() })
+        Ok(Device { device, queue, adapter: adapter.clone(), cuts, chosen: HashMap::new(), lost, compiled: Arc::default() })
     }
 
-    /// Prefers variants for kernels, by their names: what a run was computed with, for the same bits again. Kernels not
-    /// named keep the choice by adapter.
+    /// Chooses variants for steps of some shapes, by [`Step::shape`] and the variant's name: what a run was computed with, for the same
+    /// bits again, or what was measured to be fast. Steps of other shapes keep the usual choice.
     ///
     /// # Errors
     /// [`Error::BadInput`] with a name that this version does not know.
-    pub fn prefer(&mut self, variants: &BTreeMap<String, String>) -> Result<()> {
-        for (kernel, variant) in variants {
+    pub fn choose(&mut self, variants: &BTreeMap<String, String>) -> Result<()> {
+        for (shape, variant) in variants {
+            let kernel = shape.split(' ').next().unwrap_or_default();
             let known = crate::kernels::all().into_iter().find(|k| k.name == kernel);
-            let found = known.and_then(|k| Some((k.name, k.variants.iter().find(|v| v.name == variant)?)));
+            let found = known.and_then(|k| k.variants.iter().find(|v| v.name == variant));
             let missing = || Error::input("variants", format!("this version has no variant {variant} of {kernel}"));
-            let (kernel, variant) = found.ok_or_else(missing)?;
-            self.variants.insert(kernel, variant);
+            self.chosen.insert(shape.clone(), found.ok_or_else(missing)?);
         }
         Ok(())
     }
 
-    /// The variant that runs of a kernel.
+    /// Whether the adapter has what a variant needs.
     #[must_use]
-    pub fn variant(&self, kernel: &Kernel) -> &'static Variant {
-        let wanted = if self.adapter.is_software() { Class::Software } else { Class::Gpu };
-        let of = |class| kernel.variants.iter().find(move |v| v.class == class);
-        let chosen = self.variants.get(kernel.name).copied();
-        chosen.or_else(|| of(wanted)).or_else(|| of(Class::Any)).unwrap_or(&kernel.variants[0])
+    pub fn has(&self, needs: Needs) -> bool {
+        let info = self.adapter.adapter.get_info();
+        let subgroups = self.device.features().contains(Features::SUBGROUP);
+        let lanes = if subgroups { (info.subgroup_min_size, info.subgroup_max_size) } else { (0, 0) };
+        needs.subgroup == 0 || lanes == (needs.subgroup, needs.subgroup)
+    }
+
+    /// Whether a variant can compute a step here.
+    #[must_use]
+    pub fn is_able(&self, variant: &Variant, step: &Step) -> bool {
+        self.has(variant.needs) && (variant.can)(step, &self.cuts)
+    }
+
+    /// The variants that come into question for a step: made for this kind of adapter, with what they need, and able to.
+    pub fn candidates(&self, step: &Step) -> impl Iterator<Item = &'static Variant> {
+        let kind = if self.adapter.is_software() { Class::Software } else { Class::Gpu };
+        let of = move |class: Class| class == kind || class == Class::Any;
+        step.kernel.variants.iter().filter(move |v| of(v.class) && self.is_able(v, step))
+    }
+
+    /// The variant that runs of a step: the one chosen for its shape, or the first that is likely to be fast.
+    ///
+    /// # Panics
+    /// When a kernel has none that computes any step on any adapter.
+    #[must_use]
+    pub fn variant(&self, step: &Step) -> &'static Variant {
+        let chosen = if self.chosen.is_empty() { None } else { self.chosen.get(&step.shape()).copied() };
+        let chosen = chosen.filter(|v| self.is_able(v, step));
+        let likely = || self.candidates(step).find(|v| (v.likely)(step));
+        chosen.or_else(likely).expect("a variant for any step on any adapter")
     }
 
     /// What lowered steps must keep to.

@@ -9,7 +9,7 @@ use wgpu::{
 };
 
 use super::Device;
-use crate::program::{Access, Buf, Lowered, Mat, Piece, Program, Shader, Times, Variant};
+use crate::program::{Access, Buf, Lowered, Mat, Piece, Program, Shader, Step, Times, Variant};
 use crate::{Error, Result};
 
 /// A step ready to run.
@@ -39,13 +39,13 @@ pub(super) type Compiled = (wgpu::ComputePipeline, wgpu::BindGroupLayout);
 pub(super) fn load(
     device: &Device,
     program: &Program,
-    choose: &dyn Fn(&str) -> Option<&'static Variant>,
+    choose: &dyn Fn(&Step) -> Option<&'static Variant>,
 ) -> Result<(Vec<wgpu::Buffer>, Vec<Loaded>)> {
     let lowered: Vec<(&'static Variant, Lowered)> = program
         .steps()
         .iter()
         .map(|step| {
-            let variant = choose(step.kernel.name).unwrap_or_else(|| device.variant(step.kernel));
+            let variant = choose(step).unwrap_or_else(|| device.variant(step));
             (variant, (variant.lower)(step, &device.cuts))
         })
         .collect();

@@ -22,7 +22,7 @@ use timestamps::Recorder;
 use wgpu::{BufferUsages, CommandEncoder, CommandEncoderDescriptor, ComputePassDescriptor, MapMode};
 
 use super::{Backend, Span, Ticket};
-use crate::program::{Mat, Program, Variant};
+use crate::program::{Mat, Program, Step, Variant};
 use crate::{Error, Result};
 
 /// Calls of [`Backend::run`] that may be under way at once: enough that the device never waits for the host, few enough
@@ -58,11 +58,11 @@ impl Gpu {
         Gpu::with_variants(device, program, &|_| None)
     }
 
-    /// [`Gpu::new`], with the variant of some kernels chosen by name; `None` leaves the choice.
+    /// [`Gpu::new`], with the variant of some steps chosen; `None` leaves the choice.
     ///
     /// # Errors
     /// As [`Gpu::new`].
-    pub fn with_variants(device: &Device, program: &Program, choose: &dyn Fn(&str) -> Option<&'static Variant>) -> Result<Gpu> {
+    pub fn with_variants(device: &Device, program: &Program, choose: &dyn Fn(&Step) -> Option<&'static Variant>) -> Result<Gpu> {
         let (buffers, steps) = load::load(device, program, choose)?;
         Ok(Gpu {
             pace: Pace::new(device.adapter.is_hardware()),

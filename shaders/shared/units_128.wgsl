@@ -1,0 +1,1 @@
+const UNITS: u32 = 128u;
