@@ -1,8 +1,8 @@
-// out[block, col] = Σ x[row, col] over the rows of a block, ascending (+ out): an invocation sums 4 columns of a block.
+// out[col] = Σ x[row, col] (+ out): a workgroup has 32 columns, and each of its 32 rows of threads every 32nd row of x; then those
+// sums are added up in order.
 struct Params {
     x: Window,
     out: Window,
-    block: u32,
     accumulate: u32,
 }
 
@@ -10,18 +10,29 @@ struct Params {
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read_write> out: array<vec4<f32>>;
 
-@compute @workgroup_size(32)
-fn main(@builtin(global_invocation_id) id: vec3<u32>) {
-    let col = id.x * 4u;
-    if col >= params.x.cols {
+var<workgroup> sums: array<vec4<f32>, 256>; // 32 rows of threads, 8 columns of them
+
+@compute @workgroup_size(8, 32)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(local_invocation_id) thread: vec3<u32>,
+    @builtin(local_invocation_index) i: u32,
+) {
+    let col = (group.x * 8u + thread.x) * 4u;
+    var sum = vec4<f32>();
+    if col < params.x.cols {
+        for (var row = thread.y; row < params.x.rows; row += 32u) {
+            sum += x[at(params.x, row, col)];
+        }
+    }
+    sums[i] = sum;
+    workgroupBarrier();
+    if thread.y > 0u || col >= params.x.cols {
         return;
     }
-    let first = id.y * params.block;
-    let end = min(first + params.block, params.x.rows);
-    var sum = vec4<f32>();
-    for (var row = first; row < end; row++) {
-        sum += x[at(params.x, row, col)];
+    for (var part = 1u; part < 32u; part++) {
+        sum += sums[part * 8u + thread.x];
     }
-    let i = at(params.out, id.y, col);
-    out[i] = select(sum, out[i] + sum, params.accumulate != 0u);
+    let place = at(params.out, 0u, col);
+    out[place] = select(sum, out[place] + sum, params.accumulate != 0u);
 }

@@ -77,6 +77,7 @@
 //! | [`network`] | networks on backends: fed, trained, read back |
 //! | [`trace`] | when each step ran, as a file
 //! | [`train`] | runs and checkpoints |
+//! | [`tune`](mod@tune) | which variant is the fastest on an adapter |
 //! | [`data`] | where batches come from |
 //! | [`reference`](mod@reference) | the same network and gradient in f64, sharing nothing with the rest |
 //! | [`bench`](mod@bench) | how fast training steps are, next to what the machine can do at most |
@@ -102,6 +103,7 @@ mod rounding;
 pub mod tensors;
 pub mod trace;
 pub mod train;
+pub mod tune;
 
 pub use activation::Activation;
 pub use error::{Error, Result};

@@ -132,6 +132,11 @@ impl Network {
         &mut *self.backend
     }
 
+    /// The variant that runs of a step, by its index.
+    pub fn variant_of(&self) -> impl Fn(usize) -> Option<&'static str> {
+        |step| self.backend.variant(step)
+    }
+
     /// The variant that runs of each step, by [`crate::program::Step::shape`]; empty on the CPU.
     #[must_use]
     pub fn variants(&self) -> BTreeMap<String, String> {

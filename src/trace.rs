@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use crate::backend::Span;
+use crate::backend::{Span, Work};
 use crate::program::Program;
 use crate::{Error, Result};
 
@@ -55,9 +55,10 @@ impl Trace {
     /// [`Error::Io`].
     pub fn write(&mut self, spans: &[Span], program: &Program, variant: &dyn Fn(usize) -> Option<&'static str>) -> Result<()> {
         for span in spans {
-            let (thread, name, args) = match span.step {
-                None => (HOST, "submit".to_owned(), json!({})),
-                Some(index) => {
+            let (thread, name, args) = match span.work {
+                Work::Recording => (HOST, "record".to_owned(), json!({})),
+                Work::Submitting => (HOST, "submit".to_owned(), json!({})),
+                Work::Step(index) => {
                     let step = &program.steps()[index];
                     let name = variant(index).map_or(step.kernel.name.into(), |v| format!("{}/{v}", step.kernel.name));
                     let bindings = step.kernel.bindings.iter().zip(&step.windows);

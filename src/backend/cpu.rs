@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use super::{Backend, Span, Ticket};
+use super::{Backend, Span, Ticket, Work};
 use crate::program::{Access, Data, Element, Mat, Program, Step, View};
 use crate::{Error, Result};
 
@@ -173,7 +173,7 @@ impl Backend for Cpu {
                 let begun = Instant::now();
                 run_step(&all[index], buffers);
                 if let Some((since, spans)) = record {
-                    spans.push(Span { step: Some(index), start: begun - *since, length: begun.elapsed() });
+                    spans.push(Span { work: Work::Step(index), start: begun - *since, length: begun.elapsed() });
                 }
             }
         };

@@ -18,11 +18,22 @@ use crate::{Error, Result};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Ticket(pub(crate) u64);
 
+/// What takes time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Work {
+    /// A step of the program.
+    Step(usize),
+    /// The host recording dispatches.
+    Recording,
+    /// The host handing them to the driver; a software adapter may do some of the work meanwhile.
+    Submitting,
+}
+
 /// A stretch of time in which something ran.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span {
-    /// The step that ran, or `None`: the host was handing steps to a device.
-    pub step: Option<usize>,
+    /// What it was.
+    pub work: Work,
     /// When it began, counted from where recording did. A device has a clock of its own: its spans are set beside the
     /// host's by the first of them, no better than that.
     pub start: Duration,
@@ -104,6 +115,11 @@ pub trait Backend {
     /// When the device is lost or does not answer in time.
     fn spans(&mut self) -> Result<Vec<Span>> {
         Ok(Vec::new())
+    }
+
+    /// The host's time for recording dispatches so far, without handing them to the driver; the CPU records none.
+    fn recording_time(&self) -> Duration {
+        Duration::ZERO
     }
 
     /// What it runs on, for people.

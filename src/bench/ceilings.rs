@@ -8,7 +8,7 @@ use num_traits::Float;
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::{median, on};
+use super::on;
 use crate::Result;
 use crate::backend::Backend;
 use crate::kernels::fill;
@@ -86,7 +86,7 @@ struct Rounds {
     b: f32,
 }
 
-/// The median seconds of a run of a program's steps, after one that is not counted: several in a row where one is short.
+/// The least seconds that a program's steps took, after a run that is not counted; several runs in a row where one is short.
 fn fastest(backend: &mut dyn Backend, steps: usize) -> Result<f64> {
     let mut timed = |times: usize| -> Result<f64> {
         let start = Instant::now();
@@ -97,8 +97,7 @@ fn fastest(backend: &mut dyn Backend, steps: usize) -> Result<f64> {
     timed(1)?;
     let once = timed(1)?;
     let times = (0.03 / once).clamp(1.0, 1000.0) as usize;
-    let runs: Vec<f64> = (0..5).map(|_| timed(times)).collect::<Result<_>>()?;
-    Ok(median(runs))
+    (0..5).try_fold(once, |best, _| Ok(timed(times)?.min(best)))
 }
 
 /// Records x ← x·a + b, `rounds` times, with a and b that keep x near 1.

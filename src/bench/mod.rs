@@ -73,14 +73,15 @@ pub struct Recorded<'a> {
     pub spans: &'a [Span],
 }
 
-/// Times every configuration on every contender. What does not fit is a row that says so. `hear` is told what comes next, and
-/// `record` what was recorded.
+/// Times every configuration on every contender. What does not fit is a row that says so. `prepare` may choose
+/// variants for a program before it is loaded, `hear` is told what comes next, and `record` what was recorded.
 ///
 /// # Errors
 /// What the backends report, besides that something does not fit.
 pub fn run(
     sweep: &Sweep,
     contenders: &[Compute],
+    prepare: &mut dyn FnMut(&mut Compute, &Program) -> Result<()>,
     hear: &mut dyn FnMut(&str),
     record: &mut dyn FnMut(Recorded) -> Result<()>,
 ) -> Result<Report> {
@@ -90,7 +91,7 @@ pub fn run(
     for config in sweep.configurations() {
         let Config { layers, hidden, batch, window, .. } = config;
         hear(&format!("{layers} × {hidden}, B={batch}, T={window}"));
-        rows.extend(configuration(&config, sweep.runs, &contenders, record)?);
+        rows.extend(configuration(&config, sweep.runs, &contenders, prepare, record)?);
     }
     Ok(Report::new(contenders, rows))
 }
@@ -103,16 +104,25 @@ struct Runner<'a> {
     steps: usize,
     /// Seconds of a step, for each run.
     seconds: Vec<f64>,
+    /// Seconds for recording a step's dispatches, for each run.
+    recording: Vec<f64>,
 }
 
 impl<'a> Runner<'a> {
     /// Warmed up: shaders are compiled at their first dispatch, and memory is there from its first use on.
-    fn new(contender: &'a Contender, config: &Config, batch: &Batch) -> Result<Runner<'a>> {
-        let mut network = Network::new(config, contender.compute())?;
+    fn new(
+        contender: &'a Contender,
+        config: &Config,
+        batch: &Batch,
+        prepare: &mut dyn FnMut(&mut Compute, &Program) -> Result<()>,
+    ) -> Result<Runner<'a>> {
+        let mut compute = contender.compute().clone();
+        prepare(&mut compute, Model::new(config)?.program())?;
+        let mut network = Network::new(config, &compute)?;
         network.initialise(1, RecurrentInit::Uniform)?;
         network.train_step(batch, RATE)?;
         network.backend().wait()?;
-        let mut runner = Runner { contender, network, steps: 1, seconds: Vec::new() };
+        let mut runner = Runner { contender, network, steps: 1, seconds: Vec::new(), recording: Vec::new() };
         runner.go()?;
         let once = runner.go()?;
         runner.steps = (RUN / once).clamp(1.0, 1000.0) as usize;
@@ -127,6 +137,16 @@ impl<'a> Runner<'a> {
         Ok(start.elapsed().as_secs_f64() / self.steps as f64)
     }
 
+    /// A run that counts.
+    fn measure(&mut self) -> Result<()> {
+        let before = self.network.backend().recording_time();
+        let seconds = self.go()?;
+        self.seconds.push(seconds);
+        let recording = self.network.backend().recording_time() - before;
+        self.recording.push(recording.as_secs_f64() / self.steps as f64);
+        Ok(())
+    }
+
     fn row(mut self, config: &Config, record: &mut dyn FnMut(Recorded) -> Result<()>) -> Result<Row> {
         self.network.backend().record(true)?;
         (0..RECORDED).try_for_each(|_| self.network.train_again(RATE))?;
@@ -135,7 +155,16 @@ impl<'a> Runner<'a> {
         let variants: Vec<Option<&'static str>> = indices.map(|i| self.network.backend().variant(i)).collect();
         let steps = self.network.model().forward.start..self.network.model().carry.end;
         let dispatches = steps.map(|i| self.network.backend().dispatches(i)).sum();
-        let measured = Measured::new(self.seconds, &spans, RECORDED, self.network.model(), &variants, self.contender, dispatches);
+        let measured = Measured::new(
+            self.seconds,
+            median(self.recording),
+            &spans,
+            RECORDED,
+            self.network.model(),
+            &variants,
+            self.contender,
+            dispatches,
+        );
         let row = Row::new(self.contender, config, measured);
         record(Recorded { row: &row, model: self.network.model(), variants, spans: &spans })?;
         Ok(row)
@@ -149,13 +178,14 @@ fn configuration(
     config: &Config,
     runs: usize,
     contenders: &[Contender],
+    prepare: &mut dyn FnMut(&mut Compute, &Program) -> Result<()>,
     record: &mut dyn FnMut(Recorded) -> Result<()>,
 ) -> Result<Vec<Row>> {
     let batch = random_batch(config);
     let mut rows = Vec::new();
     let mut runners = Vec::new();
     for contender in contenders {
-        match Runner::new(contender, config, &batch) {
+        match Runner::new(contender, config, &batch, prepare) {
             Ok(runner) => runners.push(runner),
             Err(error @ Error::DoesNotFit { .. }) => rows.push(Row::too_large(contender, config, &error)),
             Err(error) => return Err(error),
@@ -164,8 +194,7 @@ fn configuration(
     // In turn, so that what else the machine does hits all of them.
     for _ in 0..runs {
         for runner in &mut runners {
-            let seconds = runner.go()?;
-            runner.seconds.push(seconds);
+            runner.measure()?;
         }
     }
     for runner in runners {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::{Ceilings, median};
-use crate::backend::Span;
+use crate::backend::{Span, Work};
 use crate::batch::Input;
 use crate::model::{Config, Model};
 use crate::network::Compute;
@@ -107,7 +107,7 @@ pub struct Measured {
     pub roofline_fraction: f64,
     /// The sum of the kernels' times, in milliseconds, of a GPU.
     pub gpu_ms: Option<f64>,
-    /// The host's time for handing a step to a GPU, in milliseconds.
+    /// The host's time for recording a step's dispatches, in milliseconds.
     pub host_ms: Option<f64>,
     /// Dispatches of a step, of a GPU.
     pub dispatches: Option<u64>,
@@ -173,8 +173,10 @@ impl Row {
 }
 
 impl Measured {
+    #[expect(clippy::too_many_arguments, reason = "each is something that was measured, or what it was measured of")]
     pub(super) fn new(
         seconds: Vec<f64>,
+        recording: f64,
         spans: &[Span],
         recorded: usize,
         model: &Model,
@@ -193,7 +195,7 @@ impl Measured {
         for index in range {
             let step = &steps[index];
             let entry = times.entry((step.kernel.name, variants[index].unwrap_or("cpu"))).or_default();
-            let mine = spans.iter().filter(|span| span.step == Some(index)).map(|span| span.length.as_secs_f64());
+            let mine = spans.iter().filter(|span| span.work == Work::Step(index)).map(|span| span.length.as_secs_f64());
             let (flops, bytes) = of(step);
             *entry = (entry.0 + mine.sum::<f64>() / recorded as f64, entry.1 + flops, entry.2 + bytes);
         }
@@ -211,7 +213,6 @@ impl Measured {
         kernels.sort_by(|a, b| b.ms.total_cmp(&a.ms));
 
         let is_gpu = contender.backend == "gpu";
-        let host = spans.iter().filter(|span| span.step.is_none()).map(|span| span.length.as_secs_f64()).sum::<f64>();
         let middle = median(seconds.clone());
         let config = model.config();
         let gflops = per_second(flops, middle);
@@ -225,7 +226,7 @@ impl Measured {
             peak_fraction: gflops / contender.ceilings.gflops,
             roofline_fraction: least / middle,
             gpu_ms: is_gpu.then(|| kernels.iter().map(|kernel| kernel.ms).sum()),
-            host_ms: is_gpu.then_some(host / recorded as f64 * 1e3),
+            host_ms: is_gpu.then_some(recording * 1e3),
             dispatches: is_gpu.then_some(dispatches),
             kernels,
         }

@@ -12,6 +12,7 @@ use super::compute::ComputeArgs;
 use super::options::size;
 use super::plot;
 use super::terminal::{note, print, table, thousands};
+use super::tune::TuneArgs;
 
 /// Times training steps on the CPU and on a GPU, next to what the machine can do at most
 #[derive(Args)]
@@ -57,6 +58,9 @@ pub struct Bench {
     profile: Option<PathBuf>,
 
     #[command(flatten)]
+    tune: TuneArgs,
+
+    #[command(flatten)]
     compute: ComputeArgs,
 }
 
@@ -81,6 +85,7 @@ impl Bench {
         let report = bench::run(
             &sweep,
             &contenders,
+            &mut |compute, program| self.tune.prepare(compute, program),
             &mut |next| {
                 bar.set_position(done);
                 bar.set_message(next.to_owned());

@@ -13,6 +13,7 @@ mod sample;
 mod steps;
 mod terminal;
 mod train;
+mod tune;
 
 use std::process::ExitCode;
 
@@ -41,6 +42,7 @@ enum Command {
     Bench(bench::Bench),
     Adapters(adapters::Adapters),
     Steps(Box<steps::Steps>),
+    Tune(Box<tune::Tune>),
     /// Writes completions for a shell
     Completions {
         /// The shell
@@ -74,6 +76,7 @@ fn run(command: Command) -> Result<()> {
         Command::Bench(bench) => bench.run(),
         Command::Adapters(adapters) => adapters.run(),
         Command::Steps(steps) => steps.run(),
+        Command::Tune(tune) => tune.run(),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "retrospect", &mut script);

@@ -8,6 +8,7 @@ use std::time::{Instant, SystemTime};
 
 use clap::Args;
 use retrospect::data::Opened;
+use retrospect::model::Model;
 use retrospect::network::Compute;
 use retrospect::train::{Checkpoint, Folder, Settings, Summary, Training};
 use retrospect::{Error, Result};
@@ -18,6 +19,7 @@ use super::options::RunArgs;
 use super::plot;
 use super::progress::Progress;
 use super::terminal::{note, pairs, print, thousands};
+use super::tune::TuneArgs;
 
 /// Trains a network; with no data named, on the adding problem
 #[derive(Args)]
@@ -37,6 +39,13 @@ pub struct Train {
     #[arg(long)]
     pub json: bool,
 
+    /// Write when each step of every training step ran, for chrome://tracing or Perfetto: some 5 KB a training step
+    #[arg(long, value_name = "FILE")]
+    profile: Option<PathBuf>,
+
+    #[command(flatten)]
+    tune: TuneArgs,
+
     #[command(flatten)]
     compute: ComputeArgs,
 }
@@ -53,10 +62,14 @@ impl Train {
                     Some(out) => Folder::create(out),
                     None => Folder::create_beside(&default),
                 };
-                let compute = self.compute.choose()?;
+                let mut compute = self.compute.choose()?;
+                self.tune.prepare(&mut compute, Model::new(&settings.network)?.program())?;
                 Training::new(settings, opened, &compute, folder)?
             }
         };
+        if let Some(path) = &self.profile {
+            training.profile(path)?;
+        }
         let folder = training.folder().to_owned();
         write_run_file(&training)?;
         let interrupted = on_interrupt();
@@ -91,6 +104,11 @@ impl Train {
         }
     }
 
+    /// A GPU to measure on, software ones included.
+    pub fn choose_gpu(&self) -> Result<Compute> {
+        self.compute.choose_gpu()
+    }
+
     /// What a run follows from, and its data: a new one, or the one to be resumed.
     pub fn settings(&self) -> Result<(Settings, Opened)> {
         match &self.resume {
@@ -119,7 +137,8 @@ impl Train {
             return Err(Error::Usage(format!("{} is at step {step} of {steps} already; --steps N goes on to N", path.display())));
         }
         let opened = checkpoint.settings.open()?;
-        let compute = self.compute.choose_again(&checkpoint.ran)?;
+        let mut compute = self.compute.choose_again(&checkpoint.ran)?;
+        self.tune.prepare(&mut compute, Model::new(&checkpoint.settings.network)?.program())?;
         note(format_args!("Going on from step {step} of {}.", path.display()));
         Training::resume(&checkpoint, opened, &compute, || Folder::resume(run, step))
     }

@@ -4,15 +4,12 @@ use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
 
 use super::{Nothing, WINDOW, blocks, bytes, rows_that_fit};
-use crate::program::{
-    Binding, Buf, Cuts, Kernel, Lowered, Mat, Piece, Program, ROW_ALIGNMENT, Shader, Step, Variant, View, whole,
-};
+use crate::program::{Binding, Cuts, Kernel, Lowered, Mat, Piece, Program, Shader, Step, Variant, View, whole};
 use crate::rounding::Terms;
 
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 struct PieceScalars {
-    block: u32,
     accumulate: u32,
 }
 
@@ -21,7 +18,7 @@ const SHADER: Shader = Shader {
     source: &[WINDOW, include_str!("../../shaders/column_sum.wgsl")],
     entry: "main",
     bindings: &[Binding::read("x"), Binding::update("out")],
-    scalars: &["block", "accumulate"],
+    scalars: &["accumulate"],
 };
 
 /// out\[c\] = Σᵣ x\[r, c\]: x `[rows, cols]`, out `[1, cols]`, overwritten.
@@ -34,7 +31,7 @@ pub static COLUMN_SUM: Kernel = Kernel {
     parts: whole,
     is_exact: |_| true,
     cpu: run,
-    variants: &[Variant { name: "blocks", shaders: &[SHADER], lower, ..Variant::PLAIN }],
+    variants: &[Variant { name: "columns", shaders: &[SHADER], lower, ..Variant::PLAIN }],
     flops: |step| step.windows[0].len() as u64,
     sample: |program, [m, n, _]| {
         let (x, out) = (program.matrix("x", m, n), program.matrix("out", 1, n));
@@ -91,38 +88,22 @@ fn block_size(rows: u32) -> u64 {
     u64::from(rows).isqrt().max(64)
 }
 
-/// Sums of blocks of rows into scratch memory, and the sum of those; a single block goes to out at once.
+/// Rows of threads in a workgroup.
+const THREADS: u32 = 32;
+
+/// Cut by rows that fit, adding.
 fn lower(step: &Step, cuts: &Cuts) -> Lowered {
     let (x, out) = (step.windows[0], step.windows[1]);
-    let block = block_size(x.rows).min(rows_that_fit(&x, cuts, 1));
-    if u64::from(x.rows) <= block {
-        return Lowered::once(vec![piece(x, out, block)]);
-    }
-    let stride = x.cols.next_multiple_of(ROW_ALIGNMENT);
-    let rows = x.rows.div_ceil(block as u32);
-    let sums = Mat { buf: Buf::SCRATCH[0], offset: 0, rows, cols: x.cols, stride, ..x };
-    // A piece's rows are whole blocks that fit a binding.
-    let most = (rows_that_fit(&x, cuts, 1) / block).max(1).min(u64::from(cuts.workgroups)) * block;
-    let mut pieces: Vec<Piece> = blocks(x.rows, most)
-        .map(|r| {
-            let first = r.start / block as u32;
-            piece(x.slice_rows(r.clone()), sums.slice_rows(first..first + (r.end - r.start).div_ceil(block as u32)), block)
+    let rows = rows_that_fit(&x, cuts, 1).min(u64::from(cuts.iterations / 2 * THREADS));
+    let pieces = blocks(x.rows, rows).flat_map(|r| {
+        let x = x.slice_rows(r.clone());
+        blocks(x.cols, u64::from(cuts.workgroups) * 32).map(move |c| Piece {
+            shader: 0,
+            windows: vec![x.slice_cols(c.clone()), out.slice_cols(c.clone())],
+            scalars: bytes(&PieceScalars { accumulate: u32::from(r.start > 0) }),
+            grid: [(c.end - c.start).div_ceil(32), 1, 1],
+            iterations: (r.end - r.start).div_ceil(THREADS) + THREADS,
         })
-        .collect();
-    for (i, r) in blocks(rows, rows_that_fit(&sums, cuts, 1).min(u64::from(cuts.iterations) / 2)).enumerate() {
-        let mut last = piece(sums.slice_rows(r.clone()), out, u64::from(r.end - r.start));
-        last.scalars = bytes(&PieceScalars { block: r.end - r.start, accumulate: u32::from(i > 0) });
-        pieces.push(last);
-    }
-    Lowered { scratch: [u64::from(rows) * u64::from(stride), 0], ..Lowered::once(pieces) }
-}
-
-fn piece(x: Mat, out: Mat, block: u64) -> Piece {
-    Piece {
-        shader: 0,
-        windows: vec![x, out],
-        scalars: bytes(&PieceScalars { block: block as u32, accumulate: 0 }),
-        grid: [x.cols.div_ceil(128), x.rows.div_ceil(block as u32), 1],
-        iterations: block.min(u64::from(x.rows)) as u32,
-    }
+    });
+    Lowered::once(pieces.collect())
 }

@@ -80,6 +80,12 @@ pub static COPY: Kernel = Kernel {
 };
 
 const CARRY_BINDINGS: &[Binding] = &[Binding::update("hidden")];
+const CARRY_SHADER: Shader = Shader {
+    source: &[WINDOW, include_str!("../../shaders/carry.wgsl")],
+    entry: "main",
+    bindings: CARRY_BINDINGS,
+    scalars: &["rows"],
+};
 
 /// The last `rows` rows of hidden become its first.
 pub static CARRY: Kernel = Kernel {
@@ -91,7 +97,16 @@ pub static CARRY: Kernel = Kernel {
     parts: whole,
     is_exact: |_| true,
     cpu: run_carry,
-    variants: &[Variant { name: "through scratch", shaders: &[COPY_SHADER], lower: lower_carry, ..Variant::PLAIN }],
+    variants: &[
+        Variant {
+            name: "in place",
+            can: |step, cuts| step.windows[0].end() - step.windows[0].offset <= cuts.binding,
+            shaders: &[CARRY_SHADER],
+            lower: lower_in_place,
+            ..Variant::PLAIN
+        },
+        Variant { name: "through scratch", shaders: &[COPY_SHADER], lower: lower_through_scratch, ..Variant::PLAIN },
+    ],
     flops: |_| 0,
     sample: |program, [m, n, k]| {
         let hidden = program.matrix("hidden", (k + 1) * m, n);
@@ -144,9 +159,24 @@ fn run_carry<T: Float>(views: &mut [View<T>], bytes: &[u8]) {
     }
 }
 
+/// Where all rows fit a binding. Rows beyond a grid go on in the next dispatch.
+fn lower_in_place(step: &Step, cuts: &Cuts) -> Lowered {
+    let hidden = step.windows[0];
+    let rows = step.scalars::<Rows>().rows;
+    let piece = |r: std::ops::Range<u32>| Piece {
+        shader: 0,
+        // From the first row to be written to the last to be read.
+        windows: vec![hidden.slice_rows(r.start..hidden.rows - rows + r.end)],
+        scalars: bytes(&Rows { rows: r.end - r.start }),
+        grid: [hidden.cols.div_ceil(32), (r.end - r.start).div_ceil(8), 1],
+        iterations: 1,
+    };
+    Lowered::once(blocks(rows, u64::from(cuts.workgroups) * 8).map(piece).collect())
+}
+
 /// The last rows into scratch memory and from there to the first: a dispatch cannot bind two ranges of a buffer to read
 /// one and write the other, and one range of both may be too large.
-fn lower_carry(step: &Step, cuts: &Cuts) -> Lowered {
+fn lower_through_scratch(step: &Step, cuts: &Cuts) -> Lowered {
     let hidden = step.windows[0];
     let rows = step.scalars::<Rows>().rows;
     let stride = hidden.cols.next_multiple_of(ROW_ALIGNMENT);

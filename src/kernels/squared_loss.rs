@@ -30,14 +30,12 @@ const SHADER_BINDINGS: &[Binding] = &[
     Binding::update("losses"),
 ];
 
-const fn shader(entry: &'static str) -> Shader {
-    Shader {
-        source: &[WINDOW, include_str!("../../shaders/squared_loss.wgsl")],
-        entry,
-        bindings: SHADER_BINDINGS,
-        scalars: &["components", "accumulate"],
-    }
-}
+const SHADER: Shader = Shader {
+    source: &[WINDOW, include_str!("../../shaders/squared_loss.wgsl")],
+    entry: "main",
+    bindings: SHADER_BINDINGS,
+    scalars: &["components", "accumulate"],
+};
 
 /// losses\[r\] = w·ℓ(outputs\[r\], values\[r\]) and d_outputs = its gradient, with w = weights\[r\]: outputs, values and
 /// d_outputs `[rows, n]`, weights and losses `[rows, 1]`. A row of weight zero gives exactly zero.
@@ -50,7 +48,7 @@ pub static SQUARED_LOSS: Kernel = Kernel {
     parts: whole,
     is_exact: |_| false,
     cpu: run,
-    variants: &[Variant { name: "rows", shaders: &[shader("row"), shader("gradient")], lower, ..Variant::PLAIN }],
+    variants: &[Variant { name: "rows", shaders: &[SHADER], lower, ..Variant::PLAIN }],
     flops: |step| 5 * step.windows[0].len() as u64,
     sample: |program, [m, n, _]| {
         let (outputs, values) = (program.matrix("outputs", m, n), program.matrix("values", m, n));
@@ -160,16 +158,8 @@ fn lower(step: &Step, cuts: &Cuts) -> Lowered {
             }
             let scalars = bytes(&PieceScalars { components: outputs.cols, accumulate: u32::from(c.start > 0) });
             let (rows, cols) = (r.end - r.start, c.end - c.start);
-            let row = [rows.div_ceil(64), 1, 1];
-            pieces.push(Piece {
-                shader: 0,
-                windows: windows.clone(),
-                scalars: scalars.clone(),
-                grid: row,
-                iterations: cols.div_ceil(4),
-            });
-            let all = [cols.div_ceil(32), rows.div_ceil(8), 1];
-            pieces.push(Piece { shader: 1, windows, scalars, grid: all, iterations: 1 });
+            let grid = [cols.div_ceil(32), rows.div_ceil(8), 1];
+            pieces.push(Piece { shader: 0, windows, scalars, grid, iterations: cols.div_ceil(4) });
         }
     }
     Lowered::once(pieces)

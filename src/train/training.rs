@@ -10,6 +10,7 @@ use crate::data::{Choice, Opened, Prefetch, Vocabulary};
 use crate::model::{Config, HISTORY, from_tensors};
 use crate::network::{Compute, Network, Report};
 use crate::tensors::Tensors;
+use crate::trace::Trace;
 use crate::{Error, Result};
 
 /// Batches made ahead of the one in use.
@@ -57,6 +58,7 @@ pub struct Training {
     /// When the last line of metrics was due, and its step.
     mark: (Instant, u64),
     paces: Vec<f64>,
+    trace: Option<Trace>,
 }
 
 impl Training {
@@ -121,7 +123,27 @@ impl Training {
             last: None,
             mark: (Instant::now(), step),
             paces: Vec::new(),
+            trace: None,
         })
+    }
+
+    /// Writes when each step ran to a file, from here on: see [`Trace`].
+    ///
+    /// # Errors
+    /// [`Error::Io`]; what the backend reports.
+    pub fn profile(&mut self, path: &Path) -> Result<()> {
+        let mut trace = Trace::create(path)?;
+        trace.process(&self.network.backend().description())?;
+        self.network.backend().record(true)?;
+        self.trace = Some(trace);
+        Ok(())
+    }
+
+    /// Hands what was recorded to the trace; waits for the device.
+    fn write_trace(&mut self) -> Result<()> {
+        let Some(trace) = &mut self.trace else { return Ok(()) };
+        let spans = self.network.backend().spans()?;
+        trace.write(&spans, self.network.model().program(), &self.network.variant_of())
     }
 
     /// What the run follows from.
@@ -149,7 +171,9 @@ impl Training {
     /// [`Error::Interrupted`] when `watch` asked to stop; [`Error::Diverged`] at the first loss, gradient or weight that is not
     /// finite, which is not saved; [`Error::DeviceLost`]; [`Error::Io`]. They name the last checkpoint.
     pub fn run(&mut self, mut watch: impl FnMut(Event) -> ControlFlow<()>) -> Result<Summary> {
-        self.go(&mut watch).map_err(|error| match error {
+        let outcome = self.go(&mut watch).and_then(|summary| self.write_trace().map(|()| summary));
+        let closed = self.trace.take().map_or(Ok(()), Trace::finish);
+        outcome.and_then(|summary| closed.map(|()| summary)).map_err(|error| match error {
             Error::Diverged { step, tensor, last_finite, checkpoint } => Error::Diverged {
                 step,
                 tensor,
@@ -180,6 +204,7 @@ impl Training {
             let full = step.is_multiple_of(u64::from(HISTORY) / 2);
             if due(loss_every) || full || looked.elapsed() > LOOK {
                 self.network.fetch()?;
+                self.write_trace()?;
                 looked = Instant::now();
             }
             self.collect(evaluating || saving, watch)?;

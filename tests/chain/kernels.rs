@@ -74,12 +74,18 @@ fn the_bounds_of_short_sums_are_tight() {
 fn cut_into_many_pieces_every_variant_passes() {
     let small = small_device(8192);
     for kernel in kernels::all() {
-        // The state of a batch before and after a time step must fit a binding: a recurrence is long instead of wide.
         let recurrence = kernel.name.starts_with("elman");
-        let sizes = if recurrence { [[5, 3, 2], [3, 65, 19], [5, 60, 300]] } else { [[19, 37, 65], [9, 257, 128], [300, 70, 5]] };
-        let mut program = Program::new();
-        (kernel.sample)(&mut program, sizes[2]);
         for variant in kernel.variants {
+            let sizes = match variant.name {
+                name if name.starts_with("sequence") => [[5, 3, 2], [3, 15, 19], [5, 16, 300]],
+                "in place" => [[5, 3, 2], [3, 15, 19], [7, 16, 9]],
+                "skinny" if !recurrence => [[5, 37, 65], [8, 257, 128], [3, 300, 70]],
+                // The state of a batch before and after a time step must fit a binding: a recurrence is long instead of wide.
+                _ if recurrence => [[5, 3, 2], [3, 65, 19], [5, 60, 300]],
+                _ => [[19, 37, 65], [9, 257, 128], [300, 70, 5]],
+            };
+            let mut program = Program::new();
+            (kernel.sample)(&mut program, sizes[2]);
             let pieces = |cuts| (variant.lower)(&program.steps()[0], cuts).dispatches();
             if !["carry", "journal"].contains(&kernel.name) {
                 assert!(pieces(&small.cuts()) > pieces(&device().cuts()), "{kernel:?} is not cut");

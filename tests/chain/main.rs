@@ -15,3 +15,4 @@ mod properties;
 mod reference;
 mod shaders;
 mod training;
+mod tune;

@@ -52,7 +52,7 @@ const LOOKUP: [&str; 2] = ["embedding_lookup", "rows"];
 const TOKENS: [&str; 2] = ["embedding_gradient", "ordered"];
 const SOFTMAX: [&str; 2] = ["softmax_loss", "chunks"];
 const SQUARED: [&str; 2] = ["squared_loss", "rows"];
-const SUM: [&str; 2] = ["column_sum", "blocks"];
+const SUM: [&str; 2] = ["column_sum", "columns"];
 const NORM: [&str; 2] = ["norm", "partials"];
 const CLIP: [&str; 2] = ["clip", "vectors"];
 const SGD: [&str; 2] = ["sgd", "vectors"];
@@ -61,6 +61,7 @@ const ADAM: [&str; 2] = ["adam", "vectors"];
 const JOURNAL: [&str; 2] = ["journal", "one"];
 const TRANSPOSE: [&str; 2] = ["transpose", "blocks"];
 const COPY: [&str; 2] = ["copy", "rows"];
+const CARRY: [&str; 2] = ["carry", "in place"];
 const FILL: [&str; 2] = ["fill", "rows"];
 const VALUE: [&str; 2] = ["activate", "rows"];
 const SLOPE: [&str; 2] = ["activate_gradient", "rows"];
@@ -76,10 +77,21 @@ const EDITS: &[Edit] = &[
         "padded(vec4<f32>(params.value), col, params.out.cols)",
         "vec4<f32>(params.value)",
     ),
+    edit(
+        "the rows before the last are carried",
+        CARRY,
+        "params.hidden.rows - params.rows + id.y",
+        "params.hidden.rows - params.rows + id.y - min(id.y, 1u)",
+    ),
     edit("a block turned the wrong way", TRANSPOSE, "block[0][c], block[1][c]", "block[1][c], block[0][c]"),
     edit("the last rows of a block left out", TRANSPOSE, "row + r < params.a.rows", "row + r + 1u < params.a.rows"),
     // Products.
-    edit("no barrier before the sums", NN_TILED, "stage_b(i, k, col, end);\n        workgroupBarrier();", "stage_b(i, k, col, end);"),
+    edit(
+        "no barrier before the sums",
+        NN_TILED,
+        "stage_b(i, k, col, end);\n        workgroupBarrier();",
+        "stage_b(i, k, col, end);",
+    ),
     edit("no barrier after the sums", NN_TILED, "        }\n        workgroupBarrier();\n    }", "        }\n    }"),
     edit("the last value of k is lost", TN_TILED, "j < TILE_K;", "j + 1u < TILE_K;"),
     edit("the last tile of k is lost", NT_TILED, "k < end; k += TILE_K", "k + TILE_K < end; k += TILE_K"),
@@ -104,7 +116,12 @@ const EDITS: &[Edit] = &[
     edit("half of a tile's columns twice", NN_LARGE, "tile_b[q + TILE_N / 8u]", "tile_b[q]"),
     edit("four rows of a tile twice", TN_LARGE, "tile_a[p + 1u]", "tile_a[p]"),
     edit("the far columns are stored past the end", NN_LARGE, " && col + TILE_N / 2u < params.out.cols", ""),
-    edit("no barrier in a large tile", TN_LARGE, "stage_b(i, k, col, end);\n        workgroupBarrier();", "stage_b(i, k, col, end);"),
+    edit(
+        "no barrier in a large tile",
+        TN_LARGE,
+        "stage_b(i, k, col, end);\n        workgroupBarrier();",
+        "stage_b(i, k, col, end);",
+    ),
     edit("parts of k overlap", NN_SPLIT, "(group.z + 1u) * params.chunk);", "(group.z + 1u) * params.chunk + TILE_K);"),
     edit("the parts overwrite each other", NT_SPLIT, "part * params.rows + row", "row"),
     edit("the last part is lost", NN_SPLIT, "p < params.parts;", "p + 1u < max(params.parts, 2u);"),
@@ -115,7 +132,12 @@ const EDITS: &[Edit] = &[
     edit("no barrier before the parts are read", NT_SKINNY, "parts[i] = part;\n    workgroupBarrier();", "parts[i] = part;"),
     edit("some k belong to no thread", NT_SKINNY, "k += 256u", "k += 260u"),
     // The recurrence.
-    edit("another sequence's state", FORWARD_SUBGROUP, "s9 += four(subgroupBroadcast(y, 1u)", "s9 += four(subgroupBroadcast(y, 0u)"),
+    edit(
+        "another sequence's state",
+        FORWARD_SUBGROUP,
+        "s9 += four(subgroupBroadcast(y, 1u)",
+        "s9 += four(subgroupBroadcast(y, 0u)",
+    ),
     edit("the first eight sequences twice", BACKWARD_SUBGROUP, "min(row + 8u + lane, last_row)", "min(row + lane, last_row)"),
     edit("infinite weights meet the padding of a subgroup", FORWARD_SUBGROUP, "k + 1u <= last_k", "true"),
     edit("a slice is lost", FORWARD_SKINNY, "slice < 16u", "slice < 15u"),
@@ -123,8 +145,18 @@ const EDITS: &[Edit] = &[
     edit("some k belong to no slice", BACKWARD_SKINNY, "k += 64u", "k += 68u"),
     edit("another sequence's slice", FORWARD_SKINNY, "min(row + 5u, last_row)", "min(row + 4u, last_row)"),
     edit("the state does not go on", FORWARD_SEQUENCE, "state[i] = finish(", "_ = finish("),
-    edit("no barrier before the sums of a sequence", FORWARD_SEQUENCE, "sums[i] = sum;\n        workgroupBarrier();", "sums[i] = sum;"),
-    edit("no barrier before the next state", BACKWARD_SEQUENCE, "        }\n        workgroupBarrier();\n    }\n}", "        }\n    }\n}"),
+    edit(
+        "no barrier before the sums of a sequence",
+        FORWARD_SEQUENCE,
+        "sums[i] = sum;\n        workgroupBarrier();",
+        "sums[i] = sum;",
+    ),
+    edit(
+        "no barrier before the next state",
+        BACKWARD_SEQUENCE,
+        "        }\n        workgroupBarrier();\n    }\n}",
+        "        }\n    }\n}",
+    ),
     edit("the second part of k is lost", BACKWARD_SEQUENCE, "p < THREADS; p += UNITS", "p < UNITS; p += UNITS"),
     edit("a sequence runs forward on the way back", BACKWARD_SEQUENCE, "return params.steps - 1u - n;", "return n;"),
     edit("every chunk of time is the first", FORWARD_SEQUENCE, "let begin = time * params.chunk;", "let begin = 0u;"),
@@ -231,9 +263,11 @@ const EDITS: &[Edit] = &[
     edit("the squared error is not weighted", SQUARED, "w * ((sum.x", "((sum.x"),
     edit("pieces of a row overwrite each other", SQUARED, "select(0.0, losses[i].x, params.accumulate != 0u)", "0.0"),
     // Sums, norm, clip.
-    edit("a block runs into the next", SUM, "min(first + params.block, params.x.rows)", "first + params.block + 1u"),
-    edit("the last row of a block is lost", SUM, "row < end;", "row + 1u < end;"),
-    edit("further pieces overwrite", SUM, "select(sum, out[i] + sum, params.accumulate != 0u)", "sum"),
+    edit("rows belong to two threads", SUM, "row += 32u", "row += 31u"),
+    edit("the last row is lost", SUM, "row < params.x.rows;", "row + 1u < params.x.rows;"),
+    edit("no barrier before the threads' sums are read", SUM, "    workgroupBarrier();\n", ""),
+    edit("the last thread's sum is lost", SUM, "part < 32u", "part < 31u"),
+    edit("further pieces overwrite", SUM, "select(sum, out[place] + sum, params.accumulate != 0u)", "sum"),
     edit("the norm does not know of negative values", NORM, "abs(value)", "value"),
     edit("the norm is not scaled", NORM, "/ largest, largest > 0.0)", ", largest > 0.0)"),
     edit("the square of the norm", NORM, "m * sqrt(s + block)", "m * (s + block)"),
@@ -447,8 +481,8 @@ fn lowerings() -> Vec<Fault> {
             lowered.phases[0].pieces.iter_mut().for_each(|p| p.windows[1] = p.windows[0]);
             lowered
         }),
-        ("a piece's window is that of the piece before", "column_sum", "blocks", |step, cuts| {
-            let mut lowered = right("column_sum", "blocks", step, cuts);
+        ("a piece's window is that of the piece before", "column_sum", "columns", |step, cuts| {
+            let mut lowered = right("column_sum", "columns", step, cuts);
             let pieces = &mut lowered.phases[0].pieces;
             if pieces.len() > 2 {
                 pieces[1].windows[0] = pieces[0].windows[0];

@@ -28,7 +28,9 @@ pub fn problems(wgsl: &str, shader: &Shader) -> Vec<String> {
         Err(error) => return vec![error.emit_to_string(wgsl)],
     };
     let mut found = Vec::new();
-    if let Err(error) = Validator::new(ValidationFlags::all(), Capabilities::IMMEDIATES | Capabilities::SUBGROUP).validate(&module) {
+    if let Err(error) =
+        Validator::new(ValidationFlags::all(), Capabilities::IMMEDIATES | Capabilities::SUBGROUP).validate(&module)
+    {
         found.push(error.emit_to_string(wgsl));
     }
     entry(&module, shader, &mut found);

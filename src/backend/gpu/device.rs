@@ -97,6 +97,12 @@ impl Device {
         Ok(())
     }
 
+    /// Whether there is a choice for steps of this one's shape.
+    #[must_use]
+    pub fn is_chosen(&self, step: &Step) -> bool {
+        self.chosen.contains_key(&step.shape())
+    }
+
     /// Whether the adapter has what a variant needs.
     #[must_use]
     pub fn has(&self, needs: Needs) -> bool {

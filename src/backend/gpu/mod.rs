@@ -12,7 +12,7 @@ mod timestamps;
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub use adapter::Adapter;
 pub use device::{Device, is_polling};
@@ -21,7 +21,7 @@ use pace::Pace;
 use timestamps::Recorder;
 use wgpu::{BufferUsages, CommandEncoder, CommandEncoderDescriptor, ComputePassDescriptor, MapMode};
 
-use super::{Backend, Span, Ticket};
+use super::{Backend, Span, Ticket, Work};
 use crate::program::{Mat, Program, Step, Variant};
 use crate::{Error, Result};
 
@@ -40,6 +40,7 @@ pub struct Gpu {
     reads: HashMap<Ticket, Read>,
     tickets: u64,
     recorder: Option<Recorder>,
+    recording: Duration,
 }
 
 struct Read {
@@ -73,6 +74,7 @@ impl Gpu {
             reads: HashMap::new(),
             tickets: 0,
             recorder: None,
+            recording: Duration::ZERO,
         })
     }
 
@@ -81,6 +83,7 @@ impl Gpu {
         let mut submissions = Vec::new();
         let mut position = Position { step: steps.start, phase: 0, time: 0, piece: 0 };
         while position.step < steps.end {
+            let begun = Instant::now();
             let mut encoder = self.device.device.create_command_encoder(&CommandEncoderDescriptor::default());
             let mut load = Load { budget: self.pace.budget(), work: 0.0, dispatches: 0 };
             let recorded = match &self.recorder {
@@ -96,8 +99,13 @@ impl Gpu {
                     None
                 }
             };
-            submissions.push(self.device.queue.submit([encoder.finish()]));
+            let commands = encoder.finish();
+            let recorded_at = Instant::now();
+            self.recording += recorded_at - begun;
+            submissions.push(self.device.queue.submit([commands]));
             if let (Some(recorder), Some((queries, staging))) = (&mut self.recorder, recorded) {
+                recorder.note_between(Work::Recording, begun, recorded_at);
+                recorder.note(Work::Submitting, recorded_at);
                 recorder.submitted(queries, staging);
             }
             self.pace.submitted(&self.device.queue, load.work);
@@ -113,7 +121,7 @@ impl Gpu {
             let submissions = device.checked("a submission", || self.submit(step..step + 1))?;
             self.finish(submissions)?;
             if let Some(recorder) = &mut self.recorder {
-                recorder.note(Some(step), begun);
+                recorder.note(Work::Step(step), begun);
             }
         }
         Ok(())
@@ -248,12 +256,9 @@ impl Backend for Gpu {
         if self.recorder.as_ref().is_some_and(|recorder| !recorder.has_timestamps()) {
             return self.submit_timed(steps);
         }
-        let (device, begun) = (self.device.clone(), Instant::now());
+        let device = self.device.clone();
         let submissions = device.checked("a submission", || self.submit(steps))?;
         self.in_flight.push_back(submissions);
-        if let Some(recorder) = &mut self.recorder {
-            recorder.note(None, begun);
-        }
         Ok(())
     }
 
@@ -313,6 +318,10 @@ impl Backend for Gpu {
     fn spans(&mut self) -> Result<Vec<Span>> {
         self.wait()?;
         self.recorder.as_mut().map_or(Ok(Vec::new()), Recorder::take)
+    }
+
+    fn recording_time(&self) -> Duration {
+        self.recording
     }
 
     fn description(&self) -> String {

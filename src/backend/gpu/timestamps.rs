@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use wgpu::{BufferUsages, CommandEncoder, ComputePassTimestampWrites, MapMode, QuerySet};
 
 use super::Device;
-use crate::backend::Span;
+use crate::backend::{Span, Work};
 use crate::{Error, Result};
 
 /// Timestamps of a submission: two for each pass, as many as a query set may hold.
@@ -51,8 +51,13 @@ impl Recorder {
     }
 
     /// Notes what took from `start` until now by the host's clock.
-    pub fn note(&mut self, step: Option<usize>, start: Instant) {
-        self.spans.push(Span { step, start: start - self.began, length: start.elapsed() });
+    pub fn note(&mut self, work: Work, start: Instant) {
+        self.note_between(work, start, Instant::now());
+    }
+
+    /// Notes what took from `start` until `end`.
+    pub fn note_between(&mut self, work: Work, start: Instant, end: Instant) {
+        self.spans.push(Span { work, start: start - self.began, length: end - start });
     }
 
     pub fn queries(&self, device: &Device) -> Queries {
@@ -92,7 +97,11 @@ impl Recorder {
             for (step, pair) in steps.into_iter().zip(ticks.chunks(2)) {
                 let (first, at) = *self.origin.get_or_insert((pair[0], submitted));
                 let after = |from: u64, to: u64| Duration::from_nanos((to.saturating_sub(from) as f64 * period) as u64);
-                self.spans.push(Span { step: Some(step), start: at + after(first, pair[0]), length: after(pair[0], pair[1]) });
+                self.spans.push(Span {
+                    work: Work::Step(step),
+                    start: at + after(first, pair[0]),
+                    length: after(pair[0], pair[1]),
+                });
             }
         }
         Ok(std::mem::take(&mut self.spans))

@@ -1,0 +1,86 @@
+//! `retrospect tune`, and what the other commands say of tuning.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use retrospect::model::Model;
+use retrospect::network::Compute;
+use retrospect::program::Program;
+use retrospect::tune::{Measured, Mode, Outcome, tune};
+use retrospect::{Error, Result};
+use serde_json::json;
+
+use super::terminal::{note, print, table};
+use super::train::Train;
+
+#[derive(Args)]
+#[command(next_help_heading = "Where to run")]
+pub struct TuneArgs {
+    /// Measure which variants of the kernels are the fastest [default: auto]
+    #[arg(long)]
+    tune: Option<Mode>,
+}
+
+impl TuneArgs {
+    /// Chooses the variants for a program on a device, and says what was found.
+    pub fn prepare(&self, compute: &mut Compute, program: &Program) -> Result<()> {
+        let Compute::Gpu(device) = compute else { return Ok(()) };
+        // On a software adapter, which is there for tests, the choice is a fixed one.
+        if self.tune.is_none_or(|mode| mode == Mode::Auto) && device.adapter.is_software() {
+            return Ok(());
+        }
+        let outcome = tune(device, program, self.tune.unwrap_or_default(), folder().as_deref())?;
+        outcome.notes.iter().for_each(note);
+        if !outcome.measured.is_empty() {
+            note(format_args!("Measured which variants are the fastest for {} shapes of steps.", outcome.measured.len()));
+        }
+        Ok(())
+    }
+}
+
+/// The user's folder for what can be found out again.
+fn folder() -> Option<PathBuf> {
+    dirs::cache_dir().map(|folder| folder.join("retrospect"))
+}
+
+/// Measures which variants of the kernels are the fastest for a model, and keeps that for later runs
+#[derive(Args)]
+pub struct Tune {
+    #[command(flatten)]
+    train: Train,
+}
+
+impl Tune {
+    pub fn run(&self) -> Result<()> {
+        let (settings, _) = self.train.settings()?;
+        let model = Model::new(&settings.network)?;
+        let Compute::Gpu(mut device) = self.train.choose_gpu()? else {
+            return Err(Error::Usage("the CPU has no variants to choose from; --backend gpu".into()));
+        };
+        let outcome = tune(&mut device, model.program(), Mode::Full, folder().as_deref())?;
+        outcome.notes.iter().for_each(note);
+        if self.train.json {
+            let adapter = &device.adapter;
+            let all = json!({ "adapter": adapter.name, "driver": adapter.driver, "measured": outcome.measured });
+            return print(&format!("{all:#}\n"));
+        }
+        print(&show(&outcome))
+    }
+}
+
+fn show(outcome: &Outcome) -> String {
+    let mut rows = vec![["kernel and windows", "variant", "ms", ""].map(String::from).to_vec()];
+    for Measured { shape, candidates, chosen } in &outcome.measured {
+        for (i, candidate) in candidates.iter().enumerate() {
+            let shape = if i == 0 { shape.clone() } else { String::new() };
+            let ms = candidate.ms.map_or(String::new(), |ms| format!("{ms:.3}"));
+            let what = match &candidate.problem {
+                Some(problem) => format!("left out: {problem}"),
+                None if candidate.variant == *chosen => "chosen".into(),
+                None => String::new(),
+            };
+            rows.push(vec![shape, candidate.variant.into(), ms, what]);
+        }
+    }
+    table(&rows)
+}
