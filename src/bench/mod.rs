@@ -3,6 +3,8 @@
 mod ceilings;
 mod report;
 
+use std::cell::LazyCell;
+use std::ops::Deref;
 use std::time::Instant;
 
 pub use ceilings::Ceilings;
@@ -110,10 +112,11 @@ struct Runner<'a> {
 
 impl<'a> Runner<'a> {
     /// Warmed up: shaders are compiled at their first dispatch, and memory is there from its first use on.
+    /// `batch` is asked for once the network fits.
     fn new(
         contender: &'a Contender,
         config: &Config,
-        batch: &Batch,
+        batch: &impl Deref<Target = Batch>,
         prepare: &mut dyn FnMut(&mut Compute, &Program) -> Result<()>,
     ) -> Result<Runner<'a>> {
         let mut compute = contender.compute().clone();
@@ -181,13 +184,13 @@ fn configuration(
     prepare: &mut dyn FnMut(&mut Compute, &Program) -> Result<()>,
     record: &mut dyn FnMut(Recorded) -> Result<()>,
 ) -> Result<Vec<Row>> {
-    let batch = random_batch(config);
+    let batch = LazyCell::new(|| random_batch(config));
     let mut rows = Vec::new();
     let mut runners = Vec::new();
     for contender in contenders {
         match Runner::new(contender, config, &batch, prepare) {
             Ok(runner) => runners.push(runner),
-            Err(error @ Error::DoesNotFit { .. }) => rows.push(Row::too_large(contender, config, &error)),
+            Err(error @ Error::DoesNotFit { .. }) => rows.push(Row::too_large(contender, config, error)),
             Err(error) => return Err(error),
         }
     }

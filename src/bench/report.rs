@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::{Ceilings, median};
 use crate::backend::{Span, Work};
@@ -25,8 +25,14 @@ pub struct Contender {
 
 impl Contender {
     pub(super) fn new(compute: &Compute) -> Result<Contender> {
+        Ok(Contender::of(compute.clone(), Ceilings::measure(compute)?))
+    }
+
+    /// One whose ceilings are known.
+    #[must_use]
+    pub fn of(compute: Compute, ceilings: Ceilings) -> Contender {
         let backend = if matches!(compute, Compute::Cpu(_)) { "cpu" } else { "gpu" };
-        Ok(Contender { backend, ceilings: Ceilings::measure(compute)?, compute: compute.clone() })
+        Contender { backend, ceilings, compute }
     }
 
     pub(super) fn compute(&self) -> &Compute {
@@ -35,7 +41,7 @@ impl Contender {
 }
 
 /// All of a benchmark.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Serialize)]
 pub struct Report {
     /// Operating system and architecture.
     pub machine: String,
@@ -58,7 +64,7 @@ pub struct Report {
 }
 
 /// A configuration on a contender.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Serialize)]
 pub struct Row {
     /// `cpu` or `gpu`.
     pub backend: &'static str,
@@ -82,8 +88,12 @@ pub struct Row {
     #[serde(flatten)]
     pub measured: Option<Measured>,
     /// Why there are none.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub error: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "message")]
+    pub error: Option<Error>,
+}
+
+fn message<S: Serializer>(error: &Option<Error>, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+    error.as_ref().map(ToString::to_string).serialize(serializer)
 }
 
 /// What was measured of a training step.
@@ -135,8 +145,8 @@ impl Row {
         Row { measured: Some(measured), ..Row::of(contender, config) }
     }
 
-    pub(super) fn too_large(contender: &Contender, config: &Config, error: &Error) -> Row {
-        Row { error: Some(error.to_string()), ..Row::of(contender, config) }
+    pub(super) fn too_large(contender: &Contender, config: &Config, error: Error) -> Row {
+        Row { error: Some(error), ..Row::of(contender, config) }
     }
 
     fn of(contender: &Contender, config: &Config) -> Row {

@@ -75,7 +75,10 @@ impl Bench {
             output: self.output,
             runs: self.runs,
         };
-        sweep.configurations().iter().try_for_each(retrospect::model::Config::check)?;
+        // What is too large becomes a row that says so.
+        for config in sweep.configurations() {
+            config.check().or_else(|error| if let Error::DoesNotFit { .. } = error { Ok(()) } else { Err(error) })?;
+        }
         let contenders = self.compute.choose_both()?;
         let mut trace = self.profile.as_deref().map(Trace::create).transpose()?;
         let count = sweep.configurations().len() + 1;
@@ -99,7 +102,7 @@ impl Bench {
             },
         );
         bar.finish_and_clear();
-        let report = report?;
+        let mut report = report?;
         if self.json {
             let text = serde_json::to_string_pretty(&report).expect("a report is plain data");
             print(&format!("{text}\n"))?;
@@ -110,22 +113,22 @@ impl Bench {
             trace.map_or(Ok(()), Trace::finish)?;
             note(format_args!("Profile: {}", path.display()));
         }
+        // What was asked for and is nowhere to be seen is a failure.
+        if report.rows.iter().all(|row| row.measured.is_none())
+            && let Some(first) = report.rows.iter_mut().find_map(|row| row.error.take())
+        {
+            return Err(first);
+        }
         if let Some(path) = &self.plot {
             plot::bench(path, &report)?;
             note(format_args!("Plot: {}", path.display()));
         }
-        // What was asked for and is nowhere to be seen is a failure.
-        match report.rows.iter().find_map(|row| row.error.as_ref()) {
-            Some(first) if report.rows.iter().all(|row| row.measured.is_none()) => {
-                Err(Error::DoesNotFit { what: first.clone(), needed: 0, available: 0, advice: "no size fits".into() })
-            }
-            _ => Ok(()),
-        }
+        Ok(())
     }
 }
 
 fn show(report: &Report) -> String {
-    let mut text = format!("{}, {} threads", report.cpu, report.threads);
+    let mut text = processor(report);
     if let Some(adapter) = &report.adapter {
         text += &format!("; {adapter} ({})", report.driver.as_deref().unwrap_or_default());
     }
@@ -198,8 +201,15 @@ fn show(report: &Report) -> String {
             text += &kernels(m);
         }
     }
-    text += &crossovers(&report.crossovers);
+    for found in &report.crossovers {
+        text += &format!("\n{}\n", crossover(found));
+    }
     text
+}
+
+/// The processor's name, and how much of it was used.
+pub fn processor(report: &Report) -> String {
+    format!("{}, {} thread{}", report.cpu, report.threads, if report.threads == 1 { "" } else { "s" })
 }
 
 fn flops(row: &Row) -> f64 {
@@ -222,15 +232,13 @@ fn kernels(measured: &Measured) -> String {
     table(&rows)
 }
 
-fn crossovers(found: &[Crossover]) -> String {
-    let mut text = String::new();
-    for Crossover { layers, batch, window, cpu_ahead_at, gpu_ahead_from } in found {
-        let of = format!("With {layers} layer{}, B={batch}, T={window}", if *layers == 1 { "" } else { "s" });
-        text += &match (cpu_ahead_at, gpu_ahead_from) {
-            (None, Some(_)) => format!("\n{of} the GPU is ahead at every size timed.\n"),
-            (Some(at), Some(from)) => format!("\n{of} the GPU overtakes the CPU between H={at} and H={from}.\n"),
-            (_, None) => format!("\n{of} the CPU is ahead at the largest size timed.\n"),
-        };
+/// Who is ahead where, in a sentence.
+pub fn crossover(found: &Crossover) -> String {
+    let Crossover { layers, batch, window, cpu_ahead_at, gpu_ahead_from } = found;
+    let of = format!("With {layers} layer{}, B={batch}, T={window}", if *layers == 1 { "" } else { "s" });
+    match (cpu_ahead_at, gpu_ahead_from) {
+        (None, Some(_)) => format!("{of} the GPU is ahead at every size timed."),
+        (Some(at), Some(from)) => format!("{of} the GPU overtakes the CPU between H={at} and H={from}."),
+        (_, None) => format!("{of} the CPU is ahead at the largest size timed."),
     }
-    text
 }

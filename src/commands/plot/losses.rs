@@ -4,12 +4,15 @@ use std::path::Path;
 
 use plotters::coord::ranged1d::{AsRangedCoord, ValueFormatter};
 use plotters::prelude::*;
+use retrospect::Result;
 use retrospect::train::{Folder, Metrics};
-use retrospect::{Error, Result};
 
-const TRAINING: RGBColor = RGBColor(0x1f, 0x77, 0xb4);
-const SMOOTH: RGBColor = RGBColor(0x0b, 0x3c, 0x5d);
-const VALIDATION: RGBColor = RGBColor(0xd6, 0x4b, 0x0c);
+use super::{BLUE, Canvas, DARK, Drawn, ORANGE, TEXT, font, number};
+
+const TRAINING: RGBColor = BLUE;
+const SMOOTH: RGBColor = DARK;
+const VALIDATION: RGBColor = ORANGE;
+const SIZE: (u32, u32) = (900, 540);
 
 /// Draws the metrics of the run in `folder`; without any there is nothing to draw.
 pub fn losses(folder: &Path) -> Result<()> {
@@ -26,45 +29,39 @@ pub fn losses(folder: &Path) -> Result<()> {
         return Ok(());
     }
     let training = thinned(&training);
-    let path = folder.join("loss.svg");
-    draw(&path, &training, &validation)
-        .map_err(|e| Error::Io { path: path.clone(), source: std::io::Error::other(e.to_string()) })
+    super::write(&folder.join("loss.svg"), SIZE, |canvas| draw(canvas, &training, &validation))
 }
 
-type Drawn = std::result::Result<(), Box<dyn std::error::Error>>;
-
-fn draw(path: &Path, training: &[(f64, f64)], validation: &[(f64, f64)]) -> Drawn {
+fn draw(canvas: &Canvas, training: &[(f64, f64)], validation: &[(f64, f64)]) -> Drawn {
     let all = || training.iter().chain(validation);
     let (low, high) = all().fold((f64::INFINITY, 0.0_f64), |(low, high), p| (low.min(p.1), high.max(p.1)));
     // A logarithmic axis has its labels at powers of ten, and none for zero.
     if low > 0.0 && high / low > 20.0 {
-        draw_with((low * 0.9..high * 1.1).log_scale(), path, training, validation)
+        draw_with((low * 0.9..high * 1.1).log_scale(), canvas, training, validation)
     } else {
         let margin = ((high - low) * 0.05).max(1e-9);
-        draw_with(low - margin..high + margin, path, training, validation)
+        draw_with(low - margin..high + margin, canvas, training, validation)
     }
 }
 
-fn draw_with<Y>(y_axis: Y, path: &Path, training: &[(f64, f64)], validation: &[(f64, f64)]) -> Drawn
+fn draw_with<Y>(y_axis: Y, canvas: &Canvas, training: &[(f64, f64)], validation: &[(f64, f64)]) -> Drawn
 where
     Y: AsRangedCoord<Value = f64>,
     Y::CoordDescType: Ranged<ValueType = f64> + ValueFormatter<f64>,
 {
     let last = training.iter().chain(validation).fold(1.0_f64, |last, p| last.max(p.0));
-    let root = SVGBackend::new(path, (900, 540)).into_drawing_area();
-    root.fill(&WHITE)?;
     let mut chart =
-        ChartBuilder::on(&root).margin(18).x_label_area_size(48).y_label_area_size(76).build_cartesian_2d(0.0..last, y_axis)?;
+        ChartBuilder::on(canvas).margin(18).x_label_area_size(48).y_label_area_size(76).build_cartesian_2d(0.0..last, y_axis)?;
     chart
         .configure_mesh()
         .light_line_style(WHITE)
         .bold_line_style(BLACK.mix(0.12))
         .x_desc("training step")
         .y_desc("loss")
-        .x_label_formatter(&|x| super::terminal::thousands(*x as u64))
-        .y_label_formatter(&|y| format!("{}", (y * 1e6).round() / 1e6))
-        .label_style(("sans-serif", 15))
-        .axis_desc_style(("sans-serif", 17))
+        .x_label_formatter(&|x| number(*x))
+        .y_label_formatter(&|&y| number(y))
+        .label_style(font(TEXT))
+        .axis_desc_style(font(TEXT))
         .draw()?;
     let sample = |color: RGBAColor, width: u32| {
         move |(x, y): (i32, i32)| PathElement::new(vec![(x, y), (x + 22, y)], color.stroke_width(width))
@@ -88,10 +85,9 @@ where
         .position(SeriesLabelPosition::UpperRight)
         .background_style(WHITE)
         .border_style(BLACK.mix(0.2))
-        .label_font(("sans-serif", 15))
+        .label_font(font(TEXT))
         .margin(10)
         .draw()?;
-    root.present()?;
     Ok(())
 }
 
@@ -109,9 +105,4 @@ fn smooth(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
         near.iter().map(|p| p.1).sum::<f64>() / near.len() as f64
     };
     points.iter().enumerate().map(|(i, p)| (p.0, mean(i))).collect()
-}
-
-pub fn bench(path: &Path, _report: &retrospect::bench::Report) -> Result<()> {
-    let _ = path;
-    Ok(())
 }

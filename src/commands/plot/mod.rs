@@ -1,0 +1,175 @@
+//! Figures as SVG, and what they have in common. Lines and points that have to be told apart differ in lightness as well as in
+//! hue, and have a dash or a marker of their own besides: for readers who see no colours, and for paper that has none.
+
+mod bench;
+mod labels;
+mod losses;
+
+use std::f64::consts::TAU;
+use std::ops::Range;
+use std::path::Path;
+
+use plotters::coord::Shift;
+use plotters::element::DashedPathElement;
+use plotters::prelude::*;
+use retrospect::{Error, Result};
+
+pub use bench::bench;
+pub use losses::losses;
+
+use super::terminal::thousands;
+
+const BLUE: RGBColor = RGBColor(0x1f, 0x77, 0xb4);
+const DARK: RGBColor = RGBColor(0x0b, 0x3c, 0x5d);
+const ORANGE: RGBColor = RGBColor(0xd6, 0x4b, 0x0c);
+
+const FONT: &str = "sans-serif";
+/// Sizes as plotters counts them: 1.24 to a pixel of the SVG's `font-size`.
+const TITLE: u32 = 23;
+const HEADING: u32 = 19;
+const TEXT: u32 = 17;
+
+/// A place in a figure, in pixels.
+type Place = (i32, i32);
+/// A figure that is being drawn.
+type Canvas<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+type Drawn = std::result::Result<(), Box<dyn std::error::Error>>;
+
+/// Draws a figure of `size` pixels and writes it: the whole file or nothing.
+///
+/// # Errors
+/// [`Error::Io`].
+fn write(path: &Path, size: (u32, u32), figure: impl FnOnce(&Canvas) -> Drawn) -> Result<()> {
+    let mut text = String::new();
+    let draw = |text| -> Drawn {
+        let canvas = SVGBackend::with_string(text, size).into_drawing_area();
+        canvas.fill(&WHITE)?;
+        figure(&canvas)?;
+        Ok(canvas.present()?)
+    };
+    draw(&mut text).map_err(|error| failed(path, std::io::Error::other(error.to_string())))?;
+    std::fs::write(path, text).map_err(|error| failed(path, error))
+}
+
+fn failed(path: &Path, source: std::io::Error) -> Error {
+    Error::Io { path: path.into(), source }
+}
+
+fn font(size: u32) -> TextStyle<'static> {
+    (FONT, size).into_font().into()
+}
+
+/// About how many pixels a text is wide: the font is the viewer's, and most are narrower than this.
+fn width(text: &str, size: u32) -> i32 {
+    (text.chars().count() as f64 * f64::from(size) / 1.24 * 0.6).ceil() as i32
+}
+
+/// A text cut to what so many pixels hold.
+fn cut(text: &str, size: u32, most: i32) -> String {
+    let mut cut = text.to_owned();
+    while width(&cut, size) > most && cut.pop().is_some() {}
+    if cut.len() < text.len() {
+        cut.pop();
+        cut.push('…');
+    }
+    cut
+}
+
+/// A number of an axis.
+fn number(x: f64) -> String {
+    if x >= 1000.0 { thousands(x.round() as u64) } else { format!("{}", (x * 1e6).round() / 1e6) }
+}
+
+/// What a logarithmic axis shows of `values`: at least a factor `least` from end to end, and some room around.
+fn spread(values: impl Iterator<Item = f64>, least: f64) -> Range<f64> {
+    let (low, high) = values.fold((f64::INFINITY, 0.0_f64), |(low, high), v| (low.min(v), high.max(v)));
+    let more = (least / (high / low)).max(1.0).sqrt();
+    let room = (high / low * more * more).powf(0.06);
+    low / more / room..high * more * room
+}
+
+/// The ticks of a logarithmic axis, at most `most`: 1, 2 and 5 of each decade, or powers of ten alone, or some of them.
+fn ticks(range: &Range<f64>, most: usize) -> Vec<f64> {
+    let decades = range.start.log10().floor() as i32..=range.end.log10().ceil() as i32;
+    let of = |multiples: &[f64], every: i32| -> Vec<f64> {
+        let chosen = decades.clone().filter(|decade| decade.rem_euclid(every) == 0);
+        let all = chosen.flat_map(|decade| multiples.iter().map(move |m| m * 10_f64.powi(decade)));
+        all.filter(|tick| range.contains(tick)).collect()
+    };
+    let mut found = of(&[1.0, 2.0, 5.0], 1);
+    let mut every = 1;
+    while found.len() > most {
+        found = of(&[1.0], every);
+        every += 1;
+    }
+    found
+}
+
+/// How a line and its points are drawn.
+#[derive(Clone, Copy)]
+struct Look {
+    color: RGBColor,
+    /// The line dashed, the points hollow.
+    light: bool,
+    /// The corners of a point, 0 for a circle, and the direction of the first in degrees.
+    shape: (u32, f64),
+}
+
+impl Look {
+    /// The radius of a point, at most, in pixels.
+    const RADIUS: i32 = 7;
+
+    fn line(&self, canvas: &Canvas, points: &[Place], width: u32) -> Drawn {
+        let style = self.color.stroke_width(width);
+        if self.light {
+            canvas.draw(&DashedPathElement::new(points.to_vec(), 12, 7, style))?;
+        } else {
+            canvas.draw(&PathElement::new(points.to_vec(), style))?;
+        }
+        Ok(())
+    }
+
+    fn point(&self, canvas: &Canvas, at: Place) -> Drawn {
+        let fill = if self.light { WHITE } else { self.color }.filled();
+        let edge = self.color.stroke_width(2);
+        let (corners, turn) = self.shape;
+        if corners == 0 {
+            canvas.draw(&Circle::new(at, 5, fill))?;
+            canvas.draw(&Circle::new(at, 5, edge))?;
+            return Ok(());
+        }
+        let radius = if corners == 6 { 6.0 } else { f64::from(Look::RADIUS) };
+        let corner = |i: u32| {
+            let (sin, cos) = (turn.to_radians() + TAU * f64::from(i) / f64::from(corners)).sin_cos();
+            (at.0 + (radius * cos).round() as i32, at.1 + (radius * sin).round() as i32)
+        };
+        let outline: Vec<Place> = (0..=corners).map(corner).collect();
+        canvas.draw(&Polygon::new(outline.clone(), fill))?;
+        canvas.draw(&PathElement::new(outline, edge))?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_axis_has_some_ticks_and_not_too_many() {
+        for (low, high) in [(0.003, 0.0031), (1.0, 1.0), (2.1, 7.9), (0.4, 900.0), (1e-3, 1e9)] {
+            let range = spread([low, high].into_iter(), 4.0);
+            assert!(range.start < low && range.end > high && range.end / range.start > 4.0, "{range:?}");
+            let ticks = ticks(&range, 8);
+            assert!((2..=8).contains(&ticks.len()), "{range:?}: {ticks:?}");
+        }
+        assert_eq!(ticks(&(0.8..30.0), 8), [1.0, 2.0, 5.0, 10.0, 20.0]);
+        assert_eq!([0.05, 0.5, 20.0, 1024.0, 1e6].map(number), ["0.05", "0.5", "20", "1,024", "1,000,000"]);
+    }
+
+    #[test]
+    fn long_texts_are_cut() {
+        assert_eq!(cut("Processor", TEXT, 1000), "Processor");
+        let long = cut(&"Processor ".repeat(40), TEXT, 500);
+        assert!(long.ends_with('…') && width(&long, TEXT) <= 500, "{long}");
+    }
+}
