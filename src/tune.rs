@@ -217,7 +217,8 @@ fn results(backend: &mut dyn Backend, program: &Program, values: &[Vec<f32>]) ->
 fn difference(expected: &[Vec<f32>], got: &[Vec<f32>]) -> Option<String> {
     for (expected, got) in expected.iter().zip(got) {
         let largest = expected.iter().fold(0.0f32, |m, v| m.max(v.abs()));
-        let off = |(_, (e, g)): &(usize, (&f32, &f32))| !((*e - *g).abs() <= 1e-4 * largest);
+        let is_near = |e: f32, g: f32| (e - g).abs() <= 1e-4 * largest;
+        let off = |(_, (e, g)): &(usize, (&f32, &f32))| !is_near(**e, **g);
         if let Some((at, (e, g))) = expected.iter().zip(got).enumerate().find(off) {
             return Some(format!("element {at} is {g:e}, expected {e:e}"));
         }
