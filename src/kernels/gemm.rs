@@ -17,6 +17,7 @@ use crate::rounding::Terms;
 
 mod cpu;
 mod panels;
+mod prefetch;
 use cpu::product;
 pub(crate) use cpu::{PARALLEL, split};
 pub(crate) use panels::{Base, Column, Group, Panels, ROWS, Source, pack_rows, transpose_into};

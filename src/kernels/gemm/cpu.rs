@@ -14,7 +14,7 @@ pub(crate) const PARALLEL: usize = 1 << 19;
 /// The most k at a time: a panel of so many, and the rows of a task, stay in a core's cache.
 const DEPTH: usize = 1024;
 /// Rows of out that are one task.
-const TASK_ROWS: usize = 64;
+const TASK_ROWS: usize = 128;
 
 /// out = base + a·b in the given form.
 pub(crate) fn product(form: Form, a: &View<f32>, b: &View<f32>, out: &mut View<f32>, base: Base) {

@@ -10,13 +10,15 @@ use bytemuck::{Pod, Zeroable};
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
+use super::prefetch::prefetch;
+
 /// Rows of a tile: with three vectors of columns its sums take 24 of 32 registers; of 16 registers 4 rows take 12.
 pub(crate) const ROWS: usize = 8;
 /// Vectors of columns in a panel.
 const VECTORS: usize = 3;
 /// The k of a panel that are near at a time: with vectors of 16 numbers 24 KiB of it, which all groups of rows then find in the
 /// first-level cache.
-const NEAR: usize = 256;
+const NEAR: usize = 128;
 
 /// A cache line: vectors that begin with one never lie across two.
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -271,16 +273,21 @@ impl WithSimd for Multiply<'_, '_> {
             let width = b.width().min(b.cols - col).next_multiple_of(b.lanes);
             let vectors = width / b.lanes;
             let (panel, _) = S::as_simd_f32s(&values[col * b.depth..][..width * b.depth]);
+            let (all, _) = S::as_simd_f32s(&values[col * b.depth..b.depth * b.cols.next_multiple_of(b.lanes)]);
             for start in (0..b.depth).step_by(NEAR) {
                 let end = b.depth.min(start + NEAR);
                 let near = &panel[start * vectors..end * vectors];
+                // What comes next, of this panel or the one behind it: each group fetches a share of it.
+                let next = &all[end * vectors..all.len().min((end + NEAR) * vectors)];
+                let mut shares = next.chunks(next.len().div_ceil(groups.len()).max(1));
                 for (group, sums) in groups.iter_mut().zip(scratch.chunks_mut(ROWS * VECTORS)) {
+                    let ahead = shares.next().unwrap_or_default();
                     for (from, sums) in (0..group.rows).step_by(step).zip(sums.chunks_mut(step * VECTORS)) {
                         let rows = step.min(group.rows - from);
                         let out = &mut group.out[from..from + rows];
                         let left = Left { pieces: group.a, k: start..end, from };
                         let place = Place { first: col - first, col, base, is_first: start == 0, is_last: end == b.depth };
-                        tiles(simd, left, near, vectors, sums, out, place);
+                        tiles(simd, left, near, ahead, vectors, sums, out, place);
                     }
                 }
             }
@@ -321,6 +328,7 @@ fn tiles<S: Simd>(
     simd: S,
     a: Left,
     panel: &[S::f32s],
+    ahead: &[S::f32s],
     vectors: usize,
     sums: &mut [S::f32s],
     out: &mut [&mut [f32]],
@@ -329,9 +337,9 @@ fn tiles<S: Simd>(
     macro_rules! of_rows {
         ($($m:literal)*) => {
             match (out.len(), vectors) {
-                $(($m, 1) => tile::<S, $m, 1>(simd, a, panel, sums, out, place),
-                ($m, 2) => tile::<S, $m, 2>(simd, a, panel, sums, out, place),
-                ($m, 3) => tile::<S, $m, 3>(simd, a, panel, sums, out, place),)*
+                $(($m, 1) => tile::<S, $m, 1>(simd, a, panel, ahead, sums, out, place),
+                ($m, 2) => tile::<S, $m, 2>(simd, a, panel, ahead, sums, out, place),
+                ($m, 3) => tile::<S, $m, 3>(simd, a, panel, ahead, sums, out, place),)*
                 other => unreachable!("a tile of {other:?}"),
             }
         };
@@ -344,6 +352,7 @@ fn tile<S: Simd, const M: usize, const N: usize>(
     simd: S,
     Left { pieces, k, from }: Left,
     panel: &[S::f32s],
+    ahead: &[S::f32s],
     kept: &mut [S::f32s],
     out: &mut [&mut [f32]],
     Place { first, col, base, is_first, is_last }: Place,
@@ -357,11 +366,15 @@ fn tile<S: Simd, const M: usize, const N: usize>(
         sums.iter_mut().zip(&*kept).for_each(|(sum, kept)| *sum = *kept);
     }
     let mut begin = 0;
+    let mut ahead = ahead.iter();
     for piece in pieces {
         let end = begin + piece.len();
         let (now, later) = panel.split_at(end.min(k.end).saturating_sub(begin.max(k.start)));
         panel = later;
         for (a, b) in piece[k.start.clamp(begin, end) - begin..].iter().zip(now) {
+            if let Some(next) = ahead.next() {
+                prefetch(next);
+            }
             for r in 0..M {
                 let x = simd.splat_f32s(a[(from + r) % ROWS]);
                 for c in 0..N {
