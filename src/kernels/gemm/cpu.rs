@@ -13,7 +13,7 @@ use crate::program::View;
 pub(crate) const PARALLEL: usize = 1 << 19;
 /// The most k at a time: a panel of so many, and the rows of a task, stay in a core's cache.
 const DEPTH: usize = 1024;
-/// Rows of out that are one task.
+/// The most rows of out that are one task.
 const TASK_ROWS: usize = 128;
 
 /// out = base + a·b in the given form.
@@ -67,14 +67,16 @@ struct Task<'a> {
 /// All panels for some rows; where those are too few to share out, some panels.
 fn tasks<'a>(out: &'a mut View<f32>, panels: &Panels, threads: bool) -> Vec<Task<'a>> {
     let (rows, cols, stride) = (out.rows, out.cols, out.stride);
-    let wanted = if threads { (2 * rayon::current_num_threads()).div_ceil(rows.div_ceil(TASK_ROWS)) } else { 1 };
+    // Two for each thread, if it can be, since one may be late.
+    let tasks = if threads { 2 * rayon::current_num_threads() } else { 1 };
+    let height = rows.div_ceil(tasks).next_multiple_of(ROWS).min(TASK_ROWS);
+    let wanted = tasks.div_ceil(rows.div_ceil(height));
     let share = panels.count().div_ceil(wanted);
     let chunks: Vec<Range<usize>> = (0..panels.count()).step_by(share).map(|p| p..(p + share).min(panels.count())).collect();
     let mut all = Vec::new();
-    for (block, part) in out.data_mut().chunks_mut(TASK_ROWS * stride).enumerate() {
-        let rows = block * TASK_ROWS..rows.min((block + 1) * TASK_ROWS);
-        let task =
-            |panels: &Range<usize>| Task { rows: rows.clone(), panels: panels.clone(), out: Vec::with_capacity(TASK_ROWS) };
+    for (block, part) in out.data_mut().chunks_mut(height * stride).enumerate() {
+        let rows = block * height..rows.min((block + 1) * height);
+        let task = |panels: &Range<usize>| Task { rows: rows.clone(), panels: panels.clone(), out: Vec::with_capacity(height) };
         let mut tasks: Vec<Task> = chunks.iter().map(task).collect();
         for row in part.chunks_mut(stride) {
             split(&mut row[..cols], panels, &chunks).zip(&mut tasks).for_each(|(part, task)| task.out.push(part));
