@@ -287,7 +287,7 @@ impl WithSimd for Multiply<'_, '_> {
                         let out = &mut group.out[from..from + rows];
                         let left = Left { pieces: group.a, k: start..end, from };
                         let place = Place { first: col - first, col, base, is_first: start == 0, is_last: end == b.depth };
-                        tiles(simd, left, near, ahead, vectors, sums, out, place);
+                        tiles(simd, left, Right { near, ahead }, vectors, sums, out, place);
                     }
                 }
             }
@@ -300,6 +300,12 @@ struct Left<'a> {
     pieces: &'a [&'a [Column]],
     k: Range<usize>,
     from: usize,
+}
+
+/// Some k of a panel, and what to fetch meanwhile.
+struct Right<'a, V> {
+    near: &'a [V],
+    ahead: &'a [V],
 }
 
 /// What a product is added to.
@@ -327,8 +333,7 @@ struct Place<'a> {
 fn tiles<S: Simd>(
     simd: S,
     a: Left,
-    panel: &[S::f32s],
-    ahead: &[S::f32s],
+    b: Right<S::f32s>,
     vectors: usize,
     sums: &mut [S::f32s],
     out: &mut [&mut [f32]],
@@ -337,9 +342,9 @@ fn tiles<S: Simd>(
     macro_rules! of_rows {
         ($($m:literal)*) => {
             match (out.len(), vectors) {
-                $(($m, 1) => tile::<S, $m, 1>(simd, a, panel, ahead, sums, out, place),
-                ($m, 2) => tile::<S, $m, 2>(simd, a, panel, ahead, sums, out, place),
-                ($m, 3) => tile::<S, $m, 3>(simd, a, panel, ahead, sums, out, place),)*
+                $(($m, 1) => tile::<S, $m, 1>(simd, a, b, sums, out, place),
+                ($m, 2) => tile::<S, $m, 2>(simd, a, b, sums, out, place),
+                ($m, 3) => tile::<S, $m, 3>(simd, a, b, sums, out, place),)*
                 other => unreachable!("a tile of {other:?}"),
             }
         };
@@ -351,13 +356,12 @@ fn tiles<S: Simd>(
 fn tile<S: Simd, const M: usize, const N: usize>(
     simd: S,
     Left { pieces, k, from }: Left,
-    panel: &[S::f32s],
-    ahead: &[S::f32s],
+    Right { near, ahead }: Right<S::f32s>,
     kept: &mut [S::f32s],
     out: &mut [&mut [f32]],
     Place { first, col, base, is_first, is_last }: Place,
 ) {
-    let (mut panel, _) = panel.as_chunks::<N>();
+    let (mut near, _) = near.as_chunks::<N>();
     let (kept, _) = kept.as_chunks_mut::<N>();
     // A tile of more than half of the rows has them all, from the first on; said so that the places of its values are known.
     let from = if M > ROWS / 2 { 0 } else { from };
@@ -369,8 +373,8 @@ fn tile<S: Simd, const M: usize, const N: usize>(
     let mut ahead = ahead.iter();
     for piece in pieces {
         let end = begin + piece.len();
-        let (now, later) = panel.split_at(end.min(k.end).saturating_sub(begin.max(k.start)));
-        panel = later;
+        let (now, later) = near.split_at(end.min(k.end).saturating_sub(begin.max(k.start)));
+        near = later;
         for (a, b) in piece[k.start.clamp(begin, end) - begin..].iter().zip(now) {
             if let Some(next) = ahead.next() {
                 prefetch(next);
