@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use super::{Backend, Span, Ticket, Work};
@@ -119,10 +119,11 @@ fn awake(work: impl FnOnce() + Send) {
     /// Looks for work before a thread lets others have its core, a few microseconds each time.
     const SPINS: usize = 1000;
     let leader = rayon::current_thread_index();
-    let over = AtomicBool::new(false);
+    let (over, here) = (AtomicBool::new(false), AtomicUsize::new(0));
     rayon::scope(|scope| {
         scope.spawn_broadcast(|_, thread| {
             let mut idle = 0;
+            here.fetch_add(1, Ordering::Release);
             while Some(thread.index()) != leader && !over.load(Ordering::Acquire) {
                 match rayon::yield_now() {
                     Some(rayon::Yield::Executed) => idle = 0,
@@ -135,6 +136,11 @@ fn awake(work: impl FnOnce() + Send) {
             }
         });
         let _over = SetOnDrop(&over);
+        // All others must be here before there is work. One that took some first would come here while it waits for a part of that, and
+        // never go back to it.
+        while here.load(Ordering::Acquire) + 1 < rayon::current_num_threads() {
+            std::thread::yield_now();
+        }
         work();
     });
 }

@@ -369,7 +369,8 @@ fn over_time(
     finish: impl Fn(usize, Range<usize>, &mut [f32]) + Sync,
 ) {
     let (cols, stride) = (states.cols, states.stride);
-    let threads = if batch * cols * cols < PARALLEL { 1 } else { rayon::current_num_threads() };
+    let (count, step) = (states.rows / batch - 1, batch * cols * cols);
+    let threads = if count * step < PARALLEL { 1 } else { rayon::current_num_threads() };
     let mut panels = Panels::new(cols, cols);
     panels.fill(Source::Rows(weight.data(), weight.stride), 0..cols, threads > 1);
     // Blocks in the order in which they are computed.
@@ -377,11 +378,12 @@ fn over_time(
     if backward {
         blocks.reverse();
     }
-    let count = blocks.len() - 1;
     let finish = |n: usize, r: usize, columns: Range<usize>, sums: &mut [f32]| {
         finish(if backward { count - 1 - n } else { n } * batch + r, columns, sums);
     };
-    if threads == 1 || (batch.div_ceil(ROWS) >= threads && cols * cols <= CACHED) {
+    // Sharing out the columns takes a meeting for each step, which must be worth it.
+    let is_enough = batch.div_ceil(ROWS) >= threads && cols * cols <= CACHED;
+    if threads == 1 || is_enough || step < PARALLEL {
         by_rows(blocks, &panels, [batch, cols, stride], threads, finish);
     } else {
         by_columns(blocks, &panels, [batch, cols, stride], threads, finish);

@@ -5,6 +5,7 @@ mod check;
 mod errors;
 mod gradient;
 mod runs;
+mod tune;
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -16,6 +17,8 @@ pub fn command(folder: &Path, line: &str) -> Command {
     for variable in ["WGPU_BACKEND", "WGPU_ADAPTER_NAME", "WGPU_POWER_PREF", "RAYON_NUM_THREADS", "NO_COLOR"] {
         command.env_remove(variable);
     }
+    // What it keeps for the user, on Linux: not the user's own.
+    command.env("XDG_CACHE_HOME", folder.join("cache"));
     command
 }
 
