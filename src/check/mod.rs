@@ -12,7 +12,7 @@
 //! | the adapter | a list of traps that give wrong numbers in silence |
 //!
 //! On small integers sums, products and lookups have one right answer in any order, and it must be met in every bit. On all other
-//! numbers each kernel has a bound beside its contract ([`Kernel::bound`]): how far an evaluation in f32, in any order, may be
+//! numbers each kernel has a bound beside its contract ([`Kernel::bound`](crate::program::Kernel::bound)): how far an evaluation in f32, in any order, may be
 //! from its definition at each single element, derived from the number of roundings and the size of what is rounded. So a value that
 //! is nearer to zero than its neighbours is held to no less. Whole gradients have a wider fence ([`networks::bound`]), the means of
 //! the activations one that is chosen, and so have finite differences.
