@@ -1,6 +1,6 @@
 // out[m, n] = Σ_k a[m, k]·b[k, n] where subgroups are the 8 lanes of a CPU's vector unit: a workgroup is one subgroup and
-// computes 16 rows of 32 columns, a lane 4 of the columns. A load costs there as much as some twenty multiplications, whether
-// lanes read the same or not: so each lane reads rows of a of its own, and the others get their values by broadcast. Unrolled,
+// computes 16 rows of 32 columns, a lane 4 of the columns. Loads are what takes the time there, whether lanes read the same or not: so
+// each lane reads rows of a of its own, and the others get their values by broadcast. Unrolled,
 // since a lane must be a constant, and arrays that are indexed in a loop live in memory there.
 @compute @workgroup_size(8)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {

@@ -1,7 +1,8 @@
 //! The inner loops of products on the CPU: one operand in panels, so that a tile of the product stays in registers.
 //!
-//! **Every sum is one chain of fused multiplications and additions, k ascending**, whatever tile it is in. So the bits of a
-//! product depend neither on how its rows and columns are shared among threads nor on the width of the processor's vectors.
+//! **Every sum over the k of the panels is one chain of fused multiplications and additions, k ascending**, whatever tile it is in. So
+//! the bits of a product depend neither on how its rows and columns are shared among threads nor on the width of the processor's
+//! vectors; where a product takes several blocks of k, those follow from its shape.
 
 use std::cell::RefCell;
 use std::ops::Range;
