@@ -19,6 +19,19 @@ pub enum Compute {
     Gpu(Device),
 }
 
+impl Compute {
+    /// A program on the CPU, or on the adapter in the variants chosen for it.
+    ///
+    /// # Errors
+    /// What the backend reports.
+    pub fn load(&self, program: &Program) -> Result<Box<dyn Backend>> {
+        Ok(match self {
+            Compute::Cpu(threads) => Box::new(Cpu::new(program, *threads)?),
+            Compute::Gpu(device) => Box::new(Gpu::new(device, program)?),
+        })
+    }
+}
+
 /// What a training step left.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Report {
@@ -106,10 +119,7 @@ impl Network {
     /// # Errors
     /// What the backend reports.
     pub fn of(model: Model, compute: &Compute) -> Result<Network> {
-        let backend: Box<dyn Backend> = match compute {
-            Compute::Cpu(threads) => Box::new(Cpu::new(&model.program, *threads)?),
-            Compute::Gpu(device) => Box::new(Gpu::new(device, &model.program)?),
-        };
+        let backend = compute.load(&model.program)?;
         Ok(Network::on(model, backend))
     }
 

@@ -8,7 +8,6 @@ use num_traits::Float;
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::on;
 use crate::Result;
 use crate::backend::Backend;
 use crate::kernels::fill;
@@ -36,13 +35,13 @@ impl Ceilings {
         let x = program.matrix("x", ROWS, COLS);
         multiply_add(&mut program, x, ROUNDS);
         let flops = (MULTIPLY_ADD.flops)(&program.steps()[0]) as f64;
-        let gflops = flops / fastest(&mut *on(compute, &program)?, 1)? / 1e9;
+        let gflops = flops / fastest(&mut *compute.load(&program)?, 1)? / 1e9;
 
         let mut program = Program::new();
         let (x, out) = (program.matrix("x", COPIED, 4096), program.matrix("out", COPIED, 4096));
         program.push(&STREAM, &[x, out], Nothing);
         let bytes = program.steps()[0].bytes() as f64;
-        let gb_per_s = bytes / fastest(&mut *on(compute, &program)?, 1)? / 1e9;
+        let gb_per_s = bytes / fastest(&mut *compute.load(&program)?, 1)? / 1e9;
 
         let dispatch_us = match compute {
             Compute::Cpu(_) => None,
@@ -53,7 +52,7 @@ impl Ceilings {
                     fill::copy(&mut program, x, out);
                     fill::copy(&mut program, out, x);
                 }
-                Some(fastest(&mut *on(compute, &program)?, program.len())? / f64::from(DISPATCHES) * 1e6)
+                Some(fastest(&mut *compute.load(&program)?, program.len())? / f64::from(DISPATCHES) * 1e6)
             }
         };
         Ok(Ceilings { gflops, gb_per_s, dispatch_us })
@@ -197,7 +196,7 @@ mod tests {
             let mut program = Program::new();
             let x = program.matrix("x", 3, 96);
             multiply_add(&mut program, x, 5);
-            let mut backend = on(&compute, &program).unwrap();
+            let mut backend = compute.load(&program).unwrap();
             let values: Vec<f32> = (0..288).map(|i| i as f32 / 7.0).collect();
             backend.write(x, &values).unwrap();
             backend.run(0..1).unwrap();

@@ -10,11 +10,10 @@ use std::time::Instant;
 pub use ceilings::Ceilings;
 pub use report::{Contender, Crossover, KernelTime, Measured, Report, Row};
 
-use crate::backend::{Backend, Cpu, Gpu, Span};
+use crate::backend::Span;
 use crate::batch::{Batch, Input, Inputs, Loss, Targets};
 use crate::model::{Config, Model, Optimizer, RecurrentInit};
 use crate::network::{Compute, Network};
-use crate::program::Program;
 use crate::random::Random;
 use crate::{Error, Result};
 
@@ -76,14 +75,14 @@ pub struct Recorded<'a> {
 }
 
 /// Times every configuration on every contender. What does not fit is a row that says so. `prepare` may choose
-/// variants for a program before it is loaded, `hear` is told what comes next, and `record` what was recorded.
+/// variants for a network before it is loaded, `hear` is told what comes next, and `record` what was recorded.
 ///
 /// # Errors
 /// What the backends report, besides that something does not fit.
 pub fn run(
     sweep: &Sweep,
     contenders: &[Compute],
-    prepare: &mut dyn FnMut(&mut Compute, &Program) -> Result<()>,
+    prepare: &mut dyn FnMut(&mut Compute, &Config) -> Result<()>,
     hear: &mut dyn FnMut(&str),
     record: &mut dyn FnMut(Recorded) -> Result<()>,
 ) -> Result<Report> {
@@ -117,10 +116,10 @@ impl<'a> Runner<'a> {
         contender: &'a Contender,
         config: &Config,
         batch: &impl Deref<Target = Batch>,
-        prepare: &mut dyn FnMut(&mut Compute, &Program) -> Result<()>,
+        prepare: &mut dyn FnMut(&mut Compute, &Config) -> Result<()>,
     ) -> Result<Runner<'a>> {
         let mut compute = contender.compute().clone();
-        prepare(&mut compute, Model::new(config)?.program())?;
+        prepare(&mut compute, config)?;
         let mut network = Network::new(config, &compute)?;
         network.initialise(1, RecurrentInit::Uniform)?;
         network.train_step(batch, RATE)?;
@@ -181,7 +180,7 @@ fn configuration(
     config: &Config,
     runs: usize,
     contenders: &[Contender],
-    prepare: &mut dyn FnMut(&mut Compute, &Program) -> Result<()>,
+    prepare: &mut dyn FnMut(&mut Compute, &Config) -> Result<()>,
     record: &mut dyn FnMut(Recorded) -> Result<()>,
 ) -> Result<Vec<Row>> {
     let batch = LazyCell::new(|| random_batch(config));
@@ -212,14 +211,6 @@ fn random_batch(config: &Config) -> Batch {
         |cols: usize| ndarray::Array3::from_shape_simple_fn((config.window, config.batch, cols), || random.uniform_in(-1.0, 1.0));
     let Input::Vectors(inputs) = config.input else { unreachable!("a sweep is over vectors") };
     Batch::new(Inputs::Vectors(array(inputs)), Targets::Values(array(config.outputs)))
-}
-
-/// A program alone on a backend.
-fn on(compute: &Compute, program: &Program) -> Result<Box<dyn Backend>> {
-    Ok(match compute {
-        Compute::Cpu(threads) => Box::new(Cpu::new(program, *threads)?),
-        Compute::Gpu(device) => Box::new(Gpu::new(device, program)?),
-    })
 }
 
 /// The middle of the values, or the mean of the two in the middle.

@@ -88,7 +88,7 @@ impl Bench {
         let report = bench::run(
             &sweep,
             &contenders,
-            &mut |compute, program| self.tune.prepare(compute, program),
+            &mut |compute, config| self.tune.prepare(compute, config),
             &mut |next| {
                 bar.set_position(done);
                 bar.set_message(next.to_owned());

@@ -8,7 +8,6 @@ use std::time::{Instant, SystemTime};
 
 use clap::Args;
 use retrospect::data::Opened;
-use retrospect::model::Model;
 use retrospect::network::Compute;
 use retrospect::train::{Checkpoint, Folder, Settings, Summary, Training};
 use retrospect::{Error, Result};
@@ -63,7 +62,7 @@ impl Train {
                     None => Folder::create_beside(&default),
                 };
                 let mut compute = self.compute.choose()?;
-                self.tune.prepare(&mut compute, Model::new(&settings.network)?.program())?;
+                self.tune.prepare(&mut compute, &settings.network)?;
                 Training::new(settings, opened, &compute, folder)?
             }
         };
@@ -138,7 +137,7 @@ impl Train {
         }
         let opened = checkpoint.settings.open()?;
         let mut compute = self.compute.choose_again(&checkpoint.ran)?;
-        self.tune.prepare(&mut compute, Model::new(&checkpoint.settings.network)?.program())?;
+        self.tune.prepare(&mut compute, &checkpoint.settings.network)?;
         note(format_args!("Going on from step {step} of {}.", path.display()));
         Training::resume(&checkpoint, opened, &compute, || Folder::resume(run, step))
     }

@@ -3,9 +3,8 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use retrospect::model::Model;
+use retrospect::model::{Config, Model};
 use retrospect::network::Compute;
-use retrospect::program::Program;
 use retrospect::tune::{Measured, Mode, Outcome, tune};
 use retrospect::{Error, Result};
 use serde_json::json;
@@ -22,14 +21,14 @@ pub struct TuneArgs {
 }
 
 impl TuneArgs {
-    /// Chooses the variants for a program on a device, and says what was found.
-    pub fn prepare(&self, compute: &mut Compute, program: &Program) -> Result<()> {
+    /// Chooses the variants for a network on a device, and says what was found.
+    pub fn prepare(&self, compute: &mut Compute, config: &Config) -> Result<()> {
         let Compute::Gpu(device) = compute else { return Ok(()) };
         // On a software adapter, which is there for tests, the choice is a fixed one.
         if self.tune.is_none_or(|mode| mode == Mode::Auto) && device.adapter.is_software() {
             return Ok(());
         }
-        let outcome = tune(device, program, self.tune.unwrap_or_default(), folder().as_deref())?;
+        let outcome = tune(device, Model::new(config)?.program(), self.tune.unwrap_or_default(), folder().as_deref())?;
         outcome.notes.iter().for_each(note);
         if !outcome.measured.is_empty() {
             note(format_args!("Measured which variants are the fastest for {} shapes of steps.", outcome.measured.len()));

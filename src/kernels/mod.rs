@@ -2,7 +2,6 @@
 //! function. To add a variant: its shader and one entry in the kernel's file. To add a kernel: a file, and a line in
 //! [`all`], which tests and checks go through.
 
-mod barrier;
 pub mod column_sum;
 pub mod embedding;
 pub mod fill;

@@ -8,20 +8,20 @@
 //! of steps takes the same memory.
 
 use std::ops::Range;
-use std::sync::{Mutex, PoisonError, RwLock};
 
 use bytemuck::{Pod, Zeroable};
 use num_traits::Float;
-use rayon::prelude::*;
 
-use super::barrier::Barrier;
-use super::gemm::{Base, Column, Group, PARALLEL, Panels, ROWS, Source, pack_rows, split};
 use super::{MAX_TERMS, blocks, bytes, rows_that_fit};
 use crate::Activation;
 use crate::program::{
     Binding, Content, Contents, Cuts, Kernel, Lowered, Mat, Phase, Piece, Program, Step, Times, Variant, View, scalars,
 };
 use crate::rounding::Terms;
+
+mod barrier;
+mod cpu;
+use cpu::over_time;
 
 /// A cell's pointwise part.
 pub(crate) trait Unit {
@@ -353,137 +353,6 @@ fn backward_steps(step: &Step) -> Vec<Step> {
         ..step.clone()
     };
     time_steps(step).rev().map(part).collect()
-}
-
-/// Weights of at most so many numbers stay in a core's own cache: then each thread takes some sequences through all of time.
-/// Larger ones are shared out by columns, each thread keeping its own, and the threads meet after each time step.
-const CACHED: usize = 3 << 17;
-
-/// Runs h ← finish(state before · weight) over time. `finish(row, columns, sums)` makes of the sums of some columns what the state
-/// is there; row counts over all time steps. The same bits however the work is shared: each sum is one chain over k.
-fn over_time(
-    states: &mut View<f32>,
-    weight: &View<f32>,
-    batch: usize,
-    backward: bool,
-    finish: impl Fn(usize, Range<usize>, &mut [f32]) + Sync,
-) {
-    let (cols, stride) = (states.cols, states.stride);
-    let (count, step) = (states.rows / batch - 1, batch * cols * cols);
-    let threads = if count * step < PARALLEL { 1 } else { rayon::current_num_threads() };
-    let mut panels = Panels::new(cols, cols);
-    panels.fill(Source::Rows(weight.data(), weight.stride), 0..cols, threads > 1);
-    // Blocks in the order in which they are computed.
-    let mut blocks: Vec<&mut [f32]> = states.data_mut().chunks_mut(batch * stride).collect();
-    if backward {
-        blocks.reverse();
-    }
-    let finish = |n: usize, r: usize, columns: Range<usize>, sums: &mut [f32]| {
-        finish(if backward { count - 1 - n } else { n } * batch + r, columns, sums);
-    };
-    // Sharing out the columns takes a meeting for each step, which must be worth it.
-    let is_enough = batch.div_ceil(ROWS) >= threads && cols * cols <= CACHED;
-    if threads == 1 || is_enough || step < PARALLEL {
-        by_rows(blocks, &panels, [batch, cols, stride], threads, finish);
-    } else {
-        by_columns(blocks, &panels, [batch, cols, stride], threads, finish);
-    }
-}
-
-/// Each thread takes some sequences through all of time.
-fn by_rows(
-    blocks: Vec<&mut [f32]>,
-    panels: &Panels,
-    [batch, cols, stride]: [usize; 3],
-    threads: usize,
-    finish: impl Fn(usize, usize, Range<usize>, &mut [f32]) + Sync,
-) {
-    let rows = batch.div_ceil(ROWS).div_ceil(threads) * ROWS;
-    let mut slices: Vec<Vec<&mut [f32]>> = (0..batch.div_ceil(rows)).map(|_| Vec::with_capacity(blocks.len())).collect();
-    for block in blocks {
-        block.chunks_mut(rows * stride).zip(&mut slices).for_each(|(part, slice)| slice.push(part));
-    }
-    slices.into_par_iter().enumerate().for_each(|(i, slice)| {
-        let mut before = vec![Column::default(); rows.min(batch).div_ceil(ROWS) * cols];
-        let pack = |block: &[f32], to: &mut [Column]| {
-            let groups = block.chunks(ROWS * stride).zip(to.chunks_mut(cols));
-            groups.for_each(|(group, to)| pack_rows(group.chunks(stride).map(|row| &row[..cols]), to));
-        };
-        let mut blocks = slice.into_iter();
-        pack(blocks.next().expect("the state before the first step"), &mut before);
-        for (n, after) in blocks.enumerate() {
-            let left: Vec<&[Column]> = before.chunks(cols).collect();
-            let groups = left.chunks(1).zip(after.chunks_mut(ROWS * stride));
-            let mut groups: Vec<Group> =
-                groups.map(|(a, out)| Group::new(a, out.chunks_mut(stride).map(|row| &mut row[..cols]))).collect();
-            panels.multiply(0..panels.count(), &mut groups, Base::Nothing);
-            for (r, row) in after.chunks_mut(stride).enumerate() {
-                finish(n, i * rows + r, 0..cols, &mut row[..cols]);
-            }
-            pack(after, &mut before);
-        }
-    });
-}
-
-/// Each thread takes some columns, and they meet after each time step.
-fn by_columns(
-    blocks: Vec<&mut [f32]>,
-    panels: &Panels,
-    [batch, cols, stride]: [usize; 3],
-    threads: usize,
-    finish: impl Fn(usize, usize, Range<usize>, &mut [f32]) + Sync,
-) {
-    let groups = batch.div_ceil(ROWS);
-    let share = panels.count().div_ceil(threads);
-    let chunks: Vec<Range<usize>> = (0..panels.count()).step_by(share).map(|p| p..(p + share).min(panels.count())).collect();
-    // A state as it is read, packed, each chunk of its columns by itself; and the one that is being written.
-    let packed = [0, 1].map(|_| -> Vec<RwLock<Vec<Column>>> {
-        chunks.iter().map(|chunk| RwLock::new(vec![Column::default(); groups * panels.columns(chunk).len()])).collect()
-    });
-    let pack = |rows: &[&mut [f32]], chunk: usize, parity: usize| {
-        let mut to = packed[parity][chunk].write().unwrap_or_else(PoisonError::into_inner);
-        let width = panels.columns(&chunks[chunk]).len();
-        rows.chunks(ROWS).zip(to.chunks_mut(width)).for_each(|(rows, to)| pack_rows(rows.iter().map(|row| &**row), to));
-    };
-    // Of each chunk of columns, for each time step, the rows of the state.
-    type Rows<'a> = Vec<&'a mut [f32]>;
-    let mut parts: Vec<Vec<Rows>> = chunks.iter().map(|_| Vec::with_capacity(blocks.len())).collect();
-    for block in blocks {
-        parts.iter_mut().for_each(|steps| steps.push(Vec::with_capacity(batch)));
-        for row in block.chunks_mut(stride) {
-            let pieces = split(&mut row[..cols], panels, &chunks);
-            pieces.zip(&mut parts).for_each(|(piece, steps)| steps.last_mut().expect("a step").push(piece));
-        }
-    }
-    let parts: Vec<Mutex<Vec<Rows>>> = parts.into_iter().map(Mutex::new).collect();
-    let barrier = Barrier::new(chunks.len());
-    rayon::broadcast(|thread| {
-        let chunk = thread.index();
-        let Some(part) = parts.get(chunk) else { return };
-        let mut part = part.lock().unwrap_or_else(PoisonError::into_inner);
-        let _guard = barrier.guard();
-        for (n, rows) in part.iter_mut().enumerate() {
-            // The first is the state before the first step.
-            if n > 0 {
-                let before: Vec<_> =
-                    packed[(n - 1) % 2].iter().map(|chunk| chunk.read().unwrap_or_else(PoisonError::into_inner)).collect();
-                let piece = |group: usize, all: &'_ [Column]| all.len() / groups * group..all.len() / groups * (group + 1);
-                let left = (0..groups).map(|group| before.iter().map(|all| &all[piece(group, all)]).collect());
-                let left: Vec<Vec<&[Column]>> = left.collect();
-                let mut tiles: Vec<Group> = left
-                    .iter()
-                    .zip(rows.chunks_mut(ROWS))
-                    .map(|(a, out)| Group::new(a, out.iter_mut().map(|row| &mut **row)))
-                    .collect();
-                panels.multiply(chunks[chunk].clone(), &mut tiles, Base::Nothing);
-                for (r, row) in rows.iter_mut().enumerate() {
-                    finish(n - 1, r, panels.columns(&chunks[chunk]), row);
-                }
-            }
-            pack(rows, chunk, n % 2);
-            barrier.wait();
-        }
-    });
 }
 
 fn run_forward<U: Unit>(views: &mut [View<f32>], bytes: &[u8]) {

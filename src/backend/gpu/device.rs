@@ -16,7 +16,7 @@ use crate::{Error, Result};
 const WANTED: Features = Features::TIMESTAMP_QUERY.union(Features::SUBGROUP);
 
 /// How long a submission may take before the device counts as lost.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub(super) const PATIENCE: Duration = Duration::from_secs(120);
 
 thread_local! {
     static POLLING: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
@@ -37,6 +37,8 @@ pub struct Device {
     /// The adapter it was opened on.
     pub adapter: Adapter,
     pub(super) cuts: Cuts,
+    /// The lanes of every subgroup; 0 where there are none, or of several sizes.
+    subgroup: u32,
     /// The choice for steps of a shape, where it is not the usual one.
     chosen: HashMap<String, &'static Variant>,
     lost: Arc<Mutex<Option<String>>>,
@@ -78,7 +80,19 @@ impl Device {
         let alignment = u64::from(limits.min_storage_buffer_offset_alignment) / 4;
         let binding = (limits.max_storage_buffer_binding_size.min(limits.max_buffer_size) / 4 - alignment) / 4 * 4;
         let cuts = Cuts { binding, workgroups: limits.max_compute_workgroups_per_dimension, iterations: 30_000 };
-        Ok(Device { device, queue, adapter: adapter.clone(), cuts, chosen: HashMap::new(), lost, compiled: Arc::default() })
+        let info = adapter.adapter.get_info();
+        let is_fixed = adapter.features().contains(Features::SUBGROUP) && info.subgroup_min_size == info.subgroup_max_size;
+        let subgroup = if is_fixed { info.subgroup_min_size } else { 0 };
+        Ok(Device {
+            device,
+            queue,
+            adapter: adapter.clone(),
+            cuts,
+            subgroup,
+            chosen: HashMap::new(),
+            lost,
+            compiled: Arc::default(),
+        })
     }
 
     /// Chooses variants for steps of some shapes, by [`Step::shape`] and the variant's name: what a run was computed with, for the same
@@ -106,10 +120,7 @@ impl Device {
     /// Whether the adapter has what a variant needs.
     #[must_use]
     pub fn has(&self, needs: Needs) -> bool {
-        let info = self.adapter.adapter.get_info();
-        let subgroups = self.device.features().contains(Features::SUBGROUP);
-        let lanes = if subgroups { (info.subgroup_min_size, info.subgroup_max_size) } else { (0, 0) };
-        needs.subgroup == 0 || lanes == (needs.subgroup, needs.subgroup)
+        needs.subgroup == 0 || needs.subgroup == self.subgroup
     }
 
     /// Whether a variant can compute a step here.

@@ -71,8 +71,7 @@ fn tasks<'a>(out: &'a mut View<f32>, panels: &Panels, threads: bool) -> Vec<Task
     let tasks = if threads { 2 * rayon::current_num_threads() } else { 1 };
     let height = rows.div_ceil(tasks).next_multiple_of(ROWS).min(TASK_ROWS);
     let wanted = tasks.div_ceil(rows.div_ceil(height));
-    let share = panels.count().div_ceil(wanted);
-    let chunks: Vec<Range<usize>> = (0..panels.count()).step_by(share).map(|p| p..(p + share).min(panels.count())).collect();
+    let chunks = panels.shares(wanted);
     let mut all = Vec::new();
     for (block, part) in out.data_mut().chunks_mut(height * stride).enumerate() {
         let rows = block * height..rows.min((block + 1) * height);

@@ -101,6 +101,12 @@ impl Panels {
         self.cols.div_ceil(self.width())
     }
 
+    /// The panels in at most so many shares, each but the last as large as the others.
+    pub fn shares(&self, most: usize) -> Vec<Range<usize>> {
+        let share = self.count().div_ceil(most);
+        (0..self.count()).step_by(share).map(|p| p..(p + share).min(self.count())).collect()
+    }
+
     /// The columns of some panels.
     pub fn columns(&self, panels: &Range<usize>) -> Range<usize> {
         panels.start * self.width()..(panels.end * self.width()).min(self.cols)
