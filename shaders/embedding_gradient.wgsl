@@ -8,6 +8,7 @@ struct Params {
     d_table: Window,
     first_row: u32,
     first_token: u32,
+    accumulate: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -53,5 +54,5 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     }
     sum += block;
     let out = at(params.d_table, id.y, col);
-    d_table[out] = select(d_table[out] + sum, sum, params.first_row == 0u);
+    d_table[out] = select(sum, d_table[out] + sum, params.accumulate != 0u);
 }

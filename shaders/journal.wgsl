@@ -6,6 +6,8 @@ struct Params {
     schedule: Window,
     status: Window,
     history: Window,
+    first: u32, // of the history's rows, the one that this piece begins with
+    rows: u32, // all of them
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -25,6 +27,8 @@ fn main() {
     // Once halted, every later entry says so. NaN from a value that compilers do not know: a constant would be refused.
     let halted = status[at(params.status, 0u, 0u)].x != 0.0;
     let reported = select(n.x, bitcast<f32>(params.history.rows | 0x7fc00000u), halted);
-    let row = u32(clamp(schedule[at(params.schedule, 0u, 0u)].w, 0.0, f32(params.history.rows - 1u)));
-    history[at(params.history, row, 0u)] = vec4<f32>(l, reported, n.y, n.z);
+    let row = u32(clamp(schedule[at(params.schedule, 0u, 0u)].w, 0.0, f32(params.rows - 1u))) - params.first; // may wrap around
+    if row < params.history.rows {
+        history[at(params.history, row, 0u)] = vec4<f32>(l, reported, n.y, n.z);
+    }
 }

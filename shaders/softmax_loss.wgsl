@@ -1,6 +1,6 @@
 // Softmax cross-entropy of a row z with class c and weight w, and its gradient, in three entries:
 // chunk: for each 1,024 columns the maximum m and Σ exp(z - m), into statistics [row, 4·(chunk + 1)];
-// row: M = max m and S = Σ exp(z - M) from these, into statistics [row, 0..4], and the loss w·(ln S + M - z_c);
+// row: M = max m and S = Σ exp(z - M) from these, or of the only chunk, into statistics [row, 0..4], and the loss w·(ln S + M - z_c);
 // gradient: w·(exp(z - M) / S - [c]).
 // A row of weight zero counts for nothing, whatever it holds. In another a logit of NaN makes everything NaN by way of S, though max may
 // lose it, and so does one of +infinity, less itself; one of -infinity is a probability of zero.
@@ -23,25 +23,27 @@ struct Params {
 @group(0) @binding(5) var<storage, read_write> losses: array<vec4<f32>>;
 @group(0) @binding(6) var<storage, read_write> statistics: array<vec4<f32>>;
 
-@compute @workgroup_size(64)
-fn chunk(@builtin(global_invocation_id) id: vec3<u32>) {
-    if id.x >= params.logits.rows {
-        return;
-    }
-    let first = id.y * CHUNK;
+fn of_chunk(row: u32, first: u32) -> vec4<f32> {
     let end = min(first + CHUNK, params.logits.cols);
     var highest = vec4<f32>(-3.0e38);
     for (var col = first; col < end; col += 4u) {
-        let z = logits[at(params.logits, id.x, col)];
+        let z = logits[at(params.logits, row, col)];
         let inside = vec4<u32>(col) + vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(end);
         highest = max(highest, select(vec4<f32>(-3.0e38), z, inside));
     }
     let m = max(max(highest.x, highest.y), max(highest.z, highest.w));
     var sum = vec4<f32>();
     for (var col = first; col < end; col += 4u) {
-        sum += padded(exp_nonpositive(logits[at(params.logits, id.x, col)] - m), col, end);
+        sum += padded(exp_nonpositive(logits[at(params.logits, row, col)] - m), col, end);
     }
-    statistics[at(params.statistics, id.x, 4u * (id.y + 1u))] = vec4<f32>(m, (sum.x + sum.y) + (sum.z + sum.w), 0.0, 0.0);
+    return vec4<f32>(m, (sum.x + sum.y) + (sum.z + sum.w), 0.0, 0.0);
+}
+
+@compute @workgroup_size(64)
+fn chunk(@builtin(global_invocation_id) id: vec3<u32>) {
+    if id.x < params.logits.rows {
+        statistics[at(params.statistics, id.x, 4u * (id.y + 1u))] = of_chunk(id.x, id.y * CHUNK);
+    }
 }
 
 @compute @workgroup_size(64)
@@ -51,13 +53,19 @@ fn row(@builtin(global_invocation_id) id: vec3<u32>) {
     }
     let chunks = (params.logits.cols + CHUNK - 1u) / CHUNK;
     var m = -3.0e38;
-    for (var i = 1u; i <= chunks; i++) {
-        m = max(m, statistics[at(params.statistics, id.x, 4u * i)].x);
-    }
     var sum = 0.0;
-    for (var i = 1u; i <= chunks; i++) {
-        let part = statistics[at(params.statistics, id.x, 4u * i)];
-        sum += part.y * exp_nonpositive(vec4<f32>(part.x - m)).x;
+    if chunks == 1u {
+        let all = of_chunk(id.x, 0u);
+        m = all.x;
+        sum = all.y;
+    } else {
+        for (var i = 1u; i <= chunks; i++) {
+            m = max(m, statistics[at(params.statistics, id.x, 4u * i)].x);
+        }
+        for (var i = 1u; i <= chunks; i++) {
+            let part = statistics[at(params.statistics, id.x, 4u * i)];
+            sum += part.y * exp_nonpositive(vec4<f32>(part.x - m)).x;
+        }
     }
     statistics[at(params.statistics, id.x, 0u)] = vec4<f32>(m, sum, 0.0, 0.0);
     let class_id = classes[params.classes.offset + id.x];

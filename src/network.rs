@@ -388,9 +388,12 @@ impl Network {
     /// A layer's hidden states of the last batch, `[T, B, H]`.
     ///
     /// # Errors
-    /// [`Error::Usage`] when there is no such layer; what the backend reports.
+    /// [`Error::Usage`] when there is no such layer, or when not all states are kept; what the backend reports.
     pub fn hidden(&mut self, layer: usize) -> Result<Array3<f32>> {
         let Config { window, batch, hidden, layers, .. } = self.model.config;
+        if self.model.config.segments().len() > 1 {
+            return Err(Error::Usage("hidden states are recomputed in segments, and not kept".into()));
+        }
         let states = *self.model.hidden.get(layer).ok_or_else(|| Error::Usage(format!("layer {layer} of {layers}")))?;
         let values = self.backend.read(states.slice_rows(batch as u32..states.rows()))?;
         Ok(Array3::from_shape_vec((window, batch, hidden), values).expect("a state for each row"))
@@ -408,18 +411,22 @@ impl Network {
         match (&batch.inputs, self.model.inputs) {
             (Inputs::Tokens(ids), InputWindows::Tokens { tokens, order, starts }) => {
                 let ids: Vec<u32> = ids.iter().copied().collect();
-                let (by_token, begins) = crate::model::token_order(&ids, starts.cols() - 1);
-                self.backend.write_indices(tokens, &ids)?;
-                self.backend.write_indices(order, &by_token)?;
-                self.backend.write_indices(starts, &begins)?;
+                for (row, ids) in (0..).zip(ids.chunks(tokens.cols() as usize)) {
+                    let (by_token, begins) = crate::model::token_order(ids, starts.cols() - 1);
+                    self.backend.write_indices(indices(tokens, row, ids), ids)?;
+                    self.backend.write_indices(indices(order, row, &by_token), &by_token)?;
+                    self.backend.write_indices(indices(starts, row, &begins), &begins)?;
+                }
             }
             (Inputs::Vectors(x), InputWindows::Vectors(inputs)) => self.backend.write(inputs, &dense(x))?,
             _ => unreachable!("the batch was checked against the input"),
         }
         match (&batch.targets, self.model.config.loss) {
             (Targets::Classes(ids), Loss::CrossEntropy) => {
-                let ids: Vec<u32> = ids.iter().copied().collect();
-                self.backend.write_indices(self.model.targets, &ids)?;
+                let (targets, ids) = (self.model.targets, ids.iter().copied().collect::<Vec<u32>>());
+                for (row, ids) in (0..).zip(ids.chunks(targets.cols() as usize)) {
+                    self.backend.write_indices(indices(targets, row, ids), ids)?;
+                }
             }
             (Targets::Values(values), Loss::SquaredError) => self.backend.write(self.model.targets, &dense(values))?,
             (_, Loss::CrossEntropy) => return Err(Error::input("values", "this network is measured by classes")),
@@ -438,7 +445,7 @@ impl Network {
     }
 
     fn initial_state(&self, layer: usize) -> Mat {
-        self.model.hidden[layer].slice_rows(0..self.model.config.batch as u32)
+        self.model.kept[layer].slice_rows(0..self.model.config.batch as u32)
     }
 
     fn write_arena(&mut self, windows: &[Mat], named: &Named) -> Result<()> {
@@ -462,6 +469,11 @@ fn check_rate(rate: f64) -> Result<()> {
     let usable = rate.is_finite() && rate >= 0.0;
     let message = || format!("the learning rate is {rate}; it must be finite and not negative");
     if usable { Ok(()) } else { Err(Error::Usage(message())) }
+}
+
+/// The first columns of a row, as many as there are values.
+fn indices(window: Mat, row: u32, values: &[u32]) -> Mat {
+    window.slice_rows(row..row + 1).slice_cols(0..values.len() as u32)
 }
 
 /// The values in the order of rows.

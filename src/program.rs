@@ -4,9 +4,15 @@
 //! A [`Kernel`] is one value that holds what a contract means (plain loops), how the CPU computes it, and how GPUs do
 //! (its [`Variant`]s). A backend holds the buffers and runs any range of steps; it knows no kernel by name.
 
+mod cuts;
+mod plan;
+
 use std::ops::Range;
 
 use bytemuck::Pod;
+pub(crate) use cuts::Along;
+pub use cuts::Cuts;
+pub use plan::Plan;
 
 /// The type of a buffer's elements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,14 +90,14 @@ impl Mat {
         Mat { offset: self.offset + u64::from(rows.start) * u64::from(self.stride), rows: rows.end - rows.start, ..*self }
     }
 
-    /// The window of some of its columns; both ends multiples of [`ROW_ALIGNMENT`], or the last column's.
+    /// The window of some of its columns; both ends multiples of [`ROW_ALIGNMENT`], or the last column's. Of indices the end may be any.
     ///
     /// # Panics
-    /// When the columns are not within it or not aligned: what lies in a window's padding must be zero.
+    /// When the columns are not within it or not aligned: what lies in the padding of a window of floats must be zero.
     #[must_use]
     pub fn slice_cols(&self, cols: Range<u32>) -> Mat {
         assert!(cols.start <= cols.end && cols.end <= self.cols, "columns {cols:?} of {self:?}");
-        let aligned = |c: u32| c.is_multiple_of(ROW_ALIGNMENT) || c == self.cols;
+        let aligned = |c: u32| c.is_multiple_of(ROW_ALIGNMENT) || c == self.cols || self.element == Element::U32;
         assert!(cols.start.is_multiple_of(ROW_ALIGNMENT) && aligned(cols.end), "columns {cols:?} of {self:?} are not aligned");
         Mat { offset: self.offset + u64::from(cols.start), cols: cols.end - cols.start, ..*self }
     }
@@ -180,6 +186,8 @@ pub struct Kernel {
     /// How GPUs compute it, those that are better where they can be used before those that can be used more often: at least one that
     /// can compute any step on any adapter.
     pub variants: &'static [Variant],
+    /// Bytes that a step must move at least, for reports: [`all_windows`], where it does not use them all.
+    pub bytes: fn(&Step) -> u64,
     /// Arithmetic operations of a step, for reports.
     pub flops: fn(&Step) -> u64,
     /// Records it at a size given by three numbers, for checks, and says what its windows hold where not any number will do.
@@ -245,7 +253,7 @@ impl Variant {
         can: |_, _| true,
         likely: |_| true,
         shaders: &[],
-        lower: |_, _| Lowered { phases: Vec::new(), scratch: [0; 2] },
+        lower: |_, _| Lowered { phases: Vec::new() },
     };
 }
 
@@ -270,30 +278,17 @@ impl Shader {
     }
 }
 
-/// What the lowering of a step must keep to, from the adapter's limits.
-#[derive(Debug, Clone, Copy)]
-pub struct Cuts {
-    /// The largest binding, in elements of 4 bytes, less what its alignment may cost.
-    pub binding: u64,
-    /// The most workgroups in a dimension of a dispatch.
-    pub workgroups: u32,
-    /// The most loop iterations of an invocation: lavapipe ends every loop, without an error, after 65,535 of them.
-    pub iterations: u32,
-}
-
 /// A step as dispatches: its phases one after another.
 #[derive(Debug, Default)]
 pub struct Lowered {
     /// In order.
     pub phases: Vec<Phase>,
-    /// Elements of each scratch buffer that the step needs.
-    pub scratch: [u64; 2],
 }
 
 impl Lowered {
     /// A step that is one dispatch after another, each once.
     pub(crate) fn once(pieces: Vec<Piece>) -> Lowered {
-        Lowered { phases: vec![Phase { times: Times::once(), pieces }], scratch: [0; 2] }
+        Lowered { phases: vec![Phase { times: Times::once(), pieces }] }
     }
 
     /// The number of dispatches.
@@ -378,11 +373,17 @@ impl Step {
         format!("{}{}", self.kernel.name, windows.collect::<String>())
     }
 
-    /// Bytes of all its windows, padding included, those read and written counted once: the least it must move.
+    /// [`Kernel::bytes`].
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.windows.iter().map(|w| u64::from(w.rows) * u64::from(w.stride) * 4).sum()
+        (self.kernel.bytes)(self)
     }
+}
+
+/// Bytes of all windows of a step, padding included, those read and written counted once.
+#[must_use]
+pub fn all_windows(step: &Step) -> u64 {
+    step.windows.iter().map(|w| u64::from(w.rows) * u64::from(w.stride) * 4).sum()
 }
 
 /// The bytes of a step's scalars as a kernel's own struct.
@@ -399,6 +400,10 @@ pub struct Declaration {
     pub element: Element,
     /// Elements, padding included.
     pub len: u64,
+    /// Whether what it holds may be lost before the first step that uses it and after the last.
+    pub transient: bool,
+    /// Numbers in its rows, of all of which it is made up; an arena has one row.
+    pub(crate) cols: u32,
 }
 
 /// Declared buffers and a flat list of steps. It knows no limits and no backend.
@@ -423,12 +428,23 @@ impl Program {
         self.declare(name, Element::F32, rows, cols)
     }
 
-    /// Declares a row of `cols` unsigned integers, zero until written.
+    /// Declares a matrix that is only needed from the first step that uses it, and writes it, to the last: others may have its memory
+    /// for the rest ([`Plan`]), whatever ranges of the program run.
     ///
     /// # Panics
     /// When it has no elements.
-    pub fn indices(&mut self, name: impl Into<String>, cols: u32) -> Mat {
-        self.declare(name, Element::U32, 1, cols)
+    pub fn transient(&mut self, name: impl Into<String>, rows: u32, cols: u32) -> Mat {
+        let matrix = self.declare(name, Element::F32, rows, cols);
+        self.buffers[matrix.buf.0 as usize].transient = true;
+        matrix
+    }
+
+    /// Declares rows of `cols` unsigned integers, zero until written.
+    ///
+    /// # Panics
+    /// When it has no elements.
+    pub fn indices(&mut self, name: impl Into<String>, rows: u32, cols: u32) -> Mat {
+        self.declare(name, Element::U32, rows, cols)
     }
 
     /// Declares a buffer that holds one matrix for each shape, one after the other: an arena. Gives the window of the
@@ -457,7 +473,7 @@ impl Program {
         assert!(rows > 0 && cols > 0, "{name} of {rows} × {cols}");
         let stride = cols.next_multiple_of(ROW_ALIGNMENT);
         let buf = Buf(u32::try_from(self.buffers.len()).expect("fewer than 2³² buffers"));
-        self.buffers.push(Declaration { name, element, len: u64::from(rows) * u64::from(stride) });
+        self.buffers.push(Declaration { name, element, len: u64::from(rows) * u64::from(stride), transient: false, cols });
         Mat { buf, element, offset: 0, rows, cols, stride }
     }
 
@@ -520,10 +536,19 @@ impl Program {
         self.buffers.get(window.buf.0 as usize).map_or("scratch", |b| &b.name)
     }
 
-    /// Bytes of all buffers.
+    /// Bytes of all buffers, as if none shared memory.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.buffers.iter().map(|b| b.len * 4).sum()
+    }
+
+    /// Which buffers share memory.
+    ///
+    /// # Panics
+    /// When the first step that uses a transient buffer only reads it: a fault of whoever recorded.
+    #[must_use]
+    pub fn plan(&self) -> Plan {
+        Plan::of(self)
     }
 }
 

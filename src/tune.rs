@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use crate::backend::{Backend, Cpu, Device, Gpu, Work};
+use crate::backend::{Backend, Cpu, Device, Gpu, Work, check_memory};
 use crate::check;
-use crate::program::{Access, Element, Mat, Program, Step, Variant};
+use crate::program::{Access, Element, Mat, Program, Step, Variant, all_windows};
 use crate::random::Random;
 use crate::{Error, Result};
 
@@ -60,14 +60,21 @@ pub struct Outcome {
     pub known: usize,
     /// What people should know: a file that was not used, shapes for which there was no time.
     pub notes: Vec<String>,
+    /// Why what was measured could not be kept.
+    pub not_kept: Option<String>,
 }
 
 /// The time that the measurements of a program may take; shapes that come later keep the usual choice.
 const BUDGET: Duration = Duration::from_secs(4);
 /// The time for the runs of a candidate, of which there are at least two.
 const PATIENCE: Duration = Duration::from_millis(150);
-/// Operations that the CPU does in a moment: results of larger steps are compared with those of the usual variant.
-const QUICK: u64 = 2_000_000_000;
+/// Operations that the CPU does in a moment: results of larger steps are compared with those of the plainest variant.
+const QUICK: u64 = 20_000_000_000;
+/// Sizes at which a variant is held to its definition; and those that are added where the CPU takes too long at the step's own size: several
+/// of the largest tiles and two parts of a long sum; several dispatches of many time steps.
+const HELD_AT: ([[u32; 3]; 3], [[u32; 3]; 2]) = ([[5, 37, 33], [8, 64, 16], [1, 9, 7]], [[130, 129, 260], [2, 20, 1030]]);
+/// The operations of the largest of these.
+const MOST_HELD: u64 = 10_000_000;
 
 /// The file of choices: of one adapter, driver and version of this crate.
 #[derive(Debug, Serialize, Deserialize)]
@@ -82,17 +89,17 @@ struct Kept {
 /// keeps what was measured there. Shapes that are chosen already stay so.
 ///
 /// # Errors
-/// What the backend reports. A file that cannot be read or written is no error, but a note.
+/// What the backend reports. A file that cannot be read is no error, but a note, and so is one that cannot be written.
 pub fn tune(device: &mut Device, program: &Program, mode: Mode, cache: Option<&Path>) -> Result<Outcome> {
     let mut outcome = Outcome::default();
     if mode == Mode::Off {
         return Ok(outcome);
     }
-    let mut shapes = BTreeSet::new();
+    let (mut shapes, cuts) = (BTreeSet::new(), device.cuts(program));
     let open: Vec<&Step> = program
         .steps()
         .iter()
-        .filter(|step| device.candidates(step).nth(1).is_some() && !device.is_chosen(step) && shapes.insert(step.shape()))
+        .filter(|step| device.candidates(step, &cuts).nth(1).is_some() && !device.is_chosen(step) && shapes.insert(step.shape()))
         .collect();
     if open.is_empty() {
         return Ok(outcome);
@@ -103,7 +110,7 @@ pub fn tune(device: &mut Device, program: &Program, mode: Mode, cache: Option<&P
     let (start, mut agreed, mut left) = (Instant::now(), BTreeMap::new(), 0);
     for step in open {
         let shape = step.shape();
-        let known = kept.get(&shape).filter(|name| device.candidates(step).any(|v| v.name == **name));
+        let known = kept.get(&shape).filter(|name| device.candidates(step, &cuts).any(|v| v.name == **name));
         if let (Mode::Auto, Some(known)) = (mode, known) {
             choices.insert(shape, known.clone());
             outcome.known += 1;
@@ -123,7 +130,7 @@ pub fn tune(device: &mut Device, program: &Program, mode: Mode, cache: Option<&P
     if let Some(path) = path.filter(|_| !outcome.measured.is_empty()) {
         kept.extend(choices);
         if let Err(error) = write(&path, device, kept) {
-            outcome.notes.push(format!("tuning: {} cannot be written: {error}", path.display()));
+            outcome.not_kept = Some(format!("{} cannot be written: {error}", path.display()));
         }
     }
     Ok(outcome)
@@ -134,22 +141,28 @@ pub fn tune(device: &mut Device, program: &Program, mode: Mode, cache: Option<&P
 fn measure(
     device: &Device,
     step: &Step,
-    agreed: &mut BTreeMap<(&'static str, &'static str), Option<String>>,
+    agreed: &mut BTreeMap<(&'static str, &'static str, bool), Option<String>>,
 ) -> Result<Option<Measured>> {
+    // What it holds, what is expected of it and what came of it, in the machine's memory.
+    if check_memory("tuning", 4 * all_windows(step)).is_err() {
+        return Ok(None);
+    }
     let (program, values) = alone(step);
-    let usual = device.variant(step);
-    let expected =
-        if (step.kernel.flops)(step) <= QUICK { Some(results(&mut Cpu::new(&program, None)?, &program, &values)?) } else { None };
-    let mut expected = expected;
+    let (step, cuts) = (&program.steps()[0], device.cuts(&program));
+    let is_quick = (step.kernel.flops)(step) <= QUICK;
+    let mut expected =
+        if is_quick { Some(results(&mut Cpu::new(&program, None)?, &program, &values)?) } else { None };
+    let mut variants: Vec<&'static Variant> = device.candidates(step, &cuts).collect();
+    // The plainest first, which has the fewest things to go wrong: it is what the others are compared with where the CPU takes too long.
+    variants.reverse();
     let mut candidates = Vec::new();
-    // The usual one first, so that there is something to compare the others with.
-    let others = device.candidates(step).filter(|v| v.name != usual.name);
-    for variant in std::iter::once(usual).chain(others.collect::<Vec<_>>()) {
-        let problem = match agreed.get(&(step.kernel.name, variant.name)) {
+    for variant in variants {
+        let by = (step.kernel.name, variant.name, is_quick);
+        let problem = match agreed.get(&by) {
             Some(known) => known.clone(),
             None => {
                 let problem = disagreement(device, step, variant)?;
-                agreed.insert((step.kernel.name, variant.name), problem.clone());
+                agreed.insert(by, problem.clone());
                 problem
             }
         };
@@ -188,7 +201,7 @@ fn alone(step: &Step) -> (Program, Vec<Vec<f32>>) {
         .zip(step.kernel.bindings)
         .map(|(window, binding)| match window.element {
             Element::F32 => program.matrix(binding.name, window.rows, window.cols),
-            Element::U32 => program.indices(binding.name, window.cols),
+            Element::U32 => program.indices(binding.name, 1, window.cols),
         })
         .collect();
     let values = windows.iter().zip(0..).map(|(window, stream)| {
@@ -228,7 +241,16 @@ fn difference(expected: &[Vec<f32>], got: &[Vec<f32>]) -> Option<String> {
 
 /// What a variant has against its definition, on a few small sizes.
 fn disagreement(device: &Device, step: &Step, variant: &'static Variant) -> Result<Option<String>> {
-    let outcomes = check::kernels::on_gpu(step.kernel, variant, &[[5, 37, 33], [8, 64, 16], [1, 9, 7]], device)?;
+    let mut sizes = HELD_AT.0.to_vec();
+    if (step.kernel.flops)(step) > QUICK {
+        let is_small = |size: &[u32; 3]| {
+            let mut sample = Program::new();
+            (step.kernel.sample)(&mut sample, *size);
+            (step.kernel.flops)(&sample.steps()[0]) <= MOST_HELD
+        };
+        sizes.extend(HELD_AT.1.into_iter().filter(is_small));
+    }
+    let outcomes = check::kernels::on_gpu(step.kernel, variant, &sizes, device)?;
     Ok(outcomes.iter().find(|o| !o.passed).map(|o| o.note.clone().unwrap_or_else(|| o.shape.clone())))
 }
 
@@ -288,6 +310,10 @@ fn write(path: &Path, device: &Device, choices: BTreeMap<String, String>) -> std
     let kept = Kept { adapter: adapter.name.clone(), driver: adapter.driver.clone(), version, choices };
     std::fs::create_dir_all(path.parent().unwrap_or(Path::new(".")))?;
     let beside = path.with_extension(format!("{}.new", std::process::id()));
-    std::fs::write(&beside, serde_json::to_string_pretty(&kept).expect("strings and maps of them"))?;
-    std::fs::rename(&beside, path)
+    let text = serde_json::to_string_pretty(&kept).expect("strings and maps of them");
+    let written = std::fs::write(&beside, text).and_then(|()| std::fs::rename(&beside, path));
+    if written.is_err() {
+        let _ = std::fs::remove_file(&beside);
+    }
+    written
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use super::{Backend, Span, Ticket, Work};
-use crate::program::{Access, Data, Element, Mat, Program, Step, View};
+use crate::program::{Access, Data, Element, Mat, Plan, Program, Step, View};
 use crate::{Error, Result};
 
 enum Storage {
@@ -17,7 +17,8 @@ enum Storage {
 /// Runs programs on the CPU. The same bits for any number of threads.
 pub struct Cpu {
     steps: Vec<Step>,
-    buffers: Vec<Storage>,
+    plan: Plan,
+    places: Vec<Storage>,
     pool: rayon::ThreadPool,
     answers: HashMap<Ticket, Vec<f32>>,
     tickets: u64,
@@ -26,13 +27,14 @@ pub struct Cpu {
 }
 
 impl Cpu {
-    /// Allocates a program's buffers, zero, and a pool of `threads` threads; `None`: as many as there are cores, or as
+    /// Allocates the places of a program's plan, zero, and a pool of `threads` threads; `None`: as many as there are cores, or as
     /// `RAYON_NUM_THREADS` says.
     ///
     /// # Errors
     /// [`Error::DoesNotFit`] when the memory available is too small; [`Error::Usage`] when no pool could be made.
     pub fn new(program: &Program, threads: Option<usize>) -> Result<Cpu> {
-        super::check_memory("the program", program.bytes())?;
+        let plan = program.plan();
+        super::check_memory("the program", plan.bytes())?;
         let allocate = |len: u64, element| -> Option<Storage> {
             let len = usize::try_from(len).ok()?;
             Some(match element {
@@ -40,19 +42,22 @@ impl Cpu {
                 Element::U32 => Storage::U32(zeros(len)?),
             })
         };
-        let buffers = program.buffers().iter().map(|b| {
-            allocate(b.len, b.element).ok_or_else(|| Error::DoesNotFit {
-                what: b.name.clone(),
-                needed: b.len * 4,
+        let places = plan.sizes().iter().enumerate().map(|(place, &len)| {
+            let first = &program.buffers()[plan.buffers(place).next().expect("a place is some buffer's")];
+            allocate(len, first.element).ok_or_else(|| Error::DoesNotFit {
+                what: first.name.clone(),
+                needed: len * 4,
                 available: 0,
                 advice: "the system refused the allocation".into(),
             })
         });
+        let places = places.collect::<Result<_>>()?;
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.unwrap_or(0)).build();
         let pool = pool.map_err(|e| Error::Usage(format!("cannot start {threads:?} threads: {e}")))?;
         Ok(Cpu {
             steps: program.steps().to_vec(),
-            buffers: buffers.collect::<Result<_>>()?,
+            plan,
+            places,
             pool,
             answers: HashMap::new(),
             tickets: 0,
@@ -61,7 +66,7 @@ impl Cpu {
     }
 
     fn values(&self, window: Mat) -> Vec<f32> {
-        let Storage::F32(data) = &self.buffers[window.buf.0 as usize] else { panic!("indices are not read back") };
+        let Storage::F32(data) = &self.places[place(&self.plan, &window)] else { panic!("indices are not read back") };
         let view = View::new(&window, Data::Read(&data[span(&window)]));
         (0..view.rows).flat_map(|r| view.row(r)).copied().collect()
     }
@@ -78,13 +83,17 @@ fn span(window: &Mat) -> Range<usize> {
     window.offset as usize..window.end() as usize
 }
 
-/// Runs a step: the buffers that it writes are taken out of their places for the time, and the others read.
-fn run_step(step: &Step, buffers: &mut [Storage]) {
+fn place(plan: &Plan, window: &Mat) -> usize {
+    plan.place(window.buf.0 as usize)
+}
+
+/// Runs a step: the memory that it writes is taken out of its place for the time, and the rest read.
+fn run_step(step: &Step, plan: &Plan, places: &mut [Storage]) {
     let mut written: Vec<Option<Vec<f32>>> = step
         .windows
         .iter()
         .zip(step.kernel.bindings)
-        .map(|(window, binding)| match &mut buffers[window.buf.0 as usize] {
+        .map(|(window, binding)| match &mut places[place(plan, window)] {
             Storage::F32(data) if binding.access != Access::Read => Some(std::mem::take(data)),
             _ => None,
         })
@@ -94,7 +103,7 @@ fn run_step(step: &Step, buffers: &mut [Storage]) {
         .iter()
         .zip(&mut written)
         .map(|(window, written)| {
-            let data = match (written, &buffers[window.buf.0 as usize]) {
+            let data = match (written, &places[place(plan, window)]) {
                 (Some(data), _) => Data::Write(&mut data[span(window)]),
                 (None, Storage::F32(data)) => Data::Read(&data[span(window)]),
                 (None, Storage::U32(data)) => Data::Indices(&data[span(window)]),
@@ -105,7 +114,7 @@ fn run_step(step: &Step, buffers: &mut [Storage]) {
     (step.kernel.cpu)(&mut views, &step.scalars);
     for (window, data) in step.windows.iter().zip(written) {
         if let Some(data) = data {
-            buffers[window.buf.0 as usize] = Storage::F32(data);
+            places[place(plan, window)] = Storage::F32(data);
         }
     }
 }
@@ -157,7 +166,7 @@ impl Drop for SetOnDrop<'_> {
 impl Backend for Cpu {
     fn write(&mut self, window: Mat, values: &[f32]) -> Result<()> {
         assert_eq!(values.len(), window.len(), "values for {window:?}");
-        let Storage::F32(data) = &mut self.buffers[window.buf.0 as usize] else { panic!("floats written to indices") };
+        let Storage::F32(data) = &mut self.places[place(&self.plan, &window)] else { panic!("floats written to indices") };
         let mut view = View::new(&window, Data::Write(&mut data[span(&window)]));
         for (r, row) in values.chunks(window.cols as usize).enumerate() {
             view.row_mut(r).copy_from_slice(row);
@@ -167,17 +176,17 @@ impl Backend for Cpu {
 
     fn write_indices(&mut self, window: Mat, values: &[u32]) -> Result<()> {
         assert_eq!(values.len(), window.len(), "values for {window:?}");
-        let Storage::U32(data) = &mut self.buffers[window.buf.0 as usize] else { panic!("indices written to floats") };
+        let Storage::U32(data) = &mut self.places[place(&self.plan, &window)] else { panic!("indices written to floats") };
         data[window.offset as usize..][..values.len()].copy_from_slice(values);
         Ok(())
     }
 
     fn run(&mut self, steps: Range<usize>) -> Result<()> {
-        let (all, buffers, record) = (&self.steps, &mut self.buffers, &mut self.record);
+        let (all, plan, places, record) = (&self.steps, &self.plan, &mut self.places, &mut self.record);
         let mut run = || {
             for index in steps.clone() {
                 let begun = Instant::now();
-                run_step(&all[index], buffers);
+                run_step(&all[index], plan, places);
                 if let Some((since, spans)) = record {
                     spans.push(Span { work: Work::Step(index), start: begun - *since, length: begun.elapsed() });
                 }

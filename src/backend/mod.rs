@@ -136,7 +136,7 @@ pub trait Backend {
     }
 }
 
-fn check_memory(what: &str, needed: u64) -> Result<()> {
+pub(crate) fn check_memory(what: &str, needed: u64) -> Result<()> {
     match memory::available() {
         Some(available) if needed > available => Err(Error::DoesNotFit {
             what: what.into(),

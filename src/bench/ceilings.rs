@@ -12,7 +12,7 @@ use crate::Result;
 use crate::backend::Backend;
 use crate::kernels::fill;
 use crate::network::Compute;
-use crate::program::{Binding, Cuts, Kernel, Lowered, Mat, Piece, Program, Shader, Step, Variant, View, scalars, whole};
+use crate::program::{Binding, Cuts, Kernel, Lowered, Mat, Piece, Program, Shader, Step, Variant, View, scalars, all_windows, whole};
 
 /// The most that a backend did.
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -125,6 +125,7 @@ static MULTIPLY_ADD: Kernel = Kernel {
         lower,
         ..Variant::PLAIN
     }],
+    bytes: all_windows,
     flops: |step| 2 * step.windows[0].len() as u64 * u64::from(step.scalars::<Rounds>().rounds),
     sample: |program, [rows, cols, rounds]| {
         let x = program.matrix("x", rows, cols.next_multiple_of(32));

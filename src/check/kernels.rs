@@ -77,7 +77,7 @@ pub fn on_gpu(kernel: &'static Kernel, variant: &'static Variant, sizes: &[[u32;
     let is_able = |&&size: &&[u32; 3]| {
         let mut program = Program::new();
         (kernel.sample)(&mut program, size);
-        device.is_able(variant, &program.steps()[0])
+        device.is_able(variant, &program.steps()[0], &device.cuts(&program))
     };
     let sizes: Vec<[u32; 3]> = sizes.iter().filter(is_able).copied().collect();
     check(kernel, Some(variant), &sizes, &mut |program| Ok(Box::new(Gpu::with_variants(device, program, &|_| Some(variant))?)))

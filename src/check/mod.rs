@@ -163,6 +163,7 @@ fn load(compute: &Compute, set: Option<&'static str>, program: &Program) -> Resu
 /// # Errors
 /// As [`Gpu::new`].
 pub fn gpu(device: &Device, program: &Program, variant: Option<&'static str>) -> Result<Gpu> {
-    let usable = |v: &&'static Variant, step: &Step| Some(v.name) == variant && device.is_able(v, step);
+    let cuts = device.cuts(program);
+    let usable = |v: &&'static Variant, step: &Step| Some(v.name) == variant && device.is_able(v, step, &cuts);
     Gpu::with_variants(device, program, &|step| step.kernel.variants.iter().find(|v| usable(v, step)))
 }

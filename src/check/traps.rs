@@ -6,7 +6,7 @@ use bytemuck::{Pod, Zeroable};
 use super::{Exact, Outcome};
 use crate::Result;
 use crate::backend::{Backend, Device, Gpu};
-use crate::program::{Binding, Kernel, Lowered, Piece, Program, Shader, Step, Variant, View, scalars, whole};
+use crate::program::{Binding, Kernel, Lowered, Piece, Program, Shader, Step, Variant, View, scalars, all_windows, whole};
 use crate::rounding::{DIVISION, SQUARE_ROOT, TINY, U, logarithm};
 
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -40,6 +40,7 @@ macro_rules! probe {
             is_exact: |_| false,
             cpu: |_, _| unreachable!("of adapters only"),
             variants: &[Variant { name: $entry, shaders: &[shader($entry)], lower, ..Variant::PLAIN }],
+            bytes: all_windows,
             flops: |_| 0,
             sample: |_, _| vec![],
         };

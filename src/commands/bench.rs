@@ -103,25 +103,25 @@ impl Bench {
         );
         bar.finish_and_clear();
         let mut report = report?;
+        // The files first: whoever reads the output may close it early.
+        if let Some(path) = &self.profile {
+            trace.map_or(Ok(()), Trace::finish)?;
+            note(format_args!("Profile: {}", path.display()));
+        }
+        let measured = report.rows.iter().any(|row| row.measured.is_some());
+        if let (Some(path), true) = (&self.plot, measured) {
+            plot::bench(path, &report)?;
+            note(format_args!("Plot: {}", path.display()));
+        }
         if self.json {
             let text = serde_json::to_string_pretty(&report).expect("a report is plain data");
             print(&format!("{text}\n"))?;
         } else {
             print(&show(&report))?;
         }
-        if let Some(path) = &self.profile {
-            trace.map_or(Ok(()), Trace::finish)?;
-            note(format_args!("Profile: {}", path.display()));
-        }
         // What was asked for and is nowhere to be seen is a failure.
-        if report.rows.iter().all(|row| row.measured.is_none())
-            && let Some(first) = report.rows.iter_mut().find_map(|row| row.error.take())
-        {
+        if let (false, Some(first)) = (measured, report.rows.iter_mut().find_map(|row| row.error.take())) {
             return Err(first);
-        }
-        if let Some(path) = &self.plot {
-            plot::bench(path, &report)?;
-            note(format_args!("Plot: {}", path.display()));
         }
         Ok(())
     }

@@ -22,7 +22,7 @@ pub enum Choice {
 #[derive(Args)]
 #[command(next_help_heading = "Where to run")]
 pub struct ComputeArgs {
-    /// Where to run [default: auto]
+    /// Where to run [default: auto; bench: both; check: gpu]
     #[arg(long)]
     pub backend: Option<Choice>,
 

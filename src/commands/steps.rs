@@ -40,8 +40,9 @@ impl Steps {
             let (variant, dispatches) = match &compute {
                 Compute::Cpu(_) => ("cpu", 0),
                 Compute::Gpu(device) => {
-                    let variant = device.variant(step);
-                    (variant.name, (variant.lower)(step, &device.cuts()).dispatches())
+                    let cuts = device.cuts(program);
+                    let variant = device.variant(step, &cuts);
+                    (variant.name, (variant.lower)(step, &cuts).dispatches())
                 }
             };
             let counts = [dispatches, step.bytes(), (step.kernel.flops)(step)];

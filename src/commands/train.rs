@@ -9,6 +9,7 @@ use std::time::{Instant, SystemTime};
 use clap::Args;
 use retrospect::data::Opened;
 use retrospect::network::Compute;
+use retrospect::trace::Trace;
 use retrospect::train::{Checkpoint, Folder, Settings, Summary, Training};
 use retrospect::{Error, Result};
 
@@ -52,6 +53,8 @@ pub struct Train {
 impl Train {
     pub fn run(&self) -> Result<()> {
         let started = Instant::now();
+        // What cannot be written is known before there is a folder.
+        let trace = self.profile.as_deref().map(Trace::create).transpose()?;
         let mut training = match &self.resume {
             Some(run) => self.resumed(run)?,
             None => {
@@ -66,8 +69,8 @@ impl Train {
                 Training::new(settings, opened, &compute, folder)?
             }
         };
-        if let Some(path) = &self.profile {
-            training.profile(path)?;
+        if let Some(trace) = trace {
+            training.profile(trace)?;
         }
         let folder = training.folder().to_owned();
         write_run_file(&training)?;

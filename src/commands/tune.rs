@@ -30,6 +30,7 @@ impl TuneArgs {
         }
         let outcome = tune(device, Model::new(config)?.program(), self.tune.unwrap_or_default(), folder().as_deref())?;
         outcome.notes.iter().for_each(note);
+        outcome.not_kept.iter().for_each(|problem| note(format_args!("tuning: {problem}")));
         if !outcome.measured.is_empty() {
             note(format_args!("Measured which variants are the fastest for {} shapes of steps.", outcome.measured.len()));
         }
@@ -61,9 +62,15 @@ impl Tune {
         if self.train.json {
             let adapter = &device.adapter;
             let all = json!({ "adapter": adapter.name, "driver": adapter.driver, "measured": outcome.measured });
-            return print(&format!("{all:#}\n"));
+            print(&format!("{all:#}\n"))?;
+        } else {
+            print(&show(&outcome))?;
         }
-        print(&show(&outcome))
+        // To keep it is what the command is for.
+        match outcome.not_kept {
+            Some(problem) => Err(Error::Io { path: folder().unwrap_or_default(), source: std::io::Error::other(problem) }),
+            None => Ok(()),
+        }
     }
 }
 

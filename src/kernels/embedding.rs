@@ -5,8 +5,9 @@ use bytemuck::{Pod, Zeroable};
 use num_traits::Float;
 use rayon::prelude::*;
 
-use super::{Nothing, WINDOW, blocks, bytes, rows_that_fit};
-use crate::program::{Binding, Content, Cuts, Kernel, Lowered, Mat, Piece, Program, Shader, Step, Variant, View, whole};
+use super::gemm::Epilogue;
+use super::{Nothing, WINDOW, bytes};
+use crate::program::{Along, Binding, Content, Cuts, Kernel, Lowered, Mat, Piece, Program, Shader, Step, Variant, View, scalars, all_windows, whole};
 use crate::rounding::Terms;
 
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -20,6 +21,13 @@ struct LookupPiece {
 struct GradientPiece {
     first_row: u32,
     first_token: u32,
+    accumulate: u32,
+}
+
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct Accumulate {
+    accumulate: u32,
 }
 
 const LOOKUP_BINDINGS: &[Binding] =
@@ -47,9 +55,10 @@ pub static LOOKUP: Kernel = Kernel {
         lower: lower_lookup,
         ..Variant::PLAIN
     }],
+    bytes: all_windows,
     flops: |step| step.windows[3].len() as u64,
     sample: |program, [m, n, k]| {
-        let (tokens, table) = (program.indices("tokens", m), program.matrix("table", k, n));
+        let (tokens, table) = (program.indices("tokens", 1, m), program.matrix("table", k, n));
         let (bias, out) = (program.matrix("bias", 1, n), program.matrix("out", m, n));
         lookup(program, tokens, table, bias, out);
         vec![(tokens, Content::Indices(sample_tokens(m, k)))]
@@ -57,14 +66,14 @@ pub static LOOKUP: Kernel = Kernel {
 };
 
 const GRADIENT_BINDINGS: &[Binding] =
-    &[Binding::indices("order"), Binding::indices("starts"), Binding::read("d"), Binding::write("d_table")];
+    &[Binding::indices("order"), Binding::indices("starts"), Binding::read("d"), Binding::update("d_table")];
 
-/// d_table\[v, :\] = Σ d\[r, :\] over the rows r whose token is v, ascending: order `[1, rows]` and starts
-/// `[1, tokens + 1]` from [`order`], d `[rows, cols]`, d_table `[tokens, cols]`, overwritten.
+/// d_table\[v, :\] = Σ d\[r, :\] over the rows r whose token is v, ascending, or d_table and that: order `[1, rows]` and starts
+/// `[1, tokens + 1]` from [`order`], d `[rows, cols]`, d_table `[tokens, cols]`.
 pub static GRADIENT: Kernel = Kernel {
     name: "embedding_gradient",
     bindings: GRADIENT_BINDINGS,
-    scalars: &[],
+    scalars: &["accumulate"],
     definition: define_gradient,
     bound: bound_gradient,
     parts: whole,
@@ -75,17 +84,18 @@ pub static GRADIENT: Kernel = Kernel {
         shaders: &[Shader {
             source: &[WINDOW, include_str!("../../shaders/embedding_gradient.wgsl")],
             entry: "main",
-            bindings: &[Binding::indices("order"), Binding::indices("starts"), Binding::read("d"), Binding::update("d_table")],
-            scalars: &["first_row", "first_token"],
+            bindings: GRADIENT_BINDINGS,
+            scalars: &["first_row", "first_token", "accumulate"],
         }],
         lower: lower_gradient,
         ..Variant::PLAIN
     }],
+    bytes: all_windows,
     flops: |step| step.windows[2].len() as u64,
     sample: |program, [m, n, k]| {
-        let (positions, starts) = (program.indices("order", m), program.indices("starts", k + 1));
+        let (positions, starts) = (program.indices("order", 1, m), program.indices("starts", 1, k + 1));
         let (d, d_table) = (program.matrix("d", m, n), program.matrix("d_table", k, n));
-        gradient(program, positions, starts, d, d_table);
+        gradient(program, positions, starts, d, d_table, if n.is_multiple_of(2) { Epilogue::Add } else { Epilogue::Store });
         let (by_token, begins) = order(&sample_tokens(m, k), k);
         vec![(positions, Content::Indices(by_token)), (starts, Content::Indices(begins))]
     },
@@ -103,16 +113,17 @@ pub fn lookup(program: &mut Program, tokens: Mat, table: Mat, bias: Mat, out: Ma
     program.push(&LOOKUP, &[tokens, table, bias, out], Nothing);
 }
 
-/// Records d_table\[v\] = Σ of the rows of d whose token is v.
+/// Records d_table\[v\] = Σ of the rows of d whose token is v, or d_table\[v\] + that.
 ///
 /// # Panics
 /// When the shapes do not fit.
-pub fn gradient(program: &mut Program, order: Mat, starts: Mat, d: Mat, d_table: Mat) {
+pub fn gradient(program: &mut Program, order: Mat, starts: Mat, d: Mat, d_table: Mat, epilogue: Epilogue) {
     assert!(
         order.cols == d.rows && starts.cols == d_table.rows + 1 && d.cols == d_table.cols && (order.rows, starts.rows) == (1, 1),
         "embedding gradient: order {order:?}, starts {starts:?}, d {d:?}, d_table {d_table:?}"
     );
-    program.push(&GRADIENT, &[order, starts, d, d_table], Nothing);
+    let accumulate = u32::from(epilogue == Epilogue::Add);
+    program.push(&GRADIENT, &[order, starts, d, d_table], Accumulate { accumulate });
 }
 
 /// The rows by token, ascending within each, and where each token's begin: `[rows]` and `[tokens + 1]`.
@@ -166,34 +177,43 @@ fn bound_look_up(views: &mut [View<f64>], _: &[u8]) {
     }
 }
 
-fn define_gradient(views: &mut [View<f64>], _: &[u8]) {
+fn define_gradient(views: &mut [View<f64>], bytes: &[u8]) {
     let [order, starts, d, d_table] = views else { unreachable!("four windows") };
+    let add = scalars::<Accumulate>(bytes).accumulate != 0;
     for v in 0..d_table.rows {
         for c in 0..d_table.cols {
             let rows = starts.index(v)..starts.index(v + 1);
-            d_table.set(v, c, rows.fold(0.0, |sum, i| sum + d.at(order.index(i), c)));
+            let base = if add { d_table.at(v, c) } else { 0.0 };
+            d_table.set(v, c, rows.fold(base, |sum, i| sum + d.at(order.index(i), c)));
         }
     }
 }
 
-fn bound_gradient(views: &mut [View<f64>], _: &[u8]) {
+fn bound_gradient(views: &mut [View<f64>], bytes: &[u8]) {
     let [order, starts, d, d_table] = views else { unreachable!("four windows") };
+    let add = scalars::<Accumulate>(bytes).accumulate != 0;
     for v in 0..d_table.rows {
         for c in 0..d_table.cols {
             let mut terms = Terms::default();
             (starts.index(v)..starts.index(v + 1)).for_each(|i| terms.number(d.at(order.index(i), c)));
+            if add {
+                terms.number(d_table.at(v, c));
+            }
             d_table.set(v, c, terms.of_numbers());
         }
     }
 }
 
-fn run_gradient(views: &mut [View<f32>], _: &[u8]) {
+fn run_gradient(views: &mut [View<f32>], bytes: &[u8]) {
     let [order, starts, d, d_table] = views else { unreachable!("four windows") };
+    let add = scalars::<Accumulate>(bytes).accumulate != 0;
     let (cols, stride) = (d_table.cols, d_table.stride);
     d_table.data_mut().par_chunks_mut(stride).enumerate().for_each(|(v, out)| {
         let out = &mut out[..cols];
         let mut block = vec![0.0f32; cols];
-        out.fill(0.0);
+        if !add {
+            out.fill(0.0);
+        }
         let rows: Vec<usize> = (starts.index(v)..starts.index(v + 1)).map(|i| order.index(i)).collect();
         for rows in rows.chunks(64) {
             block.fill(0.0);
@@ -207,9 +227,9 @@ fn run_gradient(views: &mut [View<f32>], _: &[u8]) {
 
 fn lower_lookup(step: &Step, cuts: &Cuts) -> Lowered {
     let [tokens, table, bias, out] = step.windows[..] else { unreachable!("four windows") };
-    let most = u64::from(cuts.workgroups) * 8;
-    let rows = blocks(out.rows, rows_that_fit(&out, cuts, 4).min(most).min(cuts.binding / 4 * 4));
-    let pieces = rows.flat_map(|r| blocks(table.rows, rows_that_fit(&table, cuts, 1)).map(move |t| (r.clone(), t)));
+    let rows = cuts.runs(out.rows, &[Along::Rows(out), Along::Cols(tokens)], [4, 4], u64::from(cuts.workgroups) * 8);
+    let parts = cuts.runs(table.rows, &[Along::Rows(table)], [1, 1], u64::MAX);
+    let pieces = rows.flat_map(|r| parts.clone().map(move |t| (r.clone(), t)));
     Lowered::once(
         pieces
             .map(|(r, t)| Piece {
@@ -226,15 +246,20 @@ fn lower_lookup(step: &Step, cuts: &Cuts) -> Lowered {
 /// Pieces of at most 16,384 rows of d, so that no token's loop is longer than that, each for all tokens.
 fn lower_gradient(step: &Step, cuts: &Cuts) -> Lowered {
     let [order, starts, d, d_table] = step.windows[..] else { unreachable!("four windows") };
-    let most = u64::from(cuts.workgroups) * 8;
-    let rows = blocks(d.rows, rows_that_fit(&d, cuts, 1).min(16_384));
-    let pieces = rows.flat_map(|r| blocks(d_table.rows, rows_that_fit(&d_table, cuts, 1).min(most)).map(move |t| (r.clone(), t)));
+    let accumulate = step.scalars::<Accumulate>().accumulate;
+    let rows = cuts.runs(d.rows, &[Along::Rows(d)], [1, 1], 16_384);
+    let parts = cuts.runs(d_table.rows, &[Along::Rows(d_table)], [1, 1], u64::from(cuts.workgroups) * 8);
+    let pieces = rows.flat_map(|r| parts.clone().map(move |t| (r.clone(), t)));
     Lowered::once(
         pieces
             .map(|(r, t)| Piece {
                 shader: 0,
                 windows: vec![order, starts, d.slice_rows(r.clone()), d_table.slice_rows(t.clone())],
-                scalars: bytes(&GradientPiece { first_row: r.start, first_token: t.start }),
+                scalars: bytes(&GradientPiece {
+                    first_row: r.start,
+                    first_token: t.start,
+                    accumulate: u32::from(r.start > 0) | accumulate,
+                }),
                 grid: [d_table.cols.div_ceil(32), (t.end - t.start).div_ceil(8), 1],
                 iterations: r.end - r.start + 32,
             })

@@ -3,9 +3,9 @@
 use bytemuck::{Pod, Zeroable};
 use num_traits::Float;
 
-use super::{Nothing, WINDOW, blocks, bytes, exactly, rows_that_fit};
+use super::{Nothing, WINDOW, blocks, bytes, exactly};
 use crate::program::{
-    Binding, Buf, Cuts, Kernel, Lowered, Mat, Piece, Program, ROW_ALIGNMENT, Shader, Step, Variant, View, scalars, whole,
+    Along, Binding, Buf, Cuts, Kernel, Lowered, Mat, Piece, Program, ROW_ALIGNMENT, Shader, Step, Variant, View, scalars, all_windows, whole,
 };
 
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -43,6 +43,7 @@ pub static FILL: Kernel = Kernel {
         lower: |step, cuts| over_rows(&step.windows, &bytes(&step.scalars::<Value>()), cuts),
         ..Variant::PLAIN
     }],
+    bytes: all_windows,
     flops: |_| 0,
     sample: |program, [m, n, k]| {
         let out = program.matrix("out", m, n);
@@ -52,7 +53,7 @@ pub static FILL: Kernel = Kernel {
 };
 
 const COPY_BINDINGS: &[Binding] = &[Binding::read("x"), Binding::write("out")];
-const COPY_SHADER: Shader =
+pub(super) const COPY_SHADER: Shader =
     Shader { source: &[WINDOW, include_str!("../../shaders/copy.wgsl")], entry: "main", bindings: COPY_BINDINGS, scalars: &[] };
 
 /// out = x, of the same shape.
@@ -71,6 +72,7 @@ pub static COPY: Kernel = Kernel {
         lower: |step, cuts| over_rows(&step.windows, &[], cuts),
         ..Variant::PLAIN
     }],
+    bytes: all_windows,
     flops: |_| 0,
     sample: |program, [m, n, _]| {
         let (x, out) = (program.matrix("x", m, n), program.matrix("out", m, n));
@@ -100,13 +102,14 @@ pub static CARRY: Kernel = Kernel {
     variants: &[
         Variant {
             name: "in place",
-            can: |step, cuts| step.windows[0].end() - step.windows[0].offset <= cuts.binding,
+            can: |step, cuts| cuts.fits(&step.windows[0]),
             shaders: &[CARRY_SHADER],
             lower: lower_in_place,
             ..Variant::PLAIN
         },
         Variant { name: "through scratch", shaders: &[COPY_SHADER], lower: lower_through_scratch, ..Variant::PLAIN },
     ],
+    bytes: |step| 2 * u64::from(step.scalars::<Rows>().rows) * u64::from(step.windows[0].stride) * 4,
     flops: |_| 0,
     sample: |program, [m, n, k]| {
         let hidden = program.matrix("hidden", (k + 1) * m, n);
@@ -183,21 +186,26 @@ fn lower_through_scratch(step: &Step, cuts: &Cuts) -> Lowered {
     let kept = Mat { buf: Buf::SCRATCH[0], offset: 0, rows, stride, ..hidden };
     let mut pieces = Vec::new();
     for windows in [[hidden.slice_rows(hidden.rows - rows..hidden.rows), kept], [kept, hidden.slice_rows(0..rows)]] {
-        pieces.extend(over_rows(&windows, &[], cuts).phases.into_iter().flat_map(|phase| phase.pieces));
+        pieces.extend(pieces_over_rows(&windows, 0, &[], cuts));
     }
-    Lowered { scratch: [u64::from(rows) * u64::from(stride), 0], ..Lowered::once(pieces) }
+    Lowered::once(pieces)
 }
 
 /// A dispatch for each block of rows that fits, the same of every window; a workgroup covers 8 rows of 32 columns.
 pub(super) fn over_rows(windows: &[Mat], scalars: &[u8], cuts: &Cuts) -> Lowered {
-    let fit = windows.iter().map(|w| rows_that_fit(w, cuts, 1)).min().expect("a window");
+    Lowered::once(pieces_over_rows(windows, 0, scalars, cuts))
+}
+
+/// [`over_rows`], by a variant's shader number `shader`.
+pub(super) fn pieces_over_rows(windows: &[Mat], shader: usize, scalars: &[u8], cuts: &Cuts) -> Vec<Piece> {
     let first = windows[0];
+    let along: Vec<Along> = windows.iter().copied().map(Along::Rows).collect();
     let piece = |r: std::ops::Range<u32>| Piece {
-        shader: 0,
+        shader,
         windows: windows.iter().map(|w| w.slice_rows(r.clone())).collect(),
         scalars: scalars.to_vec(),
         grid: [first.cols.div_ceil(32), (r.end - r.start).div_ceil(8), 1],
         iterations: 1,
     };
-    Lowered::once(blocks(first.rows, fit.min(u64::from(cuts.workgroups) * 8)).map(piece).collect())
+    cuts.runs(first.rows, &along, [1, 1], u64::from(cuts.workgroups) * 8).map(piece).collect()
 }

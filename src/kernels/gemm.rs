@@ -8,10 +8,10 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{MAX_TERMS, Nothing, WINDOW, blocks, bytes, rows_that_fit, transpose};
+use super::{MAX_TERMS, Nothing, WINDOW, bytes, transpose};
 use crate::program::{
-    Binding, Buf, Class, Contents, Cuts, Kernel, Lowered, Mat, Needs, Phase, Piece, Program, ROW_ALIGNMENT, Shader, Step, Times,
-    Variant, View, scalars, whole,
+    Along, Binding, Buf, Class, Contents, Cuts, Kernel, Lowered, Mat, Needs, Piece, Program, ROW_ALIGNMENT, Shader, Step, Variant,
+    View, scalars, all_windows, whole,
 };
 use crate::rounding::Terms;
 
@@ -320,6 +320,7 @@ macro_rules! kernel {
                     ..Variant::PLAIN
                 },
             ],
+            bytes: all_windows,
             flops: |step| flops($form, step),
             sample: |program, size| sample($form, program, size),
         };
@@ -398,6 +399,7 @@ pub static NT_BIAS: Kernel = Kernel {
             ..Variant::PLAIN
         },
     ],
+    bytes: all_windows,
     flops: |step| flops(Form::NT, step),
     sample: |program, [m, n, k]| {
         let (a, b) = (program.matrix("a", m, k), program.matrix("b", n, k));
@@ -428,22 +430,23 @@ fn pieces(form: Form, windows: &[Mat], accumulate: bool, tile: &Tile, cuts: &Cut
     let (a, b, out) = (windows[0], windows[1], windows[windows.len() - 1]);
     let (_, _, depth) = extent(form, a, b);
     let grid = u64::from(cuts.workgroups);
-    let tile_rows = u64::from(tile.rows);
-    let mut m_size = rows_that_fit(&out, cuts, tile_rows).min(grid * tile_rows);
-    let mut n_size = grid * u64::from(tile.cols);
-    let mut k_size = u64::from(MAX_TERMS);
-    match form {
-        Form::NN => k_size = k_size.min(rows_that_fit(&b, cuts, 4)),
-        Form::NT => n_size = n_size.min(rows_that_fit(&b, cuts, 4)),
-        Form::TN => k_size = k_size.min(rows_that_fit(&a, cuts, 4)).min(rows_that_fit(&b, cuts, 4)),
-    }
-    if form != Form::TN {
-        m_size = m_size.min(rows_that_fit(&a, cuts, tile_rows));
-    }
+    let (tile_rows, terms) = (u64::from(tile.rows), u64::from(MAX_TERMS));
+    // Whose rows are out's rows, out's columns and the terms; the others have those as columns, which need not be cut.
+    let (by_m, by_n, by_k): (&[Mat], &[Mat], &[Mat]) = match form {
+        Form::NN => (&[out, a], &[], &[b]),
+        Form::NT => (&[out, a], &[b], &[]),
+        Form::TN => (&[out], &[], &[a, b]),
+    };
+    let runs = |len: u32, windows: &[Mat], step: [u64; 2], most: u64| {
+        let windows: Vec<Along> = windows.iter().copied().map(Along::Rows).collect();
+        cuts.runs(len, &windows, step, most)
+    };
+    // Of aᵀ the rows of out are columns, and of the others the terms.
+    let (unit_m, unit_k) = if form == Form::TN { (4, 1) } else { (1, 4) };
     let mut pieces = Vec::new();
-    for m in blocks(out.rows, m_size) {
-        for n in blocks(out.cols, n_size) {
-            for k in blocks(depth, k_size) {
+    for m in runs(out.rows, by_m, [tile_rows, unit_m], grid * tile_rows) {
+        for n in runs(out.cols, by_n, [4, 4], grid * u64::from(tile.cols)) {
+            for k in runs(depth, by_k, [4, unit_k], terms) {
                 let a = match form {
                     Form::TN => a.slice_cols(m.clone()).slice_rows(k.clone()),
                     _ => a.slice_rows(m.clone()).slice_cols(k.clone()),
@@ -491,18 +494,18 @@ const PART_TERMS: u32 = 256;
 fn lower_split(form: Form, step: &Step, cuts: &Cuts) -> Lowered {
     let out = step.windows[2];
     let stride = out.cols.next_multiple_of(ROW_ALIGNMENT);
-    let (mut all, mut scratch) = (Vec::new(), 4);
+    let mut all = Vec::new();
     for mut piece in pieces(form, &step.windows, accumulates(step), &BY_64, cuts) {
         let PieceScalars { k, accumulate, rows, .. } = scalars(&piece.scalars);
         let window = piece.windows[2];
-        // The parts must fit a binding together.
-        let most = (cuts.binding / (u64::from(stride) * u64::from(rows))).clamp(1, u64::from(cuts.workgroups)) as u32;
+        // The parts must fit a binding together, and scratch memory in one piece.
+        let most = cuts.binding.min(cuts.buffer) / (u64::from(stride) * u64::from(rows));
+        let most = most.clamp(1, u64::from(cuts.workgroups)) as u32;
         let wanted = BUSY.div_ceil(piece.grid[0] * piece.grid[1]).min(k.div_ceil(PART_TERMS)).min(most);
         let chunk = k.div_ceil(wanted).next_multiple_of(16);
         let parts = k.div_ceil(chunk);
         let stride = window.cols.next_multiple_of(ROW_ALIGNMENT);
         let sums = Mat { buf: Buf::SCRATCH[0], offset: 0, rows: parts * rows, stride, ..window };
-        scratch = scratch.max(u64::from(sums.rows) * u64::from(stride));
         piece.grid[2] = parts;
         piece.iterations = (BY_64.iterations)(chunk);
         piece.scalars = bytes(&PieceScalars { k, accumulate: 0, rows, chunk });
@@ -516,7 +519,7 @@ fn lower_split(form: Form, step: &Step, cuts: &Cuts) -> Lowered {
             iterations: 8 * (parts + 1),
         });
     }
-    Lowered { scratch: [scratch, 0], ..Lowered::once(all) }
+    Lowered::once(all)
 }
 
 /// Lanes want to lie along b's columns: bᵀ is laid out in scratch memory first where it is not so.
@@ -531,5 +534,5 @@ fn lower_lanes(form: Form, step: &Step, tile: &Tile, cuts: &Cuts) -> Lowered {
     windows[1] = flipped;
     let mut all = transpose::pieces(b, flipped, 1, cuts);
     all.extend(pieces(Form::NN, &windows, accumulates(step), tile, cuts));
-    Lowered { phases: vec![Phase { times: Times::once(), pieces: all }], scratch: [u64::from(stride) * u64::from(b.cols), 0] }
+    Lowered::once(all)
 }

@@ -1,10 +1,20 @@
 //! What a training step leaves for the host to fetch later, and the flag that stops updates once something diverged:
 //! so that nothing waits for the device inside a step.
 
+use std::ops::Range;
+
+use bytemuck::{Pod, Zeroable};
 use num_traits::Float;
 
-use super::{Nothing, WINDOW, exactly};
-use crate::program::{Binding, Content, Kernel, Lowered, Mat, Piece, Program, Shader, Variant, View, whole};
+use super::{Nothing, WINDOW, bytes, exactly};
+use crate::program::{Along, Binding, Content, Cuts, Kernel, Lowered, Mat, Piece, Program, Shader, Step, Variant, View, all_windows, whole};
+
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct Part {
+    first: u32,
+    rows: u32,
+}
 
 const BINDINGS: &[Binding] = &[
     Binding::read("loss"),
@@ -31,14 +41,12 @@ pub static JOURNAL: Kernel = Kernel {
             source: &[WINDOW, include_str!("../../shaders/journal.wgsl")],
             entry: "main",
             bindings: BINDINGS,
-            scalars: &[],
+            scalars: &["first", "rows"],
         }],
-        lower: |step, _| {
-            let windows = step.windows.clone();
-            Lowered::once(vec![Piece { shader: 0, windows, scalars: vec![], grid: [1, 1, 1], iterations: 0 }])
-        },
+        lower,
         ..Variant::PLAIN
     }],
+    bytes: all_windows,
     flops: |_| 0,
     sample: |program, [m, _, k]| {
         let [loss, norm, schedule] =
@@ -60,6 +68,18 @@ pub fn journal(program: &mut Program, loss: Mat, norm: Mat, schedule: Mat, statu
         "journal: loss {loss:?}, norm {norm:?}, schedule {schedule:?}, status {status:?}, history {history:?}"
     );
     program.push(&JOURNAL, &[loss, norm, schedule, status, history], Nothing);
+}
+
+/// A piece for each part of the history, of which one has the row.
+fn lower(step: &Step, cuts: &Cuts) -> Lowered {
+    let history = step.windows[4];
+    let piece = |r: Range<u32>| {
+        let mut windows = step.windows.clone();
+        windows[4] = history.slice_rows(r.clone());
+        let scalars = bytes(&Part { first: r.start, rows: history.rows });
+        Piece { shader: 0, windows, scalars, grid: [1, 1, 1], iterations: 0 }
+    };
+    Lowered::once(cuts.runs(history.rows, &[Along::Rows(history)], [1, 1], u64::MAX).map(piece).collect())
 }
 
 fn run<T: Float>(views: &mut [View<T>], _: &[u8]) {

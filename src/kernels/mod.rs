@@ -19,7 +19,7 @@ use std::ops::Range;
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::program::{Content, Cuts, Kernel, Mat, View};
+use crate::program::{Content, Kernel, View};
 
 /// Every kernel.
 #[must_use]
@@ -83,12 +83,6 @@ struct Nothing;
 fn blocks(len: u32, size: u64) -> impl Iterator<Item = Range<u32>> + Clone {
     let size = size.clamp(1, u64::from(u32::MAX)) as u32;
     (0..len.div_ceil(size)).map(move |i| i * size..(i * size).saturating_add(size).min(len))
-}
-
-/// The most rows of a window that fit a binding: a multiple of `step`, or of 4 where so few do.
-fn rows_that_fit(window: &Mat, cuts: &Cuts, step: u64) -> u64 {
-    let rows = cuts.binding / u64::from(window.stride);
-    (rows / step * step).max(rows / 4 * 4).max(4)
 }
 
 /// The bound of a kernel that only moves numbers: what it writes is exact.

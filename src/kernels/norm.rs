@@ -6,9 +6,9 @@ use num_traits::Float;
 use rayon::prelude::*;
 
 use super::in_lanes;
-use super::{Nothing, WINDOW, blocks, bytes};
+use super::{Nothing, WINDOW, bytes};
 use crate::program::{
-    Binding, Buf, Content, Cuts, Kernel, Lowered, Mat, Piece, Program, ROW_ALIGNMENT, Shader, Step, Variant, View, scalars, whole,
+    Along, Binding, Buf, Content, Cuts, Kernel, Lowered, Mat, Piece, Program, ROW_ALIGNMENT, Shader, Step, Variant, View, scalars, all_windows, whole,
 };
 use crate::rounding::{DIVISION, SQUARE_ROOT, TINY, U, flushed, roundings};
 
@@ -64,6 +64,7 @@ pub static NORM: Kernel = Kernel {
         lower: lower_norm,
         ..Variant::PLAIN
     }],
+    bytes: all_windows,
     flops: |step| 4 * step.windows[0].len() as u64,
     sample: |program, [m, n, k]| {
         let (x, out) = (program.matrix("x", 1, m * n * k), program.matrix("out", 1, 4));
@@ -94,6 +95,7 @@ pub static CLIP: Kernel = Kernel {
         lower: |step, cuts| over_values(&step.windows, &step.scalars, cuts),
         ..Variant::PLAIN
     }],
+    bytes: all_windows,
     flops: |step| step.windows[0].len() as u64,
     sample: |program, [m, n, k]| {
         let (x, norm) = (program.matrix("x", 1, m * n), program.matrix("norm", 1, 4));
@@ -194,13 +196,13 @@ fn bound_clip(views: &mut [View<f64>], bytes: &[u8]) {
 fn lower_norm(step: &Step, cuts: &Cuts) -> Lowered {
     const RUN: u32 = 1024;
     let (x, out) = (step.windows[0], step.windows[1]);
-    let run = u64::from(RUN);
-    let most = (cuts.binding / run * run).max(run).min(u64::from(cuts.workgroups) * 64 * run);
+    let blocks = cuts.runs(x.cols, &[Along::Cols(x)], [u64::from(RUN), 4], u64::from(cuts.workgroups) * 64 * u64::from(RUN));
     let partials = |buf: Buf, rows: u32| Mat { buf, offset: 0, rows, cols: 4, stride: ROW_ALIGNMENT, ..out };
     let mut pieces = Vec::new();
-    let mut level = partials(Buf::SCRATCH[0], x.cols.div_ceil(RUN));
-    for block in blocks(x.cols, most) {
-        let (first, rows) = (block.start / RUN, (block.end - block.start).div_ceil(RUN));
+    let mut level = partials(Buf::SCRATCH[0], blocks.clone().map(|block| (block.end - block.start).div_ceil(RUN)).sum());
+    let mut first = 0;
+    for block in blocks {
+        let rows = (block.end - block.start).div_ceil(RUN);
         pieces.push(Piece {
             shader: 0,
             windows: vec![x.slice_cols(block.clone()), level.slice_rows(first..first + rows)],
@@ -208,9 +210,9 @@ fn lower_norm(step: &Step, cuts: &Cuts) -> Lowered {
             grid: [rows.div_ceil(64), 1, 1],
             iterations: RUN / 2,
         });
+        first += rows;
     }
     // Levels go back and forth between two scratch buffers: none is both read and written in a dispatch.
-    let mut scratch = [u64::from(level.rows) * 4, 0];
     loop {
         let rows = level.rows.div_ceil(RUN);
         let to = usize::from(level.buf == Buf::SCRATCH[0]);
@@ -223,9 +225,8 @@ fn lower_norm(step: &Step, cuts: &Cuts) -> Lowered {
             iterations: 2 * level.rows.min(RUN),
         });
         if rows == 1 {
-            return Lowered { scratch, ..Lowered::once(pieces) };
+            return Lowered::once(pieces);
         }
-        scratch[to] = scratch[to].max(u64::from(rows) * 4);
         level = next;
     }
 }
@@ -233,7 +234,7 @@ fn lower_norm(step: &Step, cuts: &Cuts) -> Lowered {
 /// A dispatch for each block of values that fits, the same of every window as wide as the first; the others whole.
 /// An invocation has 4 values.
 pub(super) fn over_values(windows: &[Mat], scalars: &[u8], cuts: &Cuts) -> Lowered {
-    let most = (cuts.binding / 4 * 4).min(u64::from(cuts.workgroups) * 256);
+    let along: Vec<Along> = windows.iter().filter(|w| w.cols == windows[0].cols).copied().map(Along::Cols).collect();
     let piece = |c: std::ops::Range<u32>| Piece {
         shader: 0,
         windows: windows.iter().map(|w| if w.cols == windows[0].cols { w.slice_cols(c.clone()) } else { *w }).collect(),
@@ -241,5 +242,5 @@ pub(super) fn over_values(windows: &[Mat], scalars: &[u8], cuts: &Cuts) -> Lower
         grid: [(c.end - c.start).div_ceil(256), 1, 1],
         iterations: 1,
     };
-    Lowered::once(blocks(windows[0].cols, most).map(piece).collect())
+    Lowered::once(cuts.runs(windows[0].cols, &along, [4, 4], u64::from(cuts.workgroups) * 256).map(piece).collect())
 }

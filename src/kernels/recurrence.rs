@@ -12,10 +12,11 @@ use std::ops::Range;
 use bytemuck::{Pod, Zeroable};
 use num_traits::Float;
 
-use super::{MAX_TERMS, blocks, bytes, rows_that_fit};
+use super::fill::{COPY_SHADER, pieces_over_rows};
+use super::{MAX_TERMS, bytes};
 use crate::Activation;
 use crate::program::{
-    Binding, Content, Contents, Cuts, Kernel, Lowered, Mat, Phase, Piece, Program, Step, Times, Variant, View, scalars,
+    Along, Binding, Buf, Content, Contents, Cuts, Kernel, Lowered, Mat, Phase, Piece, Program, ROW_ALIGNMENT, Shader, Step, Times, Variant, View, all_windows, scalars,
 };
 use crate::rounding::Terms;
 
@@ -64,6 +65,8 @@ struct PieceScalars {
 }
 
 const SCALARS: &[&str] = &["batch", "activation"];
+/// The second shader of every variant: to bring states to scratch memory and back.
+pub(crate) const COPY: Shader = COPY_SHADER;
 pub(crate) const PIECE_SCALARS: &[&str] = &["batch", "activation", "k", "more", "steps", "chunk"];
 pub(crate) const FORWARD_BINDINGS: &[Binding] = &[Binding::read("input"), Binding::read("weight"), Binding::update("hidden")];
 pub(crate) const BACKWARD_BINDINGS: &[Binding] =
@@ -146,14 +149,14 @@ macro_rules! variants {
                 name: "subgroup",
                 class: Class::Software,
                 needs: Needs { subgroup: 8 },
-                shaders: &[shader(&[HEAD[0], HEAD[1], HEAD[2], HEAD[3], HEAD[4], FOUR, SUBGROUP])],
+                shaders: &[shader(&[HEAD[0], HEAD[1], HEAD[2], HEAD[3], HEAD[4], FOUR, SUBGROUP]), recurrence::COPY],
                 lower: |step, cuts| $lower(step, cuts, recurrence::BY_SUBGROUP),
                 ..Variant::PLAIN
             },
             Variant {
                 name: "software",
                 class: Class::Software,
-                shaders: &[shader(&[HEAD[0], HEAD[1], HEAD[2], HEAD[3], HEAD[4], SOFTWARE])],
+                shaders: &[shader(&[HEAD[0], HEAD[1], HEAD[2], HEAD[3], HEAD[4], SOFTWARE]), recurrence::COPY],
                 lower: |step, cuts| $lower(step, cuts, recurrence::BY_LANES),
                 ..Variant::PLAIN
             },
@@ -161,7 +164,7 @@ macro_rules! variants {
                 name: "sequence_64",
                 class: Class::Gpu,
                 can: |step, cuts| recurrence::has_units(step, cuts, 64),
-                shaders: &[shader(&[HEAD[0], HEAD[1], HEAD[2], HEAD[3], HEAD[4], UNITS_64, SEQUENCE])],
+                shaders: &[shader(&[HEAD[0], HEAD[1], HEAD[2], HEAD[3], HEAD[4], UNITS_64, SEQUENCE]), recurrence::COPY],
                 lower: |step, cuts| $lower(step, cuts, recurrence::BY_SEQUENCE),
                 ..Variant::PLAIN
             },
@@ -169,7 +172,7 @@ macro_rules! variants {
                 name: "sequence_128",
                 class: Class::Gpu,
                 can: |step, cuts| recurrence::has_units(step, cuts, 128),
-                shaders: &[shader(&[HEAD[0], HEAD[1], HEAD[2], HEAD[3], HEAD[4], UNITS_128, SEQUENCE])],
+                shaders: &[shader(&[HEAD[0], HEAD[1], HEAD[2], HEAD[3], HEAD[4], UNITS_128, SEQUENCE]), recurrence::COPY],
                 lower: |step, cuts| $lower(step, cuts, recurrence::BY_SEQUENCE),
                 ..Variant::PLAIN
             },
@@ -177,14 +180,14 @@ macro_rules! variants {
                 name: "skinny",
                 class: Class::Gpu,
                 likely: recurrence::is_skinny,
-                shaders: &[shader(&[HEAD[0], HEAD[1], HEAD[2], HEAD[3], HEAD[4], FOUR, SKINNY])],
+                shaders: &[shader(&[HEAD[0], HEAD[1], HEAD[2], HEAD[3], HEAD[4], FOUR, SKINNY]), recurrence::COPY],
                 lower: |step, cuts| $lower(step, cuts, recurrence::BY_SLICES),
                 ..Variant::PLAIN
             },
             Variant {
                 name: "tiled",
                 class: Class::Gpu,
-                shaders: &[shader(&[HEAD[0], HEAD[1], HEAD[2], HEAD[3], HEAD[4], TILED])],
+                shaders: &[shader(&[HEAD[0], HEAD[1], HEAD[2], HEAD[3], HEAD[4], TILED]), recurrence::COPY],
                 lower: |step, cuts| $lower(step, cuts, recurrence::TILED),
                 ..Variant::PLAIN
             },
@@ -219,6 +222,7 @@ pub(crate) const fn forward_kernel<U: Unit>(name: &'static str, variants: &'stat
         is_exact: keeps_integers,
         cpu: run_forward::<U>,
         variants,
+        bytes: all_windows,
         flops,
         sample: |program, size| sample(program, U::KERNELS[0], true, size),
     }
@@ -236,6 +240,7 @@ pub(crate) const fn backward_kernel<U: Unit>(name: &'static str, variants: &'sta
         is_exact: keeps_integers,
         cpu: run_backward::<U>,
         variants,
+        bytes: all_windows,
         flops,
         sample: |program, size| sample(program, U::KERNELS[1], false, size),
     }
@@ -377,7 +382,7 @@ fn run_backward<U: Unit>(views: &mut [View<f32>], bytes: &[u8]) {
 /// Whether a layer has at most so many units, its weight is in one piece, and there is a workgroup for each sequence.
 pub(crate) fn has_units(step: &Step, cuts: &Cuts, most: u32) -> bool {
     let (weight, batch) = (step.windows[1], step.scalars::<Shape>().batch);
-    weight.cols <= most && u64::from(weight.rows) <= rows_that_fit(&weight, cuts, 4) && batch <= cuts.workgroups
+    weight.cols <= most && cuts.fits(&weight) && batch <= cuts.workgroups
 }
 
 /// Whether the sequences are so few that reading the weight is what takes the time.
@@ -403,64 +408,93 @@ pub(crate) const BY_SEQUENCE: Tile = Tile { rows: 1, cols: 128, iterations: |_| 
 
 pub(crate) fn lower_forward(step: &Step, cuts: &Cuts, tile: Tile) -> Lowered {
     let [input, weight, hidden] = step.windows[..] else { unreachable!("three windows") };
-    lower(step, cuts, &tile, weight, &[input, hidden], false, |blocks, ahead, weight| {
-        vec![input.slice_rows(blocks.clone()), weight, hidden.slice_rows(ahead)]
-    })
+    lower(step, cuts, &tile, weight, &[input], hidden, false)
 }
 
 pub(crate) fn lower_backward(step: &Step, cuts: &Cuts, tile: Tile) -> Lowered {
     let [d_hidden, weight, hidden, d_sum] = step.windows[..] else { unreachable!("four windows") };
-    lower(step, cuts, &tile, weight, &[d_hidden, hidden, d_sum], true, |blocks, ahead, weight| {
-        vec![d_hidden.slice_rows(blocks.clone()), weight, hidden.slice_rows(blocks), d_sum.slice_rows(ahead)]
-    })
+    lower(step, cuts, &tile, weight, &[d_hidden, hidden], d_sum, true)
 }
 
-/// Cuts a recurrence by time, so that each window fits a binding, and each time step along k, adding in ascending order
-/// with the cell on the last piece. `windows` gives the windows of a run of rows, the same with a block more, and a
-/// piece of the weight.
-fn lower(
-    step: &Step,
-    cuts: &Cuts,
-    tile: &Tile,
-    weight: Mat,
-    along_time: &[Mat],
-    backward: bool,
-    windows: impl Fn(Range<u32>, Range<u32>, Mat) -> Vec<Mat>,
-) -> Lowered {
+/// Cuts a recurrence by time, so that each window is one binding, and each time step along k, adding in ascending order with the cell
+/// on the last piece. Where a block of the states and the next are not one binding, since they are too large or of two sections, the
+/// step is computed in scratch memory, for some of the sequences at a time. `inputs` have a block for each time step; their
+/// place in the bindings is around the weight's.
+fn lower(step: &Step, cuts: &Cuts, tile: &Tile, weight: Mat, inputs: &[Mat], states: Mat, backward: bool) -> Lowered {
     let Shape { batch, activation } = step.scalars();
-    let rows = step.windows[0].rows;
-    let fit = along_time.iter().map(|w| cuts.binding / u64::from(w.stride) / u64::from(batch)).min().expect("a window");
-    let runs = blocks(rows, fit.saturating_sub(1).max(1) * u64::from(batch));
-    let runs: Vec<_> = if backward { runs.collect::<Vec<_>>().into_iter().rev().collect() } else { runs.collect() };
-    let pieces_of = |run: Range<u32>| {
-        let terms = u64::from(MAX_TERMS).min(rows_that_fit(&weight, cuts, 4));
-        let steps = (run.end - run.start) / batch;
+    let steps = inputs[0].rows / batch;
+    let pieces = |inputs: &[Mat], states: Mat, batch: u32| {
+        let steps = inputs[0].rows / batch;
         let chunk = steps.min(tile.steps);
-        blocks(weight.rows, terms)
-            .map(|k| Piece {
-                shader: 0,
-                windows: windows(run.clone(), run.start..run.end + batch, weight.slice_rows(k.clone())),
-                scalars: bytes(&PieceScalars {
-                    batch,
-                    activation,
-                    k: k.start,
-                    more: u32::from(k.end < weight.rows),
-                    steps,
-                    chunk,
-                }),
-                grid: [weight.cols.div_ceil(tile.cols), batch.div_ceil(tile.rows), 1],
-                iterations: (tile.iterations)(k.end - k.start) * chunk,
-            })
-            .collect()
+        let piece = |k: Range<u32>| Piece {
+            shader: 0,
+            windows: [&inputs[..1], &[weight.slice_rows(k.clone())], &inputs[1..], &[states]].concat(),
+            scalars: bytes(&PieceScalars { batch, activation, k: k.start, more: u32::from(k.end < weight.rows), steps, chunk }),
+            grid: [weight.cols.div_ceil(tile.cols), batch.div_ceil(tile.rows), 1],
+            iterations: (tile.iterations)(k.end - k.start) * chunk,
+        };
+        cuts.runs(weight.rows, &[Along::Rows(weight)], [4, 4], u64::from(MAX_TERMS)).map(piece).collect::<Vec<Piece>>()
     };
-    let phase = |run: Range<u32>| {
-        let steps = (run.end - run.start) / batch;
+    // Time steps from t on that are one binding in every window.
+    let fit = |t: u32| {
+        let blocks = |w: &Mat| cuts.rows(w, t * batch) / u64::from(batch);
+        let most = inputs.iter().map(blocks).fold(u64::from(steps - t), u64::min).min(blocks(&states).saturating_sub(1));
+        if batch.div_ceil(tile.rows) <= cuts.workgroups { most as u32 } else { 0 }
+    };
+    let mut phases = Vec::new();
+    let mut t = 0;
+    while t < steps {
+        let count = fit(t);
+        if count == 0 {
+            phases.push(Phase { times: Times::once(), pieces: through_scratch(t, batch, inputs, states, tile, cuts, backward, &pieces) });
+            t += 1;
+            continue;
+        }
+        let rows = t * batch..(t + count) * batch;
+        let windows: Vec<Mat> = inputs.iter().map(|w| w.slice_rows(rows.clone())).collect();
         // The shader of several steps counts them itself, in the order of the direction.
         let times = match tile.steps {
-            1 => Times { first: if backward { steps - 1 } else { 0 }, count: steps, backward },
-            chunk => Times { first: 0, count: steps.div_ceil(chunk), backward: false },
+            1 => Times { first: if backward { count - 1 } else { 0 }, count, backward },
+            chunk => Times { first: 0, count: count.div_ceil(chunk), backward: false },
         };
-        Phase { times, pieces: pieces_of(run) }
-    };
-    Lowered { phases: runs.into_iter().map(phase).collect(), scratch: [0; 2] }
+        phases.push(Phase { times, pieces: pieces(&windows, states.slice_rows(rows.start..rows.end + batch), batch) });
+        t += count;
+    }
+    if backward {
+        phases.reverse();
+    }
+    Lowered { phases }
+}
+
+/// Time step t: for some sequences after the other, the state before it is copied to scratch memory, and the one after it back.
+#[expect(clippy::too_many_arguments, reason = "what a time step is made of")]
+fn through_scratch(
+    t: u32,
+    batch: u32,
+    inputs: &[Mat],
+    states: Mat,
+    tile: &Tile,
+    cuts: &Cuts,
+    backward: bool,
+    pieces_of: &dyn Fn(&[Mat], Mat, u32) -> Vec<Piece>,
+) -> Vec<Piece> {
+    let stride = states.cols.next_multiple_of(ROW_ALIGNMENT);
+    let room = cuts.binding.min(cuts.buffer) / u64::from(stride) / 2;
+    let mut pieces = Vec::new();
+    let mut first = 0;
+    while first < batch {
+        let row = t * batch + first;
+        let fit = inputs.iter().map(|w| cuts.rows(w, row)).fold(room.min(u64::from(cuts.workgroups * tile.rows)), u64::min);
+        let count = fit.clamp(1, u64::from(batch - first)) as u32;
+        let scratch = Mat { buf: Buf::SCRATCH[0], offset: 0, rows: 2 * count, stride, ..states };
+        let half = |i: u32| scratch.slice_rows(i * count..(i + 1) * count);
+        let block = |i: u32| states.slice_rows(row + i * batch..row + i * batch + count);
+        let (before, after) = if backward { (1, 0) } else { (0, 1) };
+        pieces.extend(pieces_over_rows(&[block(before), half(before)], 1, &[], cuts));
+        let windows: Vec<Mat> = inputs.iter().map(|w| w.slice_rows(row..row + count)).collect();
+        pieces.extend(pieces_of(&windows, scratch, count));
+        pieces.extend(pieces_over_rows(&[half(after), block(after)], 1, &[], cuts));
+        first += count;
+    }
+    pieces
 }

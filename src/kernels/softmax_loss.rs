@@ -4,9 +4,9 @@
 use rayon::prelude::*;
 
 use super::in_lanes;
-use super::{EXP, Nothing, WINDOW, blocks, rows_that_fit};
+use super::{EXP, Nothing, WINDOW};
 use crate::activation::{EXP_ERROR, exp_nonpositive};
-use crate::program::{Binding, Buf, Content, Cuts, Kernel, Lowered, Mat, Piece, Program, Shader, Step, Variant, View, whole};
+use crate::program::{Along, Binding, Buf, Content, Cuts, Kernel, Lowered, Mat, Piece, Program, Shader, Step, Variant, View, all_windows, whole};
 use crate::rounding::{DIVISION, TINY, U, flushed, logarithm, roundings};
 
 const CHUNK: u32 = 1024;
@@ -54,9 +54,10 @@ pub static SOFTMAX_LOSS: Kernel = Kernel {
         lower,
         ..Variant::PLAIN
     }],
+    bytes: all_windows,
     flops: |step| 5 * step.windows[0].len() as u64,
     sample: |program, [m, n, k]| {
-        let (logits, classes) = (program.matrix("logits", m, n), program.indices("classes", m));
+        let (logits, classes) = (program.matrix("logits", m, n), program.indices("classes", 1, m));
         let (weights, losses) = (program.matrix("weights", m, 1), program.matrix("losses", m, 1));
         let d_logits = program.matrix("d_logits", m, n);
         softmax_loss(program, logits, classes, weights, d_logits, losses);
@@ -159,21 +160,20 @@ fn lower(step: &Step, cuts: &Cuts) -> Lowered {
     let chunks = logits.cols.div_ceil(CHUNK);
     let cols = 4 * (chunks + 1);
     let statistics = Mat { buf: Buf::SCRATCH[0], offset: 0, rows: logits.rows, cols, stride: cols, ..logits };
-    let fit =
-        rows_that_fit(&logits, cuts, 4).min(rows_that_fit(&step.windows[3], cuts, 4)).min(rows_that_fit(&statistics, cuts, 4));
-    let most = fit.min(cuts.binding / 4 / 4 * 4).min(u64::from(cuts.workgroups) * 8);
+    let along = [0, 2, 3, 4].map(|i| Along::Rows(step.windows[i]));
+    let along = [&along[..], &[Along::Cols(step.windows[1]), Along::Rows(statistics)]].concat();
     let mut pieces = Vec::new();
-    for r in blocks(logits.rows, most) {
+    for r in cuts.runs(logits.rows, &along, [4, 4], u64::from(cuts.workgroups) * 8) {
         let mut windows: Vec<Mat> =
             step.windows.iter().map(|w| w.slice_rows(if w.rows == 1 { 0..1 } else { r.clone() })).collect();
         windows[1] = step.windows[1].slice_cols(r.clone());
         windows.push(statistics.slice_rows(r.clone()));
         let rows = r.end - r.start;
         let grids = [[rows.div_ceil(64), chunks, 1], [rows.div_ceil(64), 1, 1], [logits.cols.div_ceil(32), rows.div_ceil(8), 1]];
-        let iterations = [CHUNK / 2, 2 * chunks, 1];
-        for (shader, (grid, iterations)) in grids.into_iter().zip(iterations).enumerate() {
+        let iterations = [CHUNK / 2, if chunks == 1 { CHUNK / 2 } else { 2 * chunks }, 1];
+        for (shader, (grid, iterations)) in grids.into_iter().zip(iterations).enumerate().skip(usize::from(chunks == 1)) {
             pieces.push(Piece { shader, windows: windows.clone(), scalars: vec![], grid, iterations });
         }
     }
-    Lowered { scratch: [u64::from(logits.rows) * u64::from(cols), 0], ..Lowered::once(pieces) }
+    Lowered::once(pieces)
 }

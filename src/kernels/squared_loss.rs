@@ -3,8 +3,8 @@
 use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
 
-use super::{Nothing, WINDOW, blocks, bytes, in_lanes, rows_that_fit};
-use crate::program::{Binding, Cuts, Kernel, Lowered, Mat, Piece, Program, Shader, Step, Variant, View, whole};
+use super::{Nothing, WINDOW, blocks, bytes, in_lanes};
+use crate::program::{Along, Binding, Cuts, Kernel, Lowered, Mat, Piece, Program, Shader, Step, Variant, View, all_windows, whole};
 use crate::rounding::{DIVISION, TINY, U, flushed, roundings};
 
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -49,6 +49,7 @@ pub static SQUARED_LOSS: Kernel = Kernel {
     is_exact: |_| false,
     cpu: run,
     variants: &[Variant { name: "rows", shaders: &[SHADER], lower, ..Variant::PLAIN }],
+    bytes: all_windows,
     flops: |step| 5 * step.windows[0].len() as u64,
     sample: |program, [m, n, _]| {
         let (outputs, values) = (program.matrix("outputs", m, n), program.matrix("values", m, n));
@@ -147,9 +148,9 @@ fn bound(views: &mut [View<f64>], _: &[u8]) {
 /// Cut by rows that fit, and the sums of a row by 4,096 columns.
 fn lower(step: &Step, cuts: &Cuts) -> Lowered {
     let outputs = step.windows[0];
-    let fit = [0, 1, 3].iter().map(|&i| rows_that_fit(&step.windows[i], cuts, 1)).min().expect("three windows");
+    let along: Vec<Along> = step.windows.iter().copied().map(Along::Rows).collect();
     let mut pieces = Vec::new();
-    for r in blocks(outputs.rows, fit.min(u64::from(cuts.workgroups) * 8)) {
+    for r in cuts.runs(outputs.rows, &along, [1, 1], u64::from(cuts.workgroups) * 8) {
         let rows: Vec<Mat> = step.windows.iter().map(|w| w.slice_rows(r.clone())).collect();
         for c in blocks(outputs.cols, 4096) {
             let mut windows = rows.clone();

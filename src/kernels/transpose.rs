@@ -3,8 +3,8 @@
 use rayon::prelude::*;
 
 use super::gemm::transpose_into;
-use super::{Nothing, WINDOW, blocks, exactly, rows_that_fit};
-use crate::program::{Binding, Cuts, Kernel, Lowered, Mat, Piece, Program, Shader, Variant, View, whole};
+use super::{Nothing, WINDOW, exactly};
+use crate::program::{Along, Binding, Cuts, Kernel, Lowered, Mat, Piece, Program, Shader, Variant, View, all_windows, whole};
 
 const BINDINGS: &[Binding] = &[Binding::read("a"), Binding::write("out")];
 
@@ -27,6 +27,7 @@ pub static TRANSPOSE: Kernel = Kernel {
         lower: |step, cuts| Lowered::once(pieces(step.windows[0], step.windows[1], 0, cuts)),
         ..Variant::PLAIN
     }],
+    bytes: all_windows,
     flops: |_| 0,
     sample: |program, [m, n, _]| {
         let (a, out) = (program.matrix("a", m, n), program.matrix("out", n, m));
@@ -68,8 +69,8 @@ fn run_fast(views: &mut [View<f32>], _: &[u8]) {
 pub(super) fn pieces(a: Mat, out: Mat, shader: usize, cuts: &Cuts) -> Vec<Piece> {
     const TILE: u32 = 32;
     let most = u64::from(cuts.workgroups) * u64::from(TILE);
-    let rows = blocks(a.rows, rows_that_fit(&a, cuts, 4).min(most));
-    let cols = blocks(a.cols, rows_that_fit(&out, cuts, 4).min(most));
+    let rows = cuts.runs(a.rows, &[Along::Rows(a)], [4, 4], most);
+    let cols = cuts.runs(a.cols, &[Along::Rows(out)], [4, 4], most);
     rows.flat_map(|r| cols.clone().map(move |c| (r.clone(), c)))
         .map(|(r, c)| Piece {
             shader,

@@ -9,7 +9,7 @@ use num_traits::Float;
 use rayon::prelude::*;
 
 use super::{Nothing, WINDOW, norm::over_values};
-use crate::program::{Binding, Content, Contents, Kernel, Mat, Program, Shader, Variant, View, scalars, whole};
+use crate::program::{Binding, Content, Contents, Kernel, Mat, Program, Shader, Variant, View, scalars, all_windows, whole};
 use crate::rounding::{DIVISION, SQUARE_ROOT, TINY, Terms, U};
 
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -53,6 +53,7 @@ macro_rules! kernel {
                 name: "vectors",
                 shaders: &[Shader { source: &[WINDOW, SHARED, include_str!($file)], entry: "main", bindings: $bindings, scalars: $scalars }],
                 lower: |step, cuts| over_values(&step.windows, &step.scalars, cuts), ..Variant::PLAIN }],
+            bytes: all_windows,
             flops: |step| $flops * step.windows[0].len() as u64,
             sample: $sample,
         };

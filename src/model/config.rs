@@ -1,5 +1,7 @@
 //! What a network is and how it is trained, checked.
 
+use std::ops::Range;
+
 use serde::{Deserialize, Serialize};
 
 use crate::batch::{Input, Loss};
@@ -68,6 +70,10 @@ pub struct Config {
     pub optimizer: Optimizer,
     /// The norm that gradients are clipped to.
     pub clip: Option<f32>,
+    /// Hidden states are kept at every so many time steps only, and the others computed again for the backward pass; `None`: all are
+    /// kept. The gradients are the same but for the order of their sums.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recompute: Option<usize>,
 }
 
 impl Config {
@@ -85,7 +91,14 @@ impl Config {
             window,
             optimizer: Optimizer::Adam,
             clip: None,
+            recompute: None,
         }
+    }
+
+    /// The segments that a window is computed in: where states are recomputed, the steps between two that are kept; else all.
+    pub(crate) fn segments(&self) -> Vec<Range<u32>> {
+        let most = self.recompute.unwrap_or(self.window).clamp(1, self.window.max(1));
+        (0..self.window).step_by(most).map(|start| start as u32..self.window.min(start + most) as u32).collect()
     }
 
     /// The largest hidden size, or else batch, of which `fits` is true where it is not of this configuration: advice.
@@ -120,6 +133,7 @@ impl Config {
             ("output size", self.outputs),
             ("batch", self.batch),
             ("window", self.window),
+            ("recompute", self.recompute.unwrap_or(1)),
         ];
         if let Some((name, _)) = sizes.iter().find(|(_, size)| *size == 0) {
             return Err(Error::Usage(format!("{name} is 0; it must be at least 1")));
@@ -160,7 +174,7 @@ impl Config {
         let sizes = [self.input.size(), self.hidden, self.layers, self.outputs, self.batch, self.window];
         let [input, hidden, layers, outputs, batch, window] = sizes.map(|size| size as u128);
         let padded = |cols: u128| cols.next_multiple_of(4);
-        addressable("one column of a window", (window + 1) * batch)?;
+        addressable("one column of a window", (window + layers) * batch)?;
         // Tokens have U transposed: a row for each.
         let first = if matches!(self.input, Input::Tokens(_)) { input * padded(hidden) } else { hidden * padded(input) };
         let square = hidden * padded(hidden);

@@ -1,4 +1,4 @@
-//! The network as a program: the loop over layers, written once.
+//! The network as a program: the loop over layers and segments, written once.
 //!
 //! Forward, for each layer: P = X·Uᵀ + b for all time steps at once, then the recurrence h_t = φ(p_t + W·h_{t−1}); then
 //! O = H·Vᵀ + c and the loss. Backward: dH = dO·V; for each layer, the last first, the recurrence
@@ -7,6 +7,10 @@
 //! ∂L/∂V = Σ_t (dO_t)·h_tᵀ. What reaches the layer below is dH = D·U.
 //!
 //! Everything is `[T·B, ·]`, row t·B + b. `Wᵀ` is kept beside `W` and refreshed after each update.
+//!
+//! A long window is computed in segments of N steps (Chen, Xu, Zhang & Guestrin 2016, *Training Deep Nets with Sublinear Memory Cost*).
+//! The states between them are kept, those inside only of the segment at hand: so a segment's forward pass is computed again
+//! before its backward pass, and gradients add up over the segments. With one segment, which is the usual case, all states are kept.
 
 use std::ops::Range;
 
@@ -34,12 +38,15 @@ pub struct Model {
     /// For each state of the optimiser, its windows.
     pub(crate) states: Vec<Vec<Mat>>,
     pub(crate) inputs: InputWindows,
+    /// Classes, a row for each segment, or values `[T·B, O]`.
     pub(crate) targets: Mat,
     /// The weight of each output in the loss, `[T·B, 1]`.
     pub(crate) weights: Mat,
     pub(crate) outputs: Mat,
-    /// `[(T+1)·B, H]` for each layer, the initial state first.
+    /// `[(T+1)·B, H]` for each layer, the initial state first; with several segments those of the last one computed.
     pub(crate) hidden: Vec<Mat>,
+    /// The states before each segment and after the last, `[(segments+1)·B, H]` for each layer; with one segment `hidden`.
+    pub(crate) kept: Vec<Mat>,
     /// ∂L/∂h₀, `[B, H]` for each layer.
     pub(crate) d_initial: Vec<Mat>,
     pub(crate) loss: Mat,
@@ -63,13 +70,13 @@ pub struct Model {
 /// Where the inputs go.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum InputWindows {
-    /// Ids, and their rows by token, for the ordered sum.
+    /// Ids, and their rows by token, for the ordered sum: a row for each segment.
     Tokens { tokens: Mat, order: Mat, starts: Mat },
     /// `[T·B, I]`.
     Vectors(Mat),
 }
 
-/// A layer's windows into the arenas and its buffers.
+/// A layer's windows into the arenas and its buffers; N is the length of a segment.
 struct Layer {
     input_weight: Mat,
     recurrent_weight: Mat,
@@ -78,12 +85,150 @@ struct Layer {
     d_input_weight: Mat,
     d_recurrent_weight: Mat,
     d_bias: Mat,
-    /// P, `[T·B, H]`.
+    /// P, `[N·B, H]`.
     input: Mat,
-    /// H, `[(T+1)·B, H]`.
+    /// H, `[(N+1)·B, H]`.
     hidden: Mat,
-    /// D, `[(T+1)·B, H]`, zero in its last B rows.
+    /// D, `[(N+1)·B, H]`: zero in its last B rows, or what comes from the segment behind.
     d_sum: Mat,
+    /// Of several segments: the states between them, and the first B rows of D of the segment behind.
+    borders: Option<(Mat, Mat)>,
+}
+
+/// The windows that the passes over a segment are recorded with.
+struct Recording<'a> {
+    config: &'a Config,
+    layers: Vec<Layer>,
+    decoder: [Mat; 2],
+    d_decoder: [Mat; 2],
+    inputs: InputWindows,
+    targets: Mat,
+    weights: Mat,
+    logits: Mat,
+    losses: Mat,
+    d_logits: Mat,
+    d_hidden: Mat,
+}
+
+/// Some time steps of a window.
+struct Segment {
+    number: u32,
+    /// Its rows of the window.
+    rows: Range<u32>,
+    is_last: bool,
+}
+
+impl Segment {
+    /// The rows of a window of a segment's length.
+    fn of(&self, window: Mat) -> Mat {
+        window.slice_rows(0..self.rows.end - self.rows.start)
+    }
+
+    /// Its row of indices.
+    fn indices(&self, window: Mat) -> Mat {
+        window.slice_rows(self.number..self.number + 1).slice_cols(0..self.rows.end - self.rows.start)
+    }
+}
+
+impl Recording<'_> {
+    /// The states of a layer after each step of a segment, and before each.
+    fn states(&self, layer: &Layer, segment: &Segment) -> [Mat; 2] {
+        let (batch, count) = (self.config.batch as u32, segment.rows.end - segment.rows.start);
+        [layer.hidden.slice_rows(batch..count + batch), layer.hidden.slice_rows(0..count)]
+    }
+
+    /// From the state before a segment to its losses and their gradient by the outputs.
+    fn forward(&self, program: &mut Program, segment: &Segment) {
+        let batch = self.config.batch as u32;
+        let block = |mat: Mat, i: u32| mat.slice_rows(i * batch..(i + 1) * batch);
+        let count = segment.rows.end - segment.rows.start;
+        let mut below = None;
+        for layer in &self.layers {
+            let input = segment.of(layer.input);
+            match (below, self.inputs) {
+                (Some(below), _) => linear(program, below, layer.input_weight, layer.bias, input),
+                (None, InputWindows::Vectors(x)) => {
+                    linear(program, x.slice_rows(segment.rows.clone()), layer.input_weight, layer.bias, input);
+                }
+                (None, InputWindows::Tokens { tokens, .. }) => {
+                    embedding::lookup(program, segment.indices(tokens), layer.input_weight, layer.bias, input);
+                }
+            }
+            let hidden = layer.hidden.slice_rows(0..count + batch);
+            if let Some((states, _)) = layer.borders {
+                fill::copy(program, block(states, segment.number), block(hidden, 0));
+            }
+            recurrence::forward(program, ELMAN.forward, self.config.activation, batch, input, layer.recurrent_weight_t, hidden);
+            if let Some((states, _)) = layer.borders {
+                fill::copy(program, hidden.slice_rows(count..count + batch), block(states, segment.number + 1));
+            }
+            below = Some(self.states(layer, segment)[0]);
+        }
+        let of = |window: Mat| window.slice_rows(segment.rows.clone());
+        let (logits, d_logits) = (of(self.logits), segment.of(self.d_logits));
+        linear(program, below.expect("at least one layer"), self.decoder[0], self.decoder[1], logits);
+        match self.config.loss {
+            Loss::CrossEntropy => {
+                let classes = segment.indices(self.targets);
+                softmax_loss::softmax_loss(program, logits, classes, of(self.weights), d_logits, of(self.losses));
+            }
+            Loss::SquaredError => {
+                squared_loss::squared_loss(program, logits, of(self.targets), of(self.weights), d_logits, of(self.losses));
+            }
+        }
+    }
+
+    /// From the gradient by a segment's outputs to those by the weights, to which it is added but for the last segment, which comes
+    /// first.
+    fn backward(&self, program: &mut Program, segment: &Segment) {
+        let batch = self.config.batch as u32;
+        let count = segment.rows.end - segment.rows.start;
+        let sum = if segment.is_last { Epilogue::Store } else { Epilogue::Add };
+        let top = self.layers.last().expect("at least one layer");
+        let (d_logits, d_hidden) = (segment.of(self.d_logits), segment.of(self.d_hidden));
+        gemm(program, Form::TN, d_logits, self.states(top, segment)[0], self.d_decoder[0], sum);
+        column_sum::column_sum(program, d_logits, self.d_decoder[1], sum);
+        gemm(program, Form::NN, d_logits, self.decoder[0], d_hidden, Epilogue::Store);
+        for (l, layer) in self.layers.iter().enumerate().rev() {
+            let d_sum = layer.d_sum.slice_rows(0..count + batch);
+            let (first, later) = (d_sum.slice_rows(0..batch), d_sum.slice_rows(count..count + batch));
+            match layer.borders {
+                Some(_) if segment.is_last => fill::fill(program, later, 0.0),
+                Some((_, d_state)) => fill::copy(program, d_state, later),
+                None => {}
+            }
+            let [after, before] = self.states(layer, segment);
+            recurrence::backward(
+                program,
+                ELMAN.backward,
+                self.config.activation,
+                batch,
+                d_hidden,
+                layer.recurrent_weight,
+                after,
+                d_sum,
+            );
+            if let Some((_, d_state)) = layer.borders {
+                fill::copy(program, first, d_state);
+            }
+            let d = d_sum.slice_rows(0..count);
+            gemm(program, Form::TN, d, before, layer.d_recurrent_weight, sum);
+            column_sum::column_sum(program, d, layer.d_bias, sum);
+            match (l, self.inputs) {
+                (0, InputWindows::Tokens { order, starts, .. }) => {
+                    let starts = starts.slice_rows(segment.number..segment.number + 1);
+                    embedding::gradient(program, segment.indices(order), starts, d, layer.d_input_weight, sum);
+                }
+                (0, InputWindows::Vectors(x)) => {
+                    gemm(program, Form::TN, d, x.slice_rows(segment.rows.clone()), layer.d_input_weight, sum);
+                }
+                _ => {
+                    gemm(program, Form::TN, d, self.states(&self.layers[l - 1], segment)[0], layer.d_input_weight, sum);
+                    gemm(program, Form::NN, d, layer.input_weight, d_hidden, Epilogue::Store);
+                }
+            }
+        }
+    }
 }
 
 impl Model {
@@ -95,7 +240,9 @@ impl Model {
         config.check()?;
         let mut program = Program::new();
         let [batch, window, hidden, outputs] = [config.batch, config.window, config.hidden, config.outputs].map(|n| n as u32);
-        let rows = window * batch;
+        let times = config.segments();
+        let (rows, count, depth) = (window * batch, times.len() as u32, config.layers as u32);
+        let length = times[0].end * batch;
 
         let table = table(config);
         let shapes: Vec<(u32, u32)> = table.iter().map(super::parameters::Parameter::window_shape).collect();
@@ -106,20 +253,29 @@ impl Model {
 
         let inputs = match config.input {
             Input::Tokens(size) => InputWindows::Tokens {
-                tokens: program.indices("tokens", rows),
-                order: program.indices("order of tokens", rows),
-                starts: program.indices("starts of tokens", size as u32 + 1),
+                tokens: program.indices("tokens", count, length),
+                order: program.indices("order of tokens", count, length),
+                starts: program.indices("starts of tokens", count, size as u32 + 1),
             },
             Input::Vectors(size) => InputWindows::Vectors(program.matrix("inputs", rows, size as u32)),
         };
         let targets = match config.loss {
-            Loss::CrossEntropy => program.indices("classes", rows),
+            Loss::CrossEntropy => program.indices("classes", count, length),
             Loss::SquaredError => program.matrix("values", rows, outputs),
         };
         let weights = program.matrix("weights of outputs", rows, 1);
+        // The gradients of the sums of all layers lie in one buffer, those of a layer a block behind those of the one above: so the
+        // first block of each is left, for the gradient by the initial state. What is behind the last of them stays zero.
+        let overlap = if count == 1 { depth - 1 } else { 0 };
+        let d_sums = program.matrix("gradient of sums", length + (1 + overlap) * batch, hidden);
         let layers: Vec<Layer> = (0..config.layers)
             .map(|l| {
-                let mut matrix = |name: &str, rows| program.matrix(format!("{name}, layer {l}"), rows, hidden);
+                let name = |what: &str| format!("{what}, layer {l}");
+                let first = overlap.saturating_sub(l as u32) * batch;
+                let borders = (count > 1).then(|| {
+                    let states = program.matrix(name("states between segments"), (count + 1) * batch, hidden);
+                    (states, program.matrix(name("gradient of sums behind a segment"), batch, hidden))
+                });
                 Layer {
                     input_weight: windows[3 * l],
                     recurrent_weight: windows[3 * l + 1],
@@ -127,81 +283,61 @@ impl Model {
                     d_input_weight: gradients[3 * l],
                     d_recurrent_weight: gradients[3 * l + 1],
                     d_bias: gradients[3 * l + 2],
-                    recurrent_weight_t: matrix("recurrent weight transposed", hidden),
-                    input: matrix("input sums", rows),
-                    hidden: matrix("hidden", rows + batch),
-                    d_sum: matrix("gradient of sums", rows + batch),
+                    recurrent_weight_t: program.matrix(name("recurrent weight transposed"), hidden, hidden),
+                    input: program.transient(name("input sums"), length, hidden),
+                    hidden: program.matrix(name("hidden"), length + batch, hidden),
+                    d_sum: d_sums.slice_rows(first..first + length + batch),
+                    borders,
                 }
             })
             .collect();
-        let (decoder, decoder_bias) = (windows[3 * config.layers], windows[3 * config.layers + 1]);
-        let (d_decoder, d_decoder_bias) = (gradients[3 * config.layers], gradients[3 * config.layers + 1]);
-        let d_hidden = program.matrix("gradient of hidden", rows, hidden);
+        let logits = program.matrix("outputs", rows, outputs);
+        let losses = program.transient("losses", rows, 1);
+        let recording = Recording {
+            config,
+            layers,
+            decoder: [windows[3 * config.layers], windows[3 * config.layers + 1]],
+            d_decoder: [gradients[3 * config.layers], gradients[3 * config.layers + 1]],
+            inputs,
+            targets,
+            weights,
+            logits,
+            losses,
+            d_logits: program.transient("gradient of outputs", length, outputs),
+            d_hidden: program.transient("gradient of hidden", length, hidden),
+        };
+        let layers = &recording.layers;
         let d_initial: Vec<Mat> =
             (0..config.layers).map(|l| program.matrix(format!("gradient of initial state, layer {l}"), batch, hidden)).collect();
-        let (logits, d_logits) = (program.matrix("outputs", rows, outputs), program.matrix("gradient of outputs", rows, outputs));
-        let (losses, loss) = (program.matrix("losses", rows, 1), program.matrix("loss", 1, 1));
+        let loss = program.matrix("loss", 1, 1);
         let [total, schedule, status] = ["gradient norm", "schedule", "status"].map(|name| program.matrix(name, 1, 4));
         let history = program.matrix("history", HISTORY, 4);
 
-        let after = |layer: &Layer| layer.hidden.slice_rows(batch..rows + batch);
-        let before = |layer: &Layer| layer.hidden.slice_rows(0..rows);
         let refresh = |program: &mut Program| {
             layers.iter().for_each(|l| transpose::transpose(program, l.recurrent_weight, l.recurrent_weight_t));
         };
+        let segments: Vec<Segment> = (0..)
+            .zip(&times)
+            .map(|(number, t)| Segment { number, rows: t.start * batch..t.end * batch, is_last: number + 1 == count })
+            .collect();
 
         let start = program.len();
         refresh(&mut program);
         let prepare = start..program.len();
 
-        for (l, layer) in layers.iter().enumerate() {
-            match (l, inputs) {
-                (0, InputWindows::Tokens { tokens, .. }) => {
-                    embedding::lookup(&mut program, tokens, layer.input_weight, layer.bias, layer.input);
-                }
-                (0, InputWindows::Vectors(x)) => linear(&mut program, x, layer.input_weight, layer.bias, layer.input),
-                _ => linear(&mut program, after(&layers[l - 1]), layer.input_weight, layer.bias, layer.input),
-            }
-            let Layer { input, recurrent_weight_t, hidden, .. } = *layer;
-            recurrence::forward(&mut program, ELMAN.forward, config.activation, batch, input, recurrent_weight_t, hidden);
-        }
-        let last = &layers[config.layers - 1];
-        linear(&mut program, after(last), decoder, decoder_bias, logits);
-        match config.loss {
-            Loss::CrossEntropy => softmax_loss::softmax_loss(&mut program, logits, targets, weights, d_logits, losses),
-            Loss::SquaredError => squared_loss::squared_loss(&mut program, logits, targets, weights, d_logits, losses),
-        }
-        column_sum::column_sum(&mut program, losses, loss);
+        segments.iter().for_each(|segment| recording.forward(&mut program, segment));
+        column_sum::column_sum(&mut program, losses, loss, Epilogue::Store);
         let forward = prepare.end..program.len();
 
-        gemm(&mut program, Form::TN, d_logits, after(last), d_decoder, Epilogue::Store);
-        column_sum::column_sum(&mut program, d_logits, d_decoder_bias);
-        gemm(&mut program, Form::NN, d_logits, decoder, d_hidden, Epilogue::Store);
-        for (l, layer) in layers.iter().enumerate().rev() {
-            let Layer { recurrent_weight, d_sum, .. } = *layer;
-            recurrence::backward(
-                &mut program,
-                ELMAN.backward,
-                config.activation,
-                batch,
-                d_hidden,
-                recurrent_weight,
-                after(layer),
-                d_sum,
-            );
-            let d = d_sum.slice_rows(0..rows);
-            gemm(&mut program, Form::TN, d, before(layer), layer.d_recurrent_weight, Epilogue::Store);
-            column_sum::column_sum(&mut program, d, layer.d_bias);
-            match (l, inputs) {
-                (0, InputWindows::Tokens { order, starts, .. }) => {
-                    embedding::gradient(&mut program, order, starts, d, layer.d_input_weight);
-                }
-                (0, InputWindows::Vectors(x)) => gemm(&mut program, Form::TN, d, x, layer.d_input_weight, Epilogue::Store),
-                _ => {
-                    gemm(&mut program, Form::TN, d, after(&layers[l - 1]), layer.d_input_weight, Epilogue::Store);
-                    gemm(&mut program, Form::NN, d, layer.input_weight, d_hidden, Epilogue::Store);
-                }
+        if overlap > 0 {
+            fill::fill(&mut program, d_sums.slice_rows(length..length + overlap * batch), 0.0);
+        }
+        for segment in segments.iter().rev() {
+            // The states of the last one are still there.
+            if !segment.is_last {
+                recording.forward(&mut program, segment);
             }
+            recording.backward(&mut program, segment);
         }
         let backward = forward.end..program.len();
 
@@ -222,11 +358,13 @@ impl Model {
         refresh(&mut program);
         let update = backward.end..program.len();
 
-        layers.iter().for_each(|l| fill::carry(&mut program, l.hidden, batch));
+        let kept: Vec<Mat> = layers.iter().map(|l| l.borders.map_or(l.hidden, |(states, _)| states)).collect();
+        kept.iter().for_each(|states| fill::carry(&mut program, *states, batch));
         let carry = update.end..program.len();
 
         for (layer, d_initial) in layers.iter().zip(&d_initial) {
-            gemm(&mut program, Form::NN, layer.d_sum.slice_rows(0..batch), layer.recurrent_weight, *d_initial, Epilogue::Store);
+            let d = layer.borders.map_or(layer.d_sum.slice_rows(0..batch), |(_, d_state)| d_state);
+            gemm(&mut program, Form::NN, d, layer.recurrent_weight, *d_initial, Epilogue::Store);
         }
         let initial_gradient = carry.end..program.len();
 
@@ -240,6 +378,7 @@ impl Model {
             weights,
             outputs: logits,
             hidden: layers.iter().map(|l| l.hidden).collect(),
+            kept,
             d_initial,
             loss,
             schedule,

@@ -127,12 +127,11 @@ impl Training {
         })
     }
 
-    /// Writes when each step ran to a file, from here on: see [`Trace`].
+    /// Writes when each step of the training steps ran to a trace, from here on.
     ///
     /// # Errors
     /// [`Error::Io`]; what the backend reports.
-    pub fn profile(&mut self, path: &Path) -> Result<()> {
-        let mut trace = Trace::create(path)?;
+    pub fn profile(&mut self, mut trace: Trace) -> Result<()> {
         trace.process(&self.network.backend().description())?;
         self.network.backend().record(true)?;
         self.trace = Some(trace);
@@ -273,8 +272,11 @@ impl Training {
 
     fn evaluate(&mut self, watch: &mut dyn FnMut(Event) -> ControlFlow<()>) -> Result<f64> {
         let step = self.network.steps();
+        self.write_trace()?;
         let batches = &self.batches;
         let loss = evaluate(&mut self.network, batches.held_out_batches(), |k| batches.held_out(k), false)?.loss;
+        // The trace is of training.
+        self.network.backend().spans()?;
         if !loss.is_finite() {
             return Err(Error::Diverged { step, tensor: "the validation loss".into(), last_finite: None, checkpoint: None });
         }

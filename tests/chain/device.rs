@@ -17,14 +17,17 @@ pub fn device() -> &'static Device {
     })
 }
 
-/// The same adapter, opened with bindings of so many bytes and few workgroups: there steps are cut into many pieces.
-pub fn small_device(binding: u64) -> Device {
+/// The same adapter, opened with WebGPU's default limits, but bindings and buffers of so many bytes and few workgroups: there tensors
+/// are several buffers, and steps are cut into many pieces.
+pub fn small_device(binding: u64, buffer: u64) -> Device {
     let adapter = &device().adapter;
     let limits = wgpu::Limits {
         max_storage_buffer_binding_size: binding,
+        max_buffer_size: buffer,
         max_compute_workgroups_per_dimension: 40,
         min_storage_buffer_offset_alignment: 256,
-        ..adapter.limits()
+        max_immediate_size: adapter.limits().max_immediate_size,
+        ..wgpu::Limits::default()
     };
     pollster::block_on(Device::open_with_limits(adapter, limits)).expect("the adapter opens")
 }

@@ -13,7 +13,7 @@ use retrospect::program::{Access, Mat, Step};
 pub enum Fault {
     /// A step does not run.
     Dropped(usize),
-    /// The largest value of a step's window is off by so much of itself.
+    /// The largest value of a step's window is off by so much of itself, or, where all are zero, by so much.
     Perturbed(usize, Mat, f32),
     /// After a step a value far from what it writes changes.
     Stray(usize, Mat),
@@ -44,7 +44,7 @@ impl Backend for Faulty {
                 Some(Fault::Perturbed(step, window, by)) if step == index => {
                     let mut values = self.inner.read(window)?;
                     let largest = values.iter_mut().max_by(|a, b| a.abs().total_cmp(&b.abs())).expect("a window has values");
-                    *largest *= 1.0 + by;
+                    *largest = if *largest == 0.0 { by } else { *largest * (1.0 + by) };
                     self.inner.write(window, &values)?;
                 }
                 Some(Fault::Stray(step, window)) if step == index => {

@@ -106,7 +106,7 @@ fn size(program: &Program) -> Vec<(&'static str, usize, usize)> {
 /// as long as its windows fit a binding, and only sums over all rows have a piece for each 4,096 (or 16,384) of them.
 #[test]
 fn a_program_takes_the_same_memory_for_any_number_of_time_steps() {
-    let cuts = Cuts { binding: 1 << 25, workgroups: 65_535, iterations: 30_000 };
+    let cuts = Cuts::new(1 << 25, 1 << 28, 65_535, 30_000);
     for (input, loss) in [(Input::Tokens(19), Loss::CrossEntropy), (Input::Vectors(5), Loss::SquaredError)] {
         let model = |window| Model::new(&case(input, loss, [19, 1, window], 2).config).unwrap();
         let (short, long) = (model(10), model(100_000));

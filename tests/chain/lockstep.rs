@@ -8,7 +8,7 @@ use std::rc::Rc;
 use super::device::{backend, device, small_device};
 use super::faulty::{Fault, Faulty, written};
 use retrospect::backend::Device;
-use retrospect::batch::{Batch, InitialState};
+use retrospect::batch::{Batch, InitialState, Input};
 use retrospect::check::networks::{Case, cases, in_lockstep};
 use retrospect::check::{Deviation, Lockstep};
 use retrospect::model::{Config, Model, Optimizer};
@@ -17,21 +17,22 @@ use retrospect::program::Step;
 
 const VARIANTS: [&str; 5] = ["subgroup", "software", "split", "skinny", "tiled"];
 
-/// With bindings of 17 KiB, which the journal's 1,024 rows just fit, and few workgroups the same steps are cut into many pieces.
+/// With bindings of 6 KiB, buffers of 9 KiB and few workgroups tensors are several buffers and the same steps are cut into many pieces: in
+/// some networks not even the states of two time steps are one binding.
 #[test]
 fn cut_into_many_pieces_every_step_is_the_same() {
-    let small = small_device(17 << 10);
-    // The state of a batch before and after a time step must fit a binding, and so must the tokens' order. Long windows, so that
-    // little else does.
-    let fits = |case: &&Case| case.config.batch * case.config.hidden.next_multiple_of(4) <= 1024;
+    let small = small_device(6 << 10, 9 << 10);
+    // The order of the tokens is not cut. Long windows, so that little else is in one piece.
+    let fits = |case: &&Case| case.config.batch * (case.config.window + 60) <= 1400 || matches!(case.config.input, Input::Vectors(_));
     let (mut cut, mut used) = (BTreeSet::new(), BTreeSet::new());
     for case in cases().iter().filter(fits).step_by(11) {
         let case = &Case { config: Config { window: case.config.window + 60, ..case.config.clone() }, ..case.clone() };
         for variant in VARIANTS {
             let model = Model::new(&case.config).unwrap();
             let lowered = |step: &Step, on: &Device| {
-                let named = step.kernel.variants.iter().find(|v| v.name == variant && on.is_able(v, step));
-                (named.unwrap_or_else(|| on.variant(step)).lower)(step, &on.cuts()).dispatches()
+                let cuts = on.cuts(model.program());
+                let named = step.kernel.variants.iter().find(|v| v.name == variant && on.is_able(v, step, &cuts));
+                (named.unwrap_or_else(|| on.variant(step, &cuts)).lower)(step, &cuts).dispatches()
             };
             let steps = model.program().steps().iter().filter(|step| lowered(step, &small) > lowered(step, device()));
             cut.extend(steps.map(|step| step.kernel.name));
@@ -46,8 +47,8 @@ fn cut_into_many_pieces_every_step_is_the_same() {
         }
     }
     // Every kernel that a network records, but for two that have a few rows to move.
-    used.retain(|kernel| !["carry", "journal"].contains(kernel));
-    cut.remove("carry");
+    used.retain(|kernel| !["carry", "fill"].contains(kernel));
+    cut.retain(|kernel| used.contains(kernel));
     assert_eq!(cut, used);
 }
 

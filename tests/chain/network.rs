@@ -105,13 +105,14 @@ fn step<'a>(program: &'a mut Program, kernel: &str, writes: &str) -> &'a mut Ste
     &mut program.steps_mut()[index]
 }
 
-/// The step of a kernel that reads a window and writes the gradients' arena.
-fn gradient_of<'a>(program: &'a mut Program, reads: [&str; 2]) -> &'a mut Step {
+/// The `nth` product of two buffers that writes the gradients' arena.
+fn gradient_of<'a>(program: &'a mut Program, reads: [&str; 2], nth: usize) -> &'a mut Step {
     let is = |s: &Step, program: &Program| {
         let names: Vec<&str> = s.windows.iter().map(|w| program.name(*w)).collect();
         names.len() == 3 && [names[0], names[1]] == reads && names[2] == "gradients"
     };
-    let index = program.steps().iter().position(|s| is(s, program)).unwrap_or_else(|| panic!("no product of {reads:?}"));
+    let mut found = (0..program.len()).filter(|&i| is(&program.steps()[i], program));
+    let index = found.nth(nth).unwrap_or_else(|| panic!("no product of {reads:?}"));
     &mut program.steps_mut()[index]
 }
 
@@ -125,7 +126,7 @@ fn faults() -> Vec<Fault> {
             name: "no gradient from h_t to h_{t-1} in the upper layer",
             plant: |program| {
                 let zero = program.matrix("planted", 63, 63);
-                step(program, "elman_backward", "gradient of sums, layer 1").windows[1] = zero;
+                step(program, "elman_backward", "hidden, layer 1").windows[1] = zero;
             },
             buffer: Some(("planted", 0.0)),
             seen: &["rnn.weight_hh_l1", "rnn.weight_ih_l1", "rnn.bias_ih_l1", "rnn.weight_hh_l0", "h0"],
@@ -134,7 +135,7 @@ fn faults() -> Vec<Fault> {
             name: "W where Wᵀ belongs on the way back",
             plant: |program| {
                 let transposed = step(program, "elman_forward", "hidden, layer 0").windows[1];
-                step(program, "elman_backward", "gradient of sums, layer 0").windows[1] = transposed;
+                step(program, "elman_backward", "hidden, layer 0").windows[1] = transposed;
             },
             buffer: None,
             seen: &["rnn.weight_hh_l0", "rnn.weight_ih_l0", "rnn.bias_ih_l0", "h0"],
@@ -143,7 +144,7 @@ fn faults() -> Vec<Fault> {
             name: "∂L/∂W from h_t instead of h_{t-1}",
             plant: |program| {
                 let states = states(program, 0);
-                let step = gradient_of(program, ["gradient of sums, layer 0", "hidden, layer 0"]);
+                let step = gradient_of(program, ["gradient of sums", "hidden, layer 0"], 1);
                 step.windows[1] = states.slice_rows(states.rows() - step.windows[1].rows()..states.rows());
             },
             buffer: None,
@@ -152,10 +153,10 @@ fn faults() -> Vec<Fault> {
         Fault {
             name: "∂L/∂U from the states of the step before",
             plant: |program| {
-                let step = gradient_of(program, ["gradient of sums, layer 1", "hidden, layer 0"]);
+                let step = gradient_of(program, ["gradient of sums", "hidden, layer 0"], 0);
                 let rows = step.windows[1].rows();
                 let states = states(program, 0);
-                gradient_of(program, ["gradient of sums, layer 1", "hidden, layer 0"]).windows[1] = states.slice_rows(0..rows);
+                gradient_of(program, ["gradient of sums", "hidden, layer 0"], 0).windows[1] = states.slice_rows(0..rows);
             },
             buffer: None,
             seen: &["rnn.weight_ih_l1"],
@@ -187,7 +188,7 @@ fn faults() -> Vec<Fault> {
         },
         Fault {
             name: "∂L/∂V added to that of the step before",
-            plant: |program| gradient_of(program, ["gradient of outputs", "hidden, layer 1"]).scalars = vec![1, 0, 0, 0],
+            plant: |program| gradient_of(program, ["gradient of outputs", "hidden, layer 1"], 0).scalars = vec![1, 0, 0, 0],
             buffer: None,
             seen: &["decoder.weight"],
         },

@@ -9,7 +9,7 @@ use wgpu::{ErrorFilter, Features, PollType, SubmissionIndex};
 
 use super::Adapter;
 use super::load::Compiled;
-use crate::program::{Class, Cuts, Needs, Step, Variant};
+use crate::program::{Class, Cuts, Needs, Program, Step, Variant};
 use crate::{Error, Result};
 
 /// What is used where it is there.
@@ -36,7 +36,7 @@ pub struct Device {
     pub(super) queue: wgpu::Queue,
     /// The adapter it was opened on.
     pub adapter: Adapter,
-    pub(super) cuts: Cuts,
+    limits: Cuts,
     /// The lanes of every subgroup; 0 where there are none, or of several sizes.
     subgroup: u32,
     /// The choice for steps of a shape, where it is not the usual one.
@@ -79,7 +79,7 @@ impl Device {
         // Windows are bound from the aligned element before their first on, which must fit as well.
         let alignment = u64::from(limits.min_storage_buffer_offset_alignment) / 4;
         let binding = (limits.max_storage_buffer_binding_size.min(limits.max_buffer_size) / 4 - alignment) / 4 * 4;
-        let cuts = Cuts { binding, workgroups: limits.max_compute_workgroups_per_dimension, iterations: 30_000 };
+        let cuts = Cuts::new(binding, limits.max_buffer_size / 16 * 4, limits.max_compute_workgroups_per_dimension, 30_000);
         let info = adapter.adapter.get_info();
         let is_fixed = adapter.features().contains(Features::SUBGROUP) && info.subgroup_min_size == info.subgroup_max_size;
         let subgroup = if is_fixed { info.subgroup_min_size } else { 0 };
@@ -87,7 +87,7 @@ impl Device {
             device,
             queue,
             adapter: adapter.clone(),
-            cuts,
+            limits: cuts,
             subgroup,
             chosen: HashMap::new(),
             lost,
@@ -123,17 +123,23 @@ impl Device {
         needs.subgroup == 0 || needs.subgroup == self.subgroup
     }
 
-    /// Whether a variant can compute a step here.
+    /// What the lowering of a program's steps must keep to.
     #[must_use]
-    pub fn is_able(&self, variant: &Variant, step: &Step) -> bool {
-        self.has(variant.needs) && (variant.can)(step, &self.cuts)
+    pub fn cuts(&self, program: &Program) -> Cuts {
+        self.limits.of(program)
+    }
+
+    /// Whether a variant can compute a step of a program of these [`Device::cuts`] here.
+    #[must_use]
+    pub fn is_able(&self, variant: &Variant, step: &Step, cuts: &Cuts) -> bool {
+        self.has(variant.needs) && (variant.can)(step, cuts)
     }
 
     /// The variants that come into question for a step: made for this kind of adapter, with what they need, and able to.
-    pub fn candidates(&self, step: &Step) -> impl Iterator<Item = &'static Variant> {
+    pub fn candidates(&self, step: &Step, cuts: &Cuts) -> impl Iterator<Item = &'static Variant> {
         let kind = if self.adapter.is_software() { Class::Software } else { Class::Gpu };
         let of = move |class: Class| class == kind || class == Class::Any;
-        step.kernel.variants.iter().filter(move |v| of(v.class) && self.is_able(v, step))
+        step.kernel.variants.iter().filter(move |v| of(v.class) && self.is_able(v, step, cuts))
     }
 
     /// The variant that runs of a step: the one chosen for its shape, or the first that is likely to be fast.
@@ -141,17 +147,11 @@ impl Device {
     /// # Panics
     /// When a kernel has none that computes any step on any adapter.
     #[must_use]
-    pub fn variant(&self, step: &Step) -> &'static Variant {
+    pub fn variant(&self, step: &Step, cuts: &Cuts) -> &'static Variant {
         let chosen = if self.chosen.is_empty() { None } else { self.chosen.get(&step.shape()).copied() };
-        let chosen = chosen.filter(|v| self.is_able(v, step));
-        let likely = || self.candidates(step).find(|v| (v.likely)(step));
+        let chosen = chosen.filter(|v| self.is_able(v, step, cuts));
+        let likely = || self.candidates(step, cuts).find(|v| (v.likely)(step));
         chosen.or_else(likely).expect("a variant for any step on any adapter")
-    }
-
-    /// What lowered steps must keep to.
-    #[must_use]
-    pub fn cuts(&self) -> Cuts {
-        self.cuts
     }
 
     /// Calls `f` and gives the first error that wgpu had inside it.

@@ -9,7 +9,8 @@ use wgpu::{
 };
 
 use super::Device;
-use crate::program::{Access, Buf, Lowered, Mat, Piece, Program, Shader, Step, Times, Variant};
+use super::memory::{Memory, buffer};
+use crate::program::{Access, Lowered, Piece, Program, Shader, Step, Times, Variant};
 use crate::{Error, Result};
 
 /// A step ready to run.
@@ -40,22 +41,26 @@ pub(super) fn load(
     device: &Device,
     program: &Program,
     choose: &dyn Fn(&Step) -> Option<&'static Variant>,
-) -> Result<(Vec<wgpu::Buffer>, Vec<Loaded>)> {
+) -> Result<(Memory, Vec<Loaded>)> {
+    let cuts = device.cuts(program);
     let lowered: Vec<(&'static Variant, Lowered)> = program
         .steps()
         .iter()
         .map(|step| {
-            let variant = choose(step).unwrap_or_else(|| device.variant(step));
-            (variant, (variant.lower)(step, &device.cuts))
+            let variant = choose(step).unwrap_or_else(|| device.variant(step, &cuts));
+            (variant, (variant.lower)(step, &cuts))
         })
         .collect();
-    let buffers = allocate(device, program, &lowered)?;
-    let layout = Layout::of(device, program, &lowered)?;
-    let uniforms = device.checked("the windows of a program", || {
-        let uniforms = buffer(device, "windows", layout.bytes.len() as u64, BufferUsages::UNIFORM);
-        device.queue.write_buffer(&uniforms, 0, &layout.bytes);
-        uniforms
-    })?;
+    let memory = Memory::allocate(device, program, cuts, lowered.iter().map(|(_, lowered)| lowered))?;
+    let layout = Layout::of(device, program, &memory, &lowered)?;
+    let upload = |bytes: &Vec<u8>| {
+        device.checked("the windows of a program", || {
+            let uniforms = buffer(device, "windows", bytes.len() as u64, BufferUsages::UNIFORM);
+            device.queue.write_buffer(&uniforms, 0, bytes);
+            uniforms
+        })
+    };
+    let uniforms: Vec<wgpu::Buffer> = layout.uniforms.iter().map(upload).collect::<Result<_>>()?;
     let mut compiled = device.compiled.lock().unwrap_or_else(PoisonError::into_inner);
     let mut slots = layout.slots.into_iter();
     let mut steps = Vec::new();
@@ -76,81 +81,47 @@ pub(super) fn load(
                 };
                 let slot = slots.next().expect("a slot for each piece");
                 let what = format!("{}/{}", step.kernel.name, variant.name);
-                let bind_group = device.checked(&what, || bind(device, group_layout, &uniforms, &slot, &piece, &buffers))?;
+                let bind_group = device.checked(&what, || bind(device, group_layout, &uniforms[slot.buffer], &slot, &piece))?;
                 pieces.push(LoadedPiece { pipeline: pipeline.clone(), bind_group, grid: piece.grid });
             }
             phases.push(LoadedPhase { times: phase.times, pieces });
         }
         steps.push(Loaded { variant: variant.name, phases, work: work / repeats.max(1) as f64 });
     }
-    Ok((buffers, steps))
+    Ok((memory, steps))
 }
 
-/// The program's buffers, then the scratch buffers.
-fn allocate(device: &Device, program: &Program, lowered: &[(&'static Variant, Lowered)]) -> Result<Vec<wgpu::Buffer>> {
-    let scratch = [0, 1].map(|i| lowered.iter().map(|(_, l)| l.scratch[i]).max().unwrap_or(0).max(4));
-    let mut wanted: Vec<(&str, u64)> = program.buffers().iter().map(|b| (b.name.as_str(), b.len * 4)).collect();
-    wanted.extend([("scratch", scratch[0] * 4), ("second scratch", scratch[1] * 4)]);
-    let largest = device.device.limits().max_buffer_size;
-    if let Some((name, bytes)) = wanted.iter().find(|(_, bytes)| *bytes > largest) {
-        return Err(Error::DoesNotFit {
-            what: format!("the buffer \"{name}\""),
-            needed: *bytes,
-            available: largest,
-            advice: format!("{} has no larger ones", device.adapter.name),
-        });
-    }
-    if device.adapter.is_software() {
-        super::super::check_memory("the program", wanted.iter().map(|(_, bytes)| bytes).sum())?;
-    }
-    wanted
-        .iter()
-        .map(|(name, bytes)| {
-            let usage = BufferUsages::STORAGE | BufferUsages::COPY_SRC;
-            device.checked(&format!("the buffer \"{name}\" of {bytes} bytes"), || buffer(device, name, *bytes, usage))
-        })
-        .collect()
-}
-
-fn buffer(device: &Device, name: &str, bytes: u64, usage: BufferUsages) -> wgpu::Buffer {
-    device.device.create_buffer(&wgpu::BufferDescriptor {
-        label: Some(name),
-        size: bytes.next_multiple_of(16).max(16),
-        usage: usage | BufferUsages::COPY_DST,
-        mapped_at_creation: false,
-    })
-}
-
-/// The uniform of each piece, one after the other.
-struct Layout {
-    bytes: Vec<u8>,
-    slots: Vec<Slot>,
+/// The uniform of each piece, one after the other, in as many buffers as it takes.
+struct Layout<'a> {
+    uniforms: Vec<Vec<u8>>,
+    slots: Vec<Slot<'a>>,
 }
 
 /// Where a piece's uniform lies, and the range of each of its windows' buffers that is bound.
-struct Slot {
+struct Slot<'a> {
+    buffer: usize,
     offset: u64,
     size: u64,
-    ranges: Vec<(usize, u64, u64)>,
+    ranges: Vec<(&'a wgpu::Buffer, u64, u64)>,
 }
 
-impl Layout {
-    fn of(device: &Device, program: &Program, lowered: &[(&'static Variant, Lowered)]) -> Result<Layout> {
+impl<'a> Layout<'a> {
+    fn of(device: &Device, program: &Program, memory: &'a Memory, lowered: &[(&'static Variant, Lowered)]) -> Result<Layout<'a>> {
         let limits = device.device.limits();
-        let mut layout = Layout { bytes: Vec::new(), slots: Vec::new() };
+        let mut layout = Layout { uniforms: vec![Vec::new()], slots: Vec::new() };
         for (step, (variant, lowered)) in program.steps().iter().zip(lowered) {
             for piece in lowered.phases.iter().flat_map(|p| &p.pieces) {
                 let name = || format!("{}/{}", step.kernel.name, variant.name);
-                if piece.iterations > device.cuts.iterations {
-                    let message = format!("loops of {} iterations, {} are safe", piece.iterations, device.cuts.iterations);
+                if piece.iterations > memory.cuts.iterations {
+                    let message = format!("loops of {} iterations, {} are safe", piece.iterations, memory.cuts.iterations);
                     return Err(Error::Device { what: name(), message });
                 }
-                if let Some(most) = piece.grid.iter().find(|&&n| n > limits.max_compute_workgroups_per_dimension) {
-                    let message =
-                        format!("{most} workgroups in a dimension, {} are allowed", limits.max_compute_workgroups_per_dimension);
+                let allowed = limits.max_compute_workgroups_per_dimension;
+                if let Some(most) = piece.grid.iter().find(|&&n| n > allowed) {
+                    let message = format!("{most} workgroups in a dimension, {allowed} are allowed");
                     return Err(Error::Device { what: name(), message });
                 }
-                layout.push(piece, program, &limits, name)?;
+                layout.push(piece, program, memory, &limits, name)?;
             }
         }
         Ok(layout)
@@ -158,15 +129,21 @@ impl Layout {
 
     /// Appends a piece's uniform: {offset, rows, cols, stride} of each window, counted from the start of its binding,
     /// and the scalars.
-    fn push(&mut self, piece: &Piece, program: &Program, limits: &wgpu::Limits, name: impl Fn() -> String) -> Result<()> {
+    fn push(
+        &mut self,
+        piece: &Piece,
+        program: &Program,
+        memory: &'a Memory,
+        limits: &wgpu::Limits,
+        name: impl Fn() -> String,
+    ) -> Result<()> {
         let alignment = u64::from(limits.min_storage_buffer_offset_alignment) / 4;
         let uniform_alignment = limits.min_uniform_buffer_offset_alignment as usize;
-        self.bytes.resize(self.bytes.len().next_multiple_of(uniform_alignment), 0);
-        let start = self.bytes.len();
-        let mut ranges = Vec::new();
+        let (mut bytes, mut ranges) = (Vec::new(), Vec::new());
         for window in &piece.windows {
-            let base = window.offset / alignment * alignment;
-            let size = (window.end() - base) * 4;
+            let (buffer, offset) = memory.find(window);
+            let base = offset / alignment * alignment;
+            let size = (offset - base + window.end() - window.offset) * 4;
             if size > limits.max_storage_buffer_binding_size {
                 return Err(Error::DoesNotFit {
                     what: format!("a binding of \"{}\" in {}", program.name(*window), name()),
@@ -175,22 +152,22 @@ impl Layout {
                     advice: "it cannot be cut further; a smaller hidden size, batch or window would fit".into(),
                 });
             }
-            let words = [(window.offset - base) as u32, window.rows, window.cols, window.stride];
-            self.bytes.extend_from_slice(bytemuck::cast_slice(&words));
-            ranges.push((index(window, program), base * 4, size.next_multiple_of(16)));
+            let words = [(offset - base) as u32, window.rows, window.cols, window.stride];
+            bytes.extend_from_slice(bytemuck::cast_slice(&words));
+            ranges.push((buffer, base * 4, size.next_multiple_of(16)));
         }
-        self.bytes.extend_from_slice(&piece.scalars);
-        self.bytes.resize(self.bytes.len().next_multiple_of(16), 0);
-        self.slots.push(Slot { offset: start as u64, size: (self.bytes.len() - start) as u64, ranges });
+        bytes.extend_from_slice(&piece.scalars);
+        bytes.resize(bytes.len().next_multiple_of(16), 0);
+        let mut offset = self.uniforms[self.uniforms.len() - 1].len().next_multiple_of(uniform_alignment);
+        if (offset + bytes.len()) as u64 > limits.max_buffer_size {
+            self.uniforms.push(Vec::new());
+            offset = 0;
+        }
+        let buffer = self.uniforms.len() - 1;
+        self.slots.push(Slot { buffer, offset: offset as u64, size: bytes.len() as u64, ranges });
+        self.uniforms[buffer].resize(offset, 0);
+        self.uniforms[buffer].append(&mut bytes);
         Ok(())
-    }
-}
-
-/// The position of a window's buffer in the list that [`allocate`] makes.
-fn index(window: &Mat, program: &Program) -> usize {
-    match Buf::SCRATCH.iter().position(|buf| *buf == window.buf) {
-        Some(scratch) => program.buffers().len() + scratch,
-        None => window.buf.0 as usize,
     }
 }
 
@@ -231,14 +208,13 @@ fn bind(
     uniforms: &wgpu::Buffer,
     slot: &Slot,
     piece: &Piece,
-    buffers: &[wgpu::Buffer],
 ) -> wgpu::BindGroup {
     let range =
         |buffer, offset, size| BindingResource::Buffer(BufferBinding { buffer, offset, size: std::num::NonZero::new(size) });
     let mut entries = vec![BindGroupEntry { binding: 0, resource: range(uniforms, slot.offset, slot.size) }];
     assert_eq!(piece.windows.len(), slot.ranges.len(), "a range for each window");
     for (binding, (buffer, offset, size)) in (1..).zip(&slot.ranges) {
-        entries.push(BindGroupEntry { binding, resource: range(&buffers[*buffer], *offset, *size) });
+        entries.push(BindGroupEntry { binding, resource: range(buffer, *offset, *size) });
     }
     device.device.create_bind_group(&BindGroupDescriptor { label: None, layout, entries: &entries })
 }

@@ -6,6 +6,7 @@
 mod adapter;
 mod device;
 mod load;
+mod memory;
 mod pace;
 mod timestamps;
 
@@ -17,6 +18,7 @@ use std::time::{Duration, Instant};
 pub use adapter::Adapter;
 pub use device::{Device, is_polling};
 use load::Loaded;
+use memory::Memory;
 use pace::Pace;
 use timestamps::Recorder;
 use wgpu::{BufferUsages, CommandEncoder, CommandEncoderDescriptor, ComputePassDescriptor, MapMode};
@@ -32,7 +34,7 @@ const IN_FLIGHT: usize = 3;
 /// Runs programs on a GPU.
 pub struct Gpu {
     device: Device,
-    buffers: Vec<wgpu::Buffer>,
+    memory: Memory,
     steps: Vec<Loaded>,
     pace: Pace,
     /// The submissions of each call of `run`, the oldest first.
@@ -44,9 +46,11 @@ pub struct Gpu {
 }
 
 struct Read {
-    staging: wgpu::Buffer,
-    window: Mat,
+    /// The window's parts, each of a section, and where they are brought to.
+    parts: Vec<(Mat, wgpu::Buffer)>,
     mapped: Receiver<std::result::Result<(), wgpu::BufferAsyncError>>,
+    /// The parts that have not come.
+    open: usize,
 }
 
 impl Gpu {
@@ -64,11 +68,11 @@ impl Gpu {
     /// # Errors
     /// As [`Gpu::new`].
     pub fn with_variants(device: &Device, program: &Program, choose: &dyn Fn(&Step) -> Option<&'static Variant>) -> Result<Gpu> {
-        let (buffers, steps) = load::load(device, program, choose)?;
+        let (memory, steps) = load::load(device, program, choose)?;
         Ok(Gpu {
             pace: Pace::new(device.adapter.is_hardware()),
             device: device.clone(),
-            buffers,
+            memory,
             steps,
             in_flight: VecDeque::new(),
             reads: HashMap::new(),
@@ -217,34 +221,42 @@ fn encode(pass: &mut wgpu::ComputePass, steps: &[Loaded], from: Position, end: u
 impl Backend for Gpu {
     fn write(&mut self, window: Mat, values: &[f32]) -> Result<()> {
         assert_eq!(values.len(), window.len(), "values for {window:?}");
-        let mut padded = Vec::new();
-        let whole = window.cols == window.stride;
-        if !whole {
-            padded = vec![0.0; (window.end() - window.offset) as usize];
-            for (row, values) in padded.chunks_mut(window.stride as usize).zip(values.chunks(window.cols as usize)) {
-                row[..values.len()].copy_from_slice(values);
-            }
-        }
-        let buffer = &self.buffers[window.buf.0 as usize];
-        let data = if whole { values } else { &padded };
-        let width = window.cols.next_multiple_of(crate::program::ROW_ALIGNMENT) as usize;
-        self.device.checked("a write", || {
-            // A window of some columns shares its rows with others: each row is written alone.
-            if window.stride as usize > width {
-                for (r, row) in (0u64..).zip(data.chunks(window.stride as usize)) {
-                    let at = (window.offset + r * u64::from(window.stride)) * 4;
-                    self.device.queue.write_buffer(buffer, at, bytemuck::cast_slice(&row[..width]));
+        let (cols, stride) = (window.cols as usize, window.stride as usize);
+        let width = cols.next_multiple_of(crate::program::ROW_ALIGNMENT as usize);
+        let queue = &self.device.queue;
+        let mut rest = values;
+        for (part, buffer, offset) in self.memory.parts(window) {
+            let values;
+            (values, rest) = rest.split_at(part.len());
+            self.device.checked("a write", || {
+                if cols == stride || part.rows == 1 && part.cols.is_multiple_of(crate::program::ROW_ALIGNMENT) {
+                    return queue.write_buffer(buffer, offset * 4, bytemuck::cast_slice(values));
                 }
-            } else {
-                self.device.queue.write_buffer(buffer, window.offset * 4, bytemuck::cast_slice(data));
-            }
-        })
+                // A window of some columns shares its rows with others: each row is written alone. Else some MiB at a time.
+                let rows = if stride > width { 1 } else { (1 << 20) / stride + 1 };
+                let mut padded = vec![0.0; rows * stride];
+                for (at, values) in (0u64..).step_by(rows * stride).zip(values.chunks(rows * cols)) {
+                    let count = values.len() / cols;
+                    padded.chunks_mut(stride).zip(values.chunks(cols)).for_each(|(row, values)| row[..cols].copy_from_slice(values));
+                    let data = &padded[..(count - 1) * stride + width];
+                    queue.write_buffer(buffer, (offset + at) * 4, bytemuck::cast_slice(data));
+                }
+            })?;
+        }
+        Ok(())
     }
 
     fn write_indices(&mut self, window: Mat, values: &[u32]) -> Result<()> {
         assert_eq!(values.len(), window.len(), "values for {window:?}");
-        let buffer = &self.buffers[window.buf.0 as usize];
-        self.device.checked("a write", || self.device.queue.write_buffer(buffer, window.offset * 4, bytemuck::cast_slice(values)))
+        let mut rest = values;
+        for (part, buffer, offset) in self.memory.parts(window) {
+            let values;
+            (values, rest) = rest.split_at(part.len());
+            self.device.checked("a write", || {
+                self.device.queue.write_buffer(buffer, offset * 4, bytemuck::cast_slice(values));
+            })?;
+        }
+        Ok(())
     }
 
     fn run(&mut self, steps: Range<usize>) -> Result<()> {
@@ -263,42 +275,53 @@ impl Backend for Gpu {
     }
 
     fn request(&mut self, window: Mat) -> Result<Ticket> {
-        let (start, size) = (window.offset * 4, (window.end() - window.offset) * 4);
         let (sender, mapped) = channel();
-        let staging = self.device.checked("a read", || {
-            let staging = self.device.device.create_buffer(&wgpu::BufferDescriptor {
-                label: Some("read"),
-                size,
-                usage: BufferUsages::MAP_READ | BufferUsages::COPY_DST,
-                mapped_at_creation: false,
-            });
-            let mut encoder = self.device.device.create_command_encoder(&CommandEncoderDescriptor::default());
-            encoder.copy_buffer_to_buffer(&self.buffers[window.buf.0 as usize], start, &staging, 0, size);
-            self.device.queue.submit([encoder.finish()]);
-            // The other end is gone when the ticket was dropped, which is no fault.
-            staging.map_async(MapMode::Read, .., move |result| drop(sender.send(result)));
-            staging
+        let (device, memory) = (&self.device, &self.memory);
+        let parts = device.checked("a read", || {
+            let mut encoder = device.device.create_command_encoder(&CommandEncoderDescriptor::default());
+            let part = |(part, buffer, offset): (Mat, &wgpu::Buffer, u64)| {
+                let size = (part.end() - part.offset) * 4;
+                let staging = device.device.create_buffer(&wgpu::BufferDescriptor {
+                    label: Some("read"),
+                    size,
+                    usage: BufferUsages::MAP_READ | BufferUsages::COPY_DST,
+                    mapped_at_creation: false,
+                });
+                encoder.copy_buffer_to_buffer(buffer, offset * 4, &staging, 0, size);
+                (part, staging)
+            };
+            let parts: Vec<(Mat, wgpu::Buffer)> = memory.parts(window).map(part).collect();
+            device.queue.submit([encoder.finish()]);
+            for (_, staging) in &parts {
+                let sender = sender.clone();
+                // The other end is gone when the ticket was dropped, which is no fault.
+                staging.map_async(MapMode::Read, .., move |result| drop(sender.send(result)));
+            }
+            parts
         })?;
         self.tickets += 1;
-        self.reads.insert(Ticket(self.tickets), Read { staging, window, mapped });
+        self.reads.insert(Ticket(self.tickets), Read { open: parts.len(), parts, mapped });
         Ok(Ticket(self.tickets))
     }
 
     fn take(&mut self, ticket: Ticket) -> Result<Option<Vec<f32>>> {
         self.device.poll()?;
-        let Some(read) = self.reads.get(&ticket) else { return Ok(None) };
+        let Some(read) = self.reads.get_mut(&ticket) else { return Ok(None) };
         let failed = |message: String| Error::Device { what: "a read".into(), message };
-        match read.mapped.try_recv() {
-            Err(TryRecvError::Empty) => return Ok(None),
-            Err(TryRecvError::Disconnected) => return Err(failed("it was dropped".into())),
-            Ok(Err(error)) => return Err(failed(error.to_string())),
-            Ok(Ok(())) => {}
+        while read.open > 0 {
+            match read.mapped.try_recv() {
+                Err(TryRecvError::Empty) => return Ok(None),
+                Err(TryRecvError::Disconnected) => return Err(failed("it was dropped".into())),
+                Ok(Err(error)) => return Err(failed(error.to_string())),
+                Ok(Ok(())) => read.open -= 1,
+            }
         }
-        let view = read.staging.get_mapped_range(..).map_err(|e| failed(e.to_string()))?;
-        let data: &[f32] = bytemuck::cast_slice(&view);
-        let (cols, stride) = (read.window.cols as usize, read.window.stride as usize);
-        let values = data.chunks(stride).flat_map(|row| &row[..cols]).copied().collect();
-        drop(view);
+        let mut values = Vec::with_capacity(read.parts.iter().map(|(part, _)| part.len()).sum());
+        for (part, staging) in &read.parts {
+            let view = staging.get_mapped_range(..).map_err(|e| failed(e.to_string()))?;
+            let data: &[f32] = bytemuck::cast_slice(&view);
+            data.chunks(part.stride as usize).for_each(|row| values.extend_from_slice(&row[..part.cols as usize]));
+        }
         self.reads.remove(&ticket);
         Ok(Some(values))
     }

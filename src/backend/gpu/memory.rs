@@ -1,0 +1,119 @@
+//! The buffers of a program on a device: the places of its plan, in sections where one is larger than the device's largest buffer,
+//! and scratch memory.
+
+use wgpu::BufferUsages;
+
+use super::Device;
+use crate::program::{Buf, Cuts, Lowered, Mat, Plan, Program};
+use crate::{Error, Result};
+
+/// A program's memory.
+pub(super) struct Memory {
+    plan: Plan,
+    pub cuts: Cuts,
+    /// Of each place, its sections.
+    places: Vec<Vec<wgpu::Buffer>>,
+    /// Of each scratch memory, its sections.
+    scratch: [Vec<wgpu::Buffer>; 2],
+}
+
+impl Memory {
+    /// Allocates what a program and its lowered steps need, zero.
+    ///
+    /// # Errors
+    /// [`Error::DoesNotFit`] when a row is larger than a buffer, or the whole larger than the memory there is, where the device has the
+    /// machine's.
+    pub fn allocate<'a>(
+        device: &Device,
+        program: &Program,
+        cuts: Cuts,
+        lowered: impl Iterator<Item = &'a Lowered>,
+    ) -> Result<Memory> {
+        let plan = program.plan();
+        let scratch = scratch(&cuts, lowered);
+        let places: Vec<(String, Vec<u64>)> = (0..plan.sizes().len())
+            .map(|place| {
+                let buffers: Vec<usize> = plan.buffers(place).collect();
+                let names: Vec<&str> = buffers.iter().map(|&b| program.buffers()[b].name.as_str()).collect();
+                // The largest has the most sections, and those of the others begin where its do.
+                let starts = buffers.iter().map(|&b| cuts.sections(Buf(b as u32))).max_by_key(|starts| starts.len());
+                let starts = starts.expect("a place is some buffer's");
+                let ends = starts[1..].iter().copied().chain([plan.sizes()[place]]);
+                (names.join(" / "), starts.iter().zip(ends).map(|(start, end)| end - start).collect())
+            })
+            .collect();
+        let all = || places.iter().map(|(name, sections)| (name.as_str(), sections)).chain(scratch.iter().map(|s| ("scratch", s)));
+        let largest = device.device.limits().max_buffer_size;
+        for (name, sections) in all() {
+            if let Some(section) = sections.iter().find(|&&section| section * 4 > largest) {
+                return Err(Error::DoesNotFit {
+                    what: format!("a row of \"{name}\""),
+                    needed: section * 4,
+                    available: largest,
+                    advice: format!("{} has no larger buffers", device.adapter.name),
+                });
+            }
+        }
+        if device.adapter.is_software() {
+            crate::backend::check_memory("the program", all().flat_map(|(_, sections)| sections).map(|section| section * 4).sum())?;
+        }
+        let make = |name: &str, sections: &[u64]| -> Result<Vec<wgpu::Buffer>> {
+            let usage = BufferUsages::STORAGE | BufferUsages::COPY_SRC;
+            let section = |&len: &u64| {
+                device.checked(&format!("the buffer \"{name}\" of {} bytes", len * 4), || buffer(device, name, len * 4, usage))
+            };
+            sections.iter().map(section).collect()
+        };
+        Ok(Memory {
+            places: places.iter().map(|(name, sections)| make(name, sections)).collect::<Result<_>>()?,
+            scratch: [make("scratch", &scratch[0])?, make("second scratch", &scratch[1])?],
+            plan,
+            cuts,
+        })
+    }
+
+    /// The buffer of the section that a window lies in, and where in it the window begins.
+    ///
+    /// # Panics
+    /// When it lies in several: a fault of a lowering.
+    pub fn find(&self, window: &Mat) -> (&wgpu::Buffer, u64) {
+        let (number, section) = self.cuts.section(window);
+        assert!(window.end() <= section.end, "{window:?} is beyond the section {section:?}");
+        let sections = match Buf::SCRATCH.iter().position(|buf| *buf == window.buf) {
+            Some(scratch) => &self.scratch[scratch],
+            None => &self.places[self.plan.place(window.buf.0 as usize)],
+        };
+        (&sections[number], window.offset - section.start)
+    }
+
+    /// A window's parts, a section each, with their buffers and where in them they begin.
+    pub fn parts(&self, window: Mat) -> impl Iterator<Item = (Mat, &wgpu::Buffer, u64)> {
+        self.cuts.parts(window).into_iter().map(|part| {
+            let (buffer, offset) = self.find(&part);
+            (part, buffer, offset)
+        })
+    }
+}
+
+/// The elements of the sections of each scratch memory.
+fn scratch<'a>(cuts: &Cuts, lowered: impl Iterator<Item = &'a Lowered>) -> [Vec<u64>; 2] {
+    let mut sizes = [vec![4], vec![4]];
+    for window in lowered.flat_map(|l| &l.phases).flat_map(|phase| &phase.pieces).flat_map(|piece| &piece.windows) {
+        if let Some(scratch) = Buf::SCRATCH.iter().position(|buf| *buf == window.buf) {
+            let (number, section) = cuts.section(window);
+            let sections = &mut sizes[scratch];
+            sections.resize(sections.len().max(number + 1), 4);
+            sections[number] = sections[number].max(window.end() - section.start);
+        }
+    }
+    sizes
+}
+
+pub(super) fn buffer(device: &Device, name: &str, bytes: u64, usage: BufferUsages) -> wgpu::Buffer {
+    device.device.create_buffer(&wgpu::BufferDescriptor {
+        label: Some(name),
+        size: bytes.next_multiple_of(16).max(16),
+        usage: usage | BufferUsages::COPY_DST,
+        mapped_at_creation: false,
+    })
+}
