@@ -67,7 +67,8 @@ fn bench(criterion: &mut Criterion, kernel: &'static Kernel, sizes: &[[u32; 3]],
         let (flops, bytes) = ((kernel.flops)(step), step.bytes());
         let parameter = if flops > 0 { format!("{m}x{n}x{k}, {bytes} bytes") } else { format!("{m}x{n}x{k}") };
         group.throughput(if flops > 0 { Throughput::Elements(flops) } else { Throughput::Bytes(bytes) });
-        let offered = device.into_iter().flat_map(|device| offered(device, step).into_iter().map(move |variant| Some((device, variant))));
+        let offered =
+            device.into_iter().flat_map(|device| offered(device, step).into_iter().map(move |variant| Some((device, variant))));
         for place in [None].into_iter().chain(offered) {
             let name = place.map_or("cpu".into(), |(_, variant)| format!("gpu/{}", variant.name));
             let mut backend = None;

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, VecDeque};
 
 use ndarray::{Array3, ArrayD, s};
 
-use crate::backend::{Backend, Cpu, Device, Gpu, Ticket};
+use crate::backend::{Backend, Cpu, Device, Gpu, PROGRAM, Ticket};
 use crate::batch::{Batch, InitialState, Inputs, Loss, Targets};
-use crate::model::{Config, InputWindows, Model, Named, RecurrentInit, initial, parameters};
+use crate::model::{Config, InputWindows, Model, Named, Parameters, RecurrentInit, parameters};
 use crate::program::{Mat, Program};
 use crate::{Error, Result};
 
@@ -20,6 +20,16 @@ pub enum Compute {
 }
 
 impl Compute {
+    /// Bytes that a program takes: the places of its plan, and what its steps take besides while they run.
+    #[must_use]
+    pub fn memory(&self, program: &Program) -> [u64; 2] {
+        let besides = match self {
+            Compute::Cpu(_) => crate::backend::working(program),
+            Compute::Gpu(device) => device.scratch(program),
+        };
+        [program.plan().bytes(), besides]
+    }
+
     /// A program on the CPU, or on the adapter in the variants chosen for it.
     ///
     /// # Errors
@@ -43,6 +53,17 @@ pub struct Report {
     pub gradient_norm: f32,
     /// The position in the arena of the first value of the gradient that is not finite.
     bad: Option<u64>,
+}
+
+/// Where a tensor of a checkpoint is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Stored {
+    /// The carried state.
+    State,
+    /// PyTorch's second bias beside a parameter.
+    Zero(usize),
+    /// In the arena of the parameters, or of one of the optimiser's states, the window of a parameter.
+    Parameter(usize, usize),
 }
 
 /// A loss, the gradients of all parameters and of the initial state, and the outputs.
@@ -101,13 +122,9 @@ impl Network {
     /// What the configuration's check and the backend report.
     pub fn new(config: &Config, compute: &Compute) -> Result<Network> {
         Network::of(Model::new(config)?, compute).map_err(|error| match error {
-            // Which limit it is shows in what was needed: the whole program, or one buffer.
-            Error::DoesNotFit { what, needed, available, advice } if needed > available => {
-                let largest = |program: &Program| program.buffers().iter().map(|b| b.len * 4).max().unwrap_or(0);
-                let whole = Model::new(config).is_ok_and(|model| model.program.bytes() <= needed);
-                let size = |program: &Program| if whole { program.bytes() } else { largest(program) };
-                let fits = |smaller: &Config| Model::new(smaller).is_ok_and(|model| size(&model.program) <= available);
-                let advice = if fits(config) { advice } else { config.largest(fits) };
+            Error::DoesNotFit { what, needed, available, .. } if what == PROGRAM => {
+                let size = |config: &Config| Model::new(config).map(|model| compute.memory(&model.program).iter().sum::<u64>());
+                let advice = config.largest(|smaller| size(smaller).is_ok_and(|size| size <= available));
                 Error::DoesNotFit { what, needed, available, advice }
             }
             other => other,
@@ -171,7 +188,13 @@ impl Network {
     /// # Errors
     /// What the backend reports.
     pub fn initialise(&mut self, seed: u64, init: RecurrentInit) -> Result<()> {
-        self.set_parameters(&initial(&self.model.config, seed, init)?)?;
+        // One after the other: they are not all needed at once.
+        for index in 0..self.model.parameters.table.len() {
+            let parameter = &self.model.parameters.table[index];
+            let values = parameter.to_values(&parameter.initial(&self.model.config, index, seed, init));
+            self.backend.write(self.model.parameters.windows[index], &values)?;
+        }
+        self.begin()?;
         for window in self.model.states.clone().into_iter().flatten() {
             self.backend.write(window, &vec![0.0; window.len()])?;
         }
@@ -190,8 +213,46 @@ impl Network {
         parameters::check(&self.model.config, named)?;
         let windows = self.model.parameters.windows.clone();
         self.write_arena(&windows, named)?;
+        self.begin()
+    }
+
+    /// What follows once the parameters were written.
+    fn begin(&mut self) -> Result<()> {
         self.backend.write(self.model.status, &[0.0; 4])?;
         self.backend.run(self.model.prepare.clone())
+    }
+
+    /// Everything that a checkpoint keeps, by PyTorch's names, with its shape: the parameters, the optimiser's states of each behind
+    /// `optimizer.<state>.`, and `state.h0`.
+    pub(crate) fn tensors(&self) -> Vec<(String, Vec<usize>, Stored)> {
+        let Config { layers, batch, hidden, optimizer, .. } = self.model.config;
+        let mut all = vec![("state.h0".to_owned(), vec![layers, batch, hidden], Stored::State)];
+        let states = optimizer.states().iter().map(|name| format!("optimizer.{name}."));
+        let prefixes: Vec<String> = std::iter::once(String::new()).chain(states).collect();
+        for (arena, prefix) in prefixes.iter().enumerate() {
+            for (index, parameter) in self.model.parameters.table.iter().enumerate() {
+                let extents = parameter.extents();
+                all.extend(parameter.second_bias().map(|name| (format!("{prefix}{name}"), extents.clone(), Stored::Zero(index))));
+                all.push((format!("{prefix}{}", parameter.name), extents, Stored::Parameter(arena, index)));
+            }
+        }
+        all
+    }
+
+    /// The values of one of [`Network::tensors`], row by row.
+    ///
+    /// # Errors
+    /// What the backend reports.
+    pub(crate) fn read_stored(&mut self, stored: Stored) -> Result<Vec<f32>> {
+        let Parameters { table, windows } = &self.model.parameters;
+        match stored {
+            Stored::State => Ok(self.state()?.into_raw_vec_and_offset().0),
+            Stored::Zero(index) => Ok(vec![0.0; table[index].extents().iter().product()]),
+            Stored::Parameter(arena, index) => {
+                let window = if arena == 0 { windows[index] } else { self.model.states[arena - 1][index] };
+                Ok(table[index].to_array(self.backend.read(window)?).into_raw_vec_and_offset().0)
+            }
+        }
     }
 
     /// All parameters.

@@ -188,6 +188,8 @@ pub struct Kernel {
     pub variants: &'static [Variant],
     /// Bytes that a step must move at least, for reports: [`all_windows`], where it does not use them all.
     pub bytes: fn(&Step) -> u64,
+    /// Bytes that the CPU's function takes while it runs, besides its windows: [`little`], or what it lays out anew.
+    pub working: fn(&Step) -> u64,
     /// Arithmetic operations of a step, for reports.
     pub flops: fn(&Step) -> u64,
     /// Records it at a size given by three numbers, for checks, and says what its windows hold where not any number will do.
@@ -378,6 +380,18 @@ impl Step {
     pub fn bytes(&self) -> u64 {
         (self.kernel.bytes)(self)
     }
+
+    /// [`Kernel::working`].
+    #[must_use]
+    pub fn working(&self) -> u64 {
+        (self.kernel.working)(self)
+    }
+}
+
+/// No memory worth counting.
+#[must_use]
+pub fn little(_: &Step) -> u64 {
+    0
 }
 
 /// Bytes of all windows of a step, padding included, those read and written counted once.

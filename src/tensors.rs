@@ -12,7 +12,7 @@ use std::path::Path;
 use ndarray::{Array, ArrayD, Dimension, IxDyn};
 
 pub use batch::read_batch;
-pub(crate) use format::write_whole;
+pub(crate) use format::{write_one_by_one, write_whole};
 
 use crate::{Error, Result};
 

@@ -150,8 +150,7 @@ fn measure(
     let (program, values) = alone(step);
     let (step, cuts) = (&program.steps()[0], device.cuts(&program));
     let is_quick = (step.kernel.flops)(step) <= QUICK;
-    let mut expected =
-        if is_quick { Some(results(&mut Cpu::new(&program, None)?, &program, &values)?) } else { None };
+    let mut expected = if is_quick { Some(results(&mut Cpu::new(&program, None)?, &program, &values)?) } else { None };
     let mut variants: Vec<&'static Variant> = device.candidates(step, &cuts).collect();
     // The plainest first, which has the fewest things to go wrong: it is what the others are compared with where the CPU takes too long.
     variants.reverse();

@@ -1,10 +1,11 @@
-//! Training takes the same memory after 10,000 steps as after a few. A test of its own process: the memory of a process is that
+//! Training takes the memory that its plan says, and the same after 10,000 steps as after a few. A test of its own process: the memory of a process is that
 //! of all its threads.
 #![cfg(target_os = "linux")]
 
-use retrospect::batch::{Batch, InitialState};
+use ndarray::Array3;
+use retrospect::batch::{Batch, InitialState, Input, Inputs, Loss, Targets};
 use retrospect::data::{Options, Task};
-use retrospect::model::{Config, RecurrentInit};
+use retrospect::model::{Config, Model, RecurrentInit};
 use retrospect::network::{Compute, Network};
 
 /// The process's resident memory in KiB.
@@ -22,7 +23,13 @@ fn growth(steps: u64, mut step: impl FnMut(u64)) -> i64 {
     resident() - before
 }
 
+/// One test, since the memory is that of all threads.
 #[test]
+fn memory_is_what_was_planned_and_does_not_grow() {
+    ten_thousand_steps_take_no_memory();
+    the_plan_is_what_it_takes();
+}
+
 fn ten_thousand_steps_take_no_memory() {
     const LIMIT: i64 = 1024;
     let mut source = (Task::named("copy-memory").unwrap().source)(&Options { seed: 1, batch: 3, window: 1 }).unwrap();
@@ -50,4 +57,31 @@ fn ten_thousand_steps_take_no_memory() {
     let grown = growth(10_000, |step| kept.push(vec![step as u8 | 1; 256].into_boxed_slice()));
     assert!(grown >= LIMIT, "a leak of 2.4 MiB grew by {grown} KiB");
     assert_eq!(kept.len(), 11_000);
+}
+
+/// Buffers that share memory, and states that are recomputed: by the plan, which `steps --memory` prints and the process keeps to.
+fn the_plan_is_what_it_takes() {
+    let config = Config::new(Input::Vectors(2), 512, 1, Loss::SquaredError, 16, 4096);
+    let bytes = |config: &Config| Model::new(config).unwrap().program().plan().bytes();
+    let all = Model::new(&config).unwrap().program().bytes();
+    let states = 4096 * 16 * 512 * 4;
+    // Of the input's sums, the states, the gradients of both: three and not four.
+    assert!(all > 4 * states && bytes(&config) < 13 * states / 4, "{} of {all}", bytes(&config));
+    let segments = Config { recompute: Some(64), ..config.clone() };
+    assert!(bytes(&segments) * 5 < bytes(&config), "{} and {}", bytes(&segments), bytes(&config));
+    // A further layer adds its states alone, and its weights.
+    let deep = Config { layers: 3, ..config.clone() };
+    assert!(bytes(&deep) < bytes(&config) + 9 * states / 4, "{} and {}", bytes(&deep), bytes(&config));
+
+    // What the process takes, while it trains.
+    let small = Config { window: 512, hidden: 256, ..config };
+    let before = resident();
+    let mut network = Network::new(&small, &Compute::Cpu(Some(2))).unwrap();
+    network.initialise(1, RecurrentInit::Uniform).unwrap();
+    let (x, y) = (Array3::zeros((512, 16, 2)), Array3::zeros((512, 16, 1)));
+    let batch = Batch::new(Inputs::Vectors(x), Targets::Values(y));
+    (0..3).for_each(|_| network.train_step(&batch, 0.01).unwrap());
+    let (taken, planned) = ((resident() - before) * 1024, bytes(&small) as i64);
+    assert!(taken * 4 < planned * 5 + (4 << 22), "{taken} bytes for a plan of {planned}");
+    assert!(taken * 5 > planned * 4, "{taken} bytes for a plan of {planned}: this measures nothing");
 }

@@ -34,7 +34,7 @@ impl Cpu {
     /// [`Error::DoesNotFit`] when the memory available is too small; [`Error::Usage`] when no pool could be made.
     pub fn new(program: &Program, threads: Option<usize>) -> Result<Cpu> {
         let plan = program.plan();
-        super::check_memory("the program", plan.bytes())?;
+        super::check_memory(super::PROGRAM, plan.bytes() + working(program))?;
         let allocate = |len: u64, element| -> Option<Storage> {
             let len = usize::try_from(len).ok()?;
             Some(match element {
@@ -54,15 +54,7 @@ impl Cpu {
         let places = places.collect::<Result<_>>()?;
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.unwrap_or(0)).build();
         let pool = pool.map_err(|e| Error::Usage(format!("cannot start {threads:?} threads: {e}")))?;
-        Ok(Cpu {
-            steps: program.steps().to_vec(),
-            plan,
-            places,
-            pool,
-            answers: HashMap::new(),
-            tickets: 0,
-            record: None,
-        })
+        Ok(Cpu { steps: program.steps().to_vec(), plan, places, pool, answers: HashMap::new(), tickets: 0, record: None })
     }
 
     fn values(&self, window: Mat) -> Vec<f32> {
@@ -70,6 +62,11 @@ impl Cpu {
         let view = View::new(&window, Data::Read(&data[span(&window)]));
         (0..view.rows).flat_map(|r| view.row(r)).copied().collect()
     }
+}
+
+/// Bytes that the steps of a program take at most while they run, besides its buffers.
+pub(super) fn working(program: &Program) -> u64 {
+    program.steps().iter().map(Step::working).max().unwrap_or(0)
 }
 
 fn zeros<T: Clone + Default>(len: usize) -> Option<Vec<T>> {

@@ -11,7 +11,7 @@ use std::time::Duration;
 pub use cpu::Cpu;
 pub use gpu::{Adapter, Device, Gpu};
 
-use crate::program::Mat;
+use crate::program::{Mat, Program};
 use crate::{Error, Result};
 
 /// A read that was asked for.
@@ -134,6 +134,15 @@ pub trait Backend {
     fn dispatches(&self, _step: usize) -> u64 {
         0
     }
+}
+
+/// What does not fit where it is a whole program.
+pub(crate) const PROGRAM: &str = "the program";
+
+/// Bytes that a program takes on the CPU besides those of its plan.
+#[must_use]
+pub fn working(program: &Program) -> u64 {
+    cpu::working(program)
 }
 
 pub(crate) fn check_memory(what: &str, needed: u64) -> Result<()> {

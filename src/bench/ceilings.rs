@@ -12,7 +12,9 @@ use crate::Result;
 use crate::backend::Backend;
 use crate::kernels::fill;
 use crate::network::Compute;
-use crate::program::{Binding, Cuts, Kernel, Lowered, Mat, Piece, Program, Shader, Step, Variant, View, scalars, all_windows, whole};
+use crate::program::{
+    Binding, Cuts, Kernel, Lowered, Mat, Piece, Program, Shader, Step, Variant, View, all_windows, little, scalars, whole,
+};
 
 /// The most that a backend did.
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -126,6 +128,7 @@ static MULTIPLY_ADD: Kernel = Kernel {
         ..Variant::PLAIN
     }],
     bytes: all_windows,
+    working: little,
     flops: |step| 2 * step.windows[0].len() as u64 * u64::from(step.scalars::<Rounds>().rounds),
     sample: |program, [rows, cols, rounds]| {
         let x = program.matrix("x", rows, cols.next_multiple_of(32));

@@ -18,8 +18,7 @@ use crate::random::Random;
 use crate::{Error, Result};
 
 /// The sizes of a benchmark: every one of `hidden` with every one of `batch` and so on.
-#[derive(Debug, Clone)]
-pub struct Sweep {
+pub struct Sweep<'a> {
     /// Hidden sizes, H.
     pub hidden: Vec<usize>,
     /// Batch sizes, B.
@@ -32,6 +31,8 @@ pub struct Sweep {
     pub input: usize,
     /// The number of outputs.
     pub output: usize,
+    /// [`Config::recompute`] of a window of so many steps.
+    pub recompute: &'a dyn Fn(usize) -> Option<usize>,
     /// Runs of each, of which the median counts.
     pub runs: usize,
 }
@@ -41,7 +42,7 @@ const RUN: f64 = 0.1;
 /// Steps that are recorded for the times of kernels.
 const RECORDED: usize = 3;
 
-impl Sweep {
+impl Sweep<'_> {
     /// The configurations: a tanh network of vectors, squared error, gradient descent.
     #[must_use]
     pub fn configurations(&self) -> Vec<Config> {
@@ -52,7 +53,8 @@ impl Sweep {
                     for &hidden in &self.hidden {
                         let input = Input::Vectors(self.input);
                         let base = Config::new(input, hidden, self.output, Loss::SquaredError, batch, window);
-                        all.push(Config { layers, optimizer: Optimizer::Sgd, ..base });
+                        let recompute = (self.recompute)(window);
+                        all.push(Config { layers, optimizer: Optimizer::Sgd, recompute, ..base });
                     }
                 }
             }

@@ -43,7 +43,7 @@ pub struct Case {
 }
 
 /// Every activation, loss, kind of input and number of layers up to 3, with every mask and reduction, at sizes that are no
-/// multiples of a tile. Sizes, optimisers and clipping go round with periods that share no factor with the rest. No sum of a ReLU is nearer
+/// multiples of a tile. Sizes, optimisers, clipping and segments go round with periods that share no factor with the rest. No sum of a ReLU is nearer
 /// to its kink than 1.8e-6, where f32 and f64 might take different sides.
 #[must_use]
 pub fn cases() -> Vec<Case> {
@@ -59,8 +59,10 @@ pub fn cases() -> Vec<Case> {
                         let input = if tokens { Input::Tokens(size) } else { Input::Vectors(size) };
                         let optimizer = [Optimizer::Adam, Optimizer::Sgd, Optimizer::Momentum { momentum: 0.9 }][i / 7 % 3];
                         let clip = (i / 5 % 2 == 0).then_some(0.05);
+                        let recompute = [None, Some(2), None, Some(5)][i / 3 % 4];
                         let shape = Config::new(input, hidden, outputs, loss, batch, window);
-                        all.push(Case { config: Config { layers, activation, optimizer, clip, ..shape }, masked, reduction });
+                        let config = Config { layers, activation, optimizer, clip, recompute, ..shape };
+                        all.push(Case { config, masked, reduction });
                     }
                 }
             }
@@ -110,7 +112,11 @@ impl Case {
         let input = if matches!(self.config.input, Input::Tokens(_)) { "tokens" } else { "vectors" };
         let loss = if self.config.loss == Loss::CrossEntropy { "cross-entropy" } else { "squared error" };
         let masked = if self.masked { ", masked" } else { "" };
-        format!("{activation}, {input}, {loss}{masked}, {layers} × H={hidden}, T={window}, B={batch}")
+        let segments = match self.config.segments().len() {
+            1 => String::new(),
+            segments => format!(" in {segments} segments"),
+        };
+        format!("{activation}, {input}, {loss}{masked}, {layers} × H={hidden}, T={window}{segments}, B={batch}")
     }
 }
 
@@ -226,7 +232,10 @@ pub fn gradient(network: &mut Network, batch: &Batch) -> Result<Tensors> {
     all.insert("h0".into(), in_f64(&got.initial_state.into_dyn()));
     all.insert("loss".into(), arr1(&[f64::from(got.loss)]).into_dyn());
     all.insert("outputs".into(), in_f64(&got.outputs.into_dyn()));
-    for layer in 0..network.model().config().layers {
+    // Of several segments not all states are kept.
+    let config = network.model().config();
+    let kept = if config.segments().len() == 1 { config.layers } else { 0 };
+    for layer in 0..kept {
         all.insert(format!("hidden_l{layer}"), in_f64(&network.hidden(layer)?.into_dyn()));
     }
     Ok(all)
@@ -283,7 +292,7 @@ pub fn expected(config: &Config, weights: &Weights, batch: &Batch) -> Result<Exp
     all.insert("h0".into(), got.initial_state.into_dyn());
     all.insert("loss".into(), arr1(&[got.loss]).into_dyn());
     all.insert("outputs".into(), got.outputs.into_dyn());
-    for (layer, hidden) in got.hidden.iter().enumerate() {
+    for (layer, hidden) in got.hidden.iter().enumerate().filter(|_| config.segments().len() == 1) {
         all.insert(format!("hidden_l{layer}"), hidden.slice(ndarray::s![1.., .., ..]).to_owned().into_dyn());
     }
     let largest = |tensor: ndarray::ArrayViewD<f64>| tensor.fold(0.0, |a: f64, b| a.max(b.abs()));

@@ -6,7 +6,9 @@ use bytemuck::{Pod, Zeroable};
 use super::{Exact, Outcome};
 use crate::Result;
 use crate::backend::{Backend, Device, Gpu};
-use crate::program::{Binding, Kernel, Lowered, Piece, Program, Shader, Step, Variant, View, scalars, all_windows, whole};
+use crate::program::{
+    Binding, Kernel, Lowered, Piece, Program, Shader, Step, Variant, View, all_windows, little, scalars, whole,
+};
 use crate::rounding::{DIVISION, SQUARE_ROOT, TINY, U, logarithm};
 
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -41,6 +43,7 @@ macro_rules! probe {
             cpu: |_, _| unreachable!("of adapters only"),
             variants: &[Variant { name: $entry, shaders: &[shader($entry)], lower, ..Variant::PLAIN }],
             bytes: all_windows,
+            working: little,
             flops: |_| 0,
             sample: |_, _| vec![],
         };

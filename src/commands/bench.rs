@@ -41,6 +41,10 @@ pub struct Bench {
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = size())]
     output: usize,
 
+    /// Keep the hidden states of every N-th time step only, and compute the others again [default: off]
+    #[arg(long, value_name = "auto|off|N", value_parser = super::options::recompute)]
+    recompute: Option<super::options::Recompute>,
+
     /// Runs of each size, of which the median counts
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = size())]
     runs: usize,
@@ -73,6 +77,7 @@ impl Bench {
             layers: self.layers.clone(),
             input: self.input,
             output: self.output,
+            recompute: &|window| self.recompute.and_then(|choice| choice.of(window)),
             runs: self.runs,
         };
         // What is too large becomes a row that says so.

@@ -44,7 +44,7 @@ impl Evaluate {
         if source.held_out_batches() == 0 {
             return Err(Error::BadInput { what, problem: "the held-out tenth is too short for one prediction".into() });
         }
-        let trained = &checkpoint.settings.network;
+        let trained = &checkpoint.origin.settings.network;
         let shape = source.shape();
         let wrong = |tensor: &str, wanted: usize, found: usize| Error::BadInput {
             what: what.clone(),
@@ -77,7 +77,7 @@ impl Evaluate {
         let mut results = vec![("loss", found.loss)];
         if trained.loss == Loss::CrossEntropy {
             results.push(("perplexity", found.loss.exp()));
-            if checkpoint.vocabulary.is_some() {
+            if checkpoint.origin.vocabulary.is_some() {
                 results.push(("bits_per_character", found.loss / std::f64::consts::LN_2));
             }
             results.extend(found.accuracy.map(|a| ("accuracy", a)));
@@ -101,9 +101,9 @@ impl Evaluate {
 
     /// The held-out data, and what they are called in messages.
     fn source(&self, checkpoint: &Checkpoint) -> Result<(Box<dyn Source>, String)> {
-        let settings = &checkpoint.settings;
+        let settings = &checkpoint.origin.settings;
         let Config { batch, window, .. } = settings.network;
-        match (&self.text, &self.data, &checkpoint.vocabulary) {
+        match (&self.text, &self.data, &checkpoint.origin.vocabulary) {
             (Some(path), _, Some(vocabulary)) => {
                 let what = path.display().to_string();
                 let text = Text::with_vocabulary(&what, &read_text(path)?, vocabulary.clone(), batch, window)?;

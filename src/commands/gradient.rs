@@ -34,6 +34,10 @@ pub struct Gradient {
     #[arg(long, value_parser = super::options::activation)]
     activation: Option<Activation>,
 
+    /// Keep the hidden states of every N-th time step only, and compute the others again [default: off]
+    #[arg(long, value_name = "auto|off|N", value_parser = super::options::recompute)]
+    recompute: Option<super::options::Recompute>,
+
     /// Mean or sum over the outputs that count
     #[arg(long, default_value = "mean")]
     reduction: ReductionChoice,
@@ -134,6 +138,7 @@ impl Gradient {
             activation: self.activation.or(trained.map(|s| s.network.activation)).unwrap_or(Activation::Tanh),
             layers,
             optimizer: Optimizer::Sgd,
+            recompute: self.recompute.and_then(|choice| choice.of(window)),
             ..Config::new(input, hidden, outputs, loss, size, window)
         })
     }

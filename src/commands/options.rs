@@ -60,6 +60,11 @@ struct WhatArgs {
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = size(), help_heading = "Data")]
     window: Option<usize>,
 
+    /// Keep the hidden states of every N-th time step only and compute the others again for the backward pass: the memory of 4·√T steps
+    /// with `auto`, where N is about √T, for a third more time; `off` keeps all [default: off]
+    #[arg(long, value_name = "auto|off|N", value_parser = recompute, help_heading = "Data")]
+    recompute: Option<Recompute>,
+
     /// Units of a layer [default: the task's or those of --init, or 256]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = size(), help_heading = "Network")]
     hidden: Option<usize>,
@@ -108,6 +113,25 @@ enum OptimizerChoice {
 
 #[derive(Clone, Copy)]
 struct Clip(Option<f32>);
+
+/// Which hidden states are kept.
+#[derive(Clone, Copy)]
+pub enum Recompute {
+    Auto,
+    Off,
+    Every(usize),
+}
+
+impl Recompute {
+    /// For windows of so many time steps: [`Config::recompute`].
+    pub fn of(self, window: usize) -> Option<usize> {
+        match self {
+            Recompute::Auto => Some(window.isqrt().max(1)),
+            Recompute::Off => None,
+            Recompute::Every(steps) => Some(steps),
+        }
+    }
+}
 
 impl RunArgs {
     /// What a new run follows from, and its data; says which of a task's defaults count.
@@ -173,6 +197,7 @@ impl RunArgs {
                 OptimizerChoice::Momentum => Optimizer::Momentum { momentum: what.momentum.unwrap_or(0.9) },
             },
             clip,
+            recompute: what.recompute.and_then(|choice| choice.of(steps)),
             ..Config::new(input, hidden, outputs, shape.loss, batch, steps)
         };
         let settings = Settings {
@@ -313,6 +338,18 @@ fn clip(text: &str) -> std::result::Result<Clip, String> {
         x if x.is_infinite() => Err(format!("{text} is beyond f32")),
         x if x <= 0.0 => Err(format!("{text} is not positive in f32; `none` does not clip")),
         x => Ok(Clip(Some(x))),
+    }
+}
+
+pub fn recompute(text: &str) -> std::result::Result<Recompute, String> {
+    match text {
+        "auto" => Ok(Recompute::Auto),
+        "off" => Ok(Recompute::Off),
+        number => match number.parse::<u32>() {
+            Ok(0) => Err("0 is not in 1..=4294967295".into()),
+            Ok(steps) => Ok(Recompute::Every(steps as usize)),
+            Err(error) => Err(format!("{error}; expected auto, off or a number of time steps")),
+        },
     }
 }
 

@@ -43,15 +43,15 @@ pub struct Sample {
 impl Sample {
     pub fn run(&self) -> Result<()> {
         let (checkpoint, _) = load(&self.run)?;
-        let Some(vocabulary) = &checkpoint.vocabulary else {
-            let name = checkpoint.settings.data.name();
+        let Some(vocabulary) = &checkpoint.origin.vocabulary else {
+            let name = checkpoint.origin.settings.data.name();
             return Err(Error::Usage(format!("sample writes text, and this run was trained on {name}")));
         };
         let prompt = vocabulary.encode("--prompt", &self.prompt)?;
         let Some((first, rest)) = prompt.split_first() else {
             return Err(Error::Usage("the prompt is empty; it needs at least one character".into()));
         };
-        let config = Config { window: 1, batch: 1, optimizer: Optimizer::Sgd, ..checkpoint.settings.network.clone() };
+        let config = Config { window: 1, batch: 1, optimizer: Optimizer::Sgd, ..checkpoint.origin.settings.network.clone() };
         let mut network = Network::new(&config, &self.compute.choose()?)?;
         network.set_parameters(&checkpoint.parameters)?;
 

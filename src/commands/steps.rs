@@ -13,6 +13,10 @@ use super::train::Train;
 /// Prints a model's program: every step with its kernel, variant, windows, dispatches, bytes and operations
 #[derive(Args)]
 pub struct Steps {
+    /// Print what memory it takes instead: every place, and the buffers that have it one after the other
+    #[arg(long)]
+    memory: bool,
+
     #[command(flatten)]
     train: Train,
 }
@@ -23,6 +27,13 @@ impl Steps {
         let compute = self.train.compute()?;
         let model = Model::new(&settings.network)?;
         let program = model.program();
+        if self.memory {
+            return print(&memory(&compute, program, self.train.json));
+        }
+        let cuts = match &compute {
+            Compute::Cpu(_) => None,
+            Compute::Gpu(device) => Some((device, device.cuts(program))),
+        };
         let ranges = [
             ("prepare", &model.prepare),
             ("forward", &model.forward),
@@ -37,12 +48,11 @@ impl Steps {
         let mut in_a_step = [0, 0, 0];
         for (index, step) in program.steps().iter().enumerate() {
             let range = ranges.iter().find(|(_, range)| range.contains(&index)).map_or("", |(name, _)| name);
-            let (variant, dispatches) = match &compute {
-                Compute::Cpu(_) => ("cpu", 0),
-                Compute::Gpu(device) => {
-                    let cuts = device.cuts(program);
-                    let variant = device.variant(step, &cuts);
-                    (variant.name, (variant.lower)(step, &cuts).dispatches())
+            let (variant, dispatches) = match &cuts {
+                None => ("cpu", 0),
+                Some((device, cuts)) => {
+                    let variant = device.variant(step, cuts);
+                    (variant.name, (variant.lower)(step, cuts).dispatches())
                 }
             };
             let counts = [dispatches, step.bytes(), (step.kernel.flops)(step)];
@@ -66,16 +76,42 @@ impl Steps {
             rows.push(row);
         }
         if self.train.json {
-            return print(&format!("{:#}\n", json!({ "steps": steps, "buffer_bytes": program.bytes() })));
+            return print(&format!("{:#}\n", json!({ "steps": steps, "buffer_bytes": program.plan().bytes() })));
         }
         let [dispatches, bytes, flops] = in_a_step.map(thousands);
-        let buffers = thousands(program.bytes());
+        let buffers = thousands(program.plan().bytes());
         print(&format!(
             "{}\nA training step (forward to carry): {dispatches} dispatches, {flops} operations, at least {bytes} bytes moved. \
              Buffers: {buffers} bytes.\n",
             table(&rows)
         ))
     }
+}
+
+/// The places of a program's plan, the largest first, and their sum.
+fn memory(compute: &Compute, program: &Program, is_json: bool) -> String {
+    let plan = program.plan();
+    let [places, besides] = compute.memory(program);
+    let besides_of = if matches!(compute, Compute::Cpu(_)) { "weights laid out anew while a step runs" } else { "scratch" };
+    let life = |buffer: usize| plan.life(buffer).map(|life| [*life.start(), *life.end()]);
+    if is_json {
+        let buffer =
+            |b: usize| json!({ "name": program.buffers()[b].name, "bytes": program.buffers()[b].len * 4, "life": life(b) });
+        let place = |(place, size): (usize, &u64)| json!({ "bytes": size * 4, "buffers": plan.buffers(place).map(buffer).collect::<Vec<_>>() });
+        let all: Vec<_> = plan.sizes().iter().enumerate().map(place).collect();
+        return format!("{:#}\n", json!({ "places": all, "working_bytes": besides, "peak_bytes": places + besides }));
+    }
+    let mut rows = vec![["bytes", "buffers; of those that share, the steps in which they are needed"].map(String::from).to_vec()];
+    for (place, size) in plan.sizes().iter().enumerate() {
+        let name = |b: usize| {
+            let name = program.buffers()[b].name.clone();
+            life(b).map_or(name.clone(), |[first, last]| format!("{name} ({first} to {last})"))
+        };
+        rows.push(vec![thousands(size * 4), plan.buffers(place).map(name).collect::<Vec<_>>().join(", ")]);
+    }
+    rows.push(vec![thousands(besides), besides_of.into()]);
+    let (peak, alone) = (thousands(places + besides), thousands(program.bytes() + besides));
+    format!("{}\nPeak: {peak} bytes; {alone} if no buffers shared memory.\n", table(&rows))
 }
 
 /// A window as buffer[rows × cols], with its offset where it has one.

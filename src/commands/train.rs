@@ -102,7 +102,7 @@ impl Train {
     pub fn compute(&self) -> Result<Compute> {
         match &self.resume {
             None => self.compute.choose(),
-            Some(run) => self.compute.choose_again(&load(run)?.0.ran),
+            Some(run) => self.compute.choose_again(&load(run)?.0.origin.ran),
         }
     }
 
@@ -116,7 +116,7 @@ impl Train {
         match &self.resume {
             None => self.options.settings(),
             Some(run) => {
-                let settings = self.options.changed(load(run)?.0.settings)?;
+                let settings = self.options.changed(load(run)?.0.origin.settings)?;
                 let opened = settings.open()?;
                 Ok((settings, opened))
             }
@@ -133,14 +133,14 @@ impl Train {
             let place = Checkpoint::path(run);
             std::fs::rename(&path, &place).map_err(|source| Error::Io { path: place, source })?;
         }
-        checkpoint.settings = self.options.changed(checkpoint.settings)?;
-        let (step, steps) = (checkpoint.step, checkpoint.settings.steps);
+        checkpoint.origin.settings = self.options.changed(checkpoint.origin.settings)?;
+        let (step, steps) = (checkpoint.step, checkpoint.origin.settings.steps);
         if step >= steps {
             return Err(Error::Usage(format!("{} is at step {step} of {steps} already; --steps N goes on to N", path.display())));
         }
-        let opened = checkpoint.settings.open()?;
-        let mut compute = self.compute.choose_again(&checkpoint.ran)?;
-        self.tune.prepare(&mut compute, &checkpoint.settings.network)?;
+        let opened = checkpoint.origin.settings.open()?;
+        let mut compute = self.compute.choose_again(&checkpoint.origin.ran)?;
+        self.tune.prepare(&mut compute, &checkpoint.origin.settings.network)?;
         note(format_args!("Going on from step {step} of {}.", path.display()));
         Training::resume(&checkpoint, opened, &compute, || Folder::resume(run, step))
     }

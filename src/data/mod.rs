@@ -96,9 +96,10 @@ impl Options {
         }
     }
 
-    /// Enough batches for a thousand held-out sequences.
+    /// Enough batches for a thousand held-out sequences, but no more than 64: to measure small batches of a large network should not take
+    /// longer than to train it.
     fn held_out_batches(&self) -> u64 {
-        1000_usize.div_ceil(self.batch) as u64
+        1000_usize.div_ceil(self.batch).min(64) as u64
     }
 }
 
@@ -174,7 +175,7 @@ mod tests {
                 assert_eq!((again.held_out(1), again.batch(3), again.batch(0)), (all[5].clone(), all[3].clone(), all[0].clone()));
                 let mut other = (task.source)(&Options { seed: 12, ..options }).unwrap();
                 assert_ne!(other.batch(0), all[0], "{}: the seed counts", task.name);
-                assert_eq!(source.held_out_batches(), 1000_u64.div_ceil(batch as u64));
+                assert_eq!(source.held_out_batches(), 1000_u64.div_ceil(batch as u64).min(64));
             }
         }
     }

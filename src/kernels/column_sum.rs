@@ -5,7 +5,9 @@ use rayon::prelude::*;
 
 use super::gemm::Epilogue;
 use super::{WINDOW, blocks, bytes};
-use crate::program::{Along, Binding, Cuts, Kernel, Lowered, Mat, Piece, Program, Shader, Step, Variant, View, scalars, all_windows, whole};
+use crate::program::{
+    Along, Binding, Cuts, Kernel, Lowered, Mat, Piece, Program, Shader, Step, Variant, View, all_windows, little, scalars, whole,
+};
 use crate::rounding::Terms;
 
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -35,6 +37,7 @@ pub static COLUMN_SUM: Kernel = Kernel {
     cpu: run,
     variants: &[Variant { name: "columns", shaders: &[SHADER], lower, ..Variant::PLAIN }],
     bytes: all_windows,
+    working: little,
     flops: |step| step.windows[0].len() as u64,
     sample: |program, [m, n, k]| {
         let (x, out) = (program.matrix("x", m, n), program.matrix("out", 1, n));

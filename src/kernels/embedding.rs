@@ -7,7 +7,10 @@ use rayon::prelude::*;
 
 use super::gemm::Epilogue;
 use super::{Nothing, WINDOW, bytes};
-use crate::program::{Along, Binding, Content, Cuts, Kernel, Lowered, Mat, Piece, Program, Shader, Step, Variant, View, scalars, all_windows, whole};
+use crate::program::{
+    Along, Binding, Content, Cuts, Kernel, Lowered, Mat, Piece, Program, Shader, Step, Variant, View, all_windows, little,
+    scalars, whole,
+};
 use crate::rounding::Terms;
 
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -56,6 +59,7 @@ pub static LOOKUP: Kernel = Kernel {
         ..Variant::PLAIN
     }],
     bytes: all_windows,
+    working: little,
     flops: |step| step.windows[3].len() as u64,
     sample: |program, [m, n, k]| {
         let (tokens, table) = (program.indices("tokens", 1, m), program.matrix("table", k, n));
@@ -91,6 +95,7 @@ pub static GRADIENT: Kernel = Kernel {
         ..Variant::PLAIN
     }],
     bytes: all_windows,
+    working: little,
     flops: |step| step.windows[2].len() as u64,
     sample: |program, [m, n, k]| {
         let (positions, starts) = (program.indices("order", 1, m), program.indices("starts", 1, k + 1));

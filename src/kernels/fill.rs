@@ -5,7 +5,8 @@ use num_traits::Float;
 
 use super::{Nothing, WINDOW, blocks, bytes, exactly};
 use crate::program::{
-    Along, Binding, Buf, Cuts, Kernel, Lowered, Mat, Piece, Program, ROW_ALIGNMENT, Shader, Step, Variant, View, scalars, all_windows, whole,
+    Along, Binding, Buf, Cuts, Kernel, Lowered, Mat, Piece, Program, ROW_ALIGNMENT, Shader, Step, Variant, View, all_windows,
+    little, scalars, whole,
 };
 
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -44,6 +45,7 @@ pub static FILL: Kernel = Kernel {
         ..Variant::PLAIN
     }],
     bytes: all_windows,
+    working: little,
     flops: |_| 0,
     sample: |program, [m, n, k]| {
         let out = program.matrix("out", m, n);
@@ -73,6 +75,7 @@ pub static COPY: Kernel = Kernel {
         ..Variant::PLAIN
     }],
     bytes: all_windows,
+    working: little,
     flops: |_| 0,
     sample: |program, [m, n, _]| {
         let (x, out) = (program.matrix("x", m, n), program.matrix("out", m, n));
@@ -110,6 +113,7 @@ pub static CARRY: Kernel = Kernel {
         Variant { name: "through scratch", shaders: &[COPY_SHADER], lower: lower_through_scratch, ..Variant::PLAIN },
     ],
     bytes: |step| 2 * u64::from(step.scalars::<Rows>().rows) * u64::from(step.windows[0].stride) * 4,
+    working: little,
     flops: |_| 0,
     sample: |program, [m, n, k]| {
         let hidden = program.matrix("hidden", (k + 1) * m, n);

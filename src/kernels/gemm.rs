@@ -10,8 +10,8 @@ use bytemuck::{Pod, Zeroable};
 
 use super::{MAX_TERMS, Nothing, WINDOW, bytes, transpose};
 use crate::program::{
-    Along, Binding, Buf, Class, Contents, Cuts, Kernel, Lowered, Mat, Needs, Piece, Program, ROW_ALIGNMENT, Shader, Step, Variant,
-    View, scalars, all_windows, whole,
+    Along, Binding, Buf, Class, Contents, Cuts, Kernel, Lowered, Mat, Needs, Piece, Program, ROW_ALIGNMENT, Shader, Step,
+    Variant, View, all_windows, scalars, whole,
 };
 use crate::rounding::Terms;
 
@@ -321,6 +321,7 @@ macro_rules! kernel {
                 },
             ],
             bytes: all_windows,
+            working,
             flops: |step| flops($form, step),
             sample: |program, size| sample($form, program, size),
         };
@@ -400,6 +401,7 @@ pub static NT_BIAS: Kernel = Kernel {
         },
     ],
     bytes: all_windows,
+    working,
     flops: |step| flops(Form::NT, step),
     sample: |program, [m, n, k]| {
         let (a, b) = (program.matrix("a", m, k), program.matrix("b", n, k));
@@ -423,6 +425,12 @@ fn sample(form: Form, program: &mut Program, [m, n, k]: [u32; 3]) -> Contents {
 fn flops(form: Form, step: &Step) -> u64 {
     let (m, n, k) = extent(form, step.windows[0], step.windows[1]);
     2 * u64::from(m) * u64::from(n) * u64::from(k)
+}
+
+/// A block of one side in panels.
+fn working(step: &Step) -> u64 {
+    let out = step.windows[step.windows.len() - 1];
+    (cpu::DEPTH as u64).min(step.windows[0].len() as u64) * u64::from(out.stride) * 4
 }
 
 /// Cuts a product by rows of out, by columns where b's rows are, and along k in ascending order, adding.

@@ -7,7 +7,9 @@ use bytemuck::{Pod, Zeroable};
 use num_traits::Float;
 
 use super::{Nothing, WINDOW, bytes, exactly};
-use crate::program::{Along, Binding, Content, Cuts, Kernel, Lowered, Mat, Piece, Program, Shader, Step, Variant, View, all_windows, whole};
+use crate::program::{
+    Along, Binding, Content, Cuts, Kernel, Lowered, Mat, Piece, Program, Shader, Step, Variant, View, all_windows, little, whole,
+};
 
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
@@ -47,6 +49,7 @@ pub static JOURNAL: Kernel = Kernel {
         ..Variant::PLAIN
     }],
     bytes: all_windows,
+    working: little,
     flops: |_| 0,
     sample: |program, [m, _, k]| {
         let [loss, norm, schedule] =

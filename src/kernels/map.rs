@@ -5,7 +5,7 @@ use num_traits::Float;
 
 use super::{ACTIVATION, EXP, WINDOW, fill::over_rows};
 use crate::Activation;
-use crate::program::{Binding, Content, Kernel, Mat, Program, Shader, Step, Variant, View, scalars, all_windows, whole};
+use crate::program::{Binding, Content, Kernel, Mat, Program, Shader, Step, Variant, View, all_windows, little, scalars, whole};
 use crate::rounding::{TINY, U, flushed};
 
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -34,6 +34,7 @@ macro_rules! kernel {
                 shaders: &[Shader { source: SOURCE, entry: $entry, bindings: SHADER_BINDINGS, scalars: &["activation"] }],
                 lower: |step, cuts| over_rows(&step.windows, &step.scalars, cuts), ..Variant::PLAIN }],
             bytes: all_windows,
+            working: little,
             flops: |step| step.windows[0].len() as u64,
             sample: $sample,
         };

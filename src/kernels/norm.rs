@@ -8,7 +8,8 @@ use rayon::prelude::*;
 use super::in_lanes;
 use super::{Nothing, WINDOW, bytes};
 use crate::program::{
-    Along, Binding, Buf, Content, Cuts, Kernel, Lowered, Mat, Piece, Program, ROW_ALIGNMENT, Shader, Step, Variant, View, scalars, all_windows, whole,
+    Along, Binding, Buf, Content, Cuts, Kernel, Lowered, Mat, Piece, Program, ROW_ALIGNMENT, Shader, Step, Variant, View,
+    all_windows, little, scalars, whole,
 };
 use crate::rounding::{DIVISION, SQUARE_ROOT, TINY, U, flushed, roundings};
 
@@ -65,6 +66,7 @@ pub static NORM: Kernel = Kernel {
         ..Variant::PLAIN
     }],
     bytes: all_windows,
+    working: little,
     flops: |step| 4 * step.windows[0].len() as u64,
     sample: |program, [m, n, k]| {
         let (x, out) = (program.matrix("x", 1, m * n * k), program.matrix("out", 1, 4));
@@ -96,6 +98,7 @@ pub static CLIP: Kernel = Kernel {
         ..Variant::PLAIN
     }],
     bytes: all_windows,
+    working: little,
     flops: |step| step.windows[0].len() as u64,
     sample: |program, [m, n, k]| {
         let (x, norm) = (program.matrix("x", 1, m * n), program.matrix("norm", 1, 4));

@@ -12,17 +12,18 @@ use std::ops::Range;
 use bytemuck::{Pod, Zeroable};
 use num_traits::Float;
 
-use super::fill::{COPY_SHADER, pieces_over_rows};
-use super::{MAX_TERMS, bytes};
 use crate::Activation;
-use crate::program::{
-    Along, Binding, Buf, Content, Contents, Cuts, Kernel, Lowered, Mat, Phase, Piece, Program, ROW_ALIGNMENT, Shader, Step, Times, Variant, View, all_windows, scalars,
-};
+use crate::program::{Binding, Content, Contents, Kernel, Mat, Program, Step, Variant, View, all_windows, scalars};
 use crate::rounding::Terms;
 
 mod barrier;
 mod cpu;
+mod lower;
 use cpu::over_time;
+pub(crate) use lower::{
+    BY_LANES, BY_SEQUENCE, BY_SLICES, BY_SUBGROUP, COPY, PIECE_SCALARS, TILED, has_units, is_skinny, lower_backward,
+    lower_forward,
+};
 
 /// A cell's pointwise part.
 pub(crate) trait Unit {
@@ -52,22 +53,7 @@ struct Shape {
     activation: u32,
 }
 
-#[derive(Clone, Copy, Pod, Zeroable)]
-#[repr(C)]
-struct PieceScalars {
-    batch: u32,
-    activation: u32,
-    k: u32,
-    more: u32,
-    /// All time steps of the windows, and how many of them a dispatch does that does several.
-    steps: u32,
-    chunk: u32,
-}
-
 const SCALARS: &[&str] = &["batch", "activation"];
-/// The second shader of every variant: to bring states to scratch memory and back.
-pub(crate) const COPY: Shader = COPY_SHADER;
-pub(crate) const PIECE_SCALARS: &[&str] = &["batch", "activation", "k", "more", "steps", "chunk"];
 pub(crate) const FORWARD_BINDINGS: &[Binding] = &[Binding::read("input"), Binding::read("weight"), Binding::update("hidden")];
 pub(crate) const BACKWARD_BINDINGS: &[Binding] =
     &[Binding::read("d_hidden"), Binding::read("weight"), Binding::read("hidden"), Binding::update("d_sum")];
@@ -223,6 +209,7 @@ pub(crate) const fn forward_kernel<U: Unit>(name: &'static str, variants: &'stat
         cpu: run_forward::<U>,
         variants,
         bytes: all_windows,
+        working,
         flops,
         sample: |program, size| sample(program, U::KERNELS[0], true, size),
     }
@@ -241,6 +228,7 @@ pub(crate) const fn backward_kernel<U: Unit>(name: &'static str, variants: &'sta
         cpu: run_backward::<U>,
         variants,
         bytes: all_windows,
+        working,
         flops,
         sample: |program, size| sample(program, U::KERNELS[1], false, size),
     }
@@ -265,6 +253,12 @@ fn sample(program: &mut Program, kernel: &'static Kernel, is_forward: bool, [bat
 
 fn flops(step: &Step) -> u64 {
     2 * step.windows[0].len() as u64 * u64::from(step.windows[1].rows)
+}
+
+/// The weight in panels.
+fn working(step: &Step) -> u64 {
+    let weight = step.windows[1];
+    u64::from(weight.rows) * u64::from(weight.stride) * 4
 }
 
 /// Σₖ state\[row, k\]·weight\[k, c\], and the same as its bound sees it.
@@ -377,124 +371,4 @@ fn run_backward<U: Unit>(views: &mut [View<f32>], bytes: &[u8]) {
         let row = d.iter_mut().zip(&d_hidden.row(row)[cols.clone()]).zip(&hidden.row(row)[cols]);
         pulp::Arch::new().dispatch(|| row.for_each(|((d, &d_hidden), &h)| *d = U::backward(activation, d_hidden, *d, h)));
     });
-}
-
-/// Whether a layer has at most so many units, its weight is in one piece, and there is a workgroup for each sequence.
-pub(crate) fn has_units(step: &Step, cuts: &Cuts, most: u32) -> bool {
-    let (weight, batch) = (step.windows[1], step.scalars::<Shape>().batch);
-    weight.cols <= most && cuts.fits(&weight) && batch <= cuts.workgroups
-}
-
-/// Whether the sequences are so few that reading the weight is what takes the time.
-pub(crate) fn is_skinny(step: &Step) -> bool {
-    step.scalars::<Shape>().batch <= 16
-}
-
-/// How a variant lays its workgroups over sequences and units, its iterations for one k, and the time steps of a dispatch.
-pub(crate) struct Tile {
-    rows: u32,
-    cols: u32,
-    iterations: fn(u32) -> u32,
-    /// 1, or the most of a dispatch that does several, and then the iterations are those of one.
-    steps: u32,
-}
-
-pub(crate) const BY_LANES: Tile = Tile { rows: 8, cols: 32, iterations: |k| k.div_ceil(4) * 9 + 8, steps: 1 };
-pub(crate) const BY_SUBGROUP: Tile = Tile { rows: 16, cols: 32, iterations: |k| k.div_ceil(4), steps: 1 };
-pub(crate) const BY_SLICES: Tile = Tile { rows: 8, cols: 32, iterations: |k| k.div_ceil(64) + 16, steps: 1 };
-pub(crate) const TILED: Tile = Tile { rows: 16, cols: 32, iterations: |k| k.div_ceil(32) * 11, steps: 1 };
-/// As many steps as a submission may last where it is slow.
-pub(crate) const BY_SEQUENCE: Tile = Tile { rows: 1, cols: 128, iterations: |_| 4, steps: 1024 };
-
-pub(crate) fn lower_forward(step: &Step, cuts: &Cuts, tile: Tile) -> Lowered {
-    let [input, weight, hidden] = step.windows[..] else { unreachable!("three windows") };
-    lower(step, cuts, &tile, weight, &[input], hidden, false)
-}
-
-pub(crate) fn lower_backward(step: &Step, cuts: &Cuts, tile: Tile) -> Lowered {
-    let [d_hidden, weight, hidden, d_sum] = step.windows[..] else { unreachable!("four windows") };
-    lower(step, cuts, &tile, weight, &[d_hidden, hidden], d_sum, true)
-}
-
-/// Cuts a recurrence by time, so that each window is one binding, and each time step along k, adding in ascending order with the cell
-/// on the last piece. Where a block of the states and the next are not one binding, since they are too large or of two sections, the
-/// step is computed in scratch memory, for some of the sequences at a time. `inputs` have a block for each time step; their
-/// place in the bindings is around the weight's.
-fn lower(step: &Step, cuts: &Cuts, tile: &Tile, weight: Mat, inputs: &[Mat], states: Mat, backward: bool) -> Lowered {
-    let Shape { batch, activation } = step.scalars();
-    let steps = inputs[0].rows / batch;
-    let pieces = |inputs: &[Mat], states: Mat, batch: u32| {
-        let steps = inputs[0].rows / batch;
-        let chunk = steps.min(tile.steps);
-        let piece = |k: Range<u32>| Piece {
-            shader: 0,
-            windows: [&inputs[..1], &[weight.slice_rows(k.clone())], &inputs[1..], &[states]].concat(),
-            scalars: bytes(&PieceScalars { batch, activation, k: k.start, more: u32::from(k.end < weight.rows), steps, chunk }),
-            grid: [weight.cols.div_ceil(tile.cols), batch.div_ceil(tile.rows), 1],
-            iterations: (tile.iterations)(k.end - k.start) * chunk,
-        };
-        cuts.runs(weight.rows, &[Along::Rows(weight)], [4, 4], u64::from(MAX_TERMS)).map(piece).collect::<Vec<Piece>>()
-    };
-    // Time steps from t on that are one binding in every window.
-    let fit = |t: u32| {
-        let blocks = |w: &Mat| cuts.rows(w, t * batch) / u64::from(batch);
-        let most = inputs.iter().map(blocks).fold(u64::from(steps - t), u64::min).min(blocks(&states).saturating_sub(1));
-        if batch.div_ceil(tile.rows) <= cuts.workgroups { most as u32 } else { 0 }
-    };
-    let mut phases = Vec::new();
-    let mut t = 0;
-    while t < steps {
-        let count = fit(t);
-        if count == 0 {
-            phases.push(Phase { times: Times::once(), pieces: through_scratch(t, batch, inputs, states, tile, cuts, backward, &pieces) });
-            t += 1;
-            continue;
-        }
-        let rows = t * batch..(t + count) * batch;
-        let windows: Vec<Mat> = inputs.iter().map(|w| w.slice_rows(rows.clone())).collect();
-        // The shader of several steps counts them itself, in the order of the direction.
-        let times = match tile.steps {
-            1 => Times { first: if backward { count - 1 } else { 0 }, count, backward },
-            chunk => Times { first: 0, count: count.div_ceil(chunk), backward: false },
-        };
-        phases.push(Phase { times, pieces: pieces(&windows, states.slice_rows(rows.start..rows.end + batch), batch) });
-        t += count;
-    }
-    if backward {
-        phases.reverse();
-    }
-    Lowered { phases }
-}
-
-/// Time step t: for some sequences after the other, the state before it is copied to scratch memory, and the one after it back.
-#[expect(clippy::too_many_arguments, reason = "what a time step is made of")]
-fn through_scratch(
-    t: u32,
-    batch: u32,
-    inputs: &[Mat],
-    states: Mat,
-    tile: &Tile,
-    cuts: &Cuts,
-    backward: bool,
-    pieces_of: &dyn Fn(&[Mat], Mat, u32) -> Vec<Piece>,
-) -> Vec<Piece> {
-    let stride = states.cols.next_multiple_of(ROW_ALIGNMENT);
-    let room = cuts.binding.min(cuts.buffer) / u64::from(stride) / 2;
-    let mut pieces = Vec::new();
-    let mut first = 0;
-    while first < batch {
-        let row = t * batch + first;
-        let fit = inputs.iter().map(|w| cuts.rows(w, row)).fold(room.min(u64::from(cuts.workgroups * tile.rows)), u64::min);
-        let count = fit.clamp(1, u64::from(batch - first)) as u32;
-        let scratch = Mat { buf: Buf::SCRATCH[0], offset: 0, rows: 2 * count, stride, ..states };
-        let half = |i: u32| scratch.slice_rows(i * count..(i + 1) * count);
-        let block = |i: u32| states.slice_rows(row + i * batch..row + i * batch + count);
-        let (before, after) = if backward { (1, 0) } else { (0, 1) };
-        pieces.extend(pieces_over_rows(&[block(before), half(before)], 1, &[], cuts));
-        let windows: Vec<Mat> = inputs.iter().map(|w| w.slice_rows(row..row + count)).collect();
-        pieces.extend(pieces_of(&windows, scratch, count));
-        pieces.extend(pieces_over_rows(&[half(after), block(after)], 1, &[], cuts));
-        first += count;
-    }
-    pieces
 }

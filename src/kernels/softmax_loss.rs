@@ -6,7 +6,10 @@ use rayon::prelude::*;
 use super::in_lanes;
 use super::{EXP, Nothing, WINDOW};
 use crate::activation::{EXP_ERROR, exp_nonpositive};
-use crate::program::{Along, Binding, Buf, Content, Cuts, Kernel, Lowered, Mat, Piece, Program, Shader, Step, Variant, View, all_windows, whole};
+use crate::program::{
+    Along, Binding, Buf, Content, Cuts, Kernel, Lowered, Mat, Piece, Program, Shader, Step, Variant, View, all_windows, little,
+    whole,
+};
 use crate::rounding::{DIVISION, TINY, U, flushed, logarithm, roundings};
 
 const CHUNK: u32 = 1024;
@@ -55,6 +58,7 @@ pub static SOFTMAX_LOSS: Kernel = Kernel {
         ..Variant::PLAIN
     }],
     bytes: all_windows,
+    working: little,
     flops: |step| 5 * step.windows[0].len() as u64,
     sample: |program, [m, n, k]| {
         let (logits, classes) = (program.matrix("logits", m, n), program.indices("classes", 1, m));

@@ -4,7 +4,9 @@ use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
 
 use super::{Nothing, WINDOW, blocks, bytes, in_lanes};
-use crate::program::{Along, Binding, Cuts, Kernel, Lowered, Mat, Piece, Program, Shader, Step, Variant, View, all_windows, whole};
+use crate::program::{
+    Along, Binding, Cuts, Kernel, Lowered, Mat, Piece, Program, Shader, Step, Variant, View, all_windows, little, whole,
+};
 use crate::rounding::{DIVISION, TINY, U, flushed, roundings};
 
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -50,6 +52,7 @@ pub static SQUARED_LOSS: Kernel = Kernel {
     cpu: run,
     variants: &[Variant { name: "rows", shaders: &[SHADER], lower, ..Variant::PLAIN }],
     bytes: all_windows,
+    working: little,
     flops: |step| 5 * step.windows[0].len() as u64,
     sample: |program, [m, n, _]| {
         let (outputs, values) = (program.matrix("outputs", m, n), program.matrix("values", m, n));

@@ -4,7 +4,9 @@ use rayon::prelude::*;
 
 use super::gemm::transpose_into;
 use super::{Nothing, WINDOW, exactly};
-use crate::program::{Along, Binding, Cuts, Kernel, Lowered, Mat, Piece, Program, Shader, Variant, View, all_windows, whole};
+use crate::program::{
+    Along, Binding, Cuts, Kernel, Lowered, Mat, Piece, Program, Shader, Variant, View, all_windows, little, whole,
+};
 
 const BINDINGS: &[Binding] = &[Binding::read("a"), Binding::write("out")];
 
@@ -28,6 +30,7 @@ pub static TRANSPOSE: Kernel = Kernel {
         ..Variant::PLAIN
     }],
     bytes: all_windows,
+    working: little,
     flops: |_| 0,
     sample: |program, [m, n, _]| {
         let (a, out) = (program.matrix("a", m, n), program.matrix("out", n, m));

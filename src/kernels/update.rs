@@ -9,7 +9,9 @@ use num_traits::Float;
 use rayon::prelude::*;
 
 use super::{Nothing, WINDOW, norm::over_values};
-use crate::program::{Binding, Content, Contents, Kernel, Mat, Program, Shader, Variant, View, scalars, all_windows, whole};
+use crate::program::{
+    Binding, Content, Contents, Kernel, Mat, Program, Shader, Variant, View, all_windows, little, scalars, whole,
+};
 use crate::rounding::{DIVISION, SQUARE_ROOT, TINY, Terms, U};
 
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -54,6 +56,7 @@ macro_rules! kernel {
                 shaders: &[Shader { source: &[WINDOW, SHARED, include_str!($file)], entry: "main", bindings: $bindings, scalars: $scalars }],
                 lower: |step, cuts| over_values(&step.windows, &step.scalars, cuts), ..Variant::PLAIN }],
             bytes: all_windows,
+            working: little,
             flops: |step| $flops * step.windows[0].len() as u64,
             sample: $sample,
         };

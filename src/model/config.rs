@@ -101,7 +101,8 @@ impl Config {
         (0..self.window).step_by(most).map(|start| start as u32..self.window.min(start + most) as u32).collect()
     }
 
-    /// The largest hidden size, or else batch, of which `fits` is true where it is not of this configuration: advice.
+    /// What `fits` where this configuration does not: the largest hidden size, the largest batch, or all of it with hidden states
+    /// recomputed.
     pub(crate) fn largest(&self, fits: impl Fn(&Config) -> bool) -> String {
         let search = |most: usize, of: &dyn Fn(usize) -> Config| {
             let (mut low, mut high) = (0, most);
@@ -113,11 +114,15 @@ impl Config {
         };
         let hidden = search(self.hidden, &|hidden| Config { hidden, ..self.clone() });
         let batch = search(self.batch, &|batch| Config { batch, ..self.clone() });
-        match (hidden, batch) {
-            (Some(hidden), Some(batch)) => format!("hidden size {hidden} would fit, or batch {batch}"),
-            (Some(hidden), None) => format!("hidden size {hidden} would fit"),
-            (None, Some(batch)) => format!("batch {batch} would fit"),
-            (None, None) => "no smaller hidden size or batch would fit: make the window or the vocabulary smaller".into(),
+        let segmented = Config { recompute: self.recompute.or(Some(self.window.isqrt())), ..self.clone() };
+        let segmented = (self.window > 3 && self.recompute.is_none() && fits(&segmented))
+            .then(|| "all of it with hidden states recomputed (--recompute auto)".to_owned());
+        let found = [hidden.map(|h| format!("hidden size {h}")), batch.map(|b| format!("batch {b}")), segmented];
+        match found.into_iter().flatten().collect::<Vec<_>>() {
+            found if found.is_empty() => {
+                "no smaller hidden size or batch would fit: make the window or the vocabulary smaller".into()
+            }
+            found => format!("{} would fit", found.join(", or ")),
         }
     }
 

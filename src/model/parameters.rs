@@ -59,8 +59,21 @@ impl Parameter {
         }
     }
 
+    /// What it starts as; `index` is its place in the table.
+    pub fn initial(&self, config: &Config, index: usize, seed: u64, init: RecurrentInit) -> ArrayD<f32> {
+        let bound = (1.0 / (config.hidden as f64).sqrt()) as f32;
+        let mut random = Random::new(seed, stream::INIT + index as u64);
+        let extents = IxDyn(&self.extents());
+        match (self.kind, init) {
+            (Kind::Recurrent, RecurrentInit::Identity) => Array2::eye(config.hidden).into_dyn(),
+            (Kind::Recurrent, RecurrentInit::Orthogonal) => orthogonal(config.hidden, &mut random).into_dyn(),
+            (Kind::Bias, RecurrentInit::Identity) => ArrayD::zeros(extents),
+            _ => ArrayD::from_shape_simple_fn(extents, || random.uniform_in(-bound, bound)),
+        }
+    }
+
     /// The extents PyTorch gives it.
-    fn extents(&self) -> Vec<usize> {
+    pub fn extents(&self) -> Vec<usize> {
         match self.kind {
             Kind::Bias => vec![self.shape.1],
             _ => vec![self.shape.0, self.shape.1],
@@ -68,7 +81,7 @@ impl Parameter {
     }
 
     /// The name of the bias that PyTorch has beside this one.
-    fn second_bias(&self) -> Option<String> {
+    pub fn second_bias(&self) -> Option<String> {
         self.name.contains("bias_ih").then(|| self.name.replace("bias_ih", "bias_hh"))
     }
 }
@@ -99,18 +112,7 @@ pub(crate) fn table(config: &Config) -> Vec<Parameter> {
 /// [`Error::Usage`] or [`Error::DoesNotFit`] when the configuration is not right.
 pub fn initial(config: &Config, seed: u64, init: RecurrentInit) -> Result<Named> {
     config.check()?;
-    let bound = (1.0 / (config.hidden as f64).sqrt()) as f32;
-    let values = |(index, parameter): (usize, &Parameter)| {
-        let mut random = Random::new(seed, stream::INIT + index as u64);
-        let extents = IxDyn(&parameter.extents());
-        let array = match (parameter.kind, init) {
-            (Kind::Recurrent, RecurrentInit::Identity) => Array2::eye(config.hidden).into_dyn(),
-            (Kind::Recurrent, RecurrentInit::Orthogonal) => orthogonal(config.hidden, &mut random).into_dyn(),
-            (Kind::Bias, RecurrentInit::Identity) => ArrayD::zeros(extents),
-            _ => ArrayD::from_shape_simple_fn(extents, || random.uniform_in(-bound, bound)),
-        };
-        (parameter.name.clone(), array)
-    };
+    let values = |(index, parameter): (usize, &Parameter)| (parameter.name.clone(), parameter.initial(config, index, seed, init));
     Ok(table(config).iter().enumerate().map(values).collect())
 }
 

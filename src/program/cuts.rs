@@ -52,7 +52,8 @@ impl Cuts {
         for window in program.steps().iter().flat_map(|step| &step.windows) {
             windows[plan.place(window.buf.0 as usize)].push(*window);
         }
-        let of_place: Vec<_> = windows.iter().zip(plan.sizes()).map(|(windows, size)| sections(windows, *size, self.buffer)).collect();
+        let of_place: Vec<_> =
+            windows.iter().zip(plan.sizes()).map(|(windows, size)| sections(windows, *size, self.buffer)).collect();
         let sections = (0..program.buffers().len()).map(|buffer| of_place[plan.place(buffer)].clone()).collect();
         Cuts { sections, ..self.clone() }
     }
@@ -148,7 +149,10 @@ fn sections(windows: &[Mat], len: u64, most: u64) -> Vec<u64> {
             return starts;
         }
         // Four rows at a time for windows that others are cut beside by columns; where that cannot be, at any row.
-        let next = [u64::from(ROW_ALIGNMENT), 1].into_iter().map(|rows| border(windows, start, start + most, rows)).find(|next| *next > start);
+        let next = [u64::from(ROW_ALIGNMENT), 1]
+            .into_iter()
+            .map(|rows| border(windows, start, start + most, rows))
+            .find(|next| *next > start);
         match next {
             Some(next) => starts.push(next),
             // A row that is larger than a section stays whole, and does not fit.
@@ -227,7 +231,11 @@ mod tests {
             assert_eq!(runs.last().map(|r| r.end), Some(70));
             assert!(runs.windows(2).all(|pair| pair[0].end == pair[1].start), "{runs:?}");
             for run in runs {
-                let parts = [a.slice_rows(run.clone()), b.slice_rows(run.clone()), Mat { offset: u64::from(run.start), cols: run.len() as u32, ..c }];
+                let parts = [
+                    a.slice_rows(run.clone()),
+                    b.slice_rows(run.clone()),
+                    Mat { offset: u64::from(run.start), cols: run.len() as u32, ..c },
+                ];
                 assert!(run.len() <= 30 && parts.iter().all(|p| p.end() <= cuts.section(p).1.end), "{run:?} of {most}");
                 assert!(parts.iter().all(|p| u64::from(p.rows - 1) * u64::from(p.stride) < binding), "{run:?} of {most}");
             }

@@ -32,7 +32,8 @@ impl Plan {
             shared[place].push(b);
             places[b] = place;
         }
-        let size = |tenants: &Vec<usize>| tenants.iter().map(|&b| program.buffers[b].len).max().expect("a place is some buffer's");
+        let size =
+            |tenants: &Vec<usize>| tenants.iter().map(|&b| program.buffers[b].len).max().expect("a place is some buffer's");
         Plan { places, sizes: shared.iter().map(size).collect(), lives }
     }
 

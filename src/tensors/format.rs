@@ -1,5 +1,6 @@
 //! The bytes of a safetensors file: the header's length (8 bytes, little-endian), the header (JSON), the tensors' bytes.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
@@ -68,26 +69,15 @@ pub(super) fn write(tensors: &Tensors, file: &mut dyn Write) -> io::Result<()> {
     let mut ordered = tensors.tensors.iter().collect::<Vec<_>>();
     ordered.sort_by_key(|(_, tensor)| matches!(tensor.data, Data::F32(_)));
 
-    let mut header = Map::new();
-    if !tensors.metadata.is_empty() {
-        header.insert("__metadata__".into(), json!(tensors.metadata));
-    }
-    let mut offset = 0;
-    for (name, Tensor { shape, data }) in &ordered {
-        let end = offset
-            + match data {
-                Data::F32(values) => size_of_val(&**values),
-                Data::F64(values) => size_of_val(&**values),
-                Data::I64(values) => size_of_val(&**values),
-            };
-        header.insert((*name).clone(), json!({"dtype": data.name(), "shape": shape, "data_offsets": [offset, end]}));
-        offset = end;
-    }
-    let mut header = Value::Object(header).to_string();
-    header.push_str(&" ".repeat(header.len().next_multiple_of(8) - header.len()));
-
-    file.write_all(&(header.len() as u64).to_le_bytes())?;
-    file.write_all(header.as_bytes())?;
+    let entries = ordered.iter().map(|(name, Tensor { shape, data })| {
+        let bytes = match data {
+            Data::F32(values) => size_of_val(&**values),
+            Data::F64(values) => size_of_val(&**values),
+            Data::I64(values) => size_of_val(&**values),
+        };
+        (name.as_str(), data.name(), shape.as_slice(), bytes)
+    });
+    write_header(&tensors.metadata, entries, file)?;
     for (_, tensor) in ordered {
         match &tensor.data {
             Data::F32(values) => values.iter().try_for_each(|v| file.write_all(&v.to_le_bytes()))?,
@@ -96,6 +86,60 @@ pub(super) fn write(tensors: &Tensors, file: &mut dyn Write) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Writes what comes before the tensors' bytes: of each its name, type, shape and the number of its bytes, in their order.
+fn write_header<'a>(
+    metadata: &BTreeMap<String, String>,
+    tensors: impl Iterator<Item = (&'a str, &'a str, &'a [usize], usize)>,
+    file: &mut dyn Write,
+) -> io::Result<()> {
+    let mut header = Map::new();
+    if !metadata.is_empty() {
+        header.insert("__metadata__".into(), json!(metadata));
+    }
+    let mut offset = 0;
+    for (name, element, shape, bytes) in tensors {
+        header.insert(name.into(), json!({"dtype": element, "shape": shape, "data_offsets": [offset, offset + bytes]}));
+        offset += bytes;
+    }
+    let mut header = Value::Object(header).to_string();
+    header.push_str(&" ".repeat(header.len().next_multiple_of(8) - header.len()));
+    file.write_all(&(header.len() as u64).to_le_bytes())?;
+    file.write_all(header.as_bytes())
+}
+
+/// Writes a file of F32 tensors as [`Tensors::write`] does, asking for the values of one after the other, by its number: so they need not all be
+/// in memory.
+///
+/// # Errors
+/// What `values` reports, and then nothing is written; [`Error::Io`].
+pub(crate) fn write_one_by_one(
+    path: &Path,
+    metadata: &BTreeMap<String, String>,
+    tensors: &[(String, Vec<usize>)],
+    values: &mut dyn FnMut(usize) -> Result<Vec<f32>>,
+) -> Result<()> {
+    let mut order: Vec<usize> = (0..tensors.len()).collect();
+    order.sort_by_key(|&i| &tensors[i].0);
+    let mut failed = None;
+    let written = write_whole(path, |file| {
+        let entry = |&i: &usize| {
+            let (name, shape) = &tensors[i];
+            (name.as_str(), "F32", shape.as_slice(), shape.iter().product::<usize>() * 4)
+        };
+        write_header(metadata, order.iter().map(entry), file)?;
+        for &i in &order {
+            let values = values(i).map_err(|error| {
+                failed = Some(error);
+                io::Error::other("no values")
+            })?;
+            assert_eq!(values.len(), tensors[i].1.iter().product::<usize>(), "values of {}", tensors[i].0);
+            values.iter().try_for_each(|v| file.write_all(&v.to_le_bytes()))?;
+        }
+        Ok(())
+    });
+    failed.map_or(written, Err)
 }
 
 /// Writes a file so that `path` holds the old contents or all of the new, whatever interrupts: beside it, flushed to the disk, renamed.
@@ -160,6 +204,31 @@ mod tests {
         );
         assert_eq!(bytes[bytes.len() - 4..], 3.0_f32.to_le_bytes());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
+    }
+
+    #[test]
+    fn one_by_one_it_is_the_same_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = ["whole", "one by one"].map(|name| folder.path().join(name));
+        let mut tensors = Tensors::new();
+        let values = [vec![1.0, -2.5, 3.0, 4.0, 5.0, f32::MIN_POSITIVE], vec![7.0], vec![]];
+        let shapes = [("b", vec![2, 3]), ("a", vec![1]), ("none", vec![0, 4])].map(|(name, shape)| (name.to_owned(), shape));
+        for ((name, shape), values) in shapes.iter().zip(&values) {
+            tensors.insert(name.clone(), ndarray::ArrayD::from_shape_vec(shape.clone(), values.clone()).unwrap());
+        }
+        tensors.metadata.insert("step".into(), "17".into());
+        tensors.write(&paths[0]).unwrap();
+        write_one_by_one(&paths[1], &tensors.metadata, &shapes, &mut |i| Ok(values[i].clone())).unwrap();
+        assert_eq!(fs::read(&paths[0]).unwrap(), fs::read(&paths[1]).unwrap());
+
+        // What fails on the way is what is reported, and the old file stays.
+        let error = write_one_by_one(&paths[1], &tensors.metadata, &shapes, &mut |i| match i {
+            0 => Err(Error::NotFinite { tensor: "b".into() }),
+            i => Ok(values[i].clone()),
+        });
+        assert_eq!(error.unwrap_err().exit_code(), 6);
+        assert_eq!(fs::read(&paths[0]).unwrap(), fs::read(&paths[1]).unwrap());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
     }
 
     #[test]

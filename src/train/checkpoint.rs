@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use super::Settings;
 use crate::data::{Opened, Vocabulary};
-use crate::model::{Named, from_tensors, to_tensors};
+use crate::model::{Named, from_tensors};
 use crate::network::{Compute, Network};
-use crate::tensors::Tensors;
+use crate::tensors::{Tensors, write_one_by_one};
 use crate::{Error, Result};
 
 /// What it was trained on, and with which variants of the kernels: the same again give the same bits.
@@ -41,19 +41,26 @@ impl Ran {
     }
 }
 
-/// A run after some of its steps.
+/// What a run follows from, besides the numbers of its network.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Checkpoint {
-    /// What the run follows from.
+pub struct Origin {
+    /// What was asked for.
     pub settings: Settings,
-    /// The steps taken. Batch `step` comes next.
-    pub step: u64,
     /// The characters of a text.
     pub vocabulary: Option<Vocabulary>,
     /// [`crate::data::Opened::fingerprint`] of the data.
     pub fingerprint: Option<String>,
     /// Where it ran.
     pub ran: Ran,
+}
+
+/// A run after some of its steps, as it is read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Checkpoint {
+    /// What it follows from.
+    pub origin: Origin,
+    /// The steps taken. Batch `step` comes next.
+    pub step: u64,
     /// The weights.
     pub parameters: Named,
     /// The optimiser's states by name.
@@ -120,48 +127,46 @@ impl Checkpoint {
             let named = from_tensors(&settings.network, &format!("optimizer.{name}."), &tensors)?;
             Ok(((*name).to_owned(), named))
         });
+        let ran = serde_json::from_str(tensors.metadata("device")?).map_err(|e| bad("device", &e))?;
         Ok(Checkpoint {
             step,
-            vocabulary,
-            fingerprint: tensors.metadata.get("fingerprint").cloned(),
-            ran: serde_json::from_str(tensors.metadata("device")?).map_err(|e| bad("device", &e))?,
             parameters: from_tensors(&settings.network, "", &tensors)?,
             states: states.collect::<Result<_>>()?,
             state: state.into_dimensionality::<Ix3>().expect("three extents were expected"),
-            settings,
+            origin: Origin { vocabulary, fingerprint: tensors.metadata.get("fingerprint").cloned(), ran, settings },
         })
     }
 
-    /// Writes it, whole or not at all.
+    /// Writes the checkpoint of a network, whole or not at all, one tensor after the other: they are not all copied at once.
     ///
     /// # Errors
-    /// [`Error::Diverged`] when a value is not finite, and then nothing is written; [`Error::Io`].
-    pub fn write(&self, path: &Path) -> Result<()> {
-        let named = self.states.iter().map(|(_, named)| named).chain([&self.parameters]).flatten();
-        if let Some((name, _)) = named.into_iter().find(|(_, array)| array.iter().any(|v| !v.is_finite())) {
-            let tensor = format!("{name} or its optimiser's state");
-            return Err(Error::Diverged { step: self.step, tensor, last_finite: None, checkpoint: None });
-        }
-        let mut tensors = Tensors::new();
-        to_tensors(&self.parameters, "", false, &mut tensors);
-        for (name, state) in &self.states {
-            to_tensors(state, &format!("optimizer.{name}."), false, &mut tensors);
-        }
-        tensors.insert("state.h0", self.state.clone());
+    /// [`Error::Diverged`] when a value is not finite, and then nothing is written; [`Error::Io`]; what the backend reports.
+    pub fn write(origin: &Origin, network: &mut Network, path: &Path) -> Result<()> {
+        let step = network.steps();
         let json = |value: std::result::Result<String, serde_json::Error>| value.expect("strings, numbers and maps of them");
         let mut metadata = BTreeMap::from([
-            ("configuration".into(), json(serde_json::to_string(&self.settings))),
-            ("device".into(), json(serde_json::to_string(&self.ran))),
+            ("configuration".into(), json(serde_json::to_string(&origin.settings))),
+            ("device".into(), json(serde_json::to_string(&origin.ran))),
             ("generator".into(), GENERATOR.into()),
             // Batches are numbered from 0: a step's batch follows from the seed and this number alone.
-            ("position".into(), self.step.to_string()),
-            ("step".into(), self.step.to_string()),
+            ("position".into(), step.to_string()),
+            ("step".into(), step.to_string()),
             ("version".into(), env!("CARGO_PKG_VERSION").into()),
         ]);
-        metadata.extend(self.vocabulary.as_ref().map(|v| ("vocabulary".into(), v.to_string())));
-        metadata.extend(self.fingerprint.as_ref().map(|f| ("fingerprint".into(), f.clone())));
-        tensors.metadata = metadata;
-        tensors.write(path)
+        metadata.extend(origin.vocabulary.as_ref().map(|v| ("vocabulary".into(), v.to_string())));
+        metadata.extend(origin.fingerprint.as_ref().map(|f| ("fingerprint".into(), f.clone())));
+        let tensors = network.tensors();
+        let shapes: Vec<(String, Vec<usize>)> = tensors.iter().map(|(name, shape, _)| (name.clone(), shape.clone())).collect();
+        write_one_by_one(path, &metadata, &shapes, &mut |i| {
+            let (name, _, stored) = &tensors[i];
+            let values = network.read_stored(*stored)?;
+            if values.iter().all(|v| v.is_finite()) {
+                return Ok(values);
+            }
+            let tensor = name.trim_start_matches("optimizer.m.").trim_start_matches("optimizer.v.");
+            let tensor = format!("{tensor} or its optimiser's state");
+            Err(Error::Diverged { step, tensor, last_finite: None, checkpoint: None })
+        })
     }
 
     /// Checks that opened data are those that the run was trained on.
@@ -169,8 +174,8 @@ impl Checkpoint {
     /// # Errors
     /// [`Error::BadInput`] with both fingerprints.
     pub fn expect_same(&self, data: &Opened) -> Result<()> {
-        let path = self.settings.data.path().map_or(String::new(), |path| path.display().to_string());
-        match (&self.fingerprint, &data.fingerprint) {
+        let path = self.origin.settings.data.path().map_or(String::new(), |path| path.display().to_string());
+        match (&self.origin.fingerprint, &data.fingerprint) {
             (was, is) if was == is => Ok(()),
             (was, is) => {
                 let of = |sum: &Option<String>| sum.clone().unwrap_or_else(|| "none".into());

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::Checkpoint;
+use super::{Checkpoint, Origin};
+use crate::network::Network;
 use crate::{Error, Result};
 
 /// A line of `metrics.jsonl`: of a training step, or of an evaluation after one.
@@ -147,10 +148,10 @@ impl Folder {
     ///
     /// # Errors
     /// As [`Checkpoint::write`].
-    pub fn save(&self, checkpoint: &Checkpoint) -> Result<PathBuf> {
+    pub fn save(&self, origin: &Origin, network: &mut Network) -> Result<PathBuf> {
         let path = Checkpoint::path(&self.path);
         let new = self.path.join("checkpoint.new.safetensors");
-        checkpoint.write(&new)?;
+        Checkpoint::write(origin, network, &new)?;
         let moved = |from: &Path, to: &Path| fs::rename(from, to).map_err(|e| Error::io(to, e));
         if path.exists() {
             moved(&path, &Checkpoint::previous_path(&self.path))?;

@@ -6,7 +6,7 @@ mod folder;
 mod settings;
 mod training;
 
-pub use checkpoint::{Checkpoint, Ran};
+pub use checkpoint::{Checkpoint, Origin, Ran};
 pub use evaluation::{Evaluation, evaluate};
 pub use folder::{Folder, Metrics};
 pub use settings::Settings;

@@ -5,8 +5,8 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::{Checkpoint, Folder, Metrics, Ran, Settings, evaluate};
-use crate::data::{Choice, Opened, Prefetch, Vocabulary};
+use super::{Checkpoint, Folder, Metrics, Origin, Ran, Settings, evaluate};
+use crate::data::{Choice, Opened, Prefetch};
 use crate::model::{Config, HISTORY, from_tensors};
 use crate::network::{Compute, Network, Report};
 use crate::tensors::Tensors;
@@ -47,11 +47,8 @@ pub struct Summary {
 /// A run under way.
 pub struct Training {
     network: Network,
-    settings: Settings,
+    origin: Origin,
     batches: Prefetch,
-    vocabulary: Option<Vocabulary>,
-    fingerprint: Option<String>,
-    ran: Ran,
     folder: Folder,
     saved: Option<PathBuf>,
     last: Option<(u64, f32)>,
@@ -87,9 +84,9 @@ impl Training {
         folder: impl FnOnce() -> Result<Folder>,
     ) -> Result<Training> {
         checkpoint.expect_same(&data)?;
-        let mut network = Network::new(&checkpoint.settings.network, compute)?;
+        let mut network = Network::new(&checkpoint.origin.settings.network, compute)?;
         checkpoint.restore(&mut network)?;
-        let mut training = Training::start(network, checkpoint.settings.clone(), data, compute, folder)?;
+        let mut training = Training::start(network, checkpoint.origin.settings.clone(), data, compute, folder)?;
         training.saved = Some(Checkpoint::path(training.folder()));
         Ok(training)
     }
@@ -111,14 +108,12 @@ impl Training {
                 other => other,
             })?;
         }
+        let ran = Ran::of(compute, &network);
         Ok(Training {
-            ran: Ran::of(compute, &network),
             folder: folder()?,
             network,
-            settings,
             batches: Prefetch::new(data.source, step, AHEAD),
-            vocabulary: data.vocabulary,
-            fingerprint: data.fingerprint,
+            origin: Origin { settings, vocabulary: data.vocabulary, fingerprint: data.fingerprint, ran },
             saved: None,
             last: None,
             mark: (Instant::now(), step),
@@ -148,7 +143,7 @@ impl Training {
     /// What the run follows from.
     #[must_use]
     pub fn settings(&self) -> &Settings {
-        &self.settings
+        &self.origin.settings
     }
 
     /// Its folder.
@@ -160,7 +155,7 @@ impl Training {
     /// Where it runs.
     #[must_use]
     pub fn ran(&self) -> &Ran {
-        &self.ran
+        &self.origin.ran
     }
 
     /// Trains to the last step, evaluating and saving on the way and at the end. `watch` hears of all that happens; after
@@ -185,7 +180,7 @@ impl Training {
     }
 
     fn go(&mut self, watch: &mut dyn FnMut(Event) -> ControlFlow<()>) -> Result<Summary> {
-        let Settings { steps, lr, loss_every, evaluate_every, checkpoint_every, .. } = self.settings;
+        let Settings { steps, lr, loss_every, evaluate_every, checkpoint_every, .. } = self.origin.settings;
         let mut validation_loss = None;
         // From the start there is a checkpoint, so that whatever ends the run leaves one.
         if self.network.steps() == 0 {
@@ -246,7 +241,7 @@ impl Training {
                 return Err(Error::Diverged { step: report.step, tensor, last_finite: None, checkpoint: None });
             }
             self.last = Some((report.step, report.loss));
-            if report.step.is_multiple_of(self.settings.loss_every) || report.step == self.settings.steps {
+            if report.step.is_multiple_of(self.origin.settings.loss_every) || report.step == self.origin.settings.steps {
                 self.log(&report, seconds, watch)?;
                 self.mark = (Instant::now(), report.step);
             }
@@ -256,12 +251,12 @@ impl Training {
 
     fn log(&mut self, report: &Report, seconds: f64, watch: &mut dyn FnMut(Event) -> ControlFlow<()>) -> Result<()> {
         self.paces.push(seconds * 1e3);
-        let network = &self.settings.network;
+        let network = &self.origin.settings.network;
         let metrics = Metrics::Step {
             step: report.step,
             loss: report.loss,
             grad_norm: report.gradient_norm,
-            lr: self.settings.lr,
+            lr: self.origin.settings.lr,
             tokens_per_s: (network.window * network.batch) as f64 / seconds,
             ms_per_step: seconds * 1e3,
         };
@@ -287,18 +282,7 @@ impl Training {
     }
 
     fn save(&mut self, watch: &mut dyn FnMut(Event) -> ControlFlow<()>) -> Result<()> {
-        let states = self.network.optimizer_states()?;
-        let checkpoint = Checkpoint {
-            settings: self.settings.clone(),
-            step: self.network.steps(),
-            vocabulary: self.vocabulary.clone(),
-            fingerprint: self.fingerprint.clone(),
-            ran: self.ran.clone(),
-            parameters: self.network.parameters()?,
-            states: states.into_iter().map(|(name, named)| (name.to_owned(), named)).collect(),
-            state: self.network.state()?,
-        };
-        let path = self.folder.save(&checkpoint)?;
+        let path = self.folder.save(&self.origin, &mut self.network)?;
         let _ = watch(Event::Saved(&path));
         self.saved = Some(path);
         Ok(())

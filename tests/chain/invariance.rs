@@ -8,7 +8,7 @@ use retrospect::batch::{Batch, InitialState, Input, Loss, Reduction};
 use retrospect::check::networks::Case;
 use retrospect::model::{Config, Model, Named, RecurrentInit, initial};
 use retrospect::network::Network;
-use retrospect::program::{Cuts, Program};
+use retrospect::program::{Cuts, Mat, Program};
 
 const SEED: u64 = 3;
 
@@ -32,6 +32,44 @@ fn train(mut network: Network, case: &Case, steps: u64) -> Named {
     assert_eq!(losses.len(), 2 * steps as usize);
     all.insert("reports".into(), ndarray::arr1(&losses).into_dyn());
     all
+}
+
+/// Writes NaN to all that a program says it does not need from one run of it to the next.
+fn poison_transients(network: &mut Network) -> usize {
+    let program = network.model().program().clone();
+    let is_transient = |w: &Mat| program.buffers().iter().any(|b| b.transient && b.name == program.name(*w));
+    let windows: Vec<Mat> = program.steps().iter().flat_map(|s| &s.windows).filter(|w| is_transient(w)).copied().collect();
+    for window in &windows {
+        network.backend().write(*window, &vec![f32::NAN; window.len()]).unwrap();
+    }
+    windows.len()
+}
+
+/// What shares memory is written before it is read, and nothing else is in that memory: poisoned before each step it makes no
+/// difference.
+#[test]
+fn what_transient_buffers_hold_between_steps_does_not_matter() {
+    for recompute in [None, Some(3)] {
+        for input in [Input::Tokens(19), Input::Vectors(7)] {
+            let mut case = case(input, Loss::CrossEntropy, [33, 5, 7], 3);
+            case.config.recompute = recompute;
+            for on in ["CPU", "tiled"] {
+                let network = || load(Model::new(&case.config).unwrap(), device(), on);
+                let clean = train(network(), &case, 4);
+                let mut poisoned = network();
+                poisoned.initialise(SEED, RecurrentInit::Uniform).unwrap();
+                for step in 0..4 {
+                    assert!(poison_transients(&mut poisoned) > 8);
+                    let batch = case.batch(step);
+                    let initial_state = if step % 3 == 0 { batch.initial_state.clone() } else { InitialState::Carried };
+                    poisoned.train_step(&Batch { initial_state, ..batch }, 0.01).unwrap();
+                }
+                let mut clean = clean;
+                clean.remove("reports");
+                assert_eq!(other_bits(&poisoned.parameters().unwrap(), &clean), [""; 0], "{on}, {case:?}");
+            }
+        }
+    }
 }
 
 /// The tensors of which any bit differs.

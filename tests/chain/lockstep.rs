@@ -23,10 +23,12 @@ const VARIANTS: [&str; 5] = ["subgroup", "software", "split", "skinny", "tiled"]
 fn cut_into_many_pieces_every_step_is_the_same() {
     let small = small_device(6 << 10, 9 << 10);
     // The order of the tokens is not cut. Long windows, so that little else is in one piece.
-    let fits = |case: &&Case| case.config.batch * (case.config.window + 60) <= 1400 || matches!(case.config.input, Input::Vectors(_));
+    let fits =
+        |case: &&Case| case.config.batch * (case.config.window + 60) <= 1400 || matches!(case.config.input, Input::Vectors(_));
     let (mut cut, mut used) = (BTreeSet::new(), BTreeSet::new());
     for case in cases().iter().filter(fits).step_by(11) {
-        let case = &Case { config: Config { window: case.config.window + 60, ..case.config.clone() }, ..case.clone() };
+        let recompute = case.config.recompute.map(|steps| steps + 20);
+        let case = &Case { config: Config { window: case.config.window + 60, recompute, ..case.config.clone() }, ..case.clone() };
         for variant in VARIANTS {
             let model = Model::new(&case.config).unwrap();
             let lowered = |step: &Step, on: &Device| {

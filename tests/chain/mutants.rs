@@ -244,7 +244,12 @@ const EDITS: &[Edit] = &[
     ),
     edit("only the last block of a token's rows", TOKENS, "sum += block;\n            block", "block"),
     edit("pieces overwrite each other", TOKENS, "select(sum, d_table[out] + sum, params.accumulate != 0u)", "sum"),
-    edit("always added to what was there", TOKENS, "select(sum, d_table[out] + sum, params.accumulate != 0u)", "d_table[out] + sum"),
+    edit(
+        "always added to what was there",
+        TOKENS,
+        "select(sum, d_table[out] + sum, params.accumulate != 0u)",
+        "d_table[out] + sum",
+    ),
     // Losses.
     edit("the maximum is not subtracted", SOFTMAX, "col)] - m), col, end)", "col)]), col, end)"),
     edit("the only chunk is left out", SOFTMAX, "sum = all.y;", ""),

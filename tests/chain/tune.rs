@@ -41,7 +41,11 @@ fn every_shape_is_measured_once_and_the_fastest_runs() {
         let fastest = times.iter().min_by(|a, b| a.0.total_cmp(&b.0)).unwrap();
         assert!(fastest.0 > 0.0 && fastest.1 == measured.chosen, "{measured:?}");
         let steps: Vec<_> = model.program().steps().iter().filter(|step| step.shape() == measured.shape).collect();
-        assert!(!steps.is_empty() && steps.iter().all(|step| device.variant(step, &device.cuts(model.program())).name == measured.chosen), "{measured:?}");
+        assert!(
+            !steps.is_empty()
+                && steps.iter().all(|step| device.variant(step, &device.cuts(model.program())).name == measured.chosen),
+            "{measured:?}"
+        );
     }
     let several = |step: &&retrospect::program::Step| device.candidates(step, &device.cuts(model.program())).count() > 1;
     let mut shapes: Vec<String> = model.program().steps().iter().filter(several).map(|step| step.shape()).collect();
@@ -119,7 +123,11 @@ fn a_variant_that_disagrees_is_never_chosen() {
         program.steps_mut()[0].kernel = kernel;
         let (device, outcome) = tuned(&program, Mode::Full, folder.path());
         let measured = &outcome.measured[0];
-        assert_eq!((measured.chosen, device.variant(&program.steps()[0], &device.cuts(&program)).name), ("software", "software"), "{by}");
+        assert_eq!(
+            (measured.chosen, device.variant(&program.steps()[0], &device.cuts(&program)).name),
+            ("software", "software"),
+            "{by}"
+        );
         let left_out = measured.candidates.iter().find(|c| c.variant == "subgroup").unwrap();
         assert!(left_out.ms.is_none() && left_out.problem.is_some(), "{by}: {left_out:?}");
     }

@@ -52,6 +52,8 @@ fn the_command_line() {
             ("train --resume a --hidden 5", 2, "cannot be used with"),
             ("train --window 4294967295 --batch 4294967295", 2, "more than 4294967295 steps in all"),
             ("train --window 1", 2, "its window is at least 2"),
+            ("train --recompute 0", 2, "0 is not in 1..=4294967295"),
+            ("train --recompute some", 2, "expected auto, off or a number"),
             ("train --adapter= --steps 1", 2, "a value is required"),
             ("train --threads 0 --steps 1", 2, "0 is not in 1..=1024"),
             ("train --backend cpu --adapter x", 2, "--backend cpu asks for none"),
@@ -99,6 +101,9 @@ fn what_does_not_fit_says_how_much_is_needed() {
         assert!(!folder.path().join("run").exists());
     }
     expect(folder.path(), &[("train --hidden 4294967295 --out run", 4, "the arena of the parameters needs")]);
+    // All states of three million steps take 300 GB; some of them fit.
+    let line = "train --task copy-memory --hidden 8192 --batch 1 --window 3000000 --steps 1 --backend cpu --out run";
+    expect(folder.path(), &[(line, 4, "all of it with hidden states recomputed (--recompute auto) would fit")]);
 
     // What is said to fit is counted as one that does, and one more as one that does not.
     let needed = |hidden: u64| {

@@ -36,7 +36,7 @@ pub struct Device {
     pub(super) queue: wgpu::Queue,
     /// The adapter it was opened on.
     pub adapter: Adapter,
-    limits: Cuts,
+    limits: Arc<Cuts>,
     /// The lanes of every subgroup; 0 where there are none, or of several sizes.
     subgroup: u32,
     /// The choice for steps of a shape, where it is not the usual one.
@@ -87,7 +87,7 @@ impl Device {
             device,
             queue,
             adapter: adapter.clone(),
-            limits: cuts,
+            limits: Arc::new(cuts),
             subgroup,
             chosen: HashMap::new(),
             lost,
@@ -127,6 +127,12 @@ impl Device {
     #[must_use]
     pub fn cuts(&self, program: &Program) -> Cuts {
         self.limits.of(program)
+    }
+
+    /// Bytes that a program takes besides those of its plan: scratch memory of the variants that are chosen.
+    #[must_use]
+    pub fn scratch(&self, program: &Program) -> u64 {
+        super::memory::scratch_bytes(self, program)
     }
 
     /// Whether a variant can compute a step of a program of these [`Device::cuts`] here.

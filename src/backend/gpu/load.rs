@@ -202,13 +202,7 @@ fn compile(device: &Device, label: &str, shader: &Shader) -> Compiled {
     (pipeline, layout)
 }
 
-fn bind(
-    device: &Device,
-    layout: &wgpu::BindGroupLayout,
-    uniforms: &wgpu::Buffer,
-    slot: &Slot,
-    piece: &Piece,
-) -> wgpu::BindGroup {
+fn bind(device: &Device, layout: &wgpu::BindGroupLayout, uniforms: &wgpu::Buffer, slot: &Slot, piece: &Piece) -> wgpu::BindGroup {
     let range =
         |buffer, offset, size| BindingResource::Buffer(BufferBinding { buffer, offset, size: std::num::NonZero::new(size) });
     let mut entries = vec![BindGroupEntry { binding: 0, resource: range(uniforms, slot.offset, slot.size) }];

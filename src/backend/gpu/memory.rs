@@ -4,6 +4,7 @@
 use wgpu::BufferUsages;
 
 use super::Device;
+use crate::backend::{PROGRAM, check_memory};
 use crate::program::{Buf, Cuts, Lowered, Mat, Plan, Program};
 use crate::{Error, Result};
 
@@ -42,7 +43,8 @@ impl Memory {
                 (names.join(" / "), starts.iter().zip(ends).map(|(start, end)| end - start).collect())
             })
             .collect();
-        let all = || places.iter().map(|(name, sections)| (name.as_str(), sections)).chain(scratch.iter().map(|s| ("scratch", s)));
+        let all =
+            || places.iter().map(|(name, sections)| (name.as_str(), sections)).chain(scratch.iter().map(|s| ("scratch", s)));
         let largest = device.device.limits().max_buffer_size;
         for (name, sections) in all() {
             if let Some(section) = sections.iter().find(|&&section| section * 4 > largest) {
@@ -54,13 +56,24 @@ impl Memory {
                 });
             }
         }
+        let needed = all().flat_map(|(_, sections)| sections).map(|section| section * 4).sum();
         if device.adapter.is_software() {
-            crate::backend::check_memory("the program", all().flat_map(|(_, sections)| sections).map(|section| section * 4).sum())?;
+            check_memory(PROGRAM, needed)?;
         }
-        let make = |name: &str, sections: &[u64]| -> Result<Vec<wgpu::Buffer>> {
+        let mut allocated = 0;
+        let mut make = |name: &str, sections: &[u64]| -> Result<Vec<wgpu::Buffer>> {
             let usage = BufferUsages::STORAGE | BufferUsages::COPY_SRC;
             let section = |&len: &u64| {
-                device.checked(&format!("the buffer \"{name}\" of {} bytes", len * 4), || buffer(device, name, len * 4, usage))
+                let made = device.checked(&format!("the buffer \"{name}\""), || buffer(device, name, len * 4, usage));
+                // A GPU does not say how much memory it has left: what it gave until it refused.
+                let made = made.map_err(|error| match error {
+                    Error::DoesNotFit { advice, .. } => {
+                        Error::DoesNotFit { what: PROGRAM.into(), needed, available: allocated, advice }
+                    }
+                    other => other,
+                });
+                allocated += len * 4;
+                made
             };
             sections.iter().map(section).collect()
         };
@@ -93,6 +106,13 @@ impl Memory {
             (part, buffer, offset)
         })
     }
+}
+
+/// Bytes of scratch memory that the steps of a program take.
+pub(super) fn scratch_bytes(device: &Device, program: &Program) -> u64 {
+    let cuts = device.cuts(program);
+    let lowered: Vec<Lowered> = program.steps().iter().map(|step| (device.variant(step, &cuts).lower)(step, &cuts)).collect();
+    scratch(&cuts, lowered.iter()).iter().flatten().map(|section| section * 4).sum()
 }
 
 /// The elements of the sections of each scratch memory.

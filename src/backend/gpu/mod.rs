@@ -31,6 +31,9 @@ use crate::{Error, Result};
 /// that what the host has written ahead stays small.
 const IN_FLIGHT: usize = 3;
 
+/// Numbers of a write that are handed to the device at a time, 16 MiB: it keeps a copy until then.
+const WRITTEN: usize = 1 << 22;
+
 /// Runs programs on a GPU.
 pub struct Gpu {
     device: Device,
@@ -129,6 +132,15 @@ impl Gpu {
             }
         }
         Ok(())
+    }
+
+    /// After a large part of a write: waits until the device has it, so that its copies do not add up.
+    fn hand_over(&self, numbers: usize) {
+        if numbers >= WRITTEN {
+            let submitted = self.device.queue.submit([]);
+            // What goes wrong is reported by the next call.
+            let _ = self.device.wait_for(Some(submitted));
+        }
     }
 
     /// Waits for the submissions of a call, one after the other: each has the device's patience to itself.
@@ -230,16 +242,24 @@ impl Backend for Gpu {
             (values, rest) = rest.split_at(part.len());
             self.device.checked("a write", || {
                 if cols == stride || part.rows == 1 && part.cols.is_multiple_of(crate::program::ROW_ALIGNMENT) {
-                    return queue.write_buffer(buffer, offset * 4, bytemuck::cast_slice(values));
+                    for (at, values) in (0u64..).step_by(WRITTEN).zip(values.chunks(WRITTEN)) {
+                        queue.write_buffer(buffer, (offset + at) * 4, bytemuck::cast_slice(values));
+                        self.hand_over(values.len());
+                    }
+                    return;
                 }
-                // A window of some columns shares its rows with others: each row is written alone. Else some MiB at a time.
-                let rows = if stride > width { 1 } else { (1 << 20) / stride + 1 };
+                // A window of some columns shares its rows with others: each row is written alone. Else as many as a write may hold.
+                let rows = if stride > width { 1 } else { WRITTEN / stride + 1 };
                 let mut padded = vec![0.0; rows * stride];
                 for (at, values) in (0u64..).step_by(rows * stride).zip(values.chunks(rows * cols)) {
                     let count = values.len() / cols;
-                    padded.chunks_mut(stride).zip(values.chunks(cols)).for_each(|(row, values)| row[..cols].copy_from_slice(values));
+                    padded
+                        .chunks_mut(stride)
+                        .zip(values.chunks(cols))
+                        .for_each(|(row, values)| row[..cols].copy_from_slice(values));
                     let data = &padded[..(count - 1) * stride + width];
                     queue.write_buffer(buffer, (offset + at) * 4, bytemuck::cast_slice(data));
+                    self.hand_over(data.len());
                 }
             })?;
         }

@@ -12,7 +12,7 @@ use crate::program::View;
 /// Below this many multiplications a product is not worth a second thread.
 pub(crate) const PARALLEL: usize = 1 << 19;
 /// The most k at a time: a panel of so many, and the rows of a task, stay in a core's cache.
-const DEPTH: usize = 1024;
+pub(super) const DEPTH: usize = 1024;
 /// The most rows of out that are one task.
 const TASK_ROWS: usize = 128;
 
