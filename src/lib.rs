@@ -81,6 +81,7 @@
 //! | [`data`] | where batches come from |
 //! | [`reference`](mod@reference) | the same network and gradient in f64, sharing nothing with the rest |
 //! | [`bench`](mod@bench) | how fast training steps are, next to what the machine can do at most |
+//! | [`study`](mod@study) | what activations do to gradients through time |
 //! | [`check`](mod@check) | everything above held against everything below: the proof on one's own adapter |
 
 #![deny(unsafe_code, missing_docs)]
@@ -100,6 +101,7 @@ pub mod program;
 pub mod random;
 pub mod reference;
 mod rounding;
+pub mod study;
 pub mod tensors;
 pub mod trace;
 pub mod train;

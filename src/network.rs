@@ -460,6 +460,22 @@ impl Network {
         Ok(Array3::from_shape_vec((window, batch, hidden), values).expect("a state for each row"))
     }
 
+    /// ∂L/∂h_t of the last gradient or training step at each step of a layer, the sum of what comes from the outputs and of what comes back
+    /// through time, `[T, B, H]`.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] when there is no such layer, or [`Config::trace`] is not set; what the backend reports.
+    pub fn hidden_gradient(&mut self, layer: usize) -> Result<Array3<f32>> {
+        let Config { window, batch, hidden, layers, trace, .. } = self.model.config;
+        let message = || match trace {
+            true => format!("layer {layer} of {layers}"),
+            false => "the gradient of the hidden states is not traced".into(),
+        };
+        let d_hidden = *self.model.d_hidden.get(layer).ok_or_else(|| Error::Usage(message()))?;
+        let values = self.backend.read(d_hidden)?;
+        Ok(Array3::from_shape_vec((window, batch, hidden), values).expect("a gradient for each row"))
+    }
+
     /// Checks a batch and writes it.
     fn feed(&mut self, batch: &Batch) -> Result<()> {
         let Config { input, outputs, layers, hidden, window, batch: size, .. } = self.model.config;

@@ -61,7 +61,8 @@ pub fn cases() -> Vec<Case> {
                         let clip = (i / 5 % 2 == 0).then_some(0.05);
                         let recompute = [None, Some(2), None, Some(5)][i / 3 % 4];
                         let shape = Config::new(input, hidden, outputs, loss, batch, window);
-                        let config = Config { layers, activation, optimizer, clip, recompute, ..shape };
+                        let trace = i % 5 == 0;
+                        let config = Config { layers, activation, optimizer, clip, recompute, trace, ..shape };
                         all.push(Case { config, masked, reduction });
                     }
                 }
@@ -235,6 +236,10 @@ pub fn gradient(network: &mut Network, batch: &Batch) -> Result<Tensors> {
     // Of several segments not all states are kept.
     let config = network.model().config();
     let kept = if config.segments().len() == 1 { config.layers } else { 0 };
+    let traced = if config.trace { config.layers } else { 0 };
+    for layer in 0..traced {
+        all.insert(format!("d_hidden_l{layer}"), in_f64(&network.hidden_gradient(layer)?.into_dyn()));
+    }
     for layer in 0..kept {
         all.insert(format!("hidden_l{layer}"), in_f64(&network.hidden(layer)?.into_dyn()));
     }
@@ -295,9 +300,20 @@ pub fn expected(config: &Config, weights: &Weights, batch: &Batch) -> Result<Exp
     for (layer, hidden) in got.hidden.iter().enumerate().filter(|_| config.segments().len() == 1) {
         all.insert(format!("hidden_l{layer}"), hidden.slice(ndarray::s![1.., .., ..]).to_owned().into_dyn());
     }
+    for (layer, d_hidden) in got.d_hidden.iter().enumerate().filter(|_| config.trace) {
+        all.insert(format!("d_hidden_l{layer}"), d_hidden.clone().into_dyn());
+    }
     let largest = |tensor: ndarray::ArrayViewD<f64>| tensor.fold(0.0, |a: f64, b| a.max(b.abs()));
     let mut sizes: BTreeMap<String, f64> = got.magnitudes.tensors().into_iter().map(|(name, t)| (name, largest(t))).collect();
-    sizes.extend(["h0", "loss"].map(|name| (name.to_owned(), largest(all[name].view()))));
+    let others = all.keys().filter(|name| ["h0", "loss"].contains(&name.as_str()) || name.starts_with("d_hidden")).cloned();
+    sizes.extend(
+        others
+            .map(|name| {
+                let size = largest(all[&name].view());
+                (name, size)
+            })
+            .collect::<Vec<_>>(),
+    );
     let cancels = cancellation(&all["outputs"], batch);
     sizes.values_mut().for_each(|size| *size *= cancels);
     Ok(Expected { tensors: all, sizes })

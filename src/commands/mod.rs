@@ -11,6 +11,7 @@ mod plot;
 mod progress;
 mod sample;
 mod steps;
+mod study;
 mod terminal;
 mod train;
 mod tune;
@@ -42,6 +43,7 @@ enum Command {
     Bench(bench::Bench),
     Adapters(adapters::Adapters),
     Steps(Box<steps::Steps>),
+    Study(Box<study::Study>),
     Tune(Box<tune::Tune>),
     /// Writes completions for a shell
     Completions {
@@ -76,6 +78,7 @@ fn run(command: Command) -> Result<()> {
         Command::Bench(bench) => bench.run(),
         Command::Adapters(adapters) => adapters.run(),
         Command::Steps(steps) => steps.run(),
+        Command::Study(study) => study.run(),
         Command::Tune(tune) => tune.run(),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -74,6 +74,9 @@ pub struct Config {
     /// kept. The gradients are the same but for the order of their sums.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recompute: Option<usize>,
+    /// Whether ∂L/∂h_t is kept for every step of every layer: [`crate::network::Network::hidden_gradient`].
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub trace: bool,
 }
 
 impl Config {
@@ -92,6 +95,7 @@ impl Config {
             optimizer: Optimizer::Adam,
             clip: None,
             recompute: None,
+            trace: false,
         }
     }
 

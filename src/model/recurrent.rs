@@ -45,6 +45,8 @@ pub struct Model {
     pub(crate) outputs: Mat,
     /// `[(T+1)·B, H]` for each layer, the initial state first; with several segments those of the last one computed.
     pub(crate) hidden: Vec<Mat>,
+    /// ∂L/∂h_t, `[T·B, H]` for each layer, where it is traced.
+    pub(crate) d_hidden: Vec<Mat>,
     /// The states before each segment and after the last, `[(segments+1)·B, H]` for each layer; with one segment `hidden`.
     pub(crate) kept: Vec<Mat>,
     /// ∂L/∂h₀, `[B, H]` for each layer.
@@ -91,6 +93,8 @@ struct Layer {
     hidden: Mat,
     /// D, `[(N+1)·B, H]`: zero in its last B rows, or what comes from the segment behind.
     d_sum: Mat,
+    /// ∂L/∂h_t, the sum of both paths before φ′, `[T·B, H]`, where it is traced.
+    d_hidden: Option<Mat>,
     /// Of several segments: the states between them, and the first B rows of D of the segment behind.
     borders: Option<(Mat, Mat)>,
 }
@@ -211,6 +215,12 @@ impl Recording<'_> {
             if let Some((_, d_state)) = layer.borders {
                 fill::copy(program, first, d_state);
             }
+            if let Some(all) = layer.d_hidden {
+                let all = all.slice_rows(segment.rows.clone());
+                fill::copy(program, d_hidden, all);
+                let behind = d_sum.slice_rows(batch..count + batch);
+                gemm(program, Form::NN, behind, layer.recurrent_weight, all, Epilogue::Add);
+            }
             let d = d_sum.slice_rows(0..count);
             gemm(program, Form::TN, d, before, layer.d_recurrent_weight, sum);
             column_sum::column_sum(program, d, layer.d_bias, sum);
@@ -287,6 +297,7 @@ impl Model {
                     input: program.transient(name("input sums"), length, hidden),
                     hidden: program.matrix(name("hidden"), length + batch, hidden),
                     d_sum: d_sums.slice_rows(first..first + length + batch),
+                    d_hidden: config.trace.then(|| program.matrix(name("gradient of hidden states"), rows, hidden)),
                     borders,
                 }
             })
@@ -378,6 +389,7 @@ impl Model {
             weights,
             outputs: logits,
             hidden: layers.iter().map(|l| l.hidden).collect(),
+            d_hidden: layers.iter().filter_map(|l| l.d_hidden).collect(),
             kept,
             d_initial,
             loss,

@@ -5,6 +5,7 @@ mod check;
 mod errors;
 mod gradient;
 mod runs;
+mod study;
 mod tune;
 
 use std::path::Path;

@@ -4,6 +4,7 @@
 mod bench;
 mod labels;
 mod losses;
+mod study;
 
 use std::f64::consts::TAU;
 use std::ops::Range;
@@ -16,6 +17,7 @@ use retrospect::{Error, Result};
 
 pub use bench::bench;
 pub use losses::losses;
+pub use study::{activations, gradients};
 
 use super::terminal::thousands;
 

@@ -1,0 +1,287 @@
+//! `retrospect study`: what activations do, as tables and pictures.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use retrospect::model::RecurrentInit;
+use retrospect::study::{self, Curve, Flow, Setup, Trend};
+use retrospect::{Activation, Error, Result};
+
+use super::compute::ComputeArgs;
+use super::evaluate::load;
+use super::options::{activation, size};
+use super::plot;
+use super::terminal::{note, print, table};
+
+/// Shows what activations are, and what they do to gradients on their way back through time
+#[derive(Args)]
+pub struct Study {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    Activations(Activations),
+    Gradients(Gradients),
+}
+
+impl Study {
+    pub fn run(&self) -> Result<()> {
+        match &self.what {
+            What::Activations(study) => study.run(),
+            What::Gradients(study) => study.run(),
+        }
+    }
+}
+
+/// Each activation and its derivative over a range, computed as training does, and the facts beside them
+#[derive(Args)]
+struct Activations {
+    /// From −X to X
+    #[arg(long, value_name = "X", default_value_t = 6.0, value_parser = positive)]
+    range: f64,
+
+    /// Places at which they are evaluated
+    #[arg(long, value_name = "N", default_value_t = 1201, value_parser = clap::value_parser!(u32).range(2..=1_000_000))]
+    points: u32,
+
+    #[command(flatten)]
+    output: Output,
+
+    #[command(flatten)]
+    compute: ComputeArgs,
+}
+
+/// The norm of ∂L/∂h_t at every time step of a network, for a loss at the last step alone
+#[derive(Args)]
+struct Gradients {
+    /// The network and the data of a run, in place of untrained networks
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["hidden", "input", "window", "seeds", "activation", "gain", "recurrent_init"])]
+    run: Option<PathBuf>,
+
+    /// Activations [default: all]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = activation)]
+    activation: Vec<Activation>,
+
+    /// Largest singular values that the recurrent weight is scaled to
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "0.5,1,1.5", value_parser = positive)]
+    gain: Vec<f64>,
+
+    /// Units
+    #[arg(long, value_name = "N", default_value_t = 128, value_parser = size())]
+    hidden: usize,
+
+    /// The size of an input vector
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = size())]
+    input: usize,
+
+    /// Time steps
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = size())]
+    window: usize,
+
+    /// Sequences
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = size())]
+    batch: usize,
+
+    /// Networks with weights of their own
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = size())]
+    seeds: usize,
+
+    /// What the recurrent weight is made from
+    #[arg(long, value_name = "NAME", default_value = "orthogonal")]
+    recurrent_init: RecurrentInit,
+
+    #[command(flatten)]
+    output: Output,
+
+    #[command(flatten)]
+    compute: ComputeArgs,
+}
+
+#[derive(Args)]
+struct Output {
+    /// Draw it as SVG
+    #[arg(long, value_name = "FILE.svg")]
+    plot: Option<PathBuf>,
+
+    /// Write all numbers as CSV
+    #[arg(long, value_name = "FILE")]
+    csv: Option<PathBuf>,
+
+    /// Print all numbers as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Activations {
+    fn run(&self) -> Result<()> {
+        let compute = self.compute.choose()?;
+        let range = [-self.range as f32, self.range as f32];
+        let curves = Activation::ALL.map(|activation| study::curve(&compute, activation, range, self.points as usize));
+        let curves: Vec<Curve> = curves.into_iter().collect::<Result<_>>()?;
+        if let Some(path) = &self.output.csv {
+            let rows = curves.iter().flat_map(|curve| {
+                let all = curve.inputs.iter().zip(&curve.values).zip(&curve.derivatives);
+                all.map(|((x, value), derivative)| format!("{},{x},{value},{derivative}", curve.activation.name()))
+            });
+            csv(path, "activation,input,value,derivative", rows)?;
+        }
+        if let Some(path) = &self.output.plot {
+            plot::activations(path, &curves)?;
+            note(format_args!("Plot: {}", path.display()));
+        }
+        if self.output.json {
+            return print(&format!("{}\n", serde_json::to_string_pretty(&curves).expect("numbers")));
+        }
+        let heading = ["φ", "values", "derivatives", "mean", "flat", "error, ULP"];
+        let mut rows = vec![heading.map(String::from).to_vec()];
+        for curve in &curves {
+            let range = |[low, high]: [f32; 2]| format!("{low:.4} to {high:.4}");
+            rows.push(vec![
+                curve.activation.name().into(),
+                range(curve.value_range),
+                range(curve.derivative_range),
+                // Not −0.
+                format!("{:.4}", (curve.mean * 1e4).round() / 1e4 + 0.0),
+                format!("{:.2} %", curve.saturated * 100.0),
+                format!("{:.2}", curve.error_ulp),
+            ]);
+        }
+        print(&format!(
+            "From {} to {}.\n\n{}\nmean: of φ over standard normal inputs; an output that is not centred on 0 shifts the sums of the next step.\n\
+             flat: the share of such inputs with a derivative below 0.01, which pass on next to nothing.\n\
+             error: the largest difference of the computed values from f64.\n",
+            range[0],
+            range[1],
+            table(&rows)
+        ))
+    }
+}
+
+impl Gradients {
+    fn run(&self) -> Result<()> {
+        let flows = match &self.run {
+            Some(run) => vec![self.of_run(run)?],
+            None => self.untrained()?,
+        };
+        if let Some(path) = &self.output.csv {
+            let rows = flows.iter().flat_map(|flow| {
+                flow.norms.iter().zip(&flow.saturated).enumerate().map(|(back, (norm, flat))| {
+                    let name = flow.activation.name();
+                    format!("{name},{:.6},{back},{:e},{:e},{:e},{flat}", flow.gain, norm.mean, norm.low, norm.high)
+                })
+            });
+            csv(path, "activation,gain,steps_back,norm_mean,norm_low,norm_high,flat_share", rows)?;
+        }
+        if let Some(path) = &self.output.plot {
+            plot::gradients(path, &flows)?;
+            note(format_args!("Plot: {}", path.display()));
+        }
+        if self.output.json {
+            return print(&format!("{}\n", serde_json::to_string_pretty(&flows).expect("numbers")));
+        }
+        print(&show(&flows))
+    }
+
+    fn untrained(&self) -> Result<Vec<Flow>> {
+        let compute = self.compute.choose()?;
+        let setup = Setup {
+            hidden: self.hidden,
+            input: self.input,
+            window: self.window,
+            batch: self.batch,
+            seeds: self.seeds as u64,
+            init: self.recurrent_init,
+        };
+        let activations = if self.activation.is_empty() { Activation::ALL.to_vec() } else { self.activation.clone() };
+        let all = self.gain.iter().flat_map(|&gain| activations.iter().map(move |&activation| (gain, activation)));
+        all.map(|(gain, activation)| study::flow(&compute, &setup, activation, gain)).collect()
+    }
+
+    /// The network of a run, on its first held-out batch, or else its first batch.
+    fn of_run(&self, run: &Path) -> Result<Flow> {
+        let (checkpoint, _) = load(run)?;
+        let compute = self.compute.choose()?;
+        let mut source = checkpoint.origin.settings.open()?.source;
+        let batch = if source.held_out_batches() > 0 { source.held_out(0) } else { source.batch(0) };
+        study::flow_of(&compute, &checkpoint.origin.settings.network, &checkpoint.parameters, &batch)
+    }
+}
+
+fn show(flows: &[Flow]) -> String {
+    let heading =
+        ["φ", "‖W‖", "least", "a step", "at most", "÷ 1000 after", "× 1000 after", "flat", "dead", "", "f32 ran out after"];
+    let mut rows = vec![heading.map(String::from).to_vec()];
+    for flow in flows {
+        let steps = |steps: Option<usize>| steps.map_or(String::new(), |n| n.to_string());
+        let flat = flow.saturated.iter().sum::<f64>() / flow.saturated.len().max(1) as f64;
+        let trend = match flow.trend {
+            Trend::Vanishing => "vanishing",
+            Trend::Stable => "stable",
+            Trend::Exploding => "exploding",
+        };
+        rows.push(vec![
+            flow.activation.name().into(),
+            format!("{:.3}", flow.gain),
+            format!("{:.3}", flow.smallest),
+            format!("× {:.4}", flow.rate),
+            format!("× {:.4}", flow.bound),
+            steps(flow.vanished_after),
+            steps(flow.exploded_after),
+            format!("{:.1} %", flow.saturated.first().map_or(0.0, |_| flat * 100.0)),
+            format!("{:.1} %", flow.dead * 100.0),
+            trend.into(),
+            steps(flow.out_of_range),
+        ]);
+    }
+    let mut text = table(&rows);
+    text += "\n‖W‖ and least: the recurrent weight's largest and smallest singular values. a step: the factor by which ‖∂L/∂h‖ changes with each\n\
+             step back, fitted; at most: γ·‖W‖. flat: units with a derivative below 0.01; dead: those that are so at every step of every sequence.\n\n";
+    for flow in flows {
+        text += &format!("{}\n", verdict(flow));
+    }
+    text
+}
+
+/// What a flow means, and what to change.
+fn verdict(flow: &Flow) -> String {
+    let name = format!("{}, ‖W‖ = {:.3}", flow.activation.name(), flow.gain);
+    let after = |steps: Option<usize>, what: &str| steps.map_or(String::new(), |n| format!(" ({what} after {n} steps)"));
+    match flow.trend {
+        Trend::Vanishing => {
+            let change = match flow.activation {
+                Activation::Sigmoid => {
+                    "tanh, or ReLU with an identity weight: σ′ is at most a quarter, so that ‖W‖ would have to be above 4"
+                }
+                Activation::Relu if flow.dead > 0.2 => "a smaller rate or smaller weights: many units are dead",
+                _ => "a larger recurrent weight (orthogonal, ‖W‖ = 1 or a little above)",
+            };
+            format!(
+                "{name}: vanishing{}; what is further back is not learnt. To change: {change}.",
+                after(flow.vanished_after, "a thousandth is left")
+            )
+        }
+        Trend::Stable => format!("{name}: stable; what is {} steps back still counts.", flow.norms.len().saturating_sub(1)),
+        Trend::Exploding => format!(
+            "{name}: exploding{}. To change: --clip, or a smaller recurrent weight (orthogonal, or ‖W‖ nearer to {:.2}).",
+            after(flow.exploded_after, "a thousand times as large"),
+            flow.gain / flow.rate
+        ),
+    }
+}
+
+fn csv(path: &Path, heading: &str, rows: impl Iterator<Item = String>) -> Result<()> {
+    let text = std::iter::once(heading.to_owned()).chain(rows).collect::<Vec<_>>().join("\n") + "\n";
+    std::fs::write(path, text).map_err(|source| Error::Io { path: path.into(), source })?;
+    note(format_args!("Numbers: {}", path.display()));
+    Ok(())
+}
+
+fn positive(text: &str) -> std::result::Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(x) if x.is_finite() && x > 0.0 => Ok(x),
+        Ok(x) => Err(format!("{x} is not a positive number")),
+        Err(error) => Err(error.to_string()),
+    }
+}
