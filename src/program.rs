@@ -90,7 +90,7 @@ impl Mat {
         Mat { offset: self.offset + u64::from(rows.start) * u64::from(self.stride), rows: rows.end - rows.start, ..*self }
     }
 
-    /// The window of some of its columns; both ends multiples of [`ROW_ALIGNMENT`], or the last column's. Of indices the end may be any.
+    /// The window of some of its columns; both ends multiples of [`ROW_ALIGNMENT`], or the last column's. Of indices they may be any.
     ///
     /// # Panics
     /// When the columns are not within it or not aligned: what lies in the padding of a window of floats must be zero.
@@ -98,13 +98,14 @@ impl Mat {
     pub fn slice_cols(&self, cols: Range<u32>) -> Mat {
         assert!(cols.start <= cols.end && cols.end <= self.cols, "columns {cols:?} of {self:?}");
         let aligned = |c: u32| c.is_multiple_of(ROW_ALIGNMENT) || c == self.cols || self.element == Element::U32;
-        assert!(cols.start.is_multiple_of(ROW_ALIGNMENT) && aligned(cols.end), "columns {cols:?} of {self:?} are not aligned");
+        assert!(aligned(cols.start) && aligned(cols.end), "columns {cols:?} of {self:?} are not aligned");
         Mat { offset: self.offset + u64::from(cols.start), cols: cols.end - cols.start, ..*self }
     }
 
     /// One past the last element it touches, padding included, counted from the buffer's start.
     pub(crate) fn end(&self) -> u64 {
-        self.offset + u64::from(self.rows - 1) * u64::from(self.stride) + u64::from(self.cols.next_multiple_of(ROW_ALIGNMENT))
+        let last = self.offset + u64::from(self.rows - 1) * u64::from(self.stride) + u64::from(self.cols);
+        last.next_multiple_of(u64::from(ROW_ALIGNMENT))
     }
 }
 

@@ -119,6 +119,10 @@ pub fn tune(device: &mut Device, program: &Program, mode: Mode, cache: Option<&P
         } else if let Some(measured) = measure(device, step, &mut agreed)? {
             choices.insert(shape, measured.chosen.to_owned());
             outcome.measured.push(measured);
+        } else {
+            outcome.notes.push(format!(
+                "tuning: there is no memory to measure {shape} beside what it is part of; it keeps the usual variant"
+            ));
         }
     }
     if left > 0 {

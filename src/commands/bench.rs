@@ -108,22 +108,25 @@ impl Bench {
         );
         bar.finish_and_clear();
         let mut report = report?;
-        // The files first: whoever reads the output may close it early.
-        if let Some(path) = &self.profile {
+        // The files first: whoever reads the output may close it early. What goes wrong with them does not lose what was measured.
+        let measured = report.rows.iter().any(|row| row.measured.is_some());
+        let profiled = self.profile.as_deref().map_or(Ok(()), |path| {
             trace.map_or(Ok(()), Trace::finish)?;
             note(format_args!("Profile: {}", path.display()));
-        }
-        let measured = report.rows.iter().any(|row| row.measured.is_some());
-        if let (Some(path), true) = (&self.plot, measured) {
+            Ok(())
+        });
+        let plotted = self.plot.as_deref().filter(|_| measured).map_or(Ok(()), |path| {
             plot::bench(path, &report)?;
             note(format_args!("Plot: {}", path.display()));
-        }
+            Ok(())
+        });
         if self.json {
             let text = serde_json::to_string_pretty(&report).expect("a report is plain data");
             print(&format!("{text}\n"))?;
         } else {
             print(&show(&report))?;
         }
+        profiled.and(plotted)?;
         // What was asked for and is nowhere to be seen is a failure.
         if let (false, Some(first)) = (measured, report.rows.iter_mut().find_map(|row| row.error.take())) {
             return Err(first);

@@ -75,6 +75,9 @@ impl Gradient {
         if choice.is_none() && self.device.adapter.is_some() {
             return Err(Error::Usage("--adapter names a GPU, and --backend reference runs on none".into()));
         }
+        if choice.is_none() && self.recompute.is_some() {
+            return Err(Error::Usage("--recompute is for networks on a device, and --backend reference keeps all states".into()));
+        }
         let same = |path: &PathBuf| path.canonicalize().ok().is_some_and(|p| self.out.canonicalize().ok() == Some(p));
         if let Some(path) = [&self.weights, &self.batch].into_iter().find(|path| same(path)) {
             return Err(Error::Usage(format!("--out would overwrite {}", path.display())));

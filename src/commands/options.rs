@@ -105,10 +105,21 @@ struct WhatArgs {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum OptimizerChoice {
+pub enum OptimizerChoice {
     Adam,
     Sgd,
     Momentum,
+}
+
+impl OptimizerChoice {
+    /// The optimiser, with μ for the one that has it.
+    pub fn with(self, momentum: f32) -> Optimizer {
+        match self {
+            OptimizerChoice::Adam => Optimizer::Adam,
+            OptimizerChoice::Sgd => Optimizer::Sgd,
+            OptimizerChoice::Momentum => Optimizer::Momentum { momentum },
+        }
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -126,7 +137,7 @@ impl Recompute {
     /// For windows of so many time steps: [`Config::recompute`].
     pub fn of(self, window: usize) -> Option<usize> {
         match self {
-            Recompute::Auto => Some(window.isqrt().max(1)),
+            Recompute::Auto => Some(Config::recompute_of(window)),
             Recompute::Off => None,
             Recompute::Every(steps) => Some(steps),
         }
@@ -191,11 +202,7 @@ impl RunArgs {
         let network = Config {
             layers: what.layers.or(init.map(|(_, _, layers, _)| layers)).unwrap_or(1),
             activation: activation.unwrap_or(Activation::Tanh),
-            optimizer: match optimizer {
-                OptimizerChoice::Adam => Optimizer::Adam,
-                OptimizerChoice::Sgd => Optimizer::Sgd,
-                OptimizerChoice::Momentum => Optimizer::Momentum { momentum: what.momentum.unwrap_or(0.9) },
-            },
+            optimizer: optimizer.with(what.momentum.unwrap_or(0.9)),
             clip,
             recompute: what.recompute.and_then(|choice| choice.of(steps)),
             ..Config::new(input, hidden, outputs, shape.loss, batch, steps)

@@ -3,13 +3,15 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
+use indicatif::{ProgressBar, ProgressStyle};
+use retrospect::data::{self, Task};
 use retrospect::model::RecurrentInit;
-use retrospect::study::{self, Curve, Flow, Setup, Trend};
+use retrospect::study::{self, Budget, Curve, Flow, Setup, Trained, Trainer, Trend};
 use retrospect::{Activation, Error, Result};
 
 use super::compute::ComputeArgs;
 use super::evaluate::load;
-use super::options::{activation, size};
+use super::options::{OptimizerChoice, activation, size};
 use super::plot;
 use super::terminal::{note, print, table};
 
@@ -24,6 +26,8 @@ pub struct Study {
 enum What {
     Activations(Activations),
     Gradients(Gradients),
+    Rates(Rates),
+    Tasks(Tasks),
 }
 
 impl Study {
@@ -31,6 +35,8 @@ impl Study {
         match &self.what {
             What::Activations(study) => study.run(),
             What::Gradients(study) => study.run(),
+            What::Rates(study) => study.run(),
+            What::Tasks(study) => study.run(),
         }
     }
 }
@@ -97,6 +103,91 @@ struct Gradients {
 
     #[command(flatten)]
     compute: ComputeArgs,
+}
+
+/// A short training at each of many learning rates: the steepest, the largest safe one, and what they leave of the units
+#[derive(Args)]
+struct Rates {
+    /// The task
+    #[arg(long, value_name = "NAME", default_value = data::ALL[0].name)]
+    task: String,
+
+    /// φ [default: the task's]
+    #[arg(long, value_name = "NAME", value_parser = activation)]
+    activation: Option<Activation>,
+
+    /// What the recurrent weight starts as [default: the task's]
+    #[arg(long, value_name = "NAME")]
+    recurrent_init: Option<RecurrentInit>,
+
+    /// The smallest rate
+    #[arg(long, value_name = "X", default_value_t = 1e-4, value_parser = positive)]
+    from: f64,
+
+    /// The largest
+    #[arg(long, value_name = "X", default_value_t = 10.0, value_parser = positive)]
+    to: f64,
+
+    /// How many, evenly apart in their logarithms
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = size())]
+    rates: usize,
+
+    #[command(flatten)]
+    budget: BudgetArgs,
+
+    #[command(flatten)]
+    output: Output,
+
+    #[command(flatten)]
+    compute: ComputeArgs,
+}
+
+/// Every activation with every initial recurrent weight on the tasks, with the same budget, against guessing
+#[derive(Args)]
+struct Tasks {
+    /// Tasks [default: all]
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    task: Vec<String>,
+
+    /// The learning rate [default: the task's]
+    #[arg(long, value_name = "X", value_parser = positive)]
+    lr: Option<f64>,
+
+    #[command(flatten)]
+    budget: BudgetArgs,
+
+    #[command(flatten)]
+    output: Output,
+
+    #[command(flatten)]
+    compute: ComputeArgs,
+}
+
+#[derive(Args)]
+struct BudgetArgs {
+    /// Units [default: the task's]
+    #[arg(long, value_name = "N", value_parser = size())]
+    hidden: Option<usize>,
+
+    /// Sequences in a batch
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = size())]
+    batch: usize,
+
+    /// What the task makes its time steps from [default: the task's]
+    #[arg(long, value_name = "N", value_parser = size())]
+    window: Option<usize>,
+
+    /// Training steps of each [default: 200 for rates, 3000 for tasks]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    steps: Option<u64>,
+
+    /// How gradients become updates [default: sgd for rates, adam for tasks]
+    #[arg(long, value_name = "NAME")]
+    optimizer: Option<OptimizerChoice>,
+
+    /// What all random numbers follow from
+    #[arg(long, value_name = "N", default_value_t = 57, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
+    seed: u64,
 }
 
 #[derive(Args)]
@@ -206,6 +297,149 @@ impl Gradients {
         let mut source = checkpoint.origin.settings.open()?.source;
         let batch = if source.held_out_batches() > 0 { source.held_out(0) } else { source.batch(0) };
         study::flow_of(&compute, &checkpoint.origin.settings.network, &checkpoint.parameters, &batch)
+    }
+}
+
+impl BudgetArgs {
+    fn of(&self, task: &Task, steps: u64, optimizer: OptimizerChoice, clip: Option<f32>) -> Budget {
+        Budget {
+            hidden: self.hidden.unwrap_or(task.defaults.hidden),
+            batch: self.batch,
+            window: self.window.unwrap_or(task.defaults.window),
+            steps: self.steps.unwrap_or(steps),
+            optimizer: self.optimizer.unwrap_or(optimizer).with(0.9),
+            clip,
+            seed: self.seed,
+        }
+    }
+}
+
+impl Rates {
+    fn run(&self) -> Result<()> {
+        let task = Task::named(&self.task)?;
+        let rates = study::rates(self.from, self.to, self.rates)?;
+        let budget = self.budget.of(task, 200, OptimizerChoice::Sgd, None);
+        let activation = self.activation.or_else(|| Activation::named(task.defaults.activation)).unwrap_or(Activation::Tanh);
+        let init = self.recurrent_init.unwrap_or_else(|| init_of(task));
+        let compute = self.compute.choose()?;
+        let mut trainer = Trainer::new(&compute, task, activation, &budget)?;
+        let bar = bar(rates.len());
+        let all: Vec<Trained> = rates.into_iter().map(|rate| step(&bar, trainer.train(init, rate))).collect::<Result<_>>()?;
+        bar.finish_and_clear();
+        let advice = study::advice(&all);
+        self.output.trained(&all)?;
+        if let Some(path) = &self.output.plot {
+            plot::rates(path, &all, &advice)?;
+            note(format_args!("Plot: {}", path.display()));
+        }
+        if self.output.json {
+            let report = serde_json::json!({ "trained": all, "advice": advice });
+            return print(&format!("{report:#}\n"));
+        }
+        let mut rows = vec![["rate", "loss", "held out", "dead units", ""].map(String::from).to_vec()];
+        for trained in &all {
+            rows.push(vec![
+                format!("{:.2e}", trained.rate),
+                trained.curve.last().map_or(String::new(), |(_, loss)| format!("{loss:.5}")),
+                trained.score.map_or(String::new(), |score| format!("{score:.5}")),
+                format!("{:.0} %", trained.dead * 100.0),
+                trained.diverged.map_or(String::new(), |step| format!("diverged at step {step}")),
+            ]);
+        }
+        let said = |rate: Option<f64>| rate.map_or("none".into(), |rate| format!("{rate:.2e}"));
+        print(&format!(
+            "{}, {} with {} weights, {} steps; guessing scores {:.4}.\n\n{}\nSteepest: {}. Largest safe: {}, below the first that diverged or ended worse than it began.\n",
+            task.name,
+            activation.name(),
+            name_of(init),
+            budget.steps,
+            (task.guess)(budget.window),
+            table(&rows),
+            said(advice.steepest),
+            said(advice.largest_safe)
+        ))
+    }
+}
+
+impl Tasks {
+    fn run(&self) -> Result<()> {
+        let names: Vec<&str> = match self.task.is_empty() {
+            true => data::ALL.iter().map(|task| task.name).collect(),
+            false => self.task.iter().map(String::as_str).collect(),
+        };
+        let tasks: Vec<&'static Task> = names.into_iter().map(Task::named).collect::<Result<_>>()?;
+        let compute = self.compute.choose()?;
+        let bar = bar(tasks.len() * Activation::ALL.len() * INITS.len());
+        let mut all = Vec::new();
+        for &task in &tasks {
+            let budget = self.budget.of(task, 3000, OptimizerChoice::Adam, task.defaults.clip.map(|clip| clip as f32));
+            let rate = self.lr.or(task.defaults.lr).unwrap_or(1e-3);
+            for activation in Activation::ALL {
+                let mut trainer = Trainer::new(&compute, task, activation, &budget)?;
+                for init in INITS {
+                    all.push(step(&bar, trainer.train(init, rate))?);
+                }
+            }
+        }
+        bar.finish_and_clear();
+        self.output.trained(&all)?;
+        if let Some(path) = &self.output.plot {
+            plot::tasks(path, &all)?;
+            note(format_args!("Plot: {}", path.display()));
+        }
+        if self.output.json {
+            return print(&format!("{}\n", serde_json::to_string_pretty(&all).expect("numbers")));
+        }
+        let mut rows = vec![["task", "guessing", "φ", "uniform", "orthogonal", "identity"].map(String::from).to_vec()];
+        for of_one in all.chunks(INITS.len()) {
+            let mut row = vec![of_one[0].task.into(), format!("{:.4}", of_one[0].guess), of_one[0].activation.name().into()];
+            row.extend(of_one.iter().map(|trained| match (trained.score, trained.diverged) {
+                (Some(score), _) => format!("{score:.4}{}", if trained.learned() { " learnt" } else { "" }),
+                (None, Some(step)) => format!("diverged at {step}"),
+                (None, None) => "not finite".into(),
+            }));
+            rows.push(row);
+        }
+        print(&format!("{}\nThe loss on held-out sequences; learnt: below half of what guessing scores.\n", table(&rows)))
+    }
+}
+
+/// What a recurrent weight can start as.
+const INITS: [RecurrentInit; 3] = [RecurrentInit::Uniform, RecurrentInit::Orthogonal, RecurrentInit::Identity];
+
+fn init_of(task: &Task) -> RecurrentInit {
+    INITS.into_iter().find(|init| name_of(*init) == task.defaults.recurrent_init).unwrap_or_default()
+}
+
+fn name_of(init: RecurrentInit) -> &'static str {
+    match init {
+        RecurrentInit::Uniform => "uniform",
+        RecurrentInit::Orthogonal => "orthogonal",
+        RecurrentInit::Identity => "identity",
+    }
+}
+
+fn bar(count: usize) -> ProgressBar {
+    let style = ProgressStyle::with_template("{bar:30} {pos}/{len}  {eta} left").expect("a template without mistakes");
+    let bar = ProgressBar::new(count as u64).with_style(style);
+    bar.tick();
+    bar
+}
+
+fn step<T>(bar: &ProgressBar, done: T) -> T {
+    bar.inc(1);
+    done
+}
+
+impl Output {
+    /// The curves of trainings as CSV, where that was asked for.
+    fn trained(&self, all: &[Trained]) -> Result<()> {
+        let Some(path) = &self.csv else { return Ok(()) };
+        let rows = all.iter().flat_map(|t| {
+            let head = format!("{},{},{},{:e}", t.task, t.activation.name(), name_of(t.init), t.rate);
+            t.curve.iter().map(move |(step, loss)| format!("{head},{step},{loss:e}"))
+        });
+        csv(path, "task,activation,recurrent_init,rate,step,loss", rows)
     }
 }
 

@@ -53,16 +53,21 @@ pub struct Train {
 impl Train {
     pub fn run(&self) -> Result<()> {
         let started = Instant::now();
-        // What cannot be written is known before there is a folder.
-        let trace = self.profile.as_deref().map(Trace::create).transpose()?;
+        let mut trace = None;
         let mut training = match &self.resume {
-            Some(run) => self.resumed(run)?,
+            Some(run) => self.resumed(run, &mut trace)?,
             None => {
                 let (settings, opened) = self.settings()?;
                 let default = default_folder(settings.data.name());
-                let folder = || match &self.out {
-                    Some(out) => Folder::create(out),
-                    None => Folder::create_beside(&default),
+                let inputs: Vec<PathBuf> =
+                    settings.data.path().into_iter().map(Path::to_owned).chain(settings.init.clone()).collect();
+                let folder = || {
+                    // What cannot be written is known before there is a folder.
+                    trace = self.trace(&inputs)?;
+                    match &self.out {
+                        Some(out) => Folder::create(out),
+                        None => Folder::create_beside(&default),
+                    }
                 };
                 let mut compute = self.compute.choose()?;
                 self.tune.prepare(&mut compute, &settings.network)?;
@@ -123,7 +128,17 @@ impl Train {
         }
     }
 
-    fn resumed(&self, run: &Path) -> Result<Training> {
+    /// The profile, if one was asked for; it is none of the files that the run reads.
+    fn trace(&self, inputs: &[PathBuf]) -> Result<Option<Trace>> {
+        let Some(path) = &self.profile else { return Ok(None) };
+        let real = |path: &Path| path.canonicalize().ok();
+        if let Some(same) = inputs.iter().find(|input| real(path).is_some() && real(input) == real(path)) {
+            return Err(Error::Usage(format!("--profile {} is {}, which the run reads", path.display(), same.display())));
+        }
+        Trace::create(path).map(Some)
+    }
+
+    fn resumed(&self, run: &Path, trace: &mut Option<Trace>) -> Result<Training> {
         if !run.is_dir() {
             return Err(Error::BadInput { what: run.display().to_string(), problem: "is not the folder of a run".into() });
         }
@@ -142,7 +157,14 @@ impl Train {
         let mut compute = self.compute.choose_again(&checkpoint.origin.ran)?;
         self.tune.prepare(&mut compute, &checkpoint.origin.settings.network)?;
         note(format_args!("Going on from step {step} of {}.", path.display()));
-        Training::resume(&checkpoint, opened, &compute, || Folder::resume(run, step))
+        let of_run =
+            ["checkpoint.safetensors", "checkpoint.previous.safetensors", "metrics.jsonl", "run.toml"].map(|name| run.join(name));
+        let data = checkpoint.origin.settings.data.path().map(Path::to_owned);
+        let inputs: Vec<PathBuf> = of_run.into_iter().chain(data).collect();
+        Training::resume(&checkpoint, opened, &compute, || {
+            *trace = self.trace(&inputs)?;
+            Folder::resume(run, step)
+        })
     }
 
     fn report(&self, folder: &Path, summary: &Summary, started: Instant) -> Result<()> {

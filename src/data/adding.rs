@@ -25,6 +25,7 @@ pub(super) const TASK: Task = Task {
         clip: Some(1.0),
         steps: Some(6000),
     },
+    guess: |_| 1.0 / 6.0,
     source: |options| Ok(Box::new(Adding::new(*options)?)),
 };
 

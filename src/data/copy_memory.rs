@@ -32,6 +32,7 @@ pub(super) const TASK: Task = Task {
         clip: Some(1.0),
         steps: Some(3000),
     },
+    guess: |window| RECALL as f64 * f64::from(SYMBOLS).ln() / (window + 2 * RECALL) as f64,
     source: |options| Ok(Box::new(CopyMemory::new(*options)?)),
 };
 

@@ -8,6 +8,7 @@ mod arrays;
 mod choice;
 mod copy_memory;
 mod prefetch;
+mod temporal_order;
 mod text;
 mod vocabulary;
 
@@ -16,6 +17,7 @@ pub use arrays::Arrays;
 pub use choice::{Choice, Opened};
 pub use copy_memory::CopyMemory;
 pub use prefetch::Prefetch;
+pub use temporal_order::TemporalOrder;
 pub use text::{Text, read_text};
 pub use vocabulary::Vocabulary;
 
@@ -133,12 +135,14 @@ pub struct Task {
     pub about: &'static str,
     /// What it is trained with.
     pub defaults: Defaults,
+    /// What guessing scores, for a window.
+    pub guess: fn(usize) -> f64,
     /// Makes its source; [`Error::Usage`] for sizes it has no sequences of.
     pub source: fn(&Options) -> Result<Box<dyn Source>>,
 }
 
 /// Every named task; the first is what is trained when nothing is named.
-pub static ALL: &[Task] = &[adding::TASK, copy_memory::TASK];
+pub static ALL: &[Task] = &[adding::TASK, copy_memory::TASK, temporal_order::TASK];
 
 impl Task {
     /// The task of that name.
@@ -160,7 +164,7 @@ mod tests {
     #[test]
     fn every_task_gives_batches_of_its_shape_that_depend_on_seed_and_step_alone() {
         for task in ALL {
-            for (batch, window) in [(1, 2), (7, 19), (3, 64)] {
+            for (batch, window) in [(1, 10), (7, 19), (3, 64)] {
                 let options = Options { seed: 11, batch, window };
                 let mut source = (task.source)(&options).unwrap();
                 let shape = source.shape();
@@ -189,6 +193,9 @@ mod tests {
             }
         }
         assert_eq!(Task::named("copy-memory").unwrap().name, "copy-memory");
-        assert_eq!(Task::named("x").unwrap_err().to_string(), "there is no task \"x\"; there are adding, copy-memory");
+        assert_eq!(
+            Task::named("x").unwrap_err().to_string(),
+            "there is no task \"x\"; there are adding, copy-memory, temporal-order"
+        );
     }
 }

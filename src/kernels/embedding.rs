@@ -232,7 +232,7 @@ fn run_gradient(views: &mut [View<f32>], bytes: &[u8]) {
 
 fn lower_lookup(step: &Step, cuts: &Cuts) -> Lowered {
     let [tokens, table, bias, out] = step.windows[..] else { unreachable!("four windows") };
-    let rows = cuts.runs(out.rows, &[Along::Rows(out), Along::Cols(tokens)], [4, 4], u64::from(cuts.workgroups) * 8);
+    let rows = cuts.runs(out.rows, &[Along::Rows(out), Along::Cols(tokens)], [4, 1], u64::from(cuts.workgroups) * 8);
     let parts = cuts.runs(table.rows, &[Along::Rows(table)], [1, 1], u64::MAX);
     let pieces = rows.flat_map(|r| parts.clone().map(move |t| (r.clone(), t)));
     Lowered::once(

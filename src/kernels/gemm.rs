@@ -500,19 +500,17 @@ const PART_TERMS: u32 = 256;
 /// Each piece in parts along k at the same time, as many as keep a GPU busy, and then their sum: by the shape alone, so that the
 /// bits are the same on every adapter.
 fn lower_split(form: Form, step: &Step, cuts: &Cuts) -> Lowered {
-    let out = step.windows[2];
-    let stride = out.cols.next_multiple_of(ROW_ALIGNMENT);
     let mut all = Vec::new();
-    for mut piece in pieces(form, &step.windows, accumulates(step), &BY_64, cuts) {
+    // By halves of what fits, for which there is room in scratch memory wherever its sections meet.
+    for mut piece in pieces(form, &step.windows, accumulates(step), &BY_64, &cuts.halves()) {
         let PieceScalars { k, accumulate, rows, .. } = scalars(&piece.scalars);
         let window = piece.windows[2];
-        // The parts must fit a binding together, and scratch memory in one piece.
-        let most = cuts.binding.min(cuts.buffer) / (u64::from(stride) * u64::from(rows));
-        let most = most.clamp(1, u64::from(cuts.workgroups)) as u32;
+        let stride = window.cols.next_multiple_of(ROW_ALIGNMENT);
+        // The parts must fit a binding together.
+        let most = (cuts.scratch_rows(stride) / u64::from(rows)).clamp(1, u64::from(cuts.workgroups)) as u32;
         let wanted = BUSY.div_ceil(piece.grid[0] * piece.grid[1]).min(k.div_ceil(PART_TERMS)).min(most);
         let chunk = k.div_ceil(wanted).next_multiple_of(16);
         let parts = k.div_ceil(chunk);
-        let stride = window.cols.next_multiple_of(ROW_ALIGNMENT);
         let sums = Mat { buf: Buf::SCRATCH[0], offset: 0, rows: parts * rows, stride, ..window };
         piece.grid[2] = parts;
         piece.iterations = (BY_64.iterations)(chunk);

@@ -167,7 +167,7 @@ fn lower(step: &Step, cuts: &Cuts) -> Lowered {
     let along = [0, 2, 3, 4].map(|i| Along::Rows(step.windows[i]));
     let along = [&along[..], &[Along::Cols(step.windows[1]), Along::Rows(statistics)]].concat();
     let mut pieces = Vec::new();
-    for r in cuts.runs(logits.rows, &along, [4, 4], u64::from(cuts.workgroups) * 8) {
+    for r in cuts.runs(logits.rows, &along, [4, 1], u64::from(cuts.workgroups) * 8) {
         let mut windows: Vec<Mat> =
             step.windows.iter().map(|w| w.slice_rows(if w.rows == 1 { 0..1 } else { r.clone() })).collect();
         windows[1] = step.windows[1].slice_cols(r.clone());

@@ -79,6 +79,9 @@ pub struct Config {
     pub trace: bool,
 }
 
+/// The most segments of a window: a program has some twenty steps for each.
+pub const MOST_SEGMENTS: usize = 4096;
+
 impl Config {
     /// A tanh network of one layer that Adam trains, for batches of `batch` sequences of `window` steps.
     #[must_use]
@@ -97,6 +100,12 @@ impl Config {
             recompute: None,
             trace: false,
         }
+    }
+
+    /// About √T: the [`Config::recompute`] with which a window of so many steps takes the least memory.
+    #[must_use]
+    pub fn recompute_of(window: usize) -> usize {
+        window.isqrt().max(window.div_ceil(MOST_SEGMENTS)).max(1)
     }
 
     /// The segments that a window is computed in: where states are recomputed, the steps between two that are kept; else all.
@@ -118,7 +127,7 @@ impl Config {
         };
         let hidden = search(self.hidden, &|hidden| Config { hidden, ..self.clone() });
         let batch = search(self.batch, &|batch| Config { batch, ..self.clone() });
-        let segmented = Config { recompute: self.recompute.or(Some(self.window.isqrt())), ..self.clone() };
+        let segmented = Config { recompute: self.recompute.or(Some(Config::recompute_of(self.window))), ..self.clone() };
         let segmented = (self.window > 3 && self.recompute.is_none() && fits(&segmented))
             .then(|| "all of it with hidden states recomputed (--recompute auto)".to_owned());
         let found = [hidden.map(|h| format!("hidden size {h}")), batch.map(|b| format!("batch {b}")), segmented];
@@ -149,6 +158,14 @@ impl Config {
         }
         if let Some((name, size)) = sizes.iter().find(|(_, size)| u32::try_from(*size).is_err()) {
             return Err(Error::Usage(format!("{name} is {size}; it must be below {}", 1u64 << 32)));
+        }
+        let segments = self.window.div_ceil(self.recompute.unwrap_or(self.window).max(1));
+        if segments > MOST_SEGMENTS {
+            let (steps, least) = (self.recompute.unwrap_or_default(), self.window.div_ceil(MOST_SEGMENTS));
+            return Err(Error::Usage(format!(
+                "to keep every {steps} of {} hidden states makes {segments} segments; {MOST_SEGMENTS} are the most: every {least}",
+                self.window
+            )));
         }
         if let Optimizer::Momentum { momentum } = self.optimizer
             && !(0.0..1.0).contains(&momentum)

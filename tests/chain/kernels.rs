@@ -96,6 +96,23 @@ fn cut_into_many_pieces_every_variant_passes() {
     }
 }
 
+/// Where a buffer is no larger than a binding, as on Metal and DX12, and holds rows that are no multiple of four: scratch memory, which is
+/// cut at multiples of four, has room for what goes through it.
+#[test]
+fn where_buffers_are_no_larger_than_bindings_everything_fits() {
+    let small = small_device(8192, 8192);
+    for kernel in kernels::all().into_iter().filter(|k| k.name.starts_with("elman") || k.name.starts_with("gemm")) {
+        for variant in kernel.variants {
+            let sizes = if kernel.name.starts_with("elman") {
+                [[40, 76, 5], [27, 99, 3], [5, 16, 3]]
+            } else {
+                [[26, 76, 300], [75, 27, 259], [5, 27, 65]]
+            };
+            assert_passed(&checked::on_gpu(kernel, variant, &sizes, &small).unwrap());
+        }
+    }
+}
+
 /// What tells of a diverged tensor by its name: the first place in the arena that is not finite.
 #[test]
 fn the_norm_tells_the_first_place_that_is_not_finite() {

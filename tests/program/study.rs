@@ -43,6 +43,49 @@ fn activations_are_the_same_on_both_backends() {
 }
 
 #[test]
+fn rates_and_tasks_are_trained_side_by_side() {
+    let folder = tempfile::tempdir().unwrap();
+    let small = "--backend cpu --hidden 12 --batch 4 --window 12 --steps 30";
+    let shown = succeed(
+        folder.path(),
+        &format!("study rates {small} --recurrent-init uniform --rates 4 --to 1e5 --plot r.svg --csv r.csv"),
+    );
+    assert!(shown.contains("Steepest: ") && shown.contains("diverged at step") && shown.contains("Largest safe: "), "{shown}");
+    let report: Value = serde_json::from_str(&succeed(
+        folder.path(),
+        &format!("study rates {small} --recurrent-init uniform --rates 4 --to 1e5 --json"),
+    ))
+    .unwrap();
+    let trained = report["trained"].as_array().unwrap();
+    let diverged: Vec<bool> = trained.iter().map(|t| !t["diverged"].is_null()).collect();
+    assert_eq!((trained.len(), diverged.first(), diverged.last()), (4, Some(&false), Some(&true)));
+    let safe = report["advice"]["largest_safe"].as_f64().unwrap();
+    assert!(trained.iter().zip(&diverged).all(|(t, diverged)| !(*diverged && t["rate"].as_f64().unwrap() <= safe)));
+
+    let all: Value = serde_json::from_str(&succeed(
+        folder.path(),
+        &format!("study tasks {small} --task adding,temporal-order --json --plot t.svg"),
+    ))
+    .unwrap();
+    let all = all.as_array().unwrap();
+    assert_eq!(all.len(), 2 * 4 * 3, "two tasks, four activations, three initial weights");
+    assert!(all.iter().all(|t| t["score"].is_f64() && t["curve"].as_array().unwrap().last().unwrap()[0] == 30));
+    let table = succeed(folder.path(), &format!("study tasks {small} --task adding"));
+    assert!(table.contains("orthogonal") && table.lines().filter(|line| line.contains("0.1667")).count() == 4, "{table}");
+    for figure in ["r.svg", "t.svg"] {
+        assert!(fs::read_to_string(folder.path().join(figure)).unwrap().contains("guessing"), "{figure}");
+    }
+    for (line, message) in [
+        ("study rates --from 1 --to 0.1", "16 rates from 1 to 0.1"),
+        ("study tasks --task nothing", "there are adding, copy-memory, temporal-order"),
+        ("study rates --task temporal-order --window 5", "its window is at least 10, not 5"),
+    ] {
+        let (code, _, err) = run(folder.path(), line);
+        assert!(code == 2 && err.contains(message), "{line}: {code}: {err}");
+    }
+}
+
+#[test]
 fn a_run_is_studied_on_its_own_data() {
     let folder = tempfile::tempdir().unwrap();
     succeed(folder.path(), "train --hidden 12 --window 15 --steps 3 --batch 4 --backend cpu --recompute 4 --out run");

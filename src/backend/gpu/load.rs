@@ -149,7 +149,7 @@ impl<'a> Layout<'a> {
                     what: format!("a binding of \"{}\" in {}", program.name(*window), name()),
                     needed: size,
                     available: limits.max_storage_buffer_binding_size,
-                    advice: "it cannot be cut further; a smaller hidden size, batch or window would fit".into(),
+                    advice: "it cannot be cut further; a smaller hidden size, batch or window would fit, or segments of the window (--recompute)".into(),
                 });
             }
             let words = [(offset - base) as u32, window.rows, window.cols, window.stride];

@@ -233,15 +233,16 @@ fn encode(pass: &mut wgpu::ComputePass, steps: &[Loaded], from: Position, end: u
 impl Backend for Gpu {
     fn write(&mut self, window: Mat, values: &[f32]) -> Result<()> {
         assert_eq!(values.len(), window.len(), "values for {window:?}");
-        let (cols, stride) = (window.cols as usize, window.stride as usize);
-        let width = cols.next_multiple_of(crate::program::ROW_ALIGNMENT as usize);
         let queue = &self.device.queue;
         let mut rest = values;
         for (part, buffer, offset) in self.memory.parts(window) {
             let values;
             (values, rest) = rest.split_at(part.len());
+            let cols = part.cols as usize;
+            let width = cols.next_multiple_of(crate::program::ROW_ALIGNMENT as usize);
+            let stride = if part.rows == 1 { width } else { part.stride as usize };
             self.device.checked("a write", || {
-                if cols == stride || part.rows == 1 && part.cols.is_multiple_of(crate::program::ROW_ALIGNMENT) {
+                if cols == stride {
                     for (at, values) in (0u64..).step_by(WRITTEN).zip(values.chunks(WRITTEN)) {
                         queue.write_buffer(buffer, (offset + at) * 4, bytemuck::cast_slice(values));
                         self.hand_over(values.len());

@@ -17,7 +17,7 @@ use retrospect::{Error, Result};
 
 pub use bench::bench;
 pub use losses::losses;
-pub use study::{activations, gradients};
+pub use study::{activations, gradients, rates, tasks};
 
 use super::terminal::thousands;
 

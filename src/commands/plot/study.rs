@@ -5,7 +5,8 @@ use std::path::Path;
 use plotters::element::DashedPathElement;
 use plotters::prelude::*;
 use plotters::series::DashedLineSeries;
-use retrospect::study::{Curve, Flow};
+use retrospect::model::RecurrentInit;
+use retrospect::study::{Advice, Curve, Flow, Trained};
 use retrospect::{Activation, Result};
 
 use super::{BLUE, Canvas, DARK, Drawn, HEADING, ORANGE, TEXT, TITLE, font, number};
@@ -133,6 +134,114 @@ fn panel(canvas: &Canvas, gain: f64, flows: &[&Flow]) -> Drawn {
         line(&mut chart, flow.activation, relative(flow).into_iter().map(|(k, y)| (k, y.log10())).collect())?;
     }
     Ok(())
+}
+
+/// The loss at the end of a short training against its rate; crosses at the top: those that diverged.
+pub fn rates(path: &Path, all: &[Trained], advice: &Advice) -> Result<()> {
+    super::write(path, (760, 500), |canvas| {
+        let Some(first) = all.first() else { return Ok(()) };
+        let body = titled(canvas, &format!("{}: loss after a short training", first.task), &[first.activation], "×: diverged")?;
+        let end = |t: &Trained| t.curve.last().filter(|_| t.diverged.is_none()).map(|(_, loss)| loss.max(1e-30).log10());
+        let ends: Vec<f64> = all.iter().filter_map(end).collect();
+        let guess = first.guess.log10();
+        let low = ends.iter().copied().fold(guess, f64::min);
+        let high = ends.iter().copied().fold(guess, f64::max);
+        let room = ((high - low) * 0.1).max(0.2);
+        let (low, high) = (low - room, high + 2.0 * room);
+        let ends_of = [first.rate.log10(), all[all.len() - 1].rate.log10()];
+        let mut chart = axes(&body).build_cartesian_2d(ends_of[0] - 0.15..ends_of[1] + 0.15, low..high)?;
+        chart
+            .configure_mesh()
+            .light_line_style(WHITE)
+            .bold_line_style(BLACK.mix(0.12))
+            .x_desc("learning rate")
+            .y_desc("loss")
+            .x_label_formatter(&|x| power(*x))
+            .y_label_formatter(&|y| power(*y))
+            .label_style(font(TEXT))
+            .axis_desc_style(font(TEXT))
+            .draw()?;
+        chart.draw_series(DashedLineSeries::new([(ends_of[0], guess), (ends_of[1], guess)], 3, 5, GREY.stroke_width(1)))?;
+        chart.draw_series([Text::new("guessing", (ends_of[0], guess), font(TEXT).color(&GREY))])?;
+        // A line for each stretch between those that diverged.
+        for stretch in all.split(|t| end(t).is_none()) {
+            let points: Vec<(f64, f64)> = stretch.iter().filter_map(|t| Some((t.rate.log10(), end(t)?))).collect();
+            line(&mut chart, first.activation, points.clone())?;
+            let (color, ..) = look(first.activation);
+            chart.draw_series(points.into_iter().map(|point| Circle::new(point, 4, color.filled())))?;
+        }
+        let diverged = all.iter().filter(|t| end(t).is_none()).map(|t| (t.rate.log10(), high - room / 2.0));
+        chart.draw_series(diverged.map(|point| Cross::new(point, 6, ORANGE.stroke_width(3))))?;
+        for (rate, name, place) in [(advice.steepest, "steepest", 0.35), (advice.largest_safe, "largest safe", 0.95)] {
+            let Some(rate) = rate else { continue };
+            chart.draw_series(DashedLineSeries::new(
+                [(rate.log10(), low), (rate.log10(), high)],
+                2,
+                4,
+                BLACK.mix(0.5).stroke_width(1),
+            ))?;
+            chart.draw_series([Text::new(name, (rate.log10() + 0.03, low + room * place), font(TEXT))])?;
+        }
+        Ok(())
+    })
+}
+
+/// The losses of every activation, a row of panels for each task and a column for each initial weight.
+pub fn tasks(path: &Path, all: &[Trained]) -> Result<()> {
+    let mut names: Vec<&str> = all.iter().map(|t| t.task).collect();
+    names.dedup();
+    super::write(path, (1200, HEAD + 340 * names.len() as u32), |canvas| {
+        let body =
+            titled(canvas, "Losses of short trainings, by initial recurrent weight", &Activation::ALL, "thin, dashed: guessing")?;
+        for (row, task) in body.split_evenly((names.len(), 1)).iter().zip(&names) {
+            let inits = [RecurrentInit::Uniform, RecurrentInit::Orthogonal, RecurrentInit::Identity];
+            for (panel, init) in row.split_evenly((1, inits.len())).iter().zip(inits) {
+                let here: Vec<&Trained> = all.iter().filter(|t| t.task == *task && t.init == init).collect();
+                losses(panel, &format!("{task}, {}", format!("{init:?}").to_lowercase()), &here)?;
+            }
+        }
+        Ok(())
+    })
+}
+
+fn losses(canvas: &Canvas, title: &str, all: &[&Trained]) -> Drawn {
+    const LEAST: f64 = 1e-6;
+    let Some(first) = all.first() else { return Ok(()) };
+    let steps = all.iter().flat_map(|t| t.curve.last()).map(|(step, _)| *step).max().unwrap_or(1);
+    let guess = first.guess.log10();
+    let of =
+        |t: &Trained| -> Vec<(f64, f64)> { t.curve.iter().map(|(step, loss)| (*step as f64, loss.max(LEAST).log10())).collect() };
+    let values: Vec<f64> = all.iter().flat_map(|t| of(t)).map(|(_, y)| y).collect();
+    let low = values.iter().copied().fold(guess - 0.5, f64::min);
+    let high = values.iter().copied().fold(guess + 0.3, f64::max).min(guess + 2.0);
+    let room = (high - low) * 0.05;
+    let (low, high) = (low - room, high + room);
+    let mut chart = axes(canvas).caption(title, font(HEADING)).build_cartesian_2d(0.0..steps as f64, low..high)?;
+    chart
+        .configure_mesh()
+        .light_line_style(WHITE)
+        .bold_line_style(BLACK.mix(0.12))
+        .x_desc("training step")
+        .y_desc("loss")
+        .x_labels(5)
+        .y_labels(6)
+        .x_label_formatter(&|x| number(*x))
+        .y_label_formatter(&|y| power(*y))
+        .label_style(font(TEXT))
+        .axis_desc_style(font(TEXT))
+        .draw()?;
+    chart.draw_series(DashedLineSeries::new([(0.0, guess), (steps as f64, guess)], 3, 5, BLACK.mix(0.5).stroke_width(1)))?;
+    for trained in all {
+        let inside = of(trained).into_iter().filter(|(_, y)| *y <= high).collect();
+        line(&mut chart, trained.activation, inside)?;
+    }
+    Ok(())
+}
+
+/// A number by its logarithm.
+fn power(logarithm: f64) -> String {
+    let value = 10f64.powf(logarithm);
+    if (0.01..1000.0).contains(&value) { format!("{}", (value * 1e3).round() / 1e3) } else { format!("{value:.0e}") }
 }
 
 /// A title, and below it what each line is; gives what is left.

@@ -124,7 +124,7 @@ impl<'a> Lowering<'a> {
     fn through_scratch(&self, t: u32) -> Phase {
         let (batch, states, cuts) = (self.shape.batch, self.states, self.cuts);
         let stride = states.cols.next_multiple_of(ROW_ALIGNMENT);
-        let room = cuts.binding.min(cuts.buffer) / u64::from(stride) / 2;
+        let room = cuts.scratch_rows(stride) / 2;
         let most = room.min(u64::from(cuts.workgroups) * u64::from(self.tile.rows));
         let (before, after) = if self.backward { (1, 0) } else { (0, 1) };
         let mut pieces = Vec::new();

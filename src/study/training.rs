@@ -1,0 +1,228 @@
+//! Short trainings side by side: the activations and initial weights on the tasks, and a network at many learning rates.
+
+use serde::Serialize;
+
+use super::activations::SATURATED;
+use crate::data::{Options, Source, Task};
+use crate::model::{Config, Optimizer, RecurrentInit};
+use crate::network::{Compute, Network};
+use crate::train::evaluate;
+use crate::{Activation, Error, Result};
+
+/// What is the same for all networks that are trained side by side.
+#[derive(Debug, Clone)]
+pub struct Budget {
+    /// Units of the only layer.
+    pub hidden: usize,
+    /// Sequences in a batch.
+    pub batch: usize,
+    /// What the task makes its time steps from.
+    pub window: usize,
+    /// Training steps of each.
+    pub steps: u64,
+    /// How gradients become updates.
+    pub optimizer: Optimizer,
+    /// The norm that gradients are clipped to.
+    pub clip: Option<f32>,
+    /// What the weights and the data follow from.
+    pub seed: u64,
+}
+
+/// What came of a training.
+#[derive(Debug, Clone, Serialize)]
+pub struct Trained {
+    /// The task.
+    pub task: &'static str,
+    /// φ.
+    pub activation: Activation,
+    /// What the recurrent weight started as.
+    pub init: RecurrentInit,
+    /// The learning rate.
+    pub rate: f64,
+    /// (step, loss) on the way: of the first step, and then the mean over the steps since the point before.
+    pub curve: Vec<(u64, f64)>,
+    /// The loss on held-out sequences at the end; `None`: training diverged.
+    pub score: Option<f64>,
+    /// What guessing scores.
+    pub guess: f64,
+    /// The step at which training diverged.
+    pub diverged: Option<u64>,
+    /// The share of units with a derivative below 0.01 at every step of a batch, at the end: dead.
+    pub dead: f64,
+}
+
+impl Trained {
+    /// Whether it is better than half of what guessing scores.
+    #[must_use]
+    pub fn learned(&self) -> bool {
+        self.score.is_some_and(|score| score < 0.5 * self.guess)
+    }
+}
+
+/// Points of a curve.
+const POINTS: u64 = 50;
+
+/// Networks of a task, an activation and a budget, trained one after the other on the same device and program.
+pub struct Trainer {
+    task: &'static Task,
+    budget: Budget,
+    network: Network,
+    source: Box<dyn Source>,
+}
+
+impl Trainer {
+    /// Loads the program.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for sizes that the task or the network has not; what the backend reports.
+    pub fn new(compute: &Compute, task: &'static Task, activation: Activation, budget: &Budget) -> Result<Trainer> {
+        let Budget { hidden, batch, window, optimizer, clip, seed, .. } = *budget;
+        let source = (task.source)(&Options { seed, batch, window })?;
+        let (shape, (steps, batch)) = (source.shape(), source.window());
+        let base = Config::new(shape.input, hidden, shape.outputs, shape.loss, batch, steps);
+        let network = Network::new(&Config { activation, optimizer, clip, ..base }, compute)?;
+        Ok(Trainer { task, budget: budget.clone(), network, source })
+    }
+
+    /// Trains from the beginning at a rate.
+    ///
+    /// # Errors
+    /// What the backend reports; that training diverged is no error.
+    pub fn train(&mut self, init: RecurrentInit, rate: f64) -> Result<Trained> {
+        let Budget { steps, seed, window, .. } = self.budget;
+        self.network.initialise(seed, init)?;
+        let every = steps.div_ceil(POINTS);
+        let (mut curve, mut sum, mut count, mut diverged) = (Vec::new(), 0.0, 0, None);
+        for step in 1..=steps {
+            self.network.train_step(&self.source.batch(step - 1), rate)?;
+            if !step.is_multiple_of(every) && step != steps {
+                continue;
+            }
+            self.network.fetch()?;
+            for report in self.network.reports(true)? {
+                if self.network.diverged(&report).is_some() {
+                    diverged = diverged.or(Some(report.step));
+                } else {
+                    let loss = f64::from(report.loss);
+                    // The first is of no training yet: what the others are compared with.
+                    if report.step == 1 {
+                        curve.push((1, loss));
+                    }
+                    (sum, count) = (sum + loss, count + 1);
+                }
+            }
+            if diverged.is_some() {
+                break;
+            }
+            if step > 1 {
+                curve.push((step, sum / f64::from(count)));
+            }
+            (sum, count) = (0.0, 0);
+        }
+        let (source, network) = (&mut self.source, &mut self.network);
+        let score = match diverged {
+            None => Some(evaluate(network, source.held_out_batches(), |k| source.held_out(k), false)?.loss),
+            Some(_) => None,
+        };
+        Ok(Trained {
+            task: self.task.name,
+            activation: network.model().config().activation,
+            init,
+            rate,
+            curve,
+            score: score.filter(|score| score.is_finite()),
+            guess: (self.task.guess)(window),
+            diverged,
+            dead: dead(network)?,
+        })
+    }
+}
+
+/// The share of units that were flat at every step of every sequence of the last batch.
+fn dead(network: &mut Network) -> Result<f64> {
+    let activation = network.model().config().activation;
+    let hidden = network.hidden(0)?;
+    let units = hidden.dim().2;
+    let mut alive = vec![false; units];
+    for ((.., unit), &h) in hidden.indexed_iter() {
+        alive[unit] |= activation.derivative(f64::from(h)) >= SATURATED;
+    }
+    Ok(alive.iter().filter(|alive| !**alive).count() as f64 / units as f64)
+}
+
+/// What a sweep over learning rates says.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Advice {
+    /// The rate at which the loss fell most.
+    pub steepest: Option<f64>,
+    /// The largest rate below the first at which training diverged or ended worse than it began.
+    pub largest_safe: Option<f64>,
+}
+
+/// Reads trainings at ascending rates.
+#[must_use]
+pub fn advice(trained: &[Trained]) -> Advice {
+    let ends = |t: &Trained| Some((t.curve.first()?.1, t.curve.last()?.1));
+    let fell = |t: &Trained| t.score.is_some() && ends(t).is_some_and(|(first, last)| last <= first);
+    let steepest = trained.iter().filter(|t| fell(t)).min_by(|a, b| {
+        let last = |t: &Trained| t.curve.last().map_or(f64::INFINITY, |(_, loss)| *loss);
+        last(a).total_cmp(&last(b))
+    });
+    Advice { steepest: steepest.map(|t| t.rate), largest_safe: trained.iter().take_while(|t| fell(t)).last().map(|t| t.rate) }
+}
+
+/// `count` rates from `low` to `high`, evenly apart in their logarithms.
+///
+/// # Errors
+/// [`Error::Usage`] when they are not positive and ascending, or fewer than two.
+pub fn rates(low: f64, high: f64, count: usize) -> Result<Vec<f64>> {
+    if !(low > 0.0 && high > low && high.is_finite() && count >= 2) {
+        return Err(Error::Usage(format!("{count} rates from {low} to {high}: at least two, from a positive one to a larger")));
+    }
+    let step = (high / low).ln() / (count - 1) as f64;
+    Ok((0..count).map(|i| low * (step * i as f64).exp()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn budget(steps: u64) -> Budget {
+        Budget { hidden: 16, batch: 8, window: 12, steps, optimizer: Optimizer::Sgd, clip: None, seed: 1 }
+    }
+
+    /// A kept network starts each training anew: the same again is the same, whatever came between, a divergence too.
+    #[test]
+    fn trainings_do_not_see_each_other() {
+        let task = Task::named("adding").unwrap();
+        let mut trainer = Trainer::new(&Compute::Cpu(Some(1)), task, Activation::Relu, &budget(40)).unwrap();
+        let first = trainer.train(RecurrentInit::Identity, 0.01).unwrap();
+        let wild = trainer.train(RecurrentInit::Identity, 1e4).unwrap();
+        assert!(wild.diverged.is_some() && wild.score.is_none(), "{wild:?}");
+        let again = trainer.train(RecurrentInit::Identity, 0.01).unwrap();
+        assert_eq!((&first.curve, first.score, first.dead), (&again.curve, again.score, again.dead));
+        assert!(first.score.is_some() && (first.guess - 1.0 / 6.0).abs() < 1e-12);
+        // Rates that ascend: what is safe ends before what diverged.
+        let found = advice(&[first, wild]);
+        assert_eq!((found.largest_safe, found.steepest), (Some(0.01), Some(0.01)));
+    }
+
+    /// Too large a step pushes every sum below zero, where ReLU's derivative is: the units are dead from then on.
+    #[test]
+    fn a_large_step_kills_relu_units() {
+        let task = Task::named("adding").unwrap();
+        let mut trainer = Trainer::new(&Compute::Cpu(Some(1)), task, Activation::Relu, &budget(60)).unwrap();
+        let dead = |trainer: &mut Trainer, rate| trainer.train(RecurrentInit::Uniform, rate).unwrap().dead;
+        let (small, large) = (dead(&mut trainer, 0.001), dead(&mut trainer, 3.0));
+        assert!(small < 0.3 && large > small + 0.3, "{small} and {large}");
+    }
+
+    #[test]
+    fn rates_are_evenly_apart() {
+        let found = rates(1e-4, 1.0, 5).unwrap();
+        found.iter().zip([1e-4, 1e-3, 1e-2, 1e-1, 1.0]).for_each(|(a, b): (&f64, f64)| assert!((a / b - 1.0).abs() < 1e-12));
+        for (low, high, count) in [(0.0, 1.0, 3), (1.0, 1.0, 3), (1.0, f64::INFINITY, 3), (0.1, 1.0, 1), (f64::NAN, 1.0, 3)] {
+            assert_eq!(rates(low, high, count).unwrap_err().exit_code(), 2);
+        }
+    }
+}
