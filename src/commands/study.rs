@@ -1,5 +1,6 @@
 //! `retrospect study`: what activations do, as tables and pictures.
 
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
@@ -472,10 +473,32 @@ fn show(flows: &[Flow]) -> String {
     let mut text = table(&rows);
     text += "\n‖W‖ and least: the recurrent weight's largest and smallest singular values. a step: the factor by which ‖∂L/∂h‖ changes with each\n\
              step back, fitted; at most: γ·‖W‖. flat: units with a derivative below 0.01; dead: those that are so at every step of every sequence.\n\n";
+    if std::io::stdout().is_terminal() {
+        text += "From the last step (left) back to the first; a bar is a factor of a thousand, a dot beyond f32:\n";
+        for flow in flows {
+            text += &format!("{:9}{:7.3}  {}\n", flow.activation.name(), flow.gain, sketch(flow, 21.0));
+        }
+        text += "\n";
+    }
     for flow in flows {
         text += &format!("{}\n", verdict(flow));
     }
     text
+}
+
+/// The logarithms of the norms as a line of bars, the last step's on the left; the highest and the lowest bar are `decades` apart.
+fn sketch(flow: &Flow, decades: f64) -> String {
+    const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+    const COLUMNS: usize = 40;
+    let known = &flow.norms[..flow.out_of_range.unwrap_or(flow.norms.len())];
+    let columns = COLUMNS.min(flow.norms.len());
+    let at = |column: usize| flow.norms.len() * column / columns;
+    let highest = known.iter().map(|n| n.mean).fold(0.0, f64::max);
+    let bar = |norm: f64| {
+        let share = 1.0 + (norm / highest).log10() / decades;
+        BARS[(share.clamp(0.0, 1.0) * (BARS.len() - 1) as f64).round() as usize]
+    };
+    (0..columns).map(|column| known.get(at(column)).map_or('·', |norm| bar(norm.mean))).collect()
 }
 
 /// What a flow means, and what to change.
@@ -517,5 +540,22 @@ fn positive(text: &str) -> std::result::Result<f64, String> {
         Ok(x) if x.is_finite() && x > 0.0 => Ok(x),
         Ok(x) => Err(format!("{x} is not a positive number")),
         Err(error) => Err(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use retrospect::network::Compute;
+
+    #[test]
+    fn a_sketch_falls_and_ends_where_f32_does() {
+        let setup = Setup { hidden: 8, input: 2, window: 120, batch: 1, seeds: 1, init: RecurrentInit::Orthogonal };
+        let of =
+            |activation, gain| sketch(&study::flow(&Compute::Cpu(Some(1)), &setup, activation, gain).expect("it runs"), 21.0);
+        assert_eq!(of(Activation::Identity, 1.0), "█".repeat(40));
+        let sigmoid: Vec<char> = of(Activation::Sigmoid, 1.0).chars().collect();
+        assert!(sigmoid[0] == '█' && sigmoid[39] == '·' && sigmoid.len() == 40, "{sigmoid:?}");
+        assert!(sigmoid.windows(2).all(|pair| pair[0] >= pair[1] || pair[1] == '·'), "{sigmoid:?}");
     }
 }
