@@ -103,6 +103,12 @@ impl Train {
         }
     }
 
+    /// The first flag given that is of training alone.
+    pub fn of_training(&self) -> Option<&'static str> {
+        let given = [("--out", self.out.is_some()), ("--profile", self.profile.is_some()), ("--tune", self.tune.is_given())];
+        given.into_iter().find(|(_, given)| *given).map(|(flag, _)| flag)
+    }
+
     /// Where to run.
     pub fn compute(&self) -> Result<Compute> {
         match &self.resume {

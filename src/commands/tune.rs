@@ -21,6 +21,10 @@ pub struct TuneArgs {
 }
 
 impl TuneArgs {
+    pub fn is_given(&self) -> bool {
+        self.tune.is_some()
+    }
+
     /// Chooses the variants for a network on a device, and says what was found.
     pub fn prepare(&self, compute: &mut Compute, config: &Config) -> Result<()> {
         let Compute::Gpu(device) = compute else { return Ok(()) };
@@ -52,6 +56,9 @@ pub struct Tune {
 
 impl Tune {
     pub fn run(&self) -> Result<()> {
+        if let Some(flag) = self.train.of_training() {
+            return Err(Error::Usage(format!("{flag} is for training; tune measures everything anew, and trains nothing")));
+        }
         let (settings, _) = self.train.settings()?;
         let model = Model::new(&settings.network)?;
         let Compute::Gpu(mut device) = self.train.choose_gpu()? else {
