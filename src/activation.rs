@@ -44,6 +44,15 @@ impl Activation {
         Activation::ALL.into_iter().find(|a| a.name() == name)
     }
 
+    /// γ, its largest derivative.
+    #[must_use]
+    pub fn steepest(self) -> f64 {
+        match self {
+            Activation::Sigmoid => 0.25,
+            Activation::Tanh | Activation::Relu | Activation::Identity => 1.0,
+        }
+    }
+
     /// Its code in the shaders.
     #[must_use]
     pub fn code(self) -> u32 {

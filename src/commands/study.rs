@@ -352,7 +352,7 @@ impl Rates {
             "{}, {} with {} weights, {} steps; guessing scores {:.4}.\n\n{}\nSteepest: {}. Largest safe: {}, below the first that diverged or ended worse than it began.\n",
             task.name,
             activation.name(),
-            name_of(init),
+            init.name(),
             budget.steps,
             (task.guess)(budget.window),
             table(&rows),
@@ -370,14 +370,14 @@ impl Tasks {
         };
         let tasks: Vec<&'static Task> = names.into_iter().map(Task::named).collect::<Result<_>>()?;
         let compute = self.compute.choose()?;
-        let bar = bar(tasks.len() * Activation::ALL.len() * INITS.len());
+        let bar = bar(tasks.len() * Activation::ALL.len() * RecurrentInit::ALL.len());
         let mut all = Vec::new();
         for &task in &tasks {
             let budget = self.budget.of(task, 3000, OptimizerChoice::Adam, task.defaults.clip.map(|clip| clip as f32));
             let rate = self.lr.or(task.defaults.lr).unwrap_or(1e-3);
             for activation in Activation::ALL {
                 let mut trainer = Trainer::new(&compute, task, activation, &budget)?;
-                for init in INITS {
+                for init in RecurrentInit::ALL {
                     all.push(step(&bar, trainer.train(init, rate))?);
                 }
             }
@@ -392,7 +392,7 @@ impl Tasks {
             return print(&format!("{}\n", serde_json::to_string_pretty(&all).expect("numbers")));
         }
         let mut rows = vec![["task", "guessing", "φ", "uniform", "orthogonal", "identity"].map(String::from).to_vec()];
-        for of_one in all.chunks(INITS.len()) {
+        for of_one in all.chunks(RecurrentInit::ALL.len()) {
             let mut row = vec![of_one[0].task.into(), format!("{:.4}", of_one[0].guess), of_one[0].activation.name().into()];
             row.extend(of_one.iter().map(|trained| match (trained.score, trained.diverged) {
                 (Some(score), _) => format!("{score:.4}{}", if trained.learned() { " learnt" } else { "" }),
@@ -405,19 +405,8 @@ impl Tasks {
     }
 }
 
-/// What a recurrent weight can start as.
-const INITS: [RecurrentInit; 3] = [RecurrentInit::Uniform, RecurrentInit::Orthogonal, RecurrentInit::Identity];
-
 fn init_of(task: &Task) -> RecurrentInit {
-    INITS.into_iter().find(|init| name_of(*init) == task.defaults.recurrent_init).unwrap_or_default()
-}
-
-fn name_of(init: RecurrentInit) -> &'static str {
-    match init {
-        RecurrentInit::Uniform => "uniform",
-        RecurrentInit::Orthogonal => "orthogonal",
-        RecurrentInit::Identity => "identity",
-    }
+    RecurrentInit::ALL.into_iter().find(|init| init.name() == task.defaults.recurrent_init).unwrap_or_default()
 }
 
 fn bar(count: usize) -> ProgressBar {
@@ -437,7 +426,7 @@ impl Output {
     fn trained(&self, all: &[Trained]) -> Result<()> {
         let Some(path) = &self.csv else { return Ok(()) };
         let rows = all.iter().flat_map(|t| {
-            let head = format!("{},{},{},{:e}", t.task, t.activation.name(), name_of(t.init), t.rate);
+            let head = format!("{},{},{},{:e}", t.task, t.activation.name(), t.init.name(), t.rate);
             t.curve.iter().map(move |(step, loss)| format!("{head},{step},{loss:e}"))
         });
         csv(path, "task,activation,recurrent_init,rate,step,loss", rows)

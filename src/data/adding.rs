@@ -5,9 +5,9 @@
 
 use ndarray::{Array2, Array3};
 
-use super::{Defaults, Options, Shape, Source, Task};
+use super::{Defaults, Drawn, Options, Shape, Task};
 use crate::batch::{Batch, Input, Inputs, Loss, Targets};
-use crate::random::{Random, stream};
+use crate::random::Random;
 use crate::{Error, Result};
 
 pub(super) const TASK: Task = Task {
@@ -50,6 +50,20 @@ impl Adding {
             _ => Ok(Adding { options }),
         }
     }
+}
+
+impl Drawn for Adding {
+    fn options(&self) -> &Options {
+        &self.options
+    }
+
+    fn window(&self) -> (usize, usize) {
+        (self.options.window, self.options.batch)
+    }
+
+    fn shape(&self) -> Shape {
+        Shape { input: Input::Vectors(2), outputs: 1, loss: Loss::SquaredError }
+    }
 
     fn draw(&self, stream: u64) -> Batch {
         let Options { seed, batch, window } = self.options;
@@ -71,30 +85,9 @@ impl Adding {
     }
 }
 
-impl Source for Adding {
-    fn window(&self) -> (usize, usize) {
-        (self.options.window, self.options.batch)
-    }
-
-    fn shape(&self) -> Shape {
-        Shape { input: Input::Vectors(2), outputs: 1, loss: Loss::SquaredError }
-    }
-
-    fn batch(&mut self, step: u64) -> Batch {
-        self.draw(stream::TASK + step)
-    }
-
-    fn held_out_batches(&self) -> u64 {
-        self.options.held_out_batches()
-    }
-
-    fn held_out(&mut self, index: u64) -> Batch {
-        self.draw(stream::HELD_OUT + index)
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::Source;
     use super::*;
 
     fn arrays(batch: Batch) -> (Array3<f32>, Array3<f32>, Array2<f32>) {

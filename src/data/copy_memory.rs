@@ -5,10 +5,10 @@
 
 use ndarray::Array2;
 
-use super::{Defaults, Options, Shape, Source, Task};
+use super::{Defaults, Drawn, Options, Shape, Task};
 use crate::Result;
 use crate::batch::{Batch, Input, Inputs, Loss, Targets};
-use crate::random::{Random, stream};
+use crate::random::Random;
 
 /// How many symbols are to be remembered.
 const RECALL: usize = 10;
@@ -54,6 +54,20 @@ impl CopyMemory {
         options.check(options.window.checked_add(2 * RECALL))?;
         Ok(CopyMemory { options })
     }
+}
+
+impl Drawn for CopyMemory {
+    fn options(&self) -> &Options {
+        &self.options
+    }
+
+    fn window(&self) -> (usize, usize) {
+        (self.options.window + 2 * RECALL, self.options.batch)
+    }
+
+    fn shape(&self) -> Shape {
+        Shape { input: Input::Tokens(DELIMITER as usize + 1), outputs: BLANK as usize + 1, loss: Loss::CrossEntropy }
+    }
 
     fn draw(&self, stream: u64) -> Batch {
         let Options { seed, batch, window } = self.options;
@@ -73,30 +87,9 @@ impl CopyMemory {
     }
 }
 
-impl Source for CopyMemory {
-    fn window(&self) -> (usize, usize) {
-        (self.options.window + 2 * RECALL, self.options.batch)
-    }
-
-    fn shape(&self) -> Shape {
-        Shape { input: Input::Tokens(DELIMITER as usize + 1), outputs: BLANK as usize + 1, loss: Loss::CrossEntropy }
-    }
-
-    fn batch(&mut self, step: u64) -> Batch {
-        self.draw(stream::TASK + step)
-    }
-
-    fn held_out_batches(&self) -> u64 {
-        self.options.held_out_batches()
-    }
-
-    fn held_out(&mut self, index: u64) -> Batch {
-        self.draw(stream::HELD_OUT + index)
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::Source;
     use super::*;
 
     fn columns(batch: Batch) -> (Array2<u32>, Array2<u32>) {

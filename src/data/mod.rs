@@ -22,6 +22,7 @@ pub use text::{Text, read_text};
 pub use vocabulary::Vocabulary;
 
 use crate::batch::{Batch, Input, Inputs, Loss, Targets};
+use crate::random::stream;
 use crate::{Error, Result};
 
 /// What a task feeds a network and how its outputs are measured.
@@ -68,6 +69,43 @@ pub trait Source: Send {
 
     /// `(T, B)` of every batch. `T` is the source's to say: copy memory's is its delay and 20 more, a file's is the file's.
     fn window(&self) -> (usize, usize);
+}
+
+/// A task whose sequences are drawn at random without end: what it has to say to be a source.
+trait Drawn: Send {
+    /// What it was made from.
+    fn options(&self) -> &Options;
+
+    /// [`Source::window`].
+    fn window(&self) -> (usize, usize);
+
+    /// [`Source::shape`].
+    fn shape(&self) -> Shape;
+
+    /// A batch from a stream of random numbers.
+    fn draw(&self, stream: u64) -> Batch;
+}
+
+impl<T: Drawn> Source for T {
+    fn shape(&self) -> Shape {
+        Drawn::shape(self)
+    }
+
+    fn batch(&mut self, step: u64) -> Batch {
+        self.draw(stream::TASK + step)
+    }
+
+    fn held_out_batches(&self) -> u64 {
+        self.options().held_out_batches()
+    }
+
+    fn held_out(&mut self, index: u64) -> Batch {
+        self.draw(stream::HELD_OUT + index)
+    }
+
+    fn window(&self) -> (usize, usize) {
+        Drawn::window(self)
+    }
 }
 
 /// What a named task is made from.

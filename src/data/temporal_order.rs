@@ -5,9 +5,9 @@
 
 use ndarray::Array2;
 
-use super::{Defaults, Options, Shape, Source, Task};
+use super::{Defaults, Drawn, Options, Shape, Task};
 use crate::batch::{Batch, Input, Inputs, Loss, Targets};
-use crate::random::{Random, stream};
+use crate::random::Random;
 use crate::{Error, Result};
 
 /// Symbols that mean nothing: 0 … 3.
@@ -57,6 +57,20 @@ impl TemporalOrder {
         }
         Ok(TemporalOrder { options })
     }
+}
+
+impl Drawn for TemporalOrder {
+    fn options(&self) -> &Options {
+        &self.options
+    }
+
+    fn window(&self) -> (usize, usize) {
+        (self.options.window, self.options.batch)
+    }
+
+    fn shape(&self) -> Shape {
+        Shape { input: Input::Tokens(END as usize + 1), outputs: 4, loss: Loss::CrossEntropy }
+    }
 
     fn draw(&self, stream: u64) -> Batch {
         let Options { seed, batch, window } = self.options;
@@ -78,30 +92,9 @@ impl TemporalOrder {
     }
 }
 
-impl Source for TemporalOrder {
-    fn window(&self) -> (usize, usize) {
-        (self.options.window, self.options.batch)
-    }
-
-    fn shape(&self) -> Shape {
-        Shape { input: Input::Tokens(END as usize + 1), outputs: 4, loss: Loss::CrossEntropy }
-    }
-
-    fn batch(&mut self, step: u64) -> Batch {
-        self.draw(stream::TASK + step)
-    }
-
-    fn held_out_batches(&self) -> u64 {
-        self.options.held_out_batches()
-    }
-
-    fn held_out(&mut self, index: u64) -> Batch {
-        self.draw(stream::HELD_OUT + index)
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::Source;
     use super::*;
 
     fn columns(batch: Batch) -> (Array2<u32>, Array2<u32>, Array2<f32>) {

@@ -47,6 +47,21 @@ pub enum RecurrentInit {
     Identity,
 }
 
+impl RecurrentInit {
+    /// All of them.
+    pub const ALL: [RecurrentInit; 3] = [RecurrentInit::Uniform, RecurrentInit::Orthogonal, RecurrentInit::Identity];
+
+    /// Its name on the command line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            RecurrentInit::Uniform => "uniform",
+            RecurrentInit::Orthogonal => "orthogonal",
+            RecurrentInit::Identity => "identity",
+        }
+    }
+}
+
 /// The shape of a stacked Elman network, of the batches it reads, and of its training step.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Config {

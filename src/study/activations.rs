@@ -2,6 +2,7 @@
 
 use std::f64::consts::PI;
 
+use ndarray::{Array3, Axis};
 use serde::Serialize;
 
 use crate::kernels::map;
@@ -10,7 +11,26 @@ use crate::program::Program;
 use crate::{Activation, Result};
 
 /// Derivatives below this pass on next to nothing: the unit is saturated, or dead.
-pub(super) const SATURATED: f64 = 0.01;
+const SATURATED: f64 = 0.01;
+
+/// Whether a unit of value h passes on next to nothing.
+pub(super) fn is_flat(activation: Activation, h: f32) -> bool {
+    activation.derivative(f64::from(h)) < SATURATED
+}
+
+/// The units of states `[T, B, H]` that are flat at every step of every sequence.
+pub(super) fn dead_units(activation: Activation, hidden: &Array3<f32>) -> usize {
+    hidden
+        .lanes(Axis(2))
+        .into_iter()
+        .fold(vec![true; hidden.dim().2], |mut dead, states| {
+            dead.iter_mut().zip(states).for_each(|(dead, &h)| *dead &= is_flat(activation, h));
+            dead
+        })
+        .into_iter()
+        .filter(|dead| *dead)
+        .count()
+}
 
 /// What is known of an activation.
 #[derive(Debug, Clone, Serialize)]

@@ -7,7 +7,7 @@
 use ndarray::{Array2, Array3, Axis};
 use serde::Serialize;
 
-use super::activations::SATURATED;
+use super::activations::{dead_units, is_flat};
 use crate::batch::{Batch, Input, Inputs, Loss, Targets};
 use crate::model::{Config, Named, Optimizer, RecurrentInit, initial};
 use crate::network::{Compute, Network};
@@ -163,22 +163,18 @@ impl Seen {
         let (d_hidden, hidden) = (network.hidden_gradient(top)?, network.hidden(top)?);
         self.norms.resize(window, Vec::new());
         self.flat.resize(window, [0, 0]);
-        let mut alive = vec![false; hidden.dim().2];
         for back in 0..window {
             let t = window - 1 - back;
             for row in d_hidden.index_axis(Axis(0), t).rows() {
                 // Squares in f64: those of small numbers are nothing in f32.
                 self.norms[back].push(row.iter().map(|&d| f64::from(d) * f64::from(d)).sum::<f64>().sqrt());
             }
-            for ((_, unit), &h) in hidden.index_axis(Axis(0), t).indexed_iter() {
-                let is_flat = activation.derivative(f64::from(h)) < SATURATED;
-                self.flat[back][0] += usize::from(is_flat);
-                self.flat[back][1] += 1;
-                alive[unit] |= !is_flat;
-            }
+            let now = hidden.index_axis(Axis(0), t);
+            self.flat[back][0] += now.iter().filter(|h| is_flat(activation, **h)).count();
+            self.flat[back][1] += now.len();
         }
-        self.dead[0] += alive.iter().filter(|alive| !**alive).count();
-        self.dead[1] += alive.len();
+        self.dead[0] += dead_units(activation, &hidden);
+        self.dead[1] += hidden.dim().2;
         Ok(())
     }
 
@@ -189,13 +185,12 @@ impl Seen {
         let rate = rate(known);
         let first = known.first().map_or(0.0, |n| n.mean);
         let share = |[some, all]: [usize; 2]| some as f64 / all.max(1) as f64;
-        let steepest = if activation == Activation::Sigmoid { 0.25 } else { 1.0 };
         Flow {
             activation,
             gain: self.singular[0],
             smallest: self.singular[1],
             rate,
-            bound: steepest * self.singular[0],
+            bound: activation.steepest() * self.singular[0],
             vanished_after: known.iter().position(|n| n.mean <= first * 1e-3),
             exploded_after: known.iter().position(|n| n.mean >= first * 1e3),
             out_of_range,

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::activations::SATURATED;
+use super::activations::dead_units;
 use crate::data::{Options, Source, Task};
 use crate::model::{Config, Optimizer, RecurrentInit};
 use crate::network::{Compute, Network};
@@ -142,12 +142,7 @@ impl Trainer {
 fn dead(network: &mut Network) -> Result<f64> {
     let activation = network.model().config().activation;
     let hidden = network.hidden(0)?;
-    let units = hidden.dim().2;
-    let mut alive = vec![false; units];
-    for ((.., unit), &h) in hidden.indexed_iter() {
-        alive[unit] |= activation.derivative(f64::from(h)) >= SATURATED;
-    }
-    Ok(alive.iter().filter(|alive| !**alive).count() as f64 / units as f64)
+    Ok(dead_units(activation, &hidden) as f64 / hidden.dim().2 as f64)
 }
 
 /// What a sweep over learning rates says.

@@ -52,17 +52,7 @@ where
     let last = training.iter().chain(validation).fold(1.0_f64, |last, p| last.max(p.0));
     let mut chart =
         ChartBuilder::on(canvas).margin(18).x_label_area_size(48).y_label_area_size(76).build_cartesian_2d(0.0..last, y_axis)?;
-    chart
-        .configure_mesh()
-        .light_line_style(WHITE)
-        .bold_line_style(BLACK.mix(0.12))
-        .x_desc("training step")
-        .y_desc("loss")
-        .x_label_formatter(&|x| number(*x))
-        .y_label_formatter(&|&y| number(y))
-        .label_style(font(TEXT))
-        .axis_desc_style(font(TEXT))
-        .draw()?;
+    super::mesh(&mut chart, ["training step", "loss"], [11, 11], [&|x| number(*x), &|y| number(*y)])?;
     let sample = |color: RGBAColor, width: u32| {
         move |(x, y): (i32, i32)| PathElement::new(vec![(x, y), (x + 22, y)], color.stroke_width(width))
     };

@@ -11,6 +11,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use plotters::coord::Shift;
+use plotters::coord::ranged1d::ValueFormatter;
 use plotters::element::DashedPathElement;
 use plotters::prelude::*;
 use retrospect::{Error, Result};
@@ -55,6 +56,33 @@ fn write(path: &Path, size: (u32, u32), figure: impl FnOnce(&Canvas) -> Drawn) -
 
 fn failed(path: &Path, source: std::io::Error) -> Error {
     Error::Io { path: path.into(), source }
+}
+
+/// Axes with their names, at most so many labels and how those are written, and a faint grid.
+fn mesh<'a, 'b: 'a, X, Y>(
+    chart: &mut ChartContext<'a, SVGBackend<'b>, Cartesian2d<X, Y>>,
+    names: [&str; 2],
+    labels: [usize; 2],
+    written: [&dyn Fn(&f64) -> String; 2],
+) -> Drawn
+where
+    X: Ranged<ValueType = f64> + ValueFormatter<f64>,
+    Y: Ranged<ValueType = f64> + ValueFormatter<f64>,
+{
+    chart
+        .configure_mesh()
+        .light_line_style(WHITE)
+        .bold_line_style(BLACK.mix(0.12))
+        .x_desc(names[0])
+        .y_desc(names[1])
+        .x_labels(labels[0])
+        .y_labels(labels[1])
+        .x_label_formatter(&written[0])
+        .y_label_formatter(&written[1])
+        .label_style(font(TEXT))
+        .axis_desc_style(font(TEXT))
+        .draw()?;
+    Ok(())
 }
 
 fn font(size: u32) -> TextStyle<'static> {

@@ -16,14 +16,13 @@ const SIZE: (u32, u32) = (1060, 520);
 /// What the title and the names below it take.
 const HEAD: u32 = 76;
 
-/// How an activation is drawn: its colour, the width of its line, and the dashes and gaps of one that is not whole.
-fn look(activation: Activation) -> (RGBColor, u32, Option<(u32, u32)>) {
-    match activation {
-        Activation::Tanh => (DARK, 3, None),
-        Activation::Sigmoid => (ORANGE, 3, Some((12, 6))),
-        Activation::Relu => (BLUE, 3, Some((4, 4))),
-        Activation::Identity => (GREY, 2, None),
-    }
+/// A colour, the width of a line, and the dashes and gaps of one that is not whole.
+type Line = (RGBColor, u32, Option<(u32, u32)>);
+const LINES: [Line; 4] = [(DARK, 3, None), (ORANGE, 3, Some((12, 6))), (BLUE, 3, Some((4, 4))), (GREY, 2, None)];
+
+/// How an activation is drawn.
+fn look(activation: Activation) -> Line {
+    LINES[activation.code() as usize % LINES.len()]
 }
 
 type Chart<'a, 'b, X, Y> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<X, Y>>;
@@ -57,7 +56,7 @@ pub fn activations(path: &Path, curves: &[Curve]) -> Result<()> {
             let [first, last] = ends(&curves[0]);
             let (low, high) = if name == "φ(x)" { (-1.6, 2.6) } else { (-0.08, 1.2) };
             let mut chart = axes(part).build_cartesian_2d(first..last, low..high)?;
-            mesh(&mut chart, "x", name)?;
+            super::mesh(&mut chart, ["x", name], [11, 11], [&|x| number(*x), &|y| number(*y)])?;
             for curve in curves {
                 let points = curve.inputs.iter().zip(of(curve)).map(|(&x, &y)| (f64::from(x), f64::from(y)));
                 line(&mut chart, curve.activation, points.filter(|(_, y)| (low..=high).contains(y)).collect())?;
@@ -113,19 +112,12 @@ fn panel(canvas: &Canvas, gain: f64, flows: &[&Flow]) -> Drawn {
     let mut chart = axes(canvas)
         .caption(format!("‖W‖ = {}", number(gain)), font(HEADING))
         .build_cartesian_2d(0.0..steps as f64, low..high)?;
-    chart
-        .configure_mesh()
-        .light_line_style(WHITE)
-        .bold_line_style(BLACK.mix(0.12))
-        .x_desc("steps back")
-        .y_desc("relative to the last step's")
-        .x_labels(6)
-        .y_labels(8)
-        .x_label_formatter(&|x| number(*x))
-        .y_label_formatter(&|y| if y.abs() < 0.5 { "1".into() } else { format!("1e{y:.0}") })
-        .label_style(font(TEXT))
-        .axis_desc_style(font(TEXT))
-        .draw()?;
+    super::mesh(
+        &mut chart,
+        ["steps back", "relative to the last step's"],
+        [6, 8],
+        [&|x| number(*x), &|y| if y.abs() < 0.5 { "1".into() } else { format!("1e{y:.0}") }],
+    )?;
     for flow in flows {
         // The bound, thin, in the colour of what it bounds.
         let (color, ..) = look(flow.activation);
@@ -150,17 +142,7 @@ pub fn rates(path: &Path, all: &[Trained], advice: &Advice) -> Result<()> {
         let (low, high) = (low - room, high + 2.0 * room);
         let ends_of = [first.rate.log10(), all[all.len() - 1].rate.log10()];
         let mut chart = axes(&body).build_cartesian_2d(ends_of[0] - 0.15..ends_of[1] + 0.15, low..high)?;
-        chart
-            .configure_mesh()
-            .light_line_style(WHITE)
-            .bold_line_style(BLACK.mix(0.12))
-            .x_desc("learning rate")
-            .y_desc("loss")
-            .x_label_formatter(&|x| power(*x))
-            .y_label_formatter(&|y| power(*y))
-            .label_style(font(TEXT))
-            .axis_desc_style(font(TEXT))
-            .draw()?;
+        super::mesh(&mut chart, ["learning rate", "loss"], [11, 11], [&|x| power(*x), &|y| power(*y)])?;
         chart.draw_series(DashedLineSeries::new([(ends_of[0], guess), (ends_of[1], guess)], 3, 5, GREY.stroke_width(1)))?;
         chart.draw_series([Text::new("guessing", (ends_of[0], guess), font(TEXT).color(&GREY))])?;
         // A line for each stretch between those that diverged.
@@ -194,10 +176,9 @@ pub fn tasks(path: &Path, all: &[Trained]) -> Result<()> {
         let body =
             titled(canvas, "Losses of short trainings, by initial recurrent weight", &Activation::ALL, "thin, dashed: guessing")?;
         for (row, task) in body.split_evenly((names.len(), 1)).iter().zip(&names) {
-            let inits = [RecurrentInit::Uniform, RecurrentInit::Orthogonal, RecurrentInit::Identity];
-            for (panel, init) in row.split_evenly((1, inits.len())).iter().zip(inits) {
+            for (panel, init) in row.split_evenly((1, RecurrentInit::ALL.len())).iter().zip(RecurrentInit::ALL) {
                 let here: Vec<&Trained> = all.iter().filter(|t| t.task == *task && t.init == init).collect();
-                losses(panel, &format!("{task}, {}", format!("{init:?}").to_lowercase()), &here)?;
+                losses(panel, &format!("{task}, {}", init.name()), &here)?;
             }
         }
         Ok(())
@@ -217,19 +198,7 @@ fn losses(canvas: &Canvas, title: &str, all: &[&Trained]) -> Drawn {
     let room = (high - low) * 0.05;
     let (low, high) = (low - room, high + room);
     let mut chart = axes(canvas).caption(title, font(HEADING)).build_cartesian_2d(0.0..steps as f64, low..high)?;
-    chart
-        .configure_mesh()
-        .light_line_style(WHITE)
-        .bold_line_style(BLACK.mix(0.12))
-        .x_desc("training step")
-        .y_desc("loss")
-        .x_labels(5)
-        .y_labels(6)
-        .x_label_formatter(&|x| number(*x))
-        .y_label_formatter(&|y| power(*y))
-        .label_style(font(TEXT))
-        .axis_desc_style(font(TEXT))
-        .draw()?;
+    super::mesh(&mut chart, ["training step", "loss"], [5, 6], [&|x| number(*x), &|y| power(*y)])?;
     chart.draw_series(DashedLineSeries::new([(0.0, guess), (steps as f64, guess)], 3, 5, BLACK.mix(0.5).stroke_width(1)))?;
     for trained in all {
         let inside = of(trained).into_iter().filter(|(_, y)| *y <= high).collect();
@@ -270,24 +239,4 @@ fn axes<'a, 'b>(canvas: &'a Canvas<'b>) -> ChartBuilder<'a, 'b, SVGBackend<'b>> 
     let mut builder = ChartBuilder::on(canvas);
     builder.margin(14).x_label_area_size(46).y_label_area_size(76);
     builder
-}
-
-fn mesh<'a, 'b, X, Y>(chart: &mut Chart<'a, 'b, X, Y>, x: &str, y: &str) -> Drawn
-where
-    'b: 'a,
-    X: Ranged<ValueType = f64> + plotters::coord::ranged1d::ValueFormatter<f64>,
-    Y: Ranged<ValueType = f64> + plotters::coord::ranged1d::ValueFormatter<f64>,
-{
-    chart
-        .configure_mesh()
-        .light_line_style(WHITE)
-        .bold_line_style(BLACK.mix(0.12))
-        .x_desc(x)
-        .y_desc(y)
-        .x_label_formatter(&|x| number(*x))
-        .y_label_formatter(&|y| number(*y))
-        .label_style(font(TEXT))
-        .axis_desc_style(font(TEXT))
-        .draw()?;
-    Ok(())
 }
