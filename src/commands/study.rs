@@ -46,7 +46,7 @@ impl Study {
 #[derive(Args)]
 struct Activations {
     /// From −X to X
-    #[arg(long, value_name = "X", default_value_t = 6.0, value_parser = positive)]
+    #[arg(long, value_name = "X", default_value_t = 6.0, allow_negative_numbers = true, value_parser = positive)]
     range: f64,
 
     /// Places at which they are evaluated
@@ -72,7 +72,7 @@ struct Gradients {
     activation: Vec<Activation>,
 
     /// Largest singular values that the recurrent weight is scaled to
-    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "0.5,1,1.5", value_parser = positive)]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "0.5,1,1.5", allow_negative_numbers = true, value_parser = positive)]
     gain: Vec<f64>,
 
     /// Units
@@ -122,11 +122,11 @@ struct Rates {
     recurrent_init: Option<RecurrentInit>,
 
     /// The smallest rate
-    #[arg(long, value_name = "X", default_value_t = 1e-4, value_parser = positive)]
+    #[arg(long, value_name = "X", default_value_t = 1e-4, allow_negative_numbers = true, value_parser = positive)]
     from: f64,
 
     /// The largest
-    #[arg(long, value_name = "X", default_value_t = 10.0, value_parser = positive)]
+    #[arg(long, value_name = "X", default_value_t = 10.0, allow_negative_numbers = true, value_parser = positive)]
     to: f64,
 
     /// How many, evenly apart in their logarithms
@@ -151,7 +151,7 @@ struct Tasks {
     task: Vec<String>,
 
     /// The learning rate [default: the task's]
-    #[arg(long, value_name = "X", value_parser = positive)]
+    #[arg(long, value_name = "X", allow_negative_numbers = true, value_parser = positive)]
     lr: Option<f64>,
 
     #[command(flatten)]

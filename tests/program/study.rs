@@ -94,6 +94,7 @@ fn a_run_is_studied_on_its_own_data() {
     for (line, code, message) in [
         ("study gradients --run nowhere", 7, "nowhere"),
         ("study gradients --gain 0", 2, "0 is not a positive number"),
+        ("study gradients --gain -1", 2, "-1 is not a positive number"),
         ("study gradients --run run --gain 2", 2, "cannot be used with"),
         ("study activations --range NaN", 2, "NaN is not a positive number"),
         ("study activations --points 1", 2, "1 is not in"),
