@@ -75,6 +75,7 @@
 //! | [`model`] | a network's configuration, its parameters, and the program it records |
 //! | [`backend`] | [`backend::Cpu`] and [`backend::Gpu`], which run programs |
 //! | [`network`] | networks on backends: fed, trained, read back |
+//! | [`flow`] | what becomes of a gradient on its way back through time
 //! | [`trace`] | when each step ran, as a file
 //! | [`train`] | runs and checkpoints |
 //! | [`tune`](mod@tune) | which variant is the fastest on an adapter |
@@ -94,6 +95,7 @@ pub mod cells;
 pub mod check;
 pub mod data;
 mod error;
+pub mod flow;
 pub mod kernels;
 pub mod model;
 pub mod network;

@@ -79,6 +79,15 @@ pub struct Gradient {
     pub initial_state: Array3<f32>,
 }
 
+/// A layer at every time step of a batch.
+#[derive(Debug, Clone)]
+pub struct Traced {
+    /// h_t, `[T, B, H]`.
+    pub hidden: Array3<f32>,
+    /// ∂L/∂h_t, `[T, B, H]`: the sum of what comes from the outputs and of what comes back through time.
+    pub d_hidden: Array3<f32>,
+}
+
 /// A network on a backend.
 ///
 /// ```
@@ -460,20 +469,25 @@ impl Network {
         Ok(Array3::from_shape_vec((window, batch, hidden), values).expect("a state for each row"))
     }
 
-    /// ∂L/∂h_t of the last gradient or training step at each step of a layer, the sum of what comes from the outputs and of what comes back
-    /// through time, `[T, B, H]`.
+    /// The hidden states of a batch and ∂L/∂h_t, of each layer. Parameters, gradients, the optimiser's states and the count of steps
+    /// stay as they are; a batch that does not carry the state on replaces it. A training step that follows is the same as without.
     ///
     /// # Errors
-    /// [`Error::Usage`] when there is no such layer, or [`Config::trace`] is not set; what the backend reports.
-    pub fn hidden_gradient(&mut self, layer: usize) -> Result<Array3<f32>> {
-        let Config { window, batch, hidden, layers, trace, .. } = self.model.config;
-        let message = || match trace {
-            true => format!("layer {layer} of {layers}"),
-            false => "the gradient of the hidden states is not traced".into(),
+    /// [`Error::Usage`] when [`Config::trace`] is not set; as [`Network::train_step`].
+    pub fn trace(&mut self, batch: &Batch) -> Result<Vec<Traced>> {
+        let Config { window, batch: size, hidden, trace, .. } = self.model.config;
+        if !trace {
+            return Err(Error::Usage("this network does not trace the gradient of its hidden states".into()));
+        }
+        self.feed(batch)?;
+        self.backend.run(self.model.forward.clone())?;
+        self.backend.run(self.model.trace.clone())?;
+        let shape = (window, size, hidden);
+        let mut read = |window: Mat| -> Result<Array3<f32>> {
+            Ok(Array3::from_shape_vec(shape, self.backend.read(window)?).expect("a value for each unit of each row"))
         };
-        let d_hidden = *self.model.d_hidden.get(layer).ok_or_else(|| Error::Usage(message()))?;
-        let values = self.backend.read(d_hidden)?;
-        Ok(Array3::from_shape_vec((window, batch, hidden), values).expect("a gradient for each row"))
+        let windows = self.model.traced.iter();
+        windows.map(|of| Ok(Traced { hidden: read(of.hidden)?, d_hidden: read(of.d_hidden)? })).collect()
     }
 
     /// Checks a batch and writes it.

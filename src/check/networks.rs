@@ -9,7 +9,7 @@ use super::{Lockstep, Outcome};
 use crate::backend::Backend;
 use crate::batch::{Batch, InitialState, Input, Inputs, Loss, Reduction, Targets};
 use crate::model::{Config, Model, Named, Optimizer, RecurrentInit, initial};
-use crate::network::Network;
+use crate::network::{Network, Traced};
 use crate::program::Program;
 use crate::random::Random;
 use crate::reference::{self, LayerWeights, Weights};
@@ -233,15 +233,16 @@ pub fn gradient(network: &mut Network, batch: &Batch) -> Result<Tensors> {
     all.insert("h0".into(), in_f64(&got.initial_state.into_dyn()));
     all.insert("loss".into(), arr1(&[f64::from(got.loss)]).into_dyn());
     all.insert("outputs".into(), in_f64(&got.outputs.into_dyn()));
-    // Of several segments not all states are kept.
-    let config = network.model().config();
+    // Of several segments not all states are kept, but where they are traced.
+    let config = network.model().config().clone();
     let kept = if config.segments().len() == 1 { config.layers } else { 0 };
-    let traced = if config.trace { config.layers } else { 0 };
-    for layer in 0..traced {
-        all.insert(format!("d_hidden_l{layer}"), in_f64(&network.hidden_gradient(layer)?.into_dyn()));
-    }
     for layer in 0..kept {
         all.insert(format!("hidden_l{layer}"), in_f64(&network.hidden(layer)?.into_dyn()));
+    }
+    let traced = if config.trace { network.trace(batch)? } else { Vec::new() };
+    for (layer, Traced { hidden, d_hidden }) in traced.into_iter().enumerate() {
+        all.insert(format!("traced_l{layer}"), in_f64(&hidden.into_dyn()));
+        all.insert(format!("d_hidden_l{layer}"), in_f64(&d_hidden.into_dyn()));
     }
     Ok(all)
 }
@@ -297,11 +298,15 @@ pub fn expected(config: &Config, weights: &Weights, batch: &Batch) -> Result<Exp
     all.insert("h0".into(), got.initial_state.into_dyn());
     all.insert("loss".into(), arr1(&[got.loss]).into_dyn());
     all.insert("outputs".into(), got.outputs.into_dyn());
-    for (layer, hidden) in got.hidden.iter().enumerate().filter(|_| config.segments().len() == 1) {
-        all.insert(format!("hidden_l{layer}"), hidden.slice(ndarray::s![1.., .., ..]).to_owned().into_dyn());
-    }
-    for (layer, d_hidden) in got.d_hidden.iter().enumerate().filter(|_| config.trace) {
-        all.insert(format!("d_hidden_l{layer}"), d_hidden.clone().into_dyn());
+    for (layer, (hidden, d_hidden)) in got.hidden.iter().zip(&got.d_hidden).enumerate() {
+        let hidden = hidden.slice(ndarray::s![1.., .., ..]).to_owned().into_dyn();
+        if config.trace {
+            all.insert(format!("traced_l{layer}"), hidden.clone());
+            all.insert(format!("d_hidden_l{layer}"), d_hidden.clone().into_dyn());
+        }
+        if config.segments().len() == 1 {
+            all.insert(format!("hidden_l{layer}"), hidden);
+        }
     }
     let largest = |tensor: ndarray::ArrayViewD<f64>| tensor.fold(0.0, |a: f64, b| a.max(b.abs()));
     let mut sizes: BTreeMap<String, f64> = got.magnitudes.tensors().into_iter().map(|(name, t)| (name, largest(t))).collect();

@@ -53,8 +53,8 @@ pub struct Bench {
     #[arg(long)]
     json: bool,
 
-    /// Draw the times against the hidden size, and the roofline, as SVG
-    #[arg(long, value_name = "FILE.svg")]
+    /// Draw the times against the hidden size, and the roofline, as SVG or PNG
+    #[arg(long, value_name = "FILE.svg|png", value_parser = plot::file)]
     plot: Option<PathBuf>,
 
     /// Write when each step of three training steps ran, for chrome://tracing or Perfetto

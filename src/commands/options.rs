@@ -36,6 +36,11 @@ pub struct RunArgs {
     /// Write a checkpoint every N steps, besides at the end [default: 500]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = count())]
     checkpoint_every: Option<u64>,
+
+    /// Measure ‖∂L/∂h_t‖ at every time step, the shares of saturated and dead units and the size of updates at the first step and every N;
+    /// they are lines of metrics.jsonl and, at the end, gradients.svg
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = count())]
+    trace_gradients: Option<u64>,
 }
 
 #[derive(Args)]
@@ -112,6 +117,11 @@ pub enum OptimizerChoice {
 }
 
 impl OptimizerChoice {
+    /// A task's own.
+    pub fn of(defaults: &Defaults) -> OptimizerChoice {
+        defaults.optimizer.and_then(|name| OptimizerChoice::from_str(name, true).ok()).unwrap_or(OptimizerChoice::Adam)
+    }
+
     /// The optimiser, with μ for the one that has it.
     pub fn with(self, momentum: f32) -> Optimizer {
         match self {
@@ -122,8 +132,9 @@ impl OptimizerChoice {
     }
 }
 
+/// What gradients are clipped to, if they are.
 #[derive(Clone, Copy)]
-struct Clip(Option<f32>);
+pub struct Clip(pub Option<f32>);
 
 /// Which hidden states are kept.
 #[derive(Clone, Copy)]
@@ -178,12 +189,7 @@ impl RunArgs {
             Some(Clip(clip)) => clip,
             None => of_task.and_then(|d| d.clip).map(|c| c as f32),
         };
-        let optimizer = what.optimizer.unwrap_or_else(|| {
-            of_task
-                .and_then(|d| d.optimizer)
-                .and_then(|name| OptimizerChoice::from_str(name, true).ok())
-                .unwrap_or(OptimizerChoice::Adam)
-        });
+        let optimizer = what.optimizer.or(of_task.map(|d| OptimizerChoice::of(&d))).unwrap_or(OptimizerChoice::Adam);
         let shape = opened.source.shape();
         let (steps, batch) = opened.source.window();
         // A file's largest id may be less than what the weights were made for.
@@ -216,6 +222,7 @@ impl RunArgs {
             loss_every: 10,
             evaluate_every: None,
             checkpoint_every: 500,
+            trace_gradients: None,
             init: what.init.as_deref().map(|path| absolute(&Checkpoint::path(path))),
             data: choice,
             network,
@@ -263,6 +270,7 @@ impl RunArgs {
             loss_every: self.loss_every.unwrap_or(settings.loss_every),
             evaluate_every: self.evaluate_every.or(settings.evaluate_every),
             checkpoint_every: self.checkpoint_every.unwrap_or(settings.checkpoint_every),
+            trace_gradients: self.trace_gradients.or(settings.trace_gradients),
             ..settings
         };
         settings.check()?;
@@ -336,7 +344,7 @@ fn momentum(text: &str) -> std::result::Result<f32, String> {
     number(text).and_then(|x| if (0.0..1.0).contains(&x) { Ok(x as f32) } else { Err(format!("{x} is not in [0, 1)")) })
 }
 
-fn clip(text: &str) -> std::result::Result<Clip, String> {
+pub fn clip(text: &str) -> std::result::Result<Clip, String> {
     if text == "none" {
         return Ok(Clip(None));
     }

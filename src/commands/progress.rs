@@ -44,7 +44,7 @@ impl Progress {
             Event::Logged(Metrics::Evaluation { step, validation_loss }) => {
                 self.bar.suspend(|| note(format_args!("step {step}: validation loss {validation_loss:.4}")));
             }
-            Event::Saved(_) => {}
+            Event::Logged(Metrics::Trace { .. }) | Event::Saved(_) => {}
         }
     }
 

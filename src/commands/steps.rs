@@ -25,7 +25,7 @@ impl Steps {
     pub fn run(&self) -> Result<()> {
         let (settings, _) = self.train.settings()?;
         let compute = self.train.compute()?;
-        let model = Model::new(&settings.network)?;
+        let model = Model::new(&settings.config())?;
         let program = model.program();
         if self.memory {
             return print(&memory(&compute, program, self.train.json));
@@ -41,6 +41,7 @@ impl Steps {
             ("update", &model.update),
             ("carry", &model.carry),
             ("initial gradient", &model.initial_gradient),
+            ("trace", &model.trace),
         ];
         let mut steps = Vec::new();
         let mut rows =

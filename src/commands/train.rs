@@ -10,7 +10,7 @@ use clap::Args;
 use retrospect::data::Opened;
 use retrospect::network::Compute;
 use retrospect::trace::Trace;
-use retrospect::train::{Checkpoint, Folder, Settings, Summary, Training};
+use retrospect::train::{Checkpoint, Event, Folder, LayerFlow, Metrics, Settings, Summary, Training};
 use retrospect::{Error, Result};
 
 use super::compute::ComputeArgs;
@@ -81,18 +81,22 @@ impl Train {
         write_run_file(&training)?;
         let interrupted = on_interrupt();
         let mut progress = Progress::new(training.settings());
+        let mut traced = None;
         let outcome = training.run(|event| {
             progress.hear(event);
+            if let Event::Logged(Metrics::Trace { gradients, .. }) = event {
+                traced = gradients.last().cloned();
+            }
             if interrupted.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
         progress.finish();
-        let plotted = plot::losses(&folder);
+        let plotted = plot::losses(&folder).and_then(|()| plot::tracing(&folder));
         match outcome {
             Ok(summary) => {
                 if let Err(error) = plotted {
                     note(format_args!("There is no plot: {error}"));
                 }
-                self.report(&folder, &summary, started)
+                self.report(&folder, &summary, started, traced.as_ref())
             }
             Err(error) => {
                 if let Error::Interrupted { .. } = error {
@@ -173,7 +177,7 @@ impl Train {
         })
     }
 
-    fn report(&self, folder: &Path, summary: &Summary, started: Instant) -> Result<()> {
+    fn report(&self, folder: &Path, summary: &Summary, started: Instant, traced: Option<&LayerFlow>) -> Result<()> {
         let Summary { steps, loss, validation_loss, ms_per_step, .. } = *summary;
         if self.json {
             // A struct and not json!, which would write the f32 with the digits of an f64.
@@ -195,6 +199,11 @@ impl Train {
             ("loss", format!("{loss:.5}")),
         ];
         rows.extend(validation_loss.map(|loss| ("validation loss", format!("{loss:.5}"))));
+        rows.extend(traced.map(|flow| {
+            let rate = flow.rate.map_or("not known".into(), |rate| format!("× {rate:.4} a step back"));
+            let shares = format!("{:.1} % saturated, {:.1} % dead", flow.saturated * 100.0, flow.dead * 100.0);
+            ("gradient", format!("{rate}; {shares}; {}", folder.join("gradients.svg").display()))
+        }));
         rows.push(("run", folder.display().to_string()));
         print(&pairs(&rows))
     }

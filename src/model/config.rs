@@ -89,7 +89,8 @@ pub struct Config {
     /// kept. The gradients are the same but for the order of their sums.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recompute: Option<usize>,
-    /// Whether ∂L/∂h_t is kept for every step of every layer: [`crate::network::Network::hidden_gradient`].
+    /// Whether it can be asked for ∂L/∂h_t: [`crate::network::Network::trace`], which takes memory for all states and their gradients.
+    /// Training steps are the same.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub trace: bool,
 }

@@ -2,6 +2,7 @@
 
 mod config;
 pub(crate) mod parameters;
+mod passes;
 mod recurrent;
 
 pub(crate) use crate::kernels::embedding::order as token_order;

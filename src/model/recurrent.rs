@@ -1,27 +1,15 @@
-//! The network as a program: the loop over layers and segments, written once.
-//!
-//! Forward, for each layer: P = X·Uᵀ + b for all time steps at once, then the recurrence h_t = φ(p_t + W·h_{t−1}); then
-//! O = H·Vᵀ + c and the loss. Backward: dH = dO·V; for each layer, the last first, the recurrence
-//! d_t = (∂L/∂h_t + Wᵀ·d_{t+1}) ⊙ φ′(h_t), where d_t = ∂L/∂(p_t), and
-//! ∂L/∂W = Σ_t d_t·h_{t−1}ᵀ, ∂L/∂U = Σ_t d_t·x_tᵀ, ∂L/∂b = Σ_t d_t, each one product over all time steps;
-//! ∂L/∂V = Σ_t (dO_t)·h_tᵀ. What reaches the layer below is dH = D·U.
-//!
-//! Everything is `[T·B, ·]`, row t·B + b. `Wᵀ` is kept beside `W` and refreshed after each update.
-//!
-//! A long window is computed in segments of N steps (Chen, Xu, Zhang & Guestrin 2016, *Training Deep Nets with Sublinear Memory Cost*).
-//! The states between them are kept, those inside only of the segment at hand: so a segment's forward pass is computed again
-//! before its backward pass, and gradients add up over the segments. With one segment, which is the usual case, all states are kept.
+//! The network as a program: its buffers and the ranges of its steps, each pass recorded for all segments.
 
 use std::ops::Range;
 
 use super::config::{Config, Optimizer};
 use super::parameters::{Parameters, table};
+use super::passes::{Layer, Recording, Segment, TracedWindows};
 use crate::Result;
 use crate::batch::{Input, Loss};
-use crate::cells::elman::ELMAN;
-use crate::kernels::gemm::{Epilogue, Form, gemm, linear};
+use crate::kernels::gemm::{Epilogue, Form, gemm};
 use crate::kernels::update::Adam;
-use crate::kernels::{column_sum, embedding, fill, journal, norm, recurrence, softmax_loss, squared_loss, transpose, update};
+use crate::kernels::{column_sum, fill, journal, norm, transpose, update};
 use crate::program::{Mat, Program};
 
 /// Rows of the journal: training steps that may be under way before the host has to fetch what they left.
@@ -45,8 +33,8 @@ pub struct Model {
     pub(crate) outputs: Mat,
     /// `[(T+1)·B, H]` for each layer, the initial state first; with several segments those of the last one computed.
     pub(crate) hidden: Vec<Mat>,
-    /// ∂L/∂h_t, `[T·B, H]` for each layer, where it is traced.
-    pub(crate) d_hidden: Vec<Mat>,
+    /// What [`Model::trace`] leaves of each layer.
+    pub(crate) traced: Vec<TracedWindows>,
     /// The states before each segment and after the last, `[(segments+1)·B, H]` for each layer; with one segment `hidden`.
     pub(crate) kept: Vec<Mat>,
     /// ∂L/∂h₀, `[B, H]` for each layer.
@@ -67,6 +55,8 @@ pub struct Model {
     pub carry: Range<usize>,
     /// ∂L/∂h₀, which training does not need.
     pub initial_gradient: Range<usize>,
+    /// From the loss to ∂L/∂h_t at every step, which are kept; empty where that is not asked for.
+    pub trace: Range<usize>,
 }
 
 /// Where the inputs go.
@@ -76,169 +66,6 @@ pub(crate) enum InputWindows {
     Tokens { tokens: Mat, order: Mat, starts: Mat },
     /// `[T·B, I]`.
     Vectors(Mat),
-}
-
-/// A layer's windows into the arenas and its buffers; N is the length of a segment.
-struct Layer {
-    input_weight: Mat,
-    recurrent_weight: Mat,
-    bias: Mat,
-    recurrent_weight_t: Mat,
-    d_input_weight: Mat,
-    d_recurrent_weight: Mat,
-    d_bias: Mat,
-    /// P, `[N·B, H]`.
-    input: Mat,
-    /// H, `[(N+1)·B, H]`.
-    hidden: Mat,
-    /// D, `[(N+1)·B, H]`: zero in its last B rows, or what comes from the segment behind.
-    d_sum: Mat,
-    /// ∂L/∂h_t, the sum of both paths before φ′, `[T·B, H]`, where it is traced.
-    d_hidden: Option<Mat>,
-    /// Of several segments: the states between them, and the first B rows of D of the segment behind.
-    borders: Option<(Mat, Mat)>,
-}
-
-/// The windows that the passes over a segment are recorded with.
-struct Recording<'a> {
-    config: &'a Config,
-    layers: Vec<Layer>,
-    decoder: [Mat; 2],
-    d_decoder: [Mat; 2],
-    inputs: InputWindows,
-    targets: Mat,
-    weights: Mat,
-    logits: Mat,
-    losses: Mat,
-    d_logits: Mat,
-    d_hidden: Mat,
-}
-
-/// Some time steps of a window.
-struct Segment {
-    number: u32,
-    /// Its rows of the window.
-    rows: Range<u32>,
-    is_last: bool,
-}
-
-impl Segment {
-    /// The rows of a window of a segment's length.
-    fn of(&self, window: Mat) -> Mat {
-        window.slice_rows(0..self.rows.end - self.rows.start)
-    }
-
-    /// Its row of indices.
-    fn indices(&self, window: Mat) -> Mat {
-        window.slice_rows(self.number..self.number + 1).slice_cols(0..self.rows.end - self.rows.start)
-    }
-}
-
-impl Recording<'_> {
-    /// The states of a layer after each step of a segment, and before each.
-    fn states(&self, layer: &Layer, segment: &Segment) -> [Mat; 2] {
-        let (batch, count) = (self.config.batch as u32, segment.rows.end - segment.rows.start);
-        [layer.hidden.slice_rows(batch..count + batch), layer.hidden.slice_rows(0..count)]
-    }
-
-    /// From the state before a segment to its losses and their gradient by the outputs.
-    fn forward(&self, program: &mut Program, segment: &Segment) {
-        let batch = self.config.batch as u32;
-        let block = |mat: Mat, i: u32| mat.slice_rows(i * batch..(i + 1) * batch);
-        let count = segment.rows.end - segment.rows.start;
-        let mut below = None;
-        for layer in &self.layers {
-            let input = segment.of(layer.input);
-            match (below, self.inputs) {
-                (Some(below), _) => linear(program, below, layer.input_weight, layer.bias, input),
-                (None, InputWindows::Vectors(x)) => {
-                    linear(program, x.slice_rows(segment.rows.clone()), layer.input_weight, layer.bias, input);
-                }
-                (None, InputWindows::Tokens { tokens, .. }) => {
-                    embedding::lookup(program, segment.indices(tokens), layer.input_weight, layer.bias, input);
-                }
-            }
-            let hidden = layer.hidden.slice_rows(0..count + batch);
-            if let Some((states, _)) = layer.borders {
-                fill::copy(program, block(states, segment.number), block(hidden, 0));
-            }
-            recurrence::forward(program, ELMAN.forward, self.config.activation, batch, input, layer.recurrent_weight_t, hidden);
-            if let Some((states, _)) = layer.borders {
-                fill::copy(program, hidden.slice_rows(count..count + batch), block(states, segment.number + 1));
-            }
-            below = Some(self.states(layer, segment)[0]);
-        }
-        let of = |window: Mat| window.slice_rows(segment.rows.clone());
-        let (logits, d_logits) = (of(self.logits), segment.of(self.d_logits));
-        linear(program, below.expect("at least one layer"), self.decoder[0], self.decoder[1], logits);
-        match self.config.loss {
-            Loss::CrossEntropy => {
-                let classes = segment.indices(self.targets);
-                softmax_loss::softmax_loss(program, logits, classes, of(self.weights), d_logits, of(self.losses));
-            }
-            Loss::SquaredError => {
-                squared_loss::squared_loss(program, logits, of(self.targets), of(self.weights), d_logits, of(self.losses));
-            }
-        }
-    }
-
-    /// From the gradient by a segment's outputs to those by the weights, to which it is added but for the last segment, which comes
-    /// first.
-    fn backward(&self, program: &mut Program, segment: &Segment) {
-        let batch = self.config.batch as u32;
-        let count = segment.rows.end - segment.rows.start;
-        let sum = if segment.is_last { Epilogue::Store } else { Epilogue::Add };
-        let top = self.layers.last().expect("at least one layer");
-        let (d_logits, d_hidden) = (segment.of(self.d_logits), segment.of(self.d_hidden));
-        gemm(program, Form::TN, d_logits, self.states(top, segment)[0], self.d_decoder[0], sum);
-        column_sum::column_sum(program, d_logits, self.d_decoder[1], sum);
-        gemm(program, Form::NN, d_logits, self.decoder[0], d_hidden, Epilogue::Store);
-        for (l, layer) in self.layers.iter().enumerate().rev() {
-            let d_sum = layer.d_sum.slice_rows(0..count + batch);
-            let (first, later) = (d_sum.slice_rows(0..batch), d_sum.slice_rows(count..count + batch));
-            match layer.borders {
-                Some(_) if segment.is_last => fill::fill(program, later, 0.0),
-                Some((_, d_state)) => fill::copy(program, d_state, later),
-                None => {}
-            }
-            let [after, before] = self.states(layer, segment);
-            recurrence::backward(
-                program,
-                ELMAN.backward,
-                self.config.activation,
-                batch,
-                d_hidden,
-                layer.recurrent_weight,
-                after,
-                d_sum,
-            );
-            if let Some((_, d_state)) = layer.borders {
-                fill::copy(program, first, d_state);
-            }
-            if let Some(all) = layer.d_hidden {
-                let all = all.slice_rows(segment.rows.clone());
-                fill::copy(program, d_hidden, all);
-                let behind = d_sum.slice_rows(batch..count + batch);
-                gemm(program, Form::NN, behind, layer.recurrent_weight, all, Epilogue::Add);
-            }
-            let d = d_sum.slice_rows(0..count);
-            gemm(program, Form::TN, d, before, layer.d_recurrent_weight, sum);
-            column_sum::column_sum(program, d, layer.d_bias, sum);
-            match (l, self.inputs) {
-                (0, InputWindows::Tokens { order, starts, .. }) => {
-                    let starts = starts.slice_rows(segment.number..segment.number + 1);
-                    embedding::gradient(program, segment.indices(order), starts, d, layer.d_input_weight, sum);
-                }
-                (0, InputWindows::Vectors(x)) => {
-                    gemm(program, Form::TN, d, x.slice_rows(segment.rows.clone()), layer.d_input_weight, sum);
-                }
-                _ => {
-                    gemm(program, Form::TN, d, self.states(&self.layers[l - 1], segment)[0], layer.d_input_weight, sum);
-                    gemm(program, Form::NN, d, layer.input_weight, d_hidden, Epilogue::Store);
-                }
-            }
-        }
-    }
 }
 
 impl Model {
@@ -297,7 +124,10 @@ impl Model {
                     input: program.transient(name("input sums"), length, hidden),
                     hidden: program.matrix(name("hidden"), length + batch, hidden),
                     d_sum: d_sums.slice_rows(first..first + length + batch),
-                    d_hidden: config.trace.then(|| program.matrix(name("gradient of hidden states"), rows, hidden)),
+                    traced: config.trace.then(|| TracedWindows {
+                        hidden: program.matrix(name("traced hidden"), rows, hidden),
+                        d_hidden: program.matrix(name("gradient of traced hidden"), rows, hidden),
+                    }),
                     borders,
                 }
             })
@@ -340,16 +170,20 @@ impl Model {
         column_sum::column_sum(&mut program, losses, loss, Epilogue::Store);
         let forward = prepare.end..program.len();
 
-        if overlap > 0 {
-            fill::fill(&mut program, d_sums.slice_rows(length..length + overlap * batch), 0.0);
-        }
-        for segment in segments.iter().rev() {
-            // The states of the last one are still there.
-            if !segment.is_last {
-                recording.forward(&mut program, segment);
+        // From the last segment to the first, each by a pass.
+        let back = |program: &mut Program, pass: &dyn Fn(&mut Program, &Segment)| {
+            if overlap > 0 {
+                fill::fill(program, d_sums.slice_rows(length..length + overlap * batch), 0.0);
             }
-            recording.backward(&mut program, segment);
-        }
+            for segment in segments.iter().rev() {
+                // The states of the last one are still there.
+                if !segment.is_last {
+                    recording.forward(program, segment);
+                }
+                pass(program, segment);
+            }
+        };
+        back(&mut program, &|program, segment| recording.backward(program, segment));
         let backward = forward.end..program.len();
 
         norm::norm(&mut program, d_arena, total);
@@ -379,6 +213,11 @@ impl Model {
         }
         let initial_gradient = carry.end..program.len();
 
+        if config.trace {
+            back(&mut program, &|program, segment| recording.trace(program, segment));
+        }
+        let trace = initial_gradient.end..program.len();
+
         Ok(Model {
             config: config.clone(),
             parameters: Parameters { table, windows },
@@ -389,7 +228,7 @@ impl Model {
             weights,
             outputs: logits,
             hidden: layers.iter().map(|l| l.hidden).collect(),
-            d_hidden: layers.iter().filter_map(|l| l.d_hidden).collect(),
+            traced: layers.iter().filter_map(|l| l.traced).collect(),
             kept,
             d_initial,
             loss,
@@ -403,6 +242,7 @@ impl Model {
             update,
             carry,
             initial_gradient,
+            trace,
         })
     }
 

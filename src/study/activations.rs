@@ -2,35 +2,13 @@
 
 use std::f64::consts::PI;
 
-use ndarray::{Array3, Axis};
 use serde::Serialize;
 
+use crate::flow::FLAT;
 use crate::kernels::map;
 use crate::network::Compute;
 use crate::program::Program;
 use crate::{Activation, Result};
-
-/// Derivatives below this pass on next to nothing: the unit is saturated, or dead.
-const SATURATED: f64 = 0.01;
-
-/// Whether a unit of value h passes on next to nothing.
-pub(super) fn is_flat(activation: Activation, h: f32) -> bool {
-    activation.derivative(f64::from(h)) < SATURATED
-}
-
-/// The units of states `[T, B, H]` that are flat at every step of every sequence.
-pub(super) fn dead_units(activation: Activation, hidden: &Array3<f32>) -> usize {
-    hidden
-        .lanes(Axis(2))
-        .into_iter()
-        .fold(vec![true; hidden.dim().2], |mut dead, states| {
-            dead.iter_mut().zip(states).for_each(|(dead, &h)| *dead &= is_flat(activation, h));
-            dead
-        })
-        .into_iter()
-        .filter(|dead| *dead)
-        .count()
-}
 
 /// What is known of an activation.
 #[derive(Debug, Clone, Serialize)]
@@ -53,6 +31,9 @@ pub struct Curve {
     pub saturated: f64,
     /// How far the backend's values are from f64, at most, in units of the last place of f32.
     pub error_ulp: f64,
+    /// How far its derivatives are from f64, at most, in units of the last place of the largest derivative: each is computed from the value,
+    /// so that in flat parts, where 1 − φ² cancels, more of its own places are lost.
+    pub derivative_error_ulp: f64,
 }
 
 /// Evaluates an activation at `points` places from `range[0]` to `range[1]`.
@@ -76,18 +57,23 @@ pub fn curve(compute: &Compute, activation: Activation, range: [f32; 2], points:
     backend.run(0..program.len())?;
     let (values, derivatives) = (backend.read(value)?, backend.read(derivative)?);
 
+    let unit = |exact: f64| 2f64.powi((exact.abs().max(f64::from(f32::MIN_POSITIVE)).log2().floor() as i32) - 23);
     let error = |(&x, &got): (&f32, &f32)| {
         let exact: f64 = activation.value(f64::from(x));
-        let unit = 2f64.powi((exact.abs().max(f64::from(f32::MIN_POSITIVE)).log2().floor() as i32) - 23);
-        (f64::from(got) - exact).abs() / unit
+        (f64::from(got) - exact).abs() / unit(exact)
+    };
+    let derivative_error = |(&x, &got): (&f32, &f32)| {
+        let exact: f64 = activation.derivative(activation.value(f64::from(x)));
+        (f64::from(got) - exact).abs() / unit(activation.steepest())
     };
     Ok(Curve {
         activation,
         value_range: extent(&values),
         derivative_range: extent(&derivatives),
         mean: over_normal(|x| activation.value(x)),
-        saturated: over_normal(|x| f64::from(u8::from(activation.derivative(activation.value(x)) < SATURATED))),
+        saturated: over_normal(|x| f64::from(u8::from(activation.derivative(activation.value(x)) < FLAT))),
         error_ulp: inputs.iter().zip(&values).map(error).fold(0.0, f64::max),
+        derivative_error_ulp: inputs.iter().zip(&derivatives).map(derivative_error).fold(0.0, f64::max),
         inputs,
         values,
         derivatives,

@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use super::activations::dead_units;
 use crate::data::{Options, Source, Task};
+use crate::flow::is_flat;
 use crate::model::{Config, Optimizer, RecurrentInit};
 use crate::network::{Compute, Network};
 use crate::train::evaluate;
@@ -33,6 +33,8 @@ pub struct Budget {
 pub struct Trained {
     /// The task.
     pub task: &'static str,
+    /// What it made its time steps from.
+    pub window: usize,
     /// φ.
     pub activation: Activation,
     /// What the recurrent weight started as.
@@ -126,6 +128,7 @@ impl Trainer {
         };
         Ok(Trained {
             task: self.task.name,
+            window,
             activation: network.model().config().activation,
             init,
             rate,
@@ -142,7 +145,8 @@ impl Trainer {
 fn dead(network: &mut Network) -> Result<f64> {
     let activation = network.model().config().activation;
     let hidden = network.hidden(0)?;
-    Ok(dead_units(activation, &hidden) as f64 / hidden.dim().2 as f64)
+    let is_dead = |unit: &ndarray::ArrayView2<f32>| unit.iter().all(|&h| is_flat(activation, h));
+    Ok(hidden.axis_iter(ndarray::Axis(2)).filter(is_dead).count() as f64 / hidden.dim().2 as f64)
 }
 
 /// What a sweep over learning rates says.
@@ -150,7 +154,8 @@ fn dead(network: &mut Network) -> Result<f64> {
 pub struct Advice {
     /// The rate at which the loss fell most.
     pub steepest: Option<f64>,
-    /// The largest rate below the first at which training diverged or ended worse than it began.
+    /// The largest rate below the first at which training diverged, ended worse than it began, or left more than twice the loss of a
+    /// smaller rate and half of what guessing scores.
     pub largest_safe: Option<f64>,
 }
 
@@ -159,11 +164,14 @@ pub struct Advice {
 pub fn advice(trained: &[Trained]) -> Advice {
     let ends = |t: &Trained| Some((t.curve.first()?.1, t.curve.last()?.1));
     let fell = |t: &Trained| t.score.is_some() && ends(t).is_some_and(|(first, last)| last <= first);
-    let steepest = trained.iter().filter(|t| fell(t)).min_by(|a, b| {
-        let last = |t: &Trained| t.curve.last().map_or(f64::INFINITY, |(_, loss)| *loss);
-        last(a).total_cmp(&last(b))
-    });
-    Advice { steepest: steepest.map(|t| t.rate), largest_safe: trained.iter().take_while(|t| fell(t)).last().map(|t| t.rate) }
+    let left = |t: &Trained| ends(t).map_or(f64::INFINITY, |(_, last)| last);
+    let steepest = trained.iter().filter(|t| fell(t)).min_by(|a, b| left(a).total_cmp(&left(b)));
+    let mut least = f64::INFINITY;
+    let is_safe = |t: &&Trained| {
+        least = least.min(left(t));
+        fell(t) && left(t) <= (2.0 * least).max(0.5 * t.guess)
+    };
+    Advice { steepest: steepest.map(|t| t.rate), largest_safe: trained.iter().take_while(is_safe).last().map(|t| t.rate) }
 }
 
 /// `count` rates from `low` to `high`, evenly apart in their logarithms.

@@ -1,17 +1,18 @@
 //! A run's folder: metrics, a line each, and the last two checkpoints.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Checkpoint, Origin};
+use super::{Checkpoint, LayerFlow, Origin};
 use crate::network::Network;
 use crate::{Error, Result};
 
-/// A line of `metrics.jsonl`: of a training step, or of an evaluation after one.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+/// A line of `metrics.jsonl`: of a training step, of what was traced in it, or of an evaluation after it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Metrics {
     /// Of a training step.
@@ -36,6 +37,15 @@ pub enum Metrics {
         /// The mean over the held-out data.
         validation_loss: f64,
     },
+    /// Of what was traced in a training step.
+    Trace {
+        /// The step, from 1.
+        step: u64,
+        /// Of each layer, the first one first, before the step's update.
+        gradients: Vec<LayerFlow>,
+        /// ‖Δw‖/‖w‖ of each tensor in the step's update, by PyTorch's names. `None`: it was zero before.
+        update_to_weight: BTreeMap<String, Option<f64>>,
+    },
 }
 
 impl Metrics {
@@ -43,7 +53,7 @@ impl Metrics {
     #[must_use]
     pub fn step(&self) -> u64 {
         match self {
-            Metrics::Step { step, .. } | Metrics::Evaluation { step, .. } => *step,
+            Metrics::Step { step, .. } | Metrics::Evaluation { step, .. } | Metrics::Trace { step, .. } => *step,
         }
     }
 }
@@ -194,8 +204,8 @@ mod tests {
         let path = parent.path().join("a/b");
         let mut folder = Folder::create(&path).unwrap();
         let evaluation = Metrics::Evaluation { step: 20, validation_loss: 1.5 };
-        [step(10), step(20), evaluation, step(30)].iter().for_each(|m| folder.log(m).unwrap());
-        assert_eq!(Folder::metrics(&path).unwrap(), [step(10), step(20), evaluation, step(30)]);
+        [step(10), step(20), evaluation.clone(), step(30)].iter().for_each(|m| folder.log(m).unwrap());
+        assert_eq!(Folder::metrics(&path).unwrap(), [step(10), step(20), evaluation.clone(), step(30)]);
         assert_eq!(Folder::create(&path).unwrap_err().exit_code(), 2);
 
         // Cut off in the middle of a line.

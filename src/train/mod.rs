@@ -4,10 +4,12 @@ mod checkpoint;
 mod evaluation;
 mod folder;
 mod settings;
+mod tracing;
 mod training;
 
 pub use checkpoint::{Checkpoint, Origin, Ran};
 pub use evaluation::{Evaluation, evaluate};
 pub use folder::{Folder, Metrics};
 pub use settings::Settings;
+pub use tracing::LayerFlow;
 pub use training::{Event, Summary, Training};

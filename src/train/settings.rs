@@ -27,6 +27,9 @@ pub struct Settings {
     pub evaluate_every: Option<u64>,
     /// A checkpoint every so many steps, besides the one at the end.
     pub checkpoint_every: u64,
+    /// How gradients flow, every so many steps and at the first: [`crate::train::Metrics::Trace`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace_gradients: Option<u64>,
     /// Weights to start from.
     pub init: Option<PathBuf>,
     /// The data.
@@ -46,6 +49,7 @@ impl Settings {
             ("loss-every", Some(self.loss_every)),
             ("evaluate-every", self.evaluate_every),
             ("checkpoint-every", Some(self.checkpoint_every)),
+            ("trace-gradients", self.trace_gradients),
         ];
         if let Some((name, _)) = counts.iter().find(|(_, count)| *count == Some(0)) {
             return Err(Error::Usage(format!("{name} is 0; it must be at least 1")));
@@ -57,6 +61,12 @@ impl Settings {
             return Err(Error::Usage(format!("the learning rate is {:e}, beyond f32", self.lr)));
         }
         self.network.check()
+    }
+
+    /// The configuration of what runs: the network's, and whether it can be traced.
+    #[must_use]
+    pub fn config(&self) -> Config {
+        Config { trace: self.trace_gradients.is_some(), ..self.network.clone() }
     }
 
     /// Opens the data.

@@ -5,7 +5,9 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use super::tracing::{Before, flows};
 use super::{Checkpoint, Folder, Metrics, Origin, Ran, Settings, evaluate};
+use crate::batch::Batch;
 use crate::data::{Choice, Opened, Prefetch};
 use crate::model::{Config, HISTORY, from_tensors};
 use crate::network::{Compute, Network, Report};
@@ -65,7 +67,7 @@ impl Training {
     /// What the configuration's check, the file and the backend report.
     pub fn new(settings: Settings, data: Opened, compute: &Compute, folder: impl FnOnce() -> Result<Folder>) -> Result<Training> {
         let init = settings.init.as_ref().map(|path| from_tensors(&settings.network, "", &Tensors::read(path)?)).transpose()?;
-        let mut network = Network::new(&settings.network, compute)?;
+        let mut network = Network::new(&settings.config(), compute)?;
         match init {
             Some(weights) => network.set_parameters(&weights)?,
             None => network.initialise(settings.seed, settings.recurrent_init)?,
@@ -84,7 +86,7 @@ impl Training {
         folder: impl FnOnce() -> Result<Folder>,
     ) -> Result<Training> {
         checkpoint.expect_same(&data)?;
-        let mut network = Network::new(&checkpoint.origin.settings.network, compute)?;
+        let mut network = Network::new(&checkpoint.origin.settings.config(), compute)?;
         checkpoint.restore(&mut network)?;
         let mut training = Training::start(network, checkpoint.origin.settings.clone(), data, compute, folder)?;
         training.saved = Some(Checkpoint::path(training.folder()));
@@ -180,7 +182,7 @@ impl Training {
     }
 
     fn go(&mut self, watch: &mut dyn FnMut(Event) -> ControlFlow<()>) -> Result<Summary> {
-        let Settings { steps, lr, loss_every, evaluate_every, checkpoint_every, .. } = self.origin.settings;
+        let Settings { steps, lr, loss_every, evaluate_every, checkpoint_every, trace_gradients, .. } = self.origin.settings;
         let mut validation_loss = None;
         // From the start there is a checkpoint, so that whatever ends the run leaves one.
         if self.network.steps() == 0 {
@@ -190,7 +192,12 @@ impl Training {
         let mut looked = Instant::now();
         while self.network.steps() < steps {
             let batch = self.batches.next_batch();
-            self.network.train_step(&batch, lr)?;
+            let next = self.network.steps() + 1;
+            if trace_gradients.is_some_and(|every| next == 1 || next.is_multiple_of(every)) {
+                self.traced_step(&batch, watch)?;
+            } else {
+                self.network.train_step(&batch, lr)?;
+            }
             let step = self.network.steps();
             let due = |every: u64| step.is_multiple_of(every) || step == steps;
             let (evaluating, saving) = (evaluate_every.is_some_and(due) || step == steps, due(checkpoint_every));
@@ -262,6 +269,27 @@ impl Training {
         };
         self.folder.log(&metrics)?;
         let _ = watch(Event::Logged(&metrics));
+        Ok(())
+    }
+
+    /// A training step, the same as without, and how gradients flow before it. Counts for no more time than the step takes.
+    fn traced_step(&mut self, batch: &Batch, watch: &mut dyn FnMut(Event) -> ControlFlow<()>) -> Result<()> {
+        self.collect(true, watch)?;
+        self.write_trace()?;
+        let pause = Instant::now();
+        let gradients = flows(&mut self.network, batch)?;
+        let before = Before::of(&mut self.network)?;
+        // The profile is of training.
+        self.network.backend().spans()?;
+        self.mark.0 += pause.elapsed();
+        self.network.train_step(batch, self.origin.settings.lr)?;
+        self.network.backend().wait()?;
+        let pause = Instant::now();
+        let update_to_weight = before.ratios(&mut self.network)?;
+        let metrics = Metrics::Trace { step: self.network.steps(), gradients, update_to_weight };
+        self.folder.log(&metrics)?;
+        let _ = watch(Event::Logged(&metrics));
+        self.mark.0 += pause.elapsed();
         Ok(())
     }
 

@@ -6,6 +6,7 @@ mod fixtures;
 mod naive;
 mod reflection;
 
+mod flow;
 mod invariance;
 mod kernels;
 mod lockstep;

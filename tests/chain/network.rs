@@ -192,13 +192,29 @@ fn faults() -> Vec<Fault> {
             buffer: None,
             seen: &["decoder.weight"],
         },
+        Fault {
+            name: "the traced gradient is only what comes back through time",
+            plant: |program| step(program, "gemm_nn", "gradient of traced hidden, layer 1").scalars = vec![0; 4],
+            buffer: None,
+            seen: &["d_hidden_l1"],
+        },
+        Fault {
+            name: "the traced states are those before each step",
+            plant: |program| {
+                let states = states(program, 0);
+                let copy = step(program, "copy", "traced hidden, layer 0");
+                copy.windows[0] = states.slice_rows(0..copy.windows[1].rows());
+            },
+            buffer: None,
+            seen: &["traced_l0"],
+        },
     ]
 }
 
 /// Five steps of seven sequences, 63 units in two layers.
 fn faulty_case() -> Case {
     let shape = Config::new(Input::Tokens(19), 63, 7, Loss::CrossEntropy, 7, 5);
-    Case { config: Config { layers: 2, ..shape }, masked: true, reduction: Reduction::Sum }
+    Case { config: Config { layers: 2, trace: true, ..shape }, masked: true, reduction: Reduction::Sum }
 }
 
 #[test]

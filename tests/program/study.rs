@@ -22,9 +22,20 @@ fn gradients_are_a_table_numbers_and_a_picture() {
     assert!((identity["rate"].as_f64().unwrap() - 2.0).abs() < 1e-2 && identity["norms"].as_array().unwrap().len() == 20);
     let csv = fs::read_to_string(folder.path().join("g.csv")).unwrap();
     assert_eq!(csv.lines().count(), 1 + 8 * 20);
-    assert!(csv.lines().all(|line| line.split(',').count() == 7));
+    assert!(csv.lines().all(|line| line.split(',').count() == 9));
+    let values = identity["singular_values"].as_array().unwrap();
+    assert!(values.len() == 16 && values.iter().all(|v| (v.as_f64().unwrap() - 2.0).abs() < 1e-5), "{values:?}");
     let svg = fs::read_to_string(folder.path().join("g.svg")).unwrap();
-    assert!(["sigmoid", "identity", "steps back", "‖W‖ = 2"].iter().all(|text| svg.contains(text)));
+    assert!(
+        ["sigmoid", "identity", "steps back", "‖W‖ = 2", "φ′ &lt; 0.01", "singular values"].iter().all(|text| svg.contains(text))
+    );
+    // The same as PNG, by its name; another name is told before anything is computed.
+    succeed(folder.path(), &format!("{line} --plot g.png"));
+    assert!(fs::read(folder.path().join("g.png")).unwrap().starts_with(b"\x89PNG\r\n"));
+    for command in [line, "bench", "study tasks"] {
+        let (code, _, err) = run(folder.path(), &format!("{command} --plot g.pdf"));
+        assert!(code == 2 && err.contains("figures are .svg or .png"), "{command}: {err}");
+    }
 }
 
 #[test]
@@ -37,7 +48,9 @@ fn activations_are_the_same_on_both_backends() {
     let (cpu, gpu) = (curves("cpu"), curves("gpu"));
     for (a, b) in cpu.as_array().unwrap().iter().zip(gpu.as_array().unwrap()) {
         assert_eq!((&a["activation"], &a["saturated"]), (&b["activation"], &b["saturated"]));
-        assert!(a["error_ulp"].as_f64().unwrap() < 8.0 && b["error_ulp"].as_f64().unwrap() < 8.0, "{a} {b}");
+        for error in ["error_ulp", "derivative_error_ulp"] {
+            assert!(a[error].as_f64().unwrap() < 8.0 && b[error].as_f64().unwrap() < 8.0, "{error}: {a} {b}");
+        }
     }
     assert!(fs::read_to_string(folder.path().join("gpu.svg")).unwrap().contains("φ′(x)"));
 }
@@ -75,7 +88,18 @@ fn rates_and_tasks_are_trained_side_by_side() {
     for figure in ["r.svg", "t.svg"] {
         assert!(fs::read_to_string(folder.path().join(figure)).unwrap().contains("guessing"), "{figure}");
     }
+    // Each window is trained: the longest last, the same number of steps.
+    let grown: Value = serde_json::from_str(&succeed(
+        folder.path(),
+        "study tasks --backend cpu --hidden 12 --batch 4 --steps 5 --task adding,copy-memory --window 10,14 --json --plot w.svg --csv w.csv",
+    ))
+    .unwrap();
+    let windows: Vec<u64> = grown.as_array().unwrap().iter().map(|t| t["window"].as_u64().unwrap()).collect();
+    assert_eq!(windows, [[10; 12], [14; 12], [10; 12], [14; 12]].concat());
+    assert!(fs::read_to_string(folder.path().join("w.svg")).unwrap().contains("score ÷ guessing"));
+    assert!(fs::read_to_string(folder.path().join("w.csv")).unwrap().contains("\ncopy-memory,14,relu,identity,"));
     for (line, message) in [
+        ("study tasks --task temporal-order --window 20,5", "its window is at least 10, not 5"),
         ("study rates --from 1 --to 0.1", "16 rates from 1 to 0.1"),
         ("study tasks --task nothing", "there are adding, copy-memory, temporal-order"),
         ("study rates --task temporal-order --window 5", "its window is at least 10, not 5"),
@@ -83,6 +107,50 @@ fn rates_and_tasks_are_trained_side_by_side() {
         let (code, _, err) = run(folder.path(), line);
         assert!(code == 2 && err.contains(message), "{line}: {code}: {err}");
     }
+}
+
+#[test]
+fn a_run_traces_its_gradients() {
+    let folder = tempfile::tempdir().unwrap();
+    let small = "train --hidden 12 --layers 2 --window 15 --batch 4 --backend cpu --loss-every 2";
+    let shown = succeed(folder.path(), &format!("{small} --steps 6 --trace-gradients 4 --out run"));
+    assert!(shown.contains("a step back") && shown.contains("dead") && shown.contains("run/gradients.svg"), "{shown}");
+    let traced = |run: &str| -> Vec<Value> {
+        let metrics = fs::read_to_string(folder.path().join(run).join("metrics.jsonl")).unwrap();
+        let lines = metrics.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        lines.filter(|line| line.get("gradients").is_some()).collect()
+    };
+    let lines = traced("run");
+    assert_eq!(lines.iter().map(|line| line["step"].as_u64().unwrap()).collect::<Vec<_>>(), [1, 4]);
+    let first = &lines[0];
+    assert_eq!(first["gradients"].as_array().unwrap().len(), 2, "two layers");
+    assert_eq!(first["gradients"][1]["norms"].as_array().unwrap().len(), 15);
+    assert!(first["update_to_weight"]["rnn.weight_hh_l1"].as_f64().unwrap() > 0.0);
+    // A bias that was zero has no ratio.
+    assert!(first["update_to_weight"]["rnn.bias_ih_l0"].is_null());
+    let svg = fs::read_to_string(folder.path().join("run/gradients.svg")).unwrap();
+    assert!(
+        ["training step", "time steps back", "layer 0", "layer 1", "dead", "weight_hh_l1"].iter().all(|text| svg.contains(text))
+    );
+
+    // A run that goes on goes on tracing, or begins.
+    succeed(folder.path(), "train --resume run --steps 9");
+    assert_eq!(traced("run").len(), 3);
+    succeed(folder.path(), &format!("{small} --steps 2 --out plain"));
+    assert!(!folder.path().join("plain/gradients.svg").exists() && traced("plain").is_empty());
+    succeed(folder.path(), "train --resume plain --steps 5 --trace-gradients 2");
+    assert_eq!(traced("plain").len(), 1);
+    for command in ["evaluate run", "study gradients --run run --plot run.svg --backend cpu"] {
+        succeed(folder.path(), command);
+    }
+    let (code, _, err) = run(folder.path(), "train --trace-gradients 0");
+    assert!(code == 2 && err.contains("--trace-gradients"), "{err}");
+
+    // What diverges leaves what was traced until then.
+    let (code, _, err) =
+        run(folder.path(), &format!("{small} --clip none --optimizer sgd --lr 1e30 --steps 9 --trace-gradients 1 --out wild"));
+    assert!(code == 6, "{code}: {err}");
+    assert!(!traced("wild").is_empty() && folder.path().join("wild/gradients.svg").exists());
 }
 
 #[test]

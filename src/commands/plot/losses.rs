@@ -7,12 +7,12 @@ use plotters::prelude::*;
 use retrospect::Result;
 use retrospect::train::{Folder, Metrics};
 
-use super::{BLUE, Canvas, DARK, Drawn, ORANGE, TEXT, font, number};
+use super::{BLUE, Canvas, DARK, Drawn, ORANGE, TEXT, TITLE, font, number};
 
 const TRAINING: RGBColor = BLUE;
 const SMOOTH: RGBColor = DARK;
 const VALIDATION: RGBColor = ORANGE;
-const SIZE: (u32, u32) = (900, 540);
+const SIZE: (u32, u32) = (900, 580);
 
 /// Draws the metrics of the run in `folder`; without any there is nothing to draw.
 pub fn losses(folder: &Path) -> Result<()> {
@@ -23,6 +23,7 @@ pub fn losses(folder: &Path) -> Result<()> {
         match line {
             Metrics::Step { step, loss, .. } => training.push((step as f64, f64::from(loss))),
             Metrics::Evaluation { step, validation_loss } => validation.push((step as f64, validation_loss)),
+            Metrics::Trace { .. } => {}
         }
     }
     if training.is_empty() {
@@ -49,9 +50,15 @@ where
     Y: AsRangedCoord<Value = f64>,
     Y::CoordDescType: Ranged<ValueType = f64> + ValueFormatter<f64>,
 {
+    let (head, body) = canvas.split_vertically(46);
+    head.draw(&Text::new("Loss during training", (24, 16), font(TITLE)))?;
     let last = training.iter().chain(validation).fold(1.0_f64, |last, p| last.max(p.0));
-    let mut chart =
-        ChartBuilder::on(canvas).margin(18).x_label_area_size(48).y_label_area_size(76).build_cartesian_2d(0.0..last, y_axis)?;
+    let mut chart = ChartBuilder::on(&body)
+        .margin(18)
+        .margin_right(40)
+        .x_label_area_size(48)
+        .y_label_area_size(76)
+        .build_cartesian_2d(0.0..last, y_axis)?;
     super::mesh(&mut chart, ["training step", "loss"], [11, 11], [&|x| number(*x), &|y| number(*y)])?;
     let sample = |color: RGBAColor, width: u32| {
         move |(x, y): (i32, i32)| PathElement::new(vec![(x, y), (x + 22, y)], color.stroke_width(width))

@@ -1,14 +1,20 @@
-//! Figures as SVG, and what they have in common. Lines and points that have to be told apart differ in lightness as well as in
+//! Figures as SVG and PNG, and what they have in common. Lines and points that have to be told apart differ in lightness as well as in
 //! hue, and have a dash or a marker of their own besides: for readers who see no colours, and for paper that has none.
 
+mod activations;
 mod bench;
+mod gradients;
 mod labels;
+mod lines;
 mod losses;
-mod study;
+mod rates;
+mod tasks;
+mod tracing;
 
 use std::f64::consts::TAU;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use plotters::coord::Shift;
 use plotters::coord::ranged1d::ValueFormatter;
@@ -16,9 +22,13 @@ use plotters::element::DashedPathElement;
 use plotters::prelude::*;
 use retrospect::{Error, Result};
 
+pub use activations::activations;
 pub use bench::bench;
+pub use gradients::gradients;
 pub use losses::losses;
-pub use study::{activations, gradients, rates, tasks};
+pub use rates::rates;
+pub use tasks::tasks;
+pub use tracing::tracing;
 
 use super::terminal::thousands;
 
@@ -38,7 +48,16 @@ type Place = (i32, i32);
 type Canvas<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Drawn = std::result::Result<(), Box<dyn std::error::Error>>;
 
-/// Draws a figure of `size` pixels and writes it: the whole file or nothing.
+/// The name of a figure's file, which says what it is to be.
+pub fn file(text: &str) -> std::result::Result<PathBuf, String> {
+    match Path::new(text).extension().map(|extension| extension.to_ascii_lowercase()) {
+        None => Ok(text.into()),
+        Some(extension) if extension == "svg" || extension == "png" => Ok(text.into()),
+        Some(_) => Err("figures are .svg or .png".into()),
+    }
+}
+
+/// Draws a figure of `size` pixels and writes it, as PNG where the name ends so, else as SVG: the whole file or nothing.
 ///
 /// # Errors
 /// [`Error::Io`].
@@ -51,7 +70,25 @@ fn write(path: &Path, size: (u32, u32), figure: impl FnOnce(&Canvas) -> Drawn) -
         Ok(canvas.present()?)
     };
     draw(&mut text).map_err(|error| failed(path, std::io::Error::other(error.to_string())))?;
-    std::fs::write(path, text).map_err(|error| failed(path, error))
+    let is_png = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("png"));
+    let bytes = if is_png { png(&text).map_err(|error| failed(path, std::io::Error::other(error)))? } else { text.into_bytes() };
+    std::fs::write(path, bytes).map_err(|error| failed(path, error))
+}
+
+/// An SVG as PNG, with two pixels for one. The font is built in: a machine may have none, and pictures are the same everywhere.
+fn png(svg: &str) -> std::result::Result<Vec<u8>, String> {
+    const SCALE: u32 = 2;
+    let mut options = resvg::usvg::Options::default();
+    let fonts = Arc::make_mut(&mut options.fontdb);
+    fonts.load_font_data(dejavu::sans::regular().to_vec());
+    fonts.set_sans_serif_family("DejaVu Sans");
+    let tree = resvg::usvg::Tree::from_str(svg, &options).map_err(|error| error.to_string())?;
+    let size = tree.size().to_int_size();
+    let pixels = resvg::tiny_skia::Pixmap::new(SCALE * size.width(), SCALE * size.height());
+    let mut pixels = pixels.ok_or_else(|| format!("no picture can be {} × {} pixels", size.width(), size.height()))?;
+    let scale = resvg::tiny_skia::Transform::from_scale(SCALE as f32, SCALE as f32);
+    resvg::render(&tree, scale, &mut pixels.as_mut());
+    pixels.encode_png().map_err(|error| error.to_string())
 }
 
 fn failed(path: &Path, source: std::io::Error) -> Error {
@@ -194,6 +231,28 @@ mod tests {
         }
         assert_eq!(ticks(&(0.8..30.0), 8), [1.0, 2.0, 5.0, 10.0, 20.0]);
         assert_eq!([0.05, 0.5, 20.0, 1024.0, 1e6].map(number), ["0.05", "0.5", "20", "1,024", "1,000,000"]);
+    }
+
+    #[test]
+    fn the_name_of_a_figure_says_what_it_is() {
+        for (name, ok) in
+            [("a.svg", true), ("a.PNG", true), ("a", true), ("/dev/stdout", true), ("a.pdf", false), ("a.svg.gz", false)]
+        {
+            assert_eq!(file(name).is_ok(), ok, "{name}");
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let drawn = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            let text = text.to_owned();
+            write(&path, (60, 40), |canvas| Ok(canvas.draw(&Text::new(text, (5, 5), font(TEXT)))?)).unwrap();
+            std::fs::read(path).unwrap()
+        };
+        assert!(drawn("a.svg", "∂").starts_with(b"<svg"));
+        let picture = |text| resvg::tiny_skia::Pixmap::decode_png(&drawn("a.png", text)).unwrap();
+        let (with, without) = (picture("‖∂L/∂h‖"), picture(""));
+        assert_eq!((with.width(), with.height()), (120, 80));
+        let dark = |of: &resvg::tiny_skia::Pixmap| of.pixels().iter().filter(|p| p.red() < 128).count();
+        assert!(dark(&with) > 100 && dark(&without) == 0, "{} dark pixels", dark(&with));
     }
 
     #[test]

@@ -1,0 +1,78 @@
+//! What the figures of `study` have in common: a line for each activation, and a head that says which is which.
+
+use plotters::element::DashedPathElement;
+use plotters::prelude::*;
+use plotters::series::DashedLineSeries;
+use retrospect::Activation;
+
+use super::{BLUE, Canvas, DARK, Drawn, ORANGE, TEXT, TITLE, font};
+
+pub const GREY: RGBColor = RGBColor(0x77, 0x77, 0x77);
+/// What the title and the names below it take.
+pub const HEAD: u32 = 76;
+
+/// A colour, the width of a line, and the dashes and gaps of one that is not whole.
+pub type Line = (RGBColor, u32, Option<(u32, u32)>);
+pub const LINES: [Line; 4] = [(DARK, 3, None), (ORANGE, 3, Some((12, 6))), (BLUE, 3, Some((4, 4))), (GREY, 2, None)];
+
+/// How an activation is drawn.
+pub fn look(activation: Activation) -> Line {
+    LINES[activation.code() as usize % LINES.len()]
+}
+
+pub type Chart<'a, 'b, X, Y> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<X, Y>>;
+
+/// A line through points.
+pub fn line<'b, X, Y>(chart: &mut Chart<'_, 'b, X, Y>, (color, width, dashes): Line, points: Vec<(f64, f64)>) -> Drawn
+where
+    X: Ranged<ValueType = f64>,
+    Y: Ranged<ValueType = f64>,
+{
+    let style = color.stroke_width(width);
+    match dashes {
+        None => chart.draw_series(LineSeries::new(points, style))?,
+        Some((dash, gap)) => chart.draw_series(DashedLineSeries::new(points, dash, gap, style))?,
+    };
+    Ok(())
+}
+
+/// Names of lines beside samples of them from a place on, and a remark behind.
+pub fn legend(canvas: &Canvas, (mut x, y): (i32, i32), entries: &[(Line, &str)], besides: &str) -> Drawn {
+    const SAMPLE: i32 = 34;
+    for &((color, width, dashes), name) in entries {
+        let (dash, gap) = dashes.unwrap_or((SAMPLE as u32, 0));
+        canvas.draw(&DashedPathElement::new(vec![(x, y), (x + SAMPLE, y)], dash, gap, color.stroke_width(width)))?;
+        canvas.draw(&Text::new(name.to_owned(), (x + SAMPLE + 8, y - 8), font(TEXT)))?;
+        x += SAMPLE + 30 + super::width(name, TEXT);
+    }
+    canvas.draw(&Text::new(besides.to_owned(), (x, y - 8), font(TEXT)))?;
+    Ok(())
+}
+
+/// A title, and below it what each line is; gives what is left.
+pub fn titled<'a>(
+    canvas: &Canvas<'a>,
+    title: &str,
+    names: &[Activation],
+    besides: &str,
+) -> std::result::Result<Canvas<'a>, Box<dyn std::error::Error>> {
+    let (head, body) = canvas.split_vertically(HEAD);
+    head.draw(&Text::new(title.to_owned(), (24, 16), font(TITLE)))?;
+    let entries: Vec<_> = names.iter().map(|&activation| (look(activation), activation.name())).collect();
+    legend(&head, (24, 56), &entries, besides)?;
+    Ok(body)
+}
+
+pub fn axes<'a, 'b>(canvas: &'a Canvas<'b>) -> ChartBuilder<'a, 'b, SVGBackend<'b>> {
+    let mut builder = ChartBuilder::on(canvas);
+    builder.margin(14).x_label_area_size(46).y_label_area_size(76);
+    builder
+}
+
+/// A number by its logarithm.
+pub fn power(logarithm: f64) -> String {
+    let value = 10f64.powf(logarithm);
+    // Two digits, and no more for a power of ten that is almost one.
+    let value: f64 = format!("{value:.1e}").parse().unwrap_or(value);
+    if (0.01..1000.0).contains(&value) { format!("{value}") } else { format!("{value:e}") }
+}

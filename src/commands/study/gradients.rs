@@ -1,0 +1,238 @@
+//! `retrospect study gradients`.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use retrospect::flow::Trend;
+use retrospect::model::RecurrentInit;
+use retrospect::study::{self, Setup};
+use retrospect::{Activation, Result};
+
+use super::{Output, positive, sketch};
+use crate::commands::compute::ComputeArgs;
+use crate::commands::evaluate::load;
+use crate::commands::options::{activation, size};
+use crate::commands::plot;
+use crate::commands::terminal::table;
+
+/// The norm of ∂L/∂h_t at every time step of a network, for a loss at the last step alone
+#[derive(Args)]
+pub struct Gradients {
+    /// The network and the data of a run, in place of untrained networks
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["hidden", "input", "window", "seeds", "activation", "gain", "recurrent_init"])]
+    run: Option<PathBuf>,
+
+    /// Activations [default: all]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = activation)]
+    activation: Vec<Activation>,
+
+    /// Largest singular values that the recurrent weight is scaled to
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "0.5,1,1.5", allow_negative_numbers = true, value_parser = positive)]
+    gain: Vec<f64>,
+
+    /// Units
+    #[arg(long, value_name = "N", default_value_t = 128, value_parser = size())]
+    hidden: usize,
+
+    /// The size of an input vector
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = size())]
+    input: usize,
+
+    /// Time steps
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = size())]
+    window: usize,
+
+    /// Sequences
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = size())]
+    batch: usize,
+
+    /// Networks with weights of their own
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = size())]
+    seeds: usize,
+
+    /// What the recurrent weight is made from
+    #[arg(long, value_name = "NAME", default_value = "orthogonal")]
+    recurrent_init: RecurrentInit,
+
+    #[command(flatten)]
+    output: Output,
+
+    #[command(flatten)]
+    compute: ComputeArgs,
+}
+
+impl Gradients {
+    pub fn run(&self) -> Result<()> {
+        let all = match &self.run {
+            Some(run) => self.of_run(run)?,
+            None => self.untrained()?,
+        };
+        let rows = all.iter().enumerate().flat_map(|(number, gradients)| {
+            let flow = &gradients.flow;
+            let head = format!("{},{},{:.6}", gradients.activation.name(), self.layer(number), gradients.gain);
+            flow.norms.iter().zip(&flow.saturated).enumerate().map(move |(back, (norm, flat))| {
+                let is_known = flow.out_of_range.is_none_or(|end| back < end);
+                format!("{head},{back},{:e},{:e},{:e},{is_known},{flat}", norm.mean, norm.low, norm.high)
+            })
+        });
+        self.output.csv("activation,layer,gain,steps_back,norm_mean,norm_low,norm_high,within_f32,saturated_share", rows)?;
+        self.output.plot(|path| {
+            plot::gradients(path, &all, |number, gradients| match &self.run {
+                Some(_) => format!("layer {number}, ‖W‖ = {:.3}", gradients.gain),
+                None => format!("‖W‖ = {:.3}", gradients.gain),
+            })
+        })?;
+        self.output.print(&all, || self.show(&all))
+    }
+
+    fn untrained(&self) -> Result<Vec<study::Gradients>> {
+        let compute = self.compute.choose()?;
+        let setup = Setup {
+            hidden: self.hidden,
+            input: self.input,
+            window: self.window,
+            batch: self.batch,
+            seeds: self.seeds as u64,
+            init: self.recurrent_init,
+        };
+        let activations = if self.activation.is_empty() { Activation::ALL.to_vec() } else { self.activation.clone() };
+        let all = self.gain.iter().flat_map(|&gain| activations.iter().map(move |&activation| (gain, activation)));
+        all.map(|(gain, activation)| study::gradients(&compute, &setup, activation, gain)).collect()
+    }
+
+    /// The layers of the network of a run, on its first held-out batch, or else its first batch.
+    fn of_run(&self, run: &Path) -> Result<Vec<study::Gradients>> {
+        let (checkpoint, _) = load(run)?;
+        let compute = self.compute.choose()?;
+        let mut source = checkpoint.origin.settings.open()?.source;
+        let batch = if source.held_out_batches() > 0 { source.held_out(0) } else { source.batch(0) };
+        study::gradients_of(&compute, &checkpoint.origin.settings.network, &checkpoint.parameters, &batch)
+    }
+
+    /// The layer that is `number` in what was studied.
+    fn layer(&self, number: usize) -> usize {
+        if self.run.is_some() { number } else { 0 }
+    }
+
+    fn show(&self, all: &[study::Gradients]) -> String {
+        let heading = [
+            "φ",
+            "layer",
+            "‖W‖",
+            "least",
+            "a step",
+            "at most",
+            "÷ 1000 after",
+            "× 1000 after",
+            "flat",
+            "dead",
+            "",
+            "f32 ran out after",
+        ];
+        let mut rows = vec![heading.map(String::from).to_vec()];
+        for (number, gradients) in all.iter().enumerate() {
+            let flow = &gradients.flow;
+            let steps = |steps: Option<usize>| steps.map_or(String::new(), |n| n.to_string());
+            rows.push(vec![
+                gradients.activation.name().into(),
+                self.layer(number).to_string(),
+                format!("{:.3}", gradients.gain),
+                format!("{:.3}", gradients.smallest),
+                flow.rate.map_or(String::new(), |rate| format!("× {rate:.4}")),
+                format!("× {:.4}", gradients.bound),
+                steps(flow.vanished_after),
+                steps(flow.exploded_after),
+                format!("{:.1} %", flow.mean_saturated() * 100.0),
+                format!("{:.1} %", flow.dead * 100.0),
+                flow.trend.map_or("not known", Trend::name).into(),
+                steps(flow.out_of_range),
+            ]);
+        }
+        if self.run.is_none() {
+            rows.iter_mut().for_each(|row| drop(row.remove(1)));
+        }
+        let mut text = table(&rows);
+        text += "\n‖W‖ and least: the recurrent weight's largest and smallest singular values. a step: the factor by which ‖∂L/∂h‖ changes with each\n\
+                 step back, fitted; at most: γ·‖W‖. flat: units with a derivative below 0.01; dead: those that are so at every step of every sequence.\n\n";
+        if sketch::is_wanted() {
+            text += "From the last step (left) back to the first; a bar is a factor of a thousand, a dot beyond f32:\n";
+            for gradients in all {
+                text += &format!("{:9}{:7.3}  {}\n", gradients.activation.name(), gradients.gain, sketch(gradients, 21.0));
+            }
+            text += "\n";
+        }
+        for (number, gradients) in all.iter().enumerate() {
+            let layer = if self.run.is_some() { format!(", layer {number}") } else { String::new() };
+            text += &format!("{}{layer}, ‖W‖ = {:.3}: {}\n", gradients.activation.name(), gradients.gain, verdict(gradients));
+        }
+        text
+    }
+}
+
+/// The logarithms of the norms as a line of bars, the last step's on the left; the highest and the lowest bar are `decades` apart.
+fn sketch(gradients: &study::Gradients, decades: f64) -> String {
+    let known = gradients.flow.known();
+    let highest = known.iter().map(|n| n.mean).fold(0.0, f64::max);
+    let height = |back: usize| known.get(back).map(|n| 1.0 + (n.mean / highest).log10().max(-decades) / decades);
+    sketch::bars(&(0..gradients.flow.norms.len()).map(height).collect::<Vec<_>>())
+}
+
+/// What a flow means, and what to change.
+fn verdict(gradients: &study::Gradients) -> String {
+    let flow = &gradients.flow;
+    let after = |steps: Option<usize>, what: &str| steps.map_or(String::new(), |n| format!(" ({what} after {n} steps)"));
+    let Some((trend, rate)) = flow.trend.zip(flow.rate) else {
+        return match flow.out_of_range {
+            Some(_) => "not known, f32 ran out before the second step back. To change: smaller weights or inputs.".into(),
+            None => "there is no gradient at two steps or more: nothing can be said.".into(),
+        };
+    };
+    let near = gradients.gain / rate;
+    match trend {
+        Trend::Vanishing => {
+            let change = match gradients.activation {
+                Activation::Sigmoid => {
+                    "tanh, or ReLU with an identity weight: σ′ is at most a quarter, so that ‖W‖ would have to be above 4"
+                }
+                Activation::Relu if flow.dead > 0.2 => "a smaller rate or smaller weights: many units are dead",
+                // A weight scaled by 1 over the rate would about keep the gradient, until units saturate.
+                _ if near <= 1.6 => &format!("a larger recurrent weight, orthogonal and with ‖W‖ near {near:.2}"),
+                _ if flow.mean_saturated() > 0.05 => "smaller weights and inputs, for fewer saturated units",
+                _ if gradients.smallest < 0.5 * gradients.gain => {
+                    let (gain, smallest) = (gradients.gain, gradients.smallest);
+                    &format!(
+                        "an orthogonal recurrent weight: the singular values of this one fall from {gain:.2} to {smallest:.2}"
+                    )
+                }
+                _ => "ReLU with an identity weight",
+            };
+            format!(
+                "vanishing{}; what is further back is not learnt. To change: {change}.",
+                after(flow.vanished_after, "a thousandth is left")
+            )
+        }
+        Trend::Stable => format!("stable; what is {} steps back still counts.", flow.known().len() - 1),
+        Trend::Exploding => format!(
+            "exploding{}. To change: --clip, or a smaller recurrent weight, orthogonal and with ‖W‖ near {near:.2}.",
+            after(flow.exploded_after, "a thousand times as large"),
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use retrospect::network::Compute;
+
+    #[test]
+    fn a_sketch_falls_and_ends_where_f32_does() {
+        let setup = Setup { hidden: 8, input: 2, window: 120, batch: 1, seeds: 1, init: RecurrentInit::Orthogonal };
+        let of = |activation, gain| {
+            sketch(&study::gradients(&Compute::Cpu(Some(1)), &setup, activation, gain).expect("it runs"), 21.0)
+        };
+        assert_eq!(of(Activation::Identity, 1.0), "█".repeat(40));
+        let sigmoid: Vec<char> = of(Activation::Sigmoid, 1.0).chars().collect();
+        assert!(sigmoid[0] == '█' && sigmoid[39] == '·' && sigmoid.len() == 40, "{sigmoid:?}");
+        assert!(sigmoid.windows(2).all(|pair| pair[0] >= pair[1] || pair[1] == '·'), "{sigmoid:?}");
+    }
+}

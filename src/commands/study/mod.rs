@@ -1,0 +1,92 @@
+//! `retrospect study`: what activations do, as tables and pictures.
+
+mod activations;
+mod gradients;
+mod rates;
+mod sketch;
+mod tasks;
+mod training;
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use retrospect::{Error, Result};
+
+use super::plot;
+use super::terminal::{note, print};
+
+/// Shows what activations are, and what they do to gradients on their way back through time
+#[derive(Args)]
+pub struct Study {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    Activations(activations::Activations),
+    Gradients(gradients::Gradients),
+    Rates(rates::Rates),
+    Tasks(tasks::Tasks),
+}
+
+impl Study {
+    pub fn run(&self) -> Result<()> {
+        match &self.what {
+            What::Activations(study) => study.run(),
+            What::Gradients(study) => study.run(),
+            What::Rates(study) => study.run(),
+            What::Tasks(study) => study.run(),
+        }
+    }
+}
+
+#[derive(Args)]
+struct Output {
+    /// Draw it, as SVG or PNG
+    #[arg(long, value_name = "FILE.svg|png", value_parser = plot::file)]
+    plot: Option<PathBuf>,
+
+    /// Write all numbers as CSV
+    #[arg(long, value_name = "FILE")]
+    csv: Option<PathBuf>,
+
+    /// Print all numbers as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Output {
+    /// Draws where that was asked for.
+    fn plot(&self, draw: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+        let Some(path) = &self.plot else { return Ok(()) };
+        draw(path)?;
+        note(format_args!("Plot: {}", path.display()));
+        Ok(())
+    }
+
+    /// Writes numbers where that was asked for.
+    fn csv(&self, heading: &str, rows: impl Iterator<Item = String>) -> Result<()> {
+        let Some(path) = &self.csv else { return Ok(()) };
+        let text = std::iter::once(heading.to_owned()).chain(rows).collect::<Vec<_>>().join("\n") + "\n";
+        std::fs::write(path, text).map_err(|source| Error::Io { path: path.into(), source })?;
+        note(format_args!("Numbers: {}", path.display()));
+        Ok(())
+    }
+
+    /// Prints the numbers as JSON if that was asked for, or else what `text` makes of them.
+    fn print(&self, numbers: &impl serde::Serialize, text: impl FnOnce() -> String) -> Result<()> {
+        if self.json {
+            return print(&format!("{}\n", serde_json::to_string_pretty(numbers).expect("numbers and names")));
+        }
+        print(&text())
+    }
+}
+
+fn positive(text: &str) -> std::result::Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(x) if x.is_finite() && x > 0.0 => Ok(x),
+        Ok(x) => Err(format!("{x} is not a positive number")),
+        Err(error) => Err(error.to_string()),
+    }
+}

@@ -1,0 +1,105 @@
+//! `retrospect study tasks`.
+
+use clap::Args;
+use retrospect::data::{self, Options, Task};
+use retrospect::model::RecurrentInit;
+use retrospect::study::{Trained, Trainer};
+use retrospect::{Activation, Result};
+
+use super::training::{BudgetArgs, bar, csv, step};
+use super::{Output, positive, sketch};
+use crate::commands::compute::ComputeArgs;
+use crate::commands::options::size;
+use crate::commands::plot;
+use crate::commands::terminal::table;
+
+/// Every activation with every initial recurrent weight on the tasks, with the same budget, against guessing
+#[derive(Args)]
+pub struct Tasks {
+    /// Tasks [default: all]
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    task: Vec<String>,
+
+    /// The learning rate [default: the task's]
+    #[arg(long, value_name = "X", allow_negative_numbers = true, value_parser = positive)]
+    lr: Option<f64>,
+
+    /// What the tasks make their time steps from; of several each is trained, and the figure shows the scores against them [default: the task's]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = size())]
+    window: Vec<usize>,
+
+    #[command(flatten)]
+    budget: BudgetArgs,
+
+    #[command(flatten)]
+    output: Output,
+
+    #[command(flatten)]
+    compute: ComputeArgs,
+}
+
+impl Tasks {
+    pub fn run(&self) -> Result<()> {
+        let names: Vec<&str> = match self.task.is_empty() {
+            true => data::ALL.iter().map(|task| task.name).collect(),
+            false => self.task.iter().map(String::as_str).collect(),
+        };
+        let tasks: Vec<&'static Task> = names.into_iter().map(Task::named).collect::<Result<_>>()?;
+        let windows: Vec<Option<usize>> = match self.window.is_empty() {
+            true => vec![None],
+            false => self.window.iter().copied().map(Some).collect(),
+        };
+        let budgets =
+            tasks.iter().flat_map(|&task| windows.iter().map(move |&window| (task, self.budget.of(task, window, 3000))));
+        let budgets: Vec<_> = budgets.collect();
+        // A window that a task has not is known before any training.
+        for (task, budget) in &budgets {
+            (task.source)(&Options { seed: budget.seed, batch: budget.batch, window: budget.window })?;
+        }
+        let compute = self.compute.choose()?;
+        let bar = bar(budgets.len() * Activation::ALL.len() * RecurrentInit::ALL.len());
+        let mut all = Vec::new();
+        for (task, budget) in &budgets {
+            let rate = self.lr.or(task.defaults.lr).unwrap_or(1e-3);
+            for activation in Activation::ALL {
+                let mut trainer = Trainer::new(&compute, task, activation, budget)?;
+                for init in RecurrentInit::ALL {
+                    all.push(step(&bar, trainer.train(init, rate))?);
+                }
+            }
+        }
+        bar.finish_and_clear();
+        csv(&self.output, &all)?;
+        self.output.plot(|path| plot::tasks(path, &all))?;
+        self.output.print(&all, || show(&all))
+    }
+}
+
+fn show(all: &[Trained]) -> String {
+    let mut rows = vec![["task", "window", "guessing", "φ", "uniform", "orthogonal", "identity"].map(String::from).to_vec()];
+    for of_one in all.chunks(RecurrentInit::ALL.len()) {
+        let Trained { task, window, guess, activation, .. } = of_one[0];
+        let mut row = vec![task.into(), window.to_string(), format!("{guess:.4}"), activation.name().into()];
+        row.extend(of_one.iter().map(|trained| match (trained.score, trained.diverged) {
+            (Some(score), _) if score >= 1e4 => format!("{score:.1e}"),
+            (Some(score), _) => format!("{score:.4}{}", if trained.learned() { " learnt" } else { "" }),
+            (None, Some(step)) => format!("diverged at {step}"),
+            (None, None) => "not finite".into(),
+        }));
+        rows.push(row);
+    }
+    let mut sketches = String::new();
+    if sketch::is_wanted() {
+        sketches += "The losses on the way, a full bar for guessing:\n";
+        for of_one in all.chunks(RecurrentInit::ALL.len()) {
+            let Trained { task, window, activation, .. } = of_one[0];
+            // Of fifty points the half: three of them have room beside each other.
+            let curve =
+                |t: &Trained| sketch::bars(&t.curve.iter().step_by(2).map(|(_, loss)| Some(loss / t.guess)).collect::<Vec<_>>());
+            let curves: Vec<String> = of_one.iter().map(curve).collect();
+            sketches += &format!("{task:14} {window:5} {:9} {}\n", activation.name(), curves.join("  "));
+        }
+        sketches += "\n";
+    }
+    format!("{}\n{sketches}The loss on held-out sequences; learnt: below half of what guessing scores.\n", table(&rows))
+}

@@ -1,0 +1,80 @@
+//! What `trace_gradients` adds to the metrics of a training step: how gradients flow through each layer, and how far the step moves each
+//! tensor.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Result;
+use crate::batch::Batch;
+use crate::flow::{Flow, Seen, of_last_step};
+use crate::network::{Network, Stored};
+
+/// The flow through a layer, as a line of metrics has it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LayerFlow {
+    /// ‖∂L/∂h‖ at the last step, one before, and so on back to the first, of the loss at the last step alone: the geometric mean over the
+    /// sequences of the batch. `None`: f32 ran out.
+    pub norms: Vec<Option<f32>>,
+    /// The factor of a step back, fitted.
+    pub rate: Option<f64>,
+    /// The share of units with a derivative below 0.01, over all steps and sequences.
+    pub saturated: f64,
+    /// The share of units that have it at every step of every sequence.
+    pub dead: f64,
+}
+
+impl From<Flow> for LayerFlow {
+    fn from(flow: Flow) -> LayerFlow {
+        let known = flow.known().len();
+        let norm = |(back, size): (usize, &crate::flow::Size)| Some(size.mean as f32).filter(|n| back < known && n.is_finite());
+        LayerFlow {
+            norms: flow.norms.iter().enumerate().map(norm).collect(),
+            rate: flow.rate,
+            saturated: flow.mean_saturated(),
+            dead: flow.dead,
+        }
+    }
+}
+
+/// The flow through each layer, the first layer first, on the batch of the training step that comes next. Nothing of that step changes.
+pub(super) fn flows(network: &mut Network, batch: &Batch) -> Result<Vec<LayerFlow>> {
+    let activation = network.model().config().activation;
+    let batch = of_last_step(batch);
+    let traced = network.trace(&batch)?;
+    let of = |layer| {
+        let mut seen = Seen::new(activation);
+        seen.see(layer, &batch);
+        seen.flow().into()
+    };
+    Ok(traced.iter().map(of).collect())
+}
+
+/// The parameters before a step, on the host.
+pub(super) struct Before(Vec<(String, Stored, Vec<f32>)>);
+
+impl Before {
+    pub fn of(network: &mut Network) -> Result<Before> {
+        let mut all = Vec::new();
+        for (name, _, stored) in network.tensors() {
+            if let Stored::Parameter(0, _) = stored {
+                let values = network.read_stored(stored)?;
+                all.push((name, stored, values));
+            }
+        }
+        Ok(Before(all))
+    }
+
+    /// ‖Δw‖/‖w‖ of each tensor. `None`: it was zero, or the change is not finite.
+    pub fn ratios(self, network: &mut Network) -> Result<BTreeMap<String, Option<f64>>> {
+        // A tensor at a time: they are not all needed twice at once.
+        let ratio = |(name, stored, before): (String, Stored, Vec<f32>)| {
+            let after = network.read_stored(stored)?;
+            let square = |x: f64| x * x;
+            let change: f64 = before.iter().zip(&after).map(|(&a, &b)| square(f64::from(b) - f64::from(a))).sum();
+            let size: f64 = before.iter().map(|&a| square(f64::from(a))).sum();
+            Ok((name, Some((change / size).sqrt()).filter(|ratio| ratio.is_finite())))
+        };
+        self.0.into_iter().map(ratio).collect()
+    }
+}
