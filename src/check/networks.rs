@@ -1,8 +1,12 @@
 //! Whole training steps of networks of every kind, in lockstep with the definitions, and their gradients against the f64
 //! reference, which shares nothing with the programs.
 
+mod expected;
+
 use std::collections::BTreeMap;
 
+pub(crate) use expected::compare;
+pub use expected::{Expected, bound, expected, in_f64, mismatches};
 use ndarray::{Array, ArrayD, Axis, Dimension, ShapeBuilder, arr1, stack};
 
 use super::{Lockstep, Outcome};
@@ -12,8 +16,7 @@ use crate::model::{Config, Model, Named, Optimizer, RecurrentInit, initial};
 use crate::network::{Network, Traced};
 use crate::program::Program;
 use crate::random::Random;
-use crate::reference::{self, LayerWeights, Weights};
-use crate::rounding::U;
+use crate::reference;
 use crate::{Activation, Result};
 
 /// T, B, H, the size of the input or vocabulary, and the number of outputs.
@@ -245,181 +248,4 @@ pub fn gradient(network: &mut Network, batch: &Batch) -> Result<Tensors> {
         all.insert(format!("d_hidden_l{layer}"), in_f64(&d_hidden.into_dyn()));
     }
     Ok(all)
-}
-
-/// What tensors should be, and against what they are measured.
-#[derive(Debug, Clone)]
-pub struct Expected {
-    /// By name.
-    pub tensors: Tensors,
-    /// Of a gradient the largest Σ|terms| and more where the errors of the outputs cancel; of what is not here the largest value counts.
-    sizes: BTreeMap<String, f64>,
-}
-
-impl From<Tensors> for Expected {
-    fn from(tensors: Tensors) -> Expected {
-        Expected { tensors, sizes: BTreeMap::new() }
-    }
-}
-
-impl Expected {
-    /// Other tensors, measured against the same.
-    #[must_use]
-    pub fn with(self, tensors: Tensors) -> Expected {
-        Expected { tensors, ..self }
-    }
-
-    /// The tensors that differ by more than `bound` times the size of what was expected, and by how much: empty if all agree.
-    ///
-    /// The size of a tensor is its largest value, and not an element's own: a gradient off by 1e-4 of itself must not hide behind an
-    /// absolute tolerance, and an element that cancels to nothing carries the rounding of the terms that cancelled. Where a whole
-    /// gradient cancels, its size is that of the terms.
-    #[must_use]
-    pub fn mismatches(&self, got: &Tensors, bound: f64) -> Vec<String> {
-        // NaN, which compares false with everything, is a mismatch.
-        let wrong = |(error, _): &(f64, String)| !matches!(error, e if *e <= bound);
-        let mut found: Vec<String> = self.errors(got).into_iter().filter(wrong).map(|(_, note)| note).collect();
-        found.extend(got.keys().filter(|name| !self.tensors.contains_key(*name)).map(|name| format!("{name}: not expected")));
-        found
-    }
-
-    fn errors(&self, got: &Tensors) -> Vec<(f64, String)> {
-        self.tensors.iter().map(|(name, expected)| error(name, got.get(name), expected, self.sizes.get(name).copied())).collect()
-    }
-}
-
-/// What a network should compute for a batch, under the names of [`gradient`].
-///
-/// # Errors
-/// As [`reference::gradient`].
-pub fn expected(config: &Config, weights: &Weights, batch: &Batch) -> Result<Expected> {
-    let got = reference::gradient(weights, config.activation.name(), batch)?;
-    let mut all: Tensors = got.weights.tensors().into_iter().map(|(name, t)| (name, t.to_owned())).collect();
-    all.insert("h0".into(), got.initial_state.into_dyn());
-    all.insert("loss".into(), arr1(&[got.loss]).into_dyn());
-    all.insert("outputs".into(), got.outputs.into_dyn());
-    for (layer, (hidden, d_hidden)) in got.hidden.iter().zip(&got.d_hidden).enumerate() {
-        let hidden = hidden.slice(ndarray::s![1.., .., ..]).to_owned().into_dyn();
-        if config.trace {
-            all.insert(format!("traced_l{layer}"), hidden.clone());
-            all.insert(format!("d_hidden_l{layer}"), d_hidden.clone().into_dyn());
-        }
-        if config.segments().len() == 1 {
-            all.insert(format!("hidden_l{layer}"), hidden);
-        }
-    }
-    let largest = |tensor: ndarray::ArrayViewD<f64>| tensor.fold(0.0, |a: f64, b| a.max(b.abs()));
-    let mut sizes: BTreeMap<String, f64> = got.magnitudes.tensors().into_iter().map(|(name, t)| (name, largest(t))).collect();
-    let others = all.keys().filter(|name| ["h0", "loss"].contains(&name.as_str()) || name.starts_with("d_hidden")).cloned();
-    sizes.extend(
-        others
-            .map(|name| {
-                let size = largest(all[&name].view());
-                (name, size)
-            })
-            .collect::<Vec<_>>(),
-    );
-    let cancels = cancellation(&all["outputs"], batch);
-    sizes.values_mut().for_each(|size| *size *= cancels);
-    Ok(Expected { tensors: all, sizes })
-}
-
-/// How far tensors are from what they should be, the worst of them as an [`Outcome`].
-pub(crate) fn compare(
-    name: &str,
-    variant: Option<&'static str>,
-    shape: String,
-    oracle: &'static str,
-    got: &Tensors,
-    expected: &Expected,
-    bound: f64,
-) -> Outcome {
-    let errors = expected.errors(got);
-    let worst = errors.iter().map(|(error, _)| *error).fold(0.0, |a: f64, b| if b > a || b.is_nan() { b } else { a });
-    let failures = errors.into_iter().filter(|(error, _)| !matches!(error, e if *e <= bound)).map(|(_, note)| note).collect();
-    Outcome::new(name, variant, shape, oracle, worst, bound, worst / bound, failures)
-}
-
-/// How much larger the rounding of the outputs is in their errors o − y, or p − 1, which all of a gradient is a multiple of: the largest
-/// |o| + |y|, or 1, over the largest error, if that is less.
-fn cancellation(outputs: &ArrayD<f64>, batch: &Batch) -> f64 {
-    let counts = |at: (usize, usize)| batch.mask.as_ref().is_none_or(|mask| mask[at] != 0.0);
-    let (mut size, mut error) = (0.0f64, 0.0f64);
-    for at in ndarray::indices(batch.shape()).into_iter().filter(|&at| counts(at)) {
-        let output = outputs.slice(ndarray::s![at.0, at.1, ..]);
-        match &batch.targets {
-            Targets::Classes(classes) => {
-                let largest = output.fold(f64::NEG_INFINITY, |a, &b| a.max(b));
-                let sum = output.fold(0.0, |sum, &o| sum + (o - largest).exp());
-                size = 1.0;
-                error = error.max(1.0 - (output[classes[at] as usize] - largest).exp() / sum);
-            }
-            Targets::Values(values) => {
-                for (&o, &y) in output.iter().zip(values.slice(ndarray::s![at.0, at.1, ..])) {
-                    size = size.max(o.abs() + f64::from(y).abs());
-                    error = error.max((o - f64::from(y)).abs());
-                }
-            }
-        }
-    }
-    if error > 0.0 { (size / error).max(1.0) } else { 1.0 }
-}
-
-/// [`Expected::mismatches`] where all sizes are those of the largest values.
-#[must_use]
-pub fn mismatches(got: &Tensors, expected: &Tensors, bound: f64) -> Vec<String> {
-    Expected::from(expected.clone()).mismatches(got, bound)
-}
-
-/// The largest difference over the size of what was expected, and where it is, in words.
-fn error(name: &str, got: Option<&ArrayD<f64>>, expected: &ArrayD<f64>, size: Option<f64>) -> (f64, String) {
-    let Some(got) = got else { return (f64::INFINITY, format!("{name}: missing")) };
-    if got.shape() != expected.shape() {
-        return (f64::INFINITY, format!("{name}: shape {:?}, expected {:?}", got.shape(), expected.shape()));
-    }
-    let largest = expected.fold(0.0, |a: f64, b| a.max(b.abs()));
-    let size = size.unwrap_or(largest);
-    let differences = got.indexed_iter().zip(expected).map(|((at, g), e)| ((g - e).abs(), at, *g, *e));
-    let worst = differences.max_by(|a, b| a.0.total_cmp(&b.0));
-    let Some((difference, at, got, expected)) = worst else { return (0.0, String::new()) };
-    let error = if difference == 0.0 { 0.0 } else { difference / size };
-    (error, format!("{name}{:?}: {got:e}, expected {expected:e}, off by {error:.2e} of {size:e}", at.slice()))
-}
-
-/// The parameters as the reference takes them.
-///
-/// # Panics
-/// When one is missing.
-#[must_use]
-pub fn in_f64(named: &Named, layers: usize) -> Weights {
-    fn take<D: Dimension>(named: &Named, name: &str) -> Array<f64, D> {
-        named[name].mapv(f64::from).into_dimensionality().unwrap_or_else(|e| panic!("{name}: {e}"))
-    }
-    let layer = |k| LayerWeights {
-        input: take(named, &format!("rnn.weight_ih_l{k}")),
-        recurrent: take(named, &format!("rnn.weight_hh_l{k}")),
-        bias: take(named, &format!("rnn.bias_ih_l{k}")),
-    };
-    Weights {
-        layers: (0..layers).map(layer).collect(),
-        decoder: take(named, "decoder.weight"),
-        decoder_bias: take(named, "decoder.bias"),
-    }
-}
-
-/// How far f32 may be from the reference, relative to a tensor's largest value. A running sum of K terms is off by about
-/// 0.4·u·√K (a rounding by u/√3, partial sums that grow to the result), so a product by 2·√K·u at five times that, and by 8·u
-/// for its inputs, φ and exponentials. A gradient is the end of a chain of products, whose errors add up and do not grow, since
-/// W and φ contract and a recurrence forgets: on the way forward two a layer, the decoder's and the loss; as many on the way
-/// back; and the sum over all rows, of which no running sum is longer than 4,096.
-///
-/// The worst seen over the table is 0.26 of it (1.7e-6, a gradient of a sigmoid network); 0.03 with 70,000 rows.
-#[must_use]
-pub fn bound(config: &Config) -> f64 {
-    let Config { input, hidden, outputs, window, batch, layers, .. } = *config;
-    let product = |terms: usize| 2.0 * (terms as f64).sqrt() + 8.0;
-    let below = product(input.size()) + (layers - 1) as f64 * 2.0 * product(hidden);
-    let recurrences = 2.0 * layers as f64 * product(hidden);
-    let head = product(hidden) + 2.0 * product(outputs);
-    (below + recurrences + head + product((window * batch).min(4096))) * U
 }

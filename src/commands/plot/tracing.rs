@@ -19,9 +19,9 @@ const MAP: u32 = 330;
 const SHARES: u32 = 210;
 const UPDATES: u32 = 300;
 /// At most so many cells across and from bottom to top.
-const CELLS: [usize; 2] = [160, 80];
+const CELLS: [usize; 2] = [120, 60];
 /// Colours that are told apart; cells of one colour above each other are drawn as one.
-const SHADES: f64 = 40.0;
+const SHADES: f64 = 32.0;
 
 /// Beside [`LINES`].
 const FIFTH: Line = (BLACK, 1, Some((2, 3)));

@@ -61,9 +61,12 @@ fn show(curves: &[Curve], ends: [f32; 2]) -> String {
     }
     let mut sketches = String::new();
     if sketch::is_wanted() {
-        let curve = |values: &[f32]| sketch::spread(&values.iter().map(|&v| Some(f64::from(v))).collect::<Vec<_>>());
+        let of = |values: &[f32], most: f64| values.iter().map(|&v| Some(f64::from(v) / most)).collect::<Vec<_>>();
         for c in curves {
-            sketches += &format!("{:9} φ {}  φ′ {}\n", c.activation.name(), curve(&c.values), curve(&c.derivatives));
+            // Values from the least to the greatest, derivatives from nothing.
+            let (value, derivative) =
+                (sketch::spread(&of(&c.values, 1.0)), sketch::bars(&of(&c.derivatives, c.activation.steepest())));
+            sketches += &format!("{:9} φ {value}  φ′ {derivative}\n", c.activation.name());
         }
         sketches += "\n";
     }

@@ -1,0 +1,235 @@
+//! Kernels: what a contract means, and how it is computed on the CPU and on GPUs; and steps, which are kernels over windows.
+
+use bytemuck::Pod;
+
+use super::{Cuts, Element, Lowered, Mat, Program, View};
+
+/// What a step does with a window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Only read.
+    Read,
+    /// Written without having been read: every element is overwritten.
+    Write,
+    /// Read and written.
+    ReadWrite,
+}
+
+/// A window that a kernel's contract names.
+#[derive(Debug, Clone, Copy)]
+pub struct Binding {
+    /// Its name, the same in the shaders.
+    pub name: &'static str,
+    /// The type of its elements.
+    pub element: Element,
+    /// What the kernel does with it.
+    pub access: Access,
+}
+
+impl Binding {
+    pub(crate) const fn read(name: &'static str) -> Binding {
+        Binding { name, element: Element::F32, access: Access::Read }
+    }
+    pub(crate) const fn indices(name: &'static str) -> Binding {
+        Binding { name, element: Element::U32, access: Access::Read }
+    }
+    pub(crate) const fn write(name: &'static str) -> Binding {
+        Binding { name, element: Element::F32, access: Access::Write }
+    }
+    pub(crate) const fn update(name: &'static str) -> Binding {
+        Binding { name, element: Element::F32, access: Access::ReadWrite }
+    }
+}
+
+/// What a window of a kernel's sample holds, where not any number will do.
+#[derive(Debug, Clone)]
+pub enum Content {
+    /// These indices.
+    Indices(Vec<u32>),
+    /// These numbers.
+    Numbers(Vec<f32>),
+    /// Numbers that are not negative.
+    NotNegative,
+    /// Numbers between -1 and 1, like the states of a network.
+    State,
+    /// A square matrix that keeps a state about as large as it was: numbers of about 1/√rows, or a permutation with signs.
+    Recurrent,
+}
+
+/// The windows of a kernel's sample that do not hold any numbers.
+pub type Contents = Vec<(Mat, Content)>;
+
+/// One computation: its contract, its definition, its CPU function and its variants for GPUs.
+pub struct Kernel {
+    /// Its name.
+    pub name: &'static str,
+    /// The windows, in the order of a step's.
+    pub bindings: &'static [Binding],
+    /// The names of the scalars, each of 4 bytes, in order.
+    pub scalars: &'static [&'static str],
+    /// The definition: plain loops, evaluated in f64.
+    pub definition: fn(&mut [View<'_, f64>], &[u8]),
+    /// How far f32 may be from the definition, in any order of summation: from the same windows, each window that is written
+    /// becomes the largest difference at each element.
+    pub bound: fn(&mut [View<'_, f64>], &[u8]),
+    /// The steps, one after the other, that a step is where it reads what it has itself written: there each is held to the
+    /// definition on its own, from what the device left of the one before. Of others the step itself: [`whole`].
+    pub parts: fn(&Step) -> Vec<Step>,
+    /// Whether on small integers every result is an integer below 2²⁴ in any order of summation, so that all bits are known.
+    pub is_exact: fn(&Step) -> bool,
+    /// How the CPU computes it, in f32: the definition's loops again, or a fast function where speed matters.
+    pub cpu: fn(&mut [View<'_, f32>], &[u8]),
+    /// How GPUs compute it, those that are better where they can be used before those that can be used more often: at least one that
+    /// can compute any step on any adapter.
+    pub variants: &'static [Variant],
+    /// Bytes that a step must move at least, for reports: [`all_windows`], where it does not use them all.
+    pub bytes: fn(&Step) -> u64,
+    /// Bytes that the CPU's function takes while it runs, besides its windows: [`little`], or what it lays out anew.
+    pub working: fn(&Step) -> u64,
+    /// Arithmetic operations of a step, for reports.
+    pub flops: fn(&Step) -> u64,
+    /// Records it at a size given by three numbers, for checks, and says what its windows hold where not any number will do.
+    pub sample: fn(&mut Program, [u32; 3]) -> Contents,
+}
+
+impl std::fmt::Debug for Kernel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Kernel({})", self.name)
+    }
+}
+
+/// The [`Kernel::parts`] of a step that does not read what it has itself written.
+#[must_use]
+pub fn whole(step: &Step) -> Vec<Step> {
+    vec![step.clone()]
+}
+
+/// What kind of adapter a variant is made for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// Right and fast enough on any adapter.
+    Any,
+    /// Tiles in workgroup memory, for GPUs.
+    Gpu,
+    /// No workgroup memory, vectors of four, lanes along the columns: for adapters that are really a CPU.
+    Software,
+}
+
+/// What a variant needs of an adapter, besides what WebGPU promises.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Needs {
+    /// Subgroups of exactly so many lanes; 0: none.
+    pub subgroup: u32,
+}
+
+/// One way to compute a kernel's contract on a GPU.
+#[derive(Debug)]
+pub struct Variant {
+    /// Its name, unique in its kernel.
+    pub name: &'static str,
+    /// What it is made for.
+    pub class: Class,
+    /// What it needs.
+    pub needs: Needs,
+    /// Whether it can compute a step on an adapter of these limits.
+    pub can: fn(&Step, &Cuts) -> bool,
+    /// Whether, of a step that it can compute, it is likely to be faster than those that come after it: what is taken where nothing was
+    /// measured.
+    pub likely: fn(&Step) -> bool,
+    /// The shaders its pieces name by index.
+    pub shaders: &'static [Shader],
+    /// Cuts a step into dispatches.
+    pub lower: fn(&Step, &Cuts) -> Lowered,
+}
+
+impl Variant {
+    /// One that needs nothing and computes everything, to be filled in.
+    pub const PLAIN: Variant = Variant {
+        name: "",
+        class: Class::Any,
+        needs: Needs { subgroup: 0 },
+        can: |_, _| true,
+        likely: |_| true,
+        shaders: &[],
+        lower: |_, _| Lowered { phases: Vec::new() },
+    };
+}
+
+/// One entry point and the text it is in.
+#[derive(Debug)]
+pub struct Shader {
+    /// WGSL, joined in this order.
+    pub source: &'static [&'static str],
+    /// The entry point.
+    pub entry: &'static str,
+    /// Its bindings after the uniform at 0, in order.
+    pub bindings: &'static [Binding],
+    /// The scalars behind the windows in its uniform, each of 4 bytes.
+    pub scalars: &'static [&'static str],
+}
+
+impl Shader {
+    /// The whole text.
+    #[must_use]
+    pub fn wgsl(&self) -> String {
+        self.source.concat()
+    }
+}
+
+/// A contract over windows of buffers.
+#[derive(Debug, Clone)]
+pub struct Step {
+    /// The computation.
+    pub kernel: &'static Kernel,
+    /// Its windows, in the order of the kernel's bindings.
+    pub windows: Vec<Mat>,
+    /// Its scalars, 4 bytes each.
+    pub scalars: Vec<u8>,
+}
+
+impl Step {
+    /// The scalars as a kernel's own struct.
+    ///
+    /// # Panics
+    /// When the sizes differ: a fault of the kernel's recording function.
+    #[must_use]
+    pub fn scalars<S: Pod>(&self) -> S {
+        scalars(&self.scalars)
+    }
+
+    /// Its kernel and the shapes of its windows: what the choice of a variant depends on.
+    #[must_use]
+    pub fn shape(&self) -> String {
+        let windows = self.windows.iter().map(|w| format!(" {}×{}", w.rows, w.cols));
+        format!("{}{}", self.kernel.name, windows.collect::<String>())
+    }
+
+    /// [`Kernel::bytes`].
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        (self.kernel.bytes)(self)
+    }
+
+    /// [`Kernel::working`].
+    #[must_use]
+    pub fn working(&self) -> u64 {
+        (self.kernel.working)(self)
+    }
+}
+
+/// No memory worth counting.
+#[must_use]
+pub fn little(_: &Step) -> u64 {
+    0
+}
+
+/// Bytes of all windows of a step, padding included, those read and written counted once.
+#[must_use]
+pub fn all_windows(step: &Step) -> u64 {
+    step.windows.iter().map(|w| u64::from(w.rows) * u64::from(w.stride) * 4).sum()
+}
+
+/// The bytes of a step's scalars as a kernel's own struct.
+pub(crate) fn scalars<S: Pod>(bytes: &[u8]) -> S {
+    bytemuck::pod_read_unaligned(bytes)
+}

@@ -1,0 +1,98 @@
+//! Buffers and windows into them.
+
+use std::ops::Range;
+
+/// The type of a buffer's elements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Element {
+    /// 32-bit floats.
+    F32,
+    /// 32-bit unsigned integers: token ids, classes, positions.
+    U32,
+}
+
+/// Rows start at multiples of this many elements, so that every window can be read four at a time.
+pub const ROW_ALIGNMENT: u32 = 4;
+
+/// A declared buffer: an index into a [`Program`](super::Program)'s list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Buf(pub(crate) u32);
+
+impl Buf {
+    /// Memory that a step needs while it runs and that keeps nothing from one step to the next.
+    /// Two, so that a piece can read one and write the other.
+    pub(crate) const SCRATCH: [Buf; 2] = [Buf(u32::MAX), Buf(u32::MAX - 1)];
+}
+
+/// A window into a buffer: `rows × cols` elements, row `r` starting at `offset + r·stride`.
+///
+/// Rows are padded to [`ROW_ALIGNMENT`] elements and the padding is always zero.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mat {
+    pub(crate) buf: Buf,
+    pub(crate) element: Element,
+    pub(crate) offset: u64,
+    pub(crate) rows: u32,
+    pub(crate) cols: u32,
+    pub(crate) stride: u32,
+}
+
+impl Mat {
+    /// The number of rows.
+    #[must_use]
+    pub fn rows(&self) -> u32 {
+        self.rows
+    }
+
+    /// The number of columns.
+    #[must_use]
+    pub fn cols(&self) -> u32 {
+        self.cols
+    }
+
+    /// Where its first element is in its buffer.
+    #[must_use]
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// The number of elements that count, `rows · cols`: what is written to and read from it.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.rows as usize * self.cols as usize
+    }
+
+    /// Whether it has no elements; a program never declares such a window.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The window of some of its rows.
+    ///
+    /// # Panics
+    /// When the rows are not within it.
+    #[must_use]
+    pub fn slice_rows(&self, rows: Range<u32>) -> Mat {
+        assert!(rows.start <= rows.end && rows.end <= self.rows, "rows {rows:?} of {self:?}");
+        Mat { offset: self.offset + u64::from(rows.start) * u64::from(self.stride), rows: rows.end - rows.start, ..*self }
+    }
+
+    /// The window of some of its columns; both ends multiples of [`ROW_ALIGNMENT`], or the last column's. Of indices they may be any.
+    ///
+    /// # Panics
+    /// When the columns are not within it or not aligned: what lies in the padding of a window of floats must be zero.
+    #[must_use]
+    pub fn slice_cols(&self, cols: Range<u32>) -> Mat {
+        assert!(cols.start <= cols.end && cols.end <= self.cols, "columns {cols:?} of {self:?}");
+        let aligned = |c: u32| c.is_multiple_of(ROW_ALIGNMENT) || c == self.cols || self.element == Element::U32;
+        assert!(aligned(cols.start) && aligned(cols.end), "columns {cols:?} of {self:?} are not aligned");
+        Mat { offset: self.offset + u64::from(cols.start), cols: cols.end - cols.start, ..*self }
+    }
+
+    /// One past the last element it touches, padding included, counted from the buffer's start.
+    pub(crate) fn end(&self) -> u64 {
+        let last = self.offset + u64::from(self.rows - 1) * u64::from(self.stride) + u64::from(self.cols);
+        last.next_multiple_of(u64::from(ROW_ALIGNMENT))
+    }
+}
