@@ -10,6 +10,7 @@ mod options;
 mod plot;
 mod progress;
 mod sample;
+mod sketch;
 mod steps;
 mod study;
 mod terminal;

@@ -18,6 +18,7 @@ use super::evaluate::load;
 use super::options::RunArgs;
 use super::plot;
 use super::progress::Progress;
+use super::sketch;
 use super::terminal::{note, pairs, print, thousands};
 use super::tune::TuneArgs;
 
@@ -204,6 +205,14 @@ impl Train {
             let shares = format!("{:.1} % saturated, {:.1} % dead", flow.saturated * 100.0, flow.dead * 100.0);
             ("gradient", format!("{rate}; {shares}; {}", folder.join("gradients.svg").display()))
         }));
+        if sketch::is_wanted() {
+            let loss = |line: &Metrics| match line {
+                Metrics::Step { loss, .. } if *loss > 0.0 => Some(f64::from(*loss).ln()),
+                _ => None,
+            };
+            let losses: Vec<f64> = Folder::metrics(folder)?.iter().filter_map(loss).collect();
+            rows.insert(3, ("", sketch::spread(&sketch::means(&losses))));
+        }
         rows.push(("run", folder.display().to_string()));
         print(&pairs(&rows))
     }

@@ -4,9 +4,10 @@ use clap::Args;
 use retrospect::study::{self, Curve};
 use retrospect::{Activation, Result};
 
-use super::{Output, positive, sketch};
+use super::{Output, positive};
 use crate::commands::compute::ComputeArgs;
 use crate::commands::plot;
+use crate::commands::sketch;
 use crate::commands::terminal::table;
 
 /// Each activation and its derivative over a range, computed as training does, and the facts beside them

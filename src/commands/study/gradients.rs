@@ -8,11 +8,12 @@ use retrospect::model::RecurrentInit;
 use retrospect::study::{self, Setup};
 use retrospect::{Activation, Result};
 
-use super::{Output, positive, sketch};
+use super::{Output, positive};
 use crate::commands::compute::ComputeArgs;
 use crate::commands::evaluate::load;
 use crate::commands::options::{activation, size};
 use crate::commands::plot;
+use crate::commands::sketch;
 use crate::commands::terminal::table;
 
 /// The norm of ∂L/∂h_t at every time step of a network, for a loss at the last step alone

@@ -3,7 +3,6 @@
 mod activations;
 mod gradients;
 mod rates;
-mod sketch;
 mod tasks;
 mod training;
 

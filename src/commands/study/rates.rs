@@ -8,10 +8,11 @@ use retrospect::{Activation, Result};
 use serde_json::json;
 
 use super::training::{BudgetArgs, bar, csv, step};
-use super::{Output, positive, sketch};
+use super::{Output, positive};
 use crate::commands::compute::ComputeArgs;
 use crate::commands::options::{OptimizerChoice, activation, size};
 use crate::commands::plot;
+use crate::commands::sketch;
 use crate::commands::terminal::table;
 
 /// A short training at each of many learning rates: the steepest, the largest safe one, and what they leave of the units

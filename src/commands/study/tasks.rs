@@ -7,10 +7,11 @@ use retrospect::study::{Trained, Trainer};
 use retrospect::{Activation, Result};
 
 use super::training::{BudgetArgs, bar, csv, step};
-use super::{Output, positive, sketch};
+use super::{Output, positive};
 use crate::commands::compute::ComputeArgs;
 use crate::commands::options::size;
 use crate::commands::plot;
+use crate::commands::sketch;
 use crate::commands::terminal::table;
 
 /// Every activation with every initial recurrent weight on the tasks, with the same budget, against guessing
