@@ -53,6 +53,16 @@ impl Activation {
         }
     }
 
+    /// dφ′/dφ at a value of φ: how an error of the value becomes one of the derivative, which is computed from it.
+    #[must_use]
+    pub fn bend(self, value: f64) -> f64 {
+        match self {
+            Activation::Sigmoid => 1.0 - 2.0 * value,
+            Activation::Tanh => -2.0 * value,
+            Activation::Relu | Activation::Identity => 0.0,
+        }
+    }
+
     /// Its code in the shaders.
     #[must_use]
     pub fn code(self) -> u32 {

@@ -1,23 +1,24 @@
 //! What becomes of a gradient on its way back through time: ‖∂L/∂h_t‖ of a loss at the last step alone, for each step, from one
 //! backward pass.
 //!
-//! Each step back multiplies by Wᵀ·diag(φ′), so that after k of them ‖∂L/∂h‖ is at most (γ·‖W‖)ᵏ of what it was, with γ the largest
-//! derivative: ¼ for the sigmoid, else 1 (Pascanu, Mikolov & Bengio 2013, *On the difficulty of training recurrent neural networks*).
+//! Each step back multiplies by Wᵀ·diag(φ′), so that after k of them ‖∂L/∂h‖ of the top layer is at most (γ·‖W‖)ᵏ of what it was, with γ
+//! the largest derivative: ¼ for the sigmoid, else 1 (Pascanu, Mikolov & Bengio 2013, *On the difficulty of training recurrent neural
+//! networks*). What reaches a layer below at a step comes from later steps of both.
 
-use ndarray::{Array2, ArrayView1, s};
+use ndarray::{Array2, s};
 use serde::Serialize;
 
 use crate::Activation;
 use crate::batch::Batch;
 use crate::network::Traced;
 
-/// Derivatives below this pass on next to nothing: the unit is saturated, or dead.
-pub const FLAT: f64 = 0.01;
+/// Units with a derivative below this pass on next to nothing: they are saturated, or, of ReLU, off.
+pub const SATURATED: f64 = 0.01;
 
 /// Whether a unit of value h passes on next to nothing.
 #[must_use]
-pub fn is_flat(activation: Activation, h: f32) -> bool {
-    activation.derivative(f64::from(h)) < FLAT
+pub fn is_saturated(activation: Activation, h: f32) -> bool {
+    activation.derivative(f64::from(h)) < SATURATED
 }
 
 /// A batch of which the last output that counts of each sequence counts alone.
@@ -47,6 +48,8 @@ pub struct Size {
     pub low: f64,
     /// The largest.
     pub high: f64,
+    /// The share of those that are zero.
+    pub zero: f64,
 }
 
 impl Size {
@@ -54,7 +57,8 @@ impl Size {
         let logarithms: Vec<f64> = all.iter().filter(|n| **n > 0.0).map(|n| n.ln()).collect();
         let mean = if logarithms.is_empty() { 0.0 } else { (logarithms.iter().sum::<f64>() / logarithms.len() as f64).exp() };
         let high = all.iter().copied().fold(0.0, f64::max);
-        Size { mean, low: all.iter().copied().fold(high, f64::min), high }
+        let zero = (all.len() - logarithms.len()) as f64 / all.len().max(1) as f64;
+        Size { mean, low: all.iter().copied().fold(high, f64::min), high, zero }
     }
 }
 
@@ -62,11 +66,11 @@ impl Size {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Trend {
-    /// It loses more than a hundredth a step.
+    /// At the first step a thousandth of it is left, or nothing of most sequences; or it loses more than a hundredth a step.
     Vanishing,
-    /// It stays within a hundredth a step.
+    /// None of the others.
     Stable,
-    /// It gains more than a hundredth a step.
+    /// At the first step it is a thousand times as large, or it gains more than a hundredth a step.
     Exploding,
 }
 
@@ -85,19 +89,23 @@ impl Trend {
 /// How a gradient flows through a layer.
 #[derive(Debug, Clone, Serialize)]
 pub struct Flow {
-    /// ‖∂L/∂h‖ at the last step, one step before, and so on back to the first.
+    /// ‖∂L/∂h‖ at the last step, one step before, and so on back to the first; of the sequences that have a gradient at the last step.
     pub norms: Vec<Size>,
-    /// The factor of a step: e to the slope of a line through the logarithms of the norms. `None` with fewer than two that are not zero.
+    /// The factor of a step: e to the slope of a line through the logarithms of a sequence's norms that are not zero, the geometric mean
+    /// over the sequences. `None` where none has two.
     pub rate: Option<f64>,
-    /// What that is.
+    /// What becomes of it. `None` where nothing is known.
     pub trend: Option<Trend>,
-    /// Steps back until a thousandth is left.
+    /// Steps back until a thousandth is left, or nothing of most sequences.
     pub vanished_after: Option<usize>,
     /// Steps back until it is a thousand times as large.
     pub exploded_after: Option<usize>,
     /// Steps back from which on f32 ran out for some sequence, and nothing is known: a norm is below 1e-35 or not finite. That it is
     /// zero where all ReLU units are dead is known.
     pub out_of_range: Option<usize>,
+    /// Steps back from which on a norm may be off by more than 1e-4 of itself: derivatives are computed from φ, whose last place is a
+    /// large part of them where units are saturated.
+    pub imprecise_after: Option<usize>,
     /// The share of units with a derivative below 0.01 at the last step, one before, and so on.
     pub saturated: Vec<f64>,
     /// The share of units that are so at every step of every sequence: dead.
@@ -122,104 +130,184 @@ impl Flow {
 const LEAST: f64 = 1e-35;
 /// No single step takes a gradient from here to nothing, but for units without any derivative.
 const FAR_FROM_LEAST: f64 = 1e-30;
+/// How far a norm may be off, relative to itself.
+const PRECISE: f64 = 1e-4;
+/// Of the most that φ and φ′ may be off, what they are.
+const USUAL: f64 = 0.5;
 
-/// Gathers the flow through a layer, from batches and networks.
+/// Gathers how gradients flow through the layers of a network, from batches and from networks.
 #[derive(Debug)]
 pub struct Seen {
     activation: Activation,
-    /// Of each sequence, the norms from its last step back.
-    curves: Vec<Vec<f64>>,
-    /// Of each step, the last first, flat units, of all.
-    flat: Vec<[usize; 2]>,
-    /// Units that were flat throughout, of all.
+    layers: Vec<Layer>,
+}
+
+/// What was seen of a layer.
+#[derive(Debug, Default)]
+struct Layer {
+    /// Of each sequence, what there is from its last step back.
+    curves: Vec<Curve>,
+    /// Of each step, the last first, saturated units, of all.
+    saturated: Vec<[usize; 2]>,
+    /// Units that were so throughout, of all.
     dead: [usize; 2],
+}
+
+/// What becomes of the gradient of a sequence, from its last step back.
+#[derive(Debug, Default)]
+struct Curve {
+    norms: Vec<f64>,
+    /// Estimates of their relative errors, and of those of ∂L/∂h ⊙ φ′, which the step before and the layer below receive.
+    errors: Vec<f64>,
+    passed_on: Vec<f64>,
 }
 
 impl Seen {
     /// Nothing yet.
     #[must_use]
     pub fn new(activation: Activation) -> Seen {
-        Seen { activation, curves: Vec::new(), flat: Vec::new(), dead: [0, 0] }
+        Seen { activation, layers: Vec::new() }
     }
 
-    /// Adds what came of a batch of [`of_last_step`].
-    pub fn see(&mut self, traced: &Traced, batch: &Batch) {
-        let mut dead = vec![true; traced.hidden.dim().2];
+    /// Adds what came of a batch of [`of_last_step`] in each layer, the first layer first.
+    ///
+    /// # Panics
+    /// When there are not as many layers as the time before.
+    pub fn see(&mut self, traced: &[Traced], batch: &Batch) {
+        assert!(self.layers.is_empty() || self.layers.len() == traced.len(), "{} layers and {}", self.layers.len(), traced.len());
+        self.layers.resize_with(traced.len(), Layer::default);
+        let mut dead: Vec<Vec<bool>> = traced.iter().map(|traced| vec![true; traced.hidden.dim().2]).collect();
         for b in 0..batch.shape().1 {
             let Some(end) = last(batch, b) else { continue };
-            let norm = |t: usize| length(traced.d_hidden.slice(s![t, b, ..]));
-            self.curves.push((0..=end).rev().map(norm).collect());
-            if self.flat.len() <= end {
-                self.flat.resize(end + 1, [0, 0]);
+            // The last layer first: what it passes on is where the one below begins.
+            let mut curves: Vec<Curve> = Vec::new();
+            for traced in traced.iter().rev() {
+                curves.push(Curve::of(self.activation, traced, [end, b], curves.last()));
             }
-            for t in 0..=end {
-                let [flat, all] = &mut self.flat[end - t];
-                for (dead, &h) in dead.iter_mut().zip(traced.hidden.slice(s![t, b, ..])) {
-                    let is_flat = is_flat(self.activation, h);
-                    *dead &= is_flat;
-                    *flat += usize::from(is_flat);
-                }
-                *all += dead.len();
+            // Where the loss has no gradient, none is lost.
+            let has_gradient = curves[0].norms[0] != 0.0;
+            for (l, curve) in curves.into_iter().rev().enumerate() {
+                let layer = &mut self.layers[l];
+                layer.count(self.activation, &traced[l], [end, b], &mut dead[l]);
+                layer.curves.extend(has_gradient.then_some(curve));
             }
         }
-        self.dead[0] += dead.iter().filter(|dead| **dead).count();
-        self.dead[1] += dead.len();
+        for (layer, dead) in self.layers.iter_mut().zip(dead) {
+            layer.dead[0] += dead.iter().filter(|dead| **dead).count();
+            layer.dead[1] += dead.len();
+        }
     }
 
-    /// What that comes to.
+    /// What that comes to in each layer, the first layer first.
     #[must_use]
-    pub fn flow(&self) -> Flow {
-        // Where there is no gradient to begin with, none is lost.
-        let curves: Vec<&Vec<f64>> = self.curves.iter().filter(|curve| curve[0] != 0.0).collect();
-        let at = |back: usize| curves.iter().filter_map(move |curve| curve.get(back)).copied().collect::<Vec<f64>>();
-        let norms: Vec<Size> = (0..self.flat.len()).map(|back| Size::of(&at(back))).collect();
-        let out_of_range = curves.iter().filter_map(|curve| self.ran_out(curve)).min();
-        let known = &norms[..out_of_range.unwrap_or(norms.len())];
-        let rate = rate(known);
-        let first = known.first().map_or(0.0, |n| n.mean);
-        let reached = |is: &dyn Fn(f64) -> bool| known.iter().position(|n| first > 0.0 && is(n.mean / first));
-        let share = |[some, all]: [usize; 2]| some as f64 / all.max(1) as f64;
-        Flow {
-            rate,
-            trend: rate.map(|rate| match rate {
-                rate if rate < 0.99 => Trend::Vanishing,
-                rate if rate <= 1.01 => Trend::Stable,
-                _ => Trend::Exploding,
-            }),
-            vanished_after: reached(&|left| left <= 1e-3),
-            exploded_after: reached(&|left| left >= 1e3),
-            out_of_range,
-            saturated: self.flat.iter().map(|&flat| share(flat)).collect(),
-            dead: share(self.dead),
-            norms,
+    pub fn flows(&self) -> Vec<Flow> {
+        self.layers.iter().map(|layer| layer.flow(self.activation)).collect()
+    }
+}
+
+impl Curve {
+    /// Of a sequence and the layer above it, from the step `[t, b]` on.
+    fn of(activation: Activation, traced: &Traced, [end, b]: [usize; 2], above: Option<&Curve>) -> Curve {
+        let mut curve = Curve::default();
+        for back in 0..=end {
+            let at = s![end - back, b, ..];
+            // ‖∂L/∂h‖², ‖∂L/∂h ⊙ φ′‖² and that of its error: in f64, since squares of small numbers are nothing in f32.
+            let (mut norm, mut passed_on, mut off) = (0.0, 0.0, 0.0);
+            for (&d, &h) in traced.d_hidden.slice(at).iter().zip(traced.hidden.slice(at)) {
+                let (d, h) = (f64::from(d), f64::from(h));
+                let square = |x: f64| x * x;
+                norm += square(d);
+                passed_on += square(d * activation.derivative(h));
+                off += square(d * USUAL * (activation.bend(h).abs() * activation.error(h) + activation.derivative_error(h)));
+            }
+            let behind = curve.passed_on.last().copied().unwrap_or(0.0);
+            let error = above.map_or(0.0, |above| above.passed_on[back]).max(behind);
+            // They add up: a unit that is saturated is so at many steps, and off by about the same at each.
+            let here = if off > 0.0 { (off / passed_on).sqrt() } else { 0.0 };
+            curve.norms.push(norm.sqrt());
+            curve.errors.push(error);
+            curve.passed_on.push(error + here);
         }
+        curve
     }
 
-    /// From where on nothing is known of a sequence.
-    fn ran_out(&self, curve: &[f64]) -> Option<usize> {
+    /// From where on nothing is known.
+    fn ran_out(&self, activation: Activation) -> Option<usize> {
         let mut before = f64::INFINITY;
-        curve.iter().position(|&norm| {
-            let is_nothing = norm == 0.0 && self.activation == Activation::Relu && (before == 0.0 || before > FAR_FROM_LEAST);
+        self.norms.iter().position(|&norm| {
+            let is_nothing = norm == 0.0 && activation == Activation::Relu && (before == 0.0 || before > FAR_FROM_LEAST);
             before = norm;
             !(is_nothing || norm > LEAST && norm.is_finite())
         })
     }
+
+    /// The slope of the least-squares line through the logarithms of the first norms that are not zero.
+    fn slope(&self, known: usize) -> Option<f64> {
+        let norms = self.norms.iter().take(known).enumerate().filter(|(_, n)| **n > 0.0);
+        let points: Vec<(f64, f64)> = norms.map(|(k, n)| (k as f64, n.ln())).collect();
+        let mean = |of: fn(&(f64, f64)) -> f64| points.iter().map(of).sum::<f64>() / points.len() as f64;
+        let (middle, level) = (mean(|p| p.0), mean(|p| p.1));
+        let above: f64 = points.iter().map(|(k, y)| (k - middle) * (y - level)).sum();
+        let below: f64 = points.iter().map(|(k, _)| (k - middle) * (k - middle)).sum();
+        (points.len() > 1).then(|| above / below)
+    }
 }
 
-/// ‖x‖, its squares in f64: those of small numbers are nothing in f32.
-fn length(x: ArrayView1<f32>) -> f64 {
-    x.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>().sqrt()
-}
+impl Layer {
+    fn count(&mut self, activation: Activation, traced: &Traced, [end, b]: [usize; 2], dead: &mut [bool]) {
+        if self.saturated.len() <= end {
+            self.saturated.resize(end + 1, [0, 0]);
+        }
+        for t in 0..=end {
+            let [some, all] = &mut self.saturated[end - t];
+            for (dead, &h) in dead.iter_mut().zip(traced.hidden.slice(s![t, b, ..])) {
+                let is_saturated = is_saturated(activation, h);
+                *dead &= is_saturated;
+                *some += usize::from(is_saturated);
+            }
+            *all += dead.len();
+        }
+    }
 
-/// e to the slope of the least-squares line through the logarithms of the means that are not zero.
-fn rate(norms: &[Size]) -> Option<f64> {
-    let points: Vec<(f64, f64)> =
-        (0..).zip(norms).filter(|(_, n)| n.mean > 0.0).map(|(k, n)| (f64::from(k), n.mean.ln())).collect();
-    let mean = |of: fn(&(f64, f64)) -> f64| points.iter().map(of).sum::<f64>() / points.len() as f64;
-    let (middle, level) = (mean(|p| p.0), mean(|p| p.1));
-    let above: f64 = points.iter().map(|(k, y)| (k - middle) * (y - level)).sum();
-    let below: f64 = points.iter().map(|(k, _)| (k - middle) * (k - middle)).sum();
-    (points.len() > 1).then(|| (above / below).exp())
+    fn flow(&self, activation: Activation) -> Flow {
+        // Below ReLU units that are all off nothing arrives.
+        let curves: Vec<&Curve> =
+            self.curves.iter().filter(|curve| curve.norms[0] != 0.0 || activation != Activation::Relu).collect();
+        let at = |back: usize| curves.iter().filter_map(move |curve| curve.norms.get(back)).copied().collect::<Vec<f64>>();
+        let norms: Vec<Size> = (0..self.saturated.len()).map(|back| Size::of(&at(back))).collect();
+        let out_of_range = curves.iter().filter_map(|curve| curve.ran_out(activation)).min();
+        let known = &norms[..out_of_range.unwrap_or(norms.len())];
+        let slopes: Vec<f64> = curves.iter().filter_map(|curve| curve.slope(known.len())).collect();
+        let rate = (!slopes.is_empty()).then(|| (slopes.iter().sum::<f64>() / slopes.len() as f64).exp());
+        let first = known.first().map_or(0.0, |n| n.mean);
+        let is_lost = |n: &Size| n.zero > 0.5 || n.mean <= first * 1e-3;
+        let is_grown = |n: &Size| n.mean >= first * 1e3;
+        let reached = |is: &dyn Fn(&Size) -> bool| if first > 0.0 { known.iter().position(is) } else { None };
+        let trend = match known {
+            _ if first == 0.0 => None,
+            // Beyond f32 after a single step.
+            [_] => out_of_range.map(|end| if norms[end].high.is_finite() { Trend::Vanishing } else { Trend::Exploding }),
+            [.., last] if is_lost(last) => Some(Trend::Vanishing),
+            [.., last] if is_grown(last) => Some(Trend::Exploding),
+            _ => rate.map(|rate| match rate {
+                rate if rate < 0.99 => Trend::Vanishing,
+                rate if rate <= 1.01 => Trend::Stable,
+                _ => Trend::Exploding,
+            }),
+        };
+        let share = |[some, all]: [usize; 2]| some as f64 / all.max(1) as f64;
+        Flow {
+            rate,
+            trend,
+            vanished_after: reached(&is_lost),
+            exploded_after: reached(&is_grown),
+            out_of_range,
+            imprecise_after: curves.iter().filter_map(|curve| curve.errors.iter().position(|&error| error > PRECISE)).min(),
+            saturated: self.saturated.iter().map(|&saturated| share(saturated)).collect(),
+            dead: share(self.dead),
+            norms,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -234,8 +322,8 @@ mod tests {
         let zero = Array3::zeros(hidden.dim());
         let batch = Batch { mask, ..Batch::new(Inputs::Vectors(zero.clone()), Targets::Values(zero)) };
         let mut seen = Seen::new(activation);
-        seen.see(&Traced { hidden, d_hidden }, &of_last_step(&batch));
-        seen.flow()
+        seen.see(&[Traced { hidden, d_hidden }], &of_last_step(&batch));
+        seen.flows().remove(0)
     }
 
     /// Sequences of other lengths are counted from their own ends, and what is behind those counts for nothing.
@@ -245,6 +333,7 @@ mod tests {
         let values = [[5.0, 2.0, 9.0], [8.0, 4.0, 9.0], [9.0, 16.0, 9.0], [9.0, 9.0, 9.0]];
         let values = Array3::from_shape_fn((4, 3, 1), |(t, b, _)| values[t][b]);
         let flow = see(Activation::Relu, Some(mask), values.clone(), values.mapv(|v| if v > 8.5 && v < 10.0 { 0.0 } else { v }));
+        assert!(flow.imprecise_after.is_none());
         let near = |got: f64, expected: f64| assert!((got / expected - 1.0).abs() < 1e-12, "{got} and {expected}");
         assert_eq!(flow.norms.len(), 3);
         near(flow.norms[0].mean, (8.0f64 * 16.0).sqrt());
@@ -264,12 +353,49 @@ mod tests {
         };
         let dead = of(Activation::Relu, &[1.0, 0.5, 0.0, 0.0]);
         assert_eq!((dead.out_of_range, dead.vanished_after, dead.rate.unwrap()), (None, Some(2), 0.5));
+        assert_eq!((dead.trend, dead.norms[2].zero), (Some(Trend::Vanishing), 1.0));
         assert_eq!(of(Activation::Tanh, &[1.0, 0.5, 0.0, 0.0]).out_of_range, Some(2));
         assert_eq!(of(Activation::Relu, &[1.0, 1e-33, 0.0]).out_of_range, Some(2));
         assert_eq!(of(Activation::Relu, &[1.0, 1e-36, 0.0]).out_of_range, Some(1));
         let beyond = of(Activation::Identity, &[1.0, 1e20, f32::INFINITY]);
         assert_eq!((beyond.out_of_range, beyond.exploded_after, beyond.trend), (Some(2), Some(1), Some(Trend::Exploding)));
+        // In a single step.
+        assert_eq!(of(Activation::Tanh, &[1.0, 1e-38]).trend, Some(Trend::Vanishing));
+        assert_eq!(of(Activation::Identity, &[1.0, f32::INFINITY]).trend, Some(Trend::Exploding));
+        // However slowly: a thousandth is left, and what is left of a gradient that fell at once does not grow.
+        let slow: Vec<f32> = (0..1000).map(|k| 0.992f32.powi(k)).collect();
+        assert_eq!(
+            (of(Activation::Tanh, &slow).trend, of(Activation::Tanh, &slow[..500]).trend),
+            (Some(Trend::Vanishing), Some(Trend::Stable))
+        );
         // No gradient to begin with, and a single step.
         assert_eq!((of(Activation::Tanh, &[0.0, 0.0]).rate, of(Activation::Tanh, &[1.0]).trend), (None, None));
+    }
+
+    /// What falls to nothing does not count for what the others do: the rate is that of each sequence, and no more than any step's.
+    #[test]
+    fn survivors_are_no_trend() {
+        // One falls fast and then to nothing, so that the mean rises to that of the other, which stays.
+        let d_hidden =
+            Array3::from_shape_fn((4, 2, 1), |(t, b, _)| [[1.0, 1e-3, 0.0, 0.0], [1.0, 1.0, 1.0, 1.0]][b][3 - t] as f32);
+        let flow = see(Activation::Relu, None, d_hidden, Array3::from_elem((4, 2, 1), 0.5));
+        assert!(flow.rate.unwrap() < 1.0, "{flow:?}");
+        assert_eq!(flow.norms.iter().map(|n| n.zero).collect::<Vec<_>>(), [0.0, 0.0, 0.5, 0.5]);
+    }
+
+    /// A layer whose gradient f32 has lost on its way through the one above, and one that gets none.
+    #[test]
+    fn nothing_arrives_or_too_little() {
+        let of = |activation, above: f32| {
+            let layer =
+                |d: f32, h: f32| Traced { hidden: Array3::from_elem((3, 1, 1), h), d_hidden: Array3::from_elem((3, 1, 1), d) };
+            let zero = Array3::zeros((3, 1, 1));
+            let batch = Batch::new(Inputs::Vectors(zero.clone()), Targets::Values(zero));
+            let mut seen = Seen::new(activation);
+            seen.see(&[layer(0.0, 0.5), layer(above, 1.0)], &of_last_step(&batch));
+            seen.flows().remove(0)
+        };
+        assert_eq!(of(Activation::Tanh, 1.0).out_of_range, Some(0));
+        assert_eq!((of(Activation::Relu, 1.0).out_of_range, of(Activation::Tanh, 0.0).out_of_range), (None, None));
     }
 }

@@ -11,7 +11,7 @@ use crate::batch::{Batch, InitialState, Inputs, Loss, Targets};
 use crate::model::{Config, InputWindows, Model, Named};
 use crate::program::{Mat, Program};
 use crate::{Error, Result};
-pub(crate) use stored::Stored;
+pub(crate) use stored::{PARAMETERS, Stored};
 
 /// Where a network runs.
 #[derive(Debug, Clone)]

@@ -79,6 +79,7 @@ impl ComputeArgs {
             (None, None) => open(Some(&ran.adapter), "as before")?,
             _ => match self.choose()? {
                 Compute::Gpu(device) => device,
+                cpu if ran.backend == "cpu" => return Ok(cpu),
                 cpu => {
                     note("The run was on a GPU: its numbers will differ in rounding from here on.");
                     return Ok(cpu);

@@ -37,10 +37,10 @@ pub struct RunArgs {
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = count())]
     checkpoint_every: Option<u64>,
 
-    /// Measure ‖∂L/∂h_t‖ at every time step, the shares of saturated and dead units and the size of updates at the first step and every N;
-    /// they are lines of metrics.jsonl and, at the end, gradients.svg
-    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = count())]
-    trace_gradients: Option<u64>,
+    /// Measure ‖∂L/∂h_t‖ at every time step, the shares of saturated and dead units and the size of updates at the first step and every N:
+    /// lines of metrics.jsonl and, at the end, gradients.svg. Takes memory for all states and their gradients [default: off]
+    #[arg(long, value_name = "N|off", allow_negative_numbers = true, value_parser = tracing)]
+    trace_gradients: Option<Tracing>,
 }
 
 #[derive(Args)]
@@ -135,6 +135,10 @@ impl OptimizerChoice {
 /// What gradients are clipped to, if they are.
 #[derive(Clone, Copy)]
 pub struct Clip(pub Option<f32>);
+
+/// How often gradients are traced, if they are.
+#[derive(Clone, Copy)]
+struct Tracing(Option<u64>);
 
 /// Which hidden states are kept.
 #[derive(Clone, Copy)]
@@ -270,7 +274,7 @@ impl RunArgs {
             loss_every: self.loss_every.unwrap_or(settings.loss_every),
             evaluate_every: self.evaluate_every.or(settings.evaluate_every),
             checkpoint_every: self.checkpoint_every.unwrap_or(settings.checkpoint_every),
-            trace_gradients: self.trace_gradients.or(settings.trace_gradients),
+            trace_gradients: self.trace_gradients.map_or(settings.trace_gradients, |Tracing(every)| every),
             ..settings
         };
         settings.check()?;
@@ -353,6 +357,17 @@ pub fn clip(text: &str) -> std::result::Result<Clip, String> {
         x if x.is_infinite() => Err(format!("{text} is beyond f32")),
         x if x <= 0.0 => Err(format!("{text} is not positive in f32; `none` does not clip")),
         x => Ok(Clip(Some(x))),
+    }
+}
+
+fn tracing(text: &str) -> std::result::Result<Tracing, String> {
+    match text {
+        "off" => Ok(Tracing(None)),
+        number => match number.parse::<u64>() {
+            Ok(0) => Err("0 is not in 1..".into()),
+            Ok(every) => Ok(Tracing(Some(every))),
+            Err(error) => Err(format!("{error}; expected off or a number of training steps")),
+        },
     }
 }
 

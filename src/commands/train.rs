@@ -201,9 +201,9 @@ impl Train {
         ];
         rows.extend(validation_loss.map(|loss| ("validation loss", format!("{loss:.5}"))));
         rows.extend(traced.map(|flow| {
-            let rate = flow.rate.map_or("not known".into(), |rate| format!("× {rate:.4} a step back"));
+            let rate = flow.rate.map_or("nothing a step back".into(), |rate| format!("× {rate:.4} a step back"));
             let shares = format!("{:.1} % saturated, {:.1} % dead", flow.saturated * 100.0, flow.dead * 100.0);
-            ("gradient", format!("{rate}; {shares}; {}", folder.join("gradients.svg").display()))
+            ("gradient, top layer", format!("{rate}; {shares}; {}", folder.join("gradients.svg").display()))
         }));
         if sketch::is_wanted() {
             let loss = |line: &Metrics| match line {

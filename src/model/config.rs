@@ -131,7 +131,7 @@ impl Config {
     }
 
     /// What `fits` where this configuration does not: the largest hidden size, the largest batch, or all of it with hidden states
-    /// recomputed.
+    /// recomputed or gradients not traced.
     pub(crate) fn largest(&self, fits: impl Fn(&Config) -> bool) -> String {
         let search = |most: usize, of: &dyn Fn(usize) -> Config| {
             let (mut low, mut high) = (0, most);
@@ -146,7 +146,9 @@ impl Config {
         let segmented = Config { recompute: self.recompute.or(Some(Config::recompute_of(self.window))), ..self.clone() };
         let segmented = (self.window > 3 && self.recompute.is_none() && fits(&segmented))
             .then(|| "all of it with hidden states recomputed (--recompute auto)".to_owned());
-        let found = [hidden.map(|h| format!("hidden size {h}")), batch.map(|b| format!("batch {b}")), segmented];
+        let untraced = (self.trace && fits(&Config { trace: false, ..self.clone() }))
+            .then(|| "all of it without tracing gradients (--trace-gradients off)".to_owned());
+        let found = [hidden.map(|h| format!("hidden size {h}")), batch.map(|b| format!("batch {b}")), segmented, untraced];
         match found.into_iter().flatten().collect::<Vec<_>>() {
             found if found.is_empty() => {
                 "no smaller hidden size or batch would fit: make the window or the vocabulary smaller".into()

@@ -8,6 +8,9 @@ use crate::model::{Config, Named, Parameters, RecurrentInit, parameters};
 use crate::program::Mat;
 use crate::{Error, Result};
 
+/// The arena of the parameters; the optimiser's states have those behind it.
+pub(crate) const PARAMETERS: usize = 0;
+
 /// Where a tensor of a checkpoint is.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Stored {
@@ -15,7 +18,7 @@ pub(crate) enum Stored {
     State,
     /// PyTorch's second bias beside a parameter.
     Zero(usize),
-    /// In the arena of the parameters, or of one of the optimiser's states, the window of a parameter.
+    /// In the arena of the parameters, [`PARAMETERS`], or of one of the optimiser's states, the window of a parameter.
     Parameter(usize, usize),
 }
 
@@ -86,7 +89,7 @@ impl Network {
             Stored::State => Ok(self.state()?.into_raw_vec_and_offset().0),
             Stored::Zero(index) => Ok(vec![0.0; table[index].extents().iter().product()]),
             Stored::Parameter(arena, index) => {
-                let window = if arena == 0 { windows[index] } else { self.model.states[arena - 1][index] };
+                let window = if arena == PARAMETERS { windows[index] } else { self.model.states[arena - 1][index] };
                 Ok(table[index].to_array(self.backend.read(window)?).into_raw_vec_and_offset().0)
             }
         }

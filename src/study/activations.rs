@@ -4,7 +4,7 @@ use std::f64::consts::PI;
 
 use serde::Serialize;
 
-use crate::flow::FLAT;
+use crate::flow::SATURATED;
 use crate::kernels::map;
 use crate::network::Compute;
 use crate::program::Program;
@@ -71,7 +71,7 @@ pub fn curve(compute: &Compute, activation: Activation, range: [f32; 2], points:
         value_range: extent(&values),
         derivative_range: extent(&derivatives),
         mean: over_normal(|x| activation.value(x)),
-        saturated: over_normal(|x| f64::from(u8::from(activation.derivative(activation.value(x)) < FLAT))),
+        saturated: over_normal(|x| f64::from(u8::from(activation.derivative(activation.value(x)) < SATURATED))),
         error_ulp: inputs.iter().zip(&values).map(error).fold(0.0, f64::max),
         derivative_error_ulp: inputs.iter().zip(&derivatives).map(derivative_error).fold(0.0, f64::max),
         inputs,

@@ -38,8 +38,8 @@ pub struct Gradients {
     pub smallest: f64,
     /// All of them, the largest first; of several networks the means of each.
     pub singular_values: Vec<f64>,
-    /// What a step back can change the norm by at most: γ·‖W‖.
-    pub bound: f64,
+    /// What a step back can change the norm by at most: γ·‖W‖. `None` below the top layer, where gradients arrive from above as well.
+    pub bound: Option<f64>,
     /// What was seen.
     #[serde(flatten)]
     pub flow: Flow,
@@ -62,14 +62,13 @@ pub fn gradients(compute: &Compute, setup: &Setup, activation: Activation, gain:
     let mut values = vec![0.0; hidden];
     for seed in 1..=setup.seeds {
         let mut weights = initial(&config, seed, setup.init)?;
-        scale(&mut weights, gain);
-        let all = singular_values(&weights["rnn.weight_hh_l0"]);
+        let all = scale(&mut weights, gain);
         values.iter_mut().zip(all).for_each(|(mean, value)| *mean += value / setup.seeds as f64);
         network.set_parameters(&weights)?;
         let batch = of_last_step(&normal(setup, seed));
-        seen.see(&network.trace(&batch)?[0], &batch);
+        seen.see(&network.trace(&batch)?, &batch);
     }
-    Ok(Gradients::new(activation, values, seen.flow()))
+    Ok(Gradients::new(activation, values, true, seen.flows().remove(0)))
 }
 
 /// Standard normal vectors, and values of the kind to be told from them.
@@ -91,28 +90,32 @@ pub fn gradients_of(compute: &Compute, config: &Config, weights: &Named, batch: 
     let mut network = Network::new(&config, compute)?;
     network.set_parameters(weights)?;
     let batch = of_last_step(batch);
-    let traced = network.trace(&batch)?;
-    let of = |(layer, traced): (usize, _)| {
-        let mut seen = Seen::new(config.activation);
-        seen.see(traced, &batch);
-        Gradients::new(config.activation, singular_values(&weights[&format!("rnn.weight_hh_l{layer}")]), seen.flow())
+    let mut seen = Seen::new(config.activation);
+    seen.see(&network.trace(&batch)?, &batch);
+    let of = |(layer, flow): (usize, Flow)| {
+        let values = singular_values(&weights[&format!("rnn.weight_hh_l{layer}")]);
+        Gradients::new(config.activation, values, layer + 1 == config.layers, flow)
     };
-    Ok(traced.iter().enumerate().map(of).collect())
+    Ok(seen.flows().into_iter().enumerate().map(of).collect())
 }
 
 impl Gradients {
-    fn new(activation: Activation, singular_values: Vec<f64>, flow: Flow) -> Gradients {
+    fn new(activation: Activation, singular_values: Vec<f64>, is_top: bool, flow: Flow) -> Gradients {
         let gain = singular_values.first().copied().unwrap_or(0.0);
         let smallest = singular_values.last().copied().unwrap_or(0.0);
-        Gradients { activation, gain, smallest, singular_values, bound: activation.steepest() * gain, flow }
+        let bound = is_top.then(|| activation.steepest() * gain);
+        Gradients { activation, gain, smallest, singular_values, bound, flow }
     }
 }
 
-/// Scales the first recurrent weight to a largest singular value.
-fn scale(weights: &mut Named, gain: f64) {
+/// Scales the first recurrent weight to a largest singular value; gives all that it then has.
+fn scale(weights: &mut Named, gain: f64) -> Vec<f64> {
     let weight = weights.get_mut("rnn.weight_hh_l0").expect("a recurrent weight");
-    let factor = gain / singular_values(weight)[0];
+    let mut values = singular_values(weight);
+    let factor = gain / values[0];
     weight.mapv_inplace(|w| (f64::from(w) * factor) as f32);
+    values.iter_mut().for_each(|value| *value *= factor);
+    values
 }
 
 /// The singular values of a matrix, the largest first.
@@ -158,7 +161,7 @@ mod tests {
                 "{gain}: {}",
                 sigmoid.flow.rate.unwrap()
             );
-            assert!((sigmoid.bound - 0.25 * gain).abs() < 1e-5);
+            assert!((sigmoid.bound.unwrap() - 0.25 * gain).abs() < 1e-5);
         }
         let exploding = of(Activation::Identity, 1.2);
         assert!((exploding.flow.rate.unwrap() - 1.2).abs() < 1e-3 && exploding.flow.trend == Some(Trend::Exploding));

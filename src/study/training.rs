@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::data::{Options, Source, Task};
-use crate::flow::is_flat;
+use crate::flow::is_saturated;
 use crate::model::{Config, Optimizer, RecurrentInit};
 use crate::network::{Compute, Network};
 use crate::train::evaluate;
@@ -43,6 +43,8 @@ pub struct Trained {
     pub rate: f64,
     /// (step, loss) on the way: of the first step, and then the mean over the steps since the point before.
     pub curve: Vec<(u64, f64)>,
+    /// The loss on held-out sequences before.
+    pub before: f64,
     /// The loss on held-out sequences at the end; `None`: training diverged.
     pub score: Option<f64>,
     /// What guessing scores.
@@ -93,6 +95,7 @@ impl Trainer {
     pub fn train(&mut self, init: RecurrentInit, rate: f64) -> Result<Trained> {
         let Budget { steps, seed, window, .. } = self.budget;
         self.network.initialise(seed, init)?;
+        let before = self.held_out()?;
         let every = steps.div_ceil(POINTS);
         let (mut curve, mut sum, mut count, mut diverged) = (Vec::new(), 0.0, 0, None);
         for step in 1..=steps {
@@ -121,55 +124,61 @@ impl Trainer {
             }
             (sum, count) = (0.0, 0);
         }
-        let (source, network) = (&mut self.source, &mut self.network);
-        let score = match diverged {
-            None => Some(evaluate(network, source.held_out_batches(), |k| source.held_out(k), false)?.loss),
-            Some(_) => None,
-        };
+        let score = if diverged.is_none() { Some(self.held_out()?) } else { None };
         Ok(Trained {
             task: self.task.name,
             window,
-            activation: network.model().config().activation,
+            activation: self.network.model().config().activation,
             init,
             rate,
             curve,
+            before,
             score: score.filter(|score| score.is_finite()),
             guess: (self.task.guess)(window),
             diverged,
-            dead: dead(network)?,
+            dead: dead(&mut self.network)?,
         })
+    }
+
+    /// The loss on the held-out sequences.
+    fn held_out(&mut self) -> Result<f64> {
+        let (source, network) = (&mut self.source, &mut self.network);
+        Ok(evaluate(network, source.held_out_batches(), |k| source.held_out(k), false)?.loss)
     }
 }
 
-/// The share of units that were flat at every step of every sequence of the last batch.
+/// The share of units that were saturated at every step of every sequence of the last batch.
 fn dead(network: &mut Network) -> Result<f64> {
     let activation = network.model().config().activation;
     let hidden = network.hidden(0)?;
-    let is_dead = |unit: &ndarray::ArrayView2<f32>| unit.iter().all(|&h| is_flat(activation, h));
+    let is_dead = |unit: &ndarray::ArrayView2<f32>| unit.iter().all(|&h| is_saturated(activation, h));
     Ok(hidden.axis_iter(ndarray::Axis(2)).filter(is_dead).count() as f64 / hidden.dim().2 as f64)
 }
 
 /// What a sweep over learning rates says.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Advice {
-    /// The rate at which the loss fell most.
+    /// The rate that left the least loss on the held-out sequences, less than there was before.
     pub steepest: Option<f64>,
-    /// The largest rate below the first at which training diverged, ended worse than it began, or left more than twice the loss of a
-    /// smaller rate and half of what guessing scores.
+    /// The largest rate below the first at which training diverged, ended worse than it began (by more than a twentieth), or left more than
+    /// twice the loss of a smaller rate and half of what guessing scores.
     pub largest_safe: Option<f64>,
 }
 
 /// Reads trainings at ascending rates.
 #[must_use]
 pub fn advice(trained: &[Trained]) -> Advice {
-    let ends = |t: &Trained| Some((t.curve.first()?.1, t.curve.last()?.1));
-    let fell = |t: &Trained| t.score.is_some() && ends(t).is_some_and(|(first, last)| last <= first);
-    let left = |t: &Trained| ends(t).map_or(f64::INFINITY, |(_, last)| last);
-    let steepest = trained.iter().filter(|t| fell(t)).min_by(|a, b| left(a).total_cmp(&left(b)));
+    let left = |t: &Trained| t.score.filter(|score| *score <= t.before);
+    let steepest = trained.iter().filter(|t| left(t).is_some()).min_by(|a, b| {
+        let of = |t: &Trained| left(t).unwrap_or(f64::INFINITY);
+        of(a).total_cmp(&of(b))
+    });
     let mut least = f64::INFINITY;
     let is_safe = |t: &&Trained| {
-        least = least.min(left(t));
-        fell(t) && left(t) <= (2.0 * least).max(0.5 * t.guess)
+        // At a rate that does next to nothing chance decides whether it is a little better or worse.
+        let score = t.score.filter(|score| *score <= 1.05 * t.before);
+        least = least.min(score.unwrap_or(f64::INFINITY));
+        score.is_some_and(|score| score <= (2.0 * least).max(0.5 * t.guess))
     };
     Advice { steepest: steepest.map(|t| t.rate), largest_safe: trained.iter().take_while(is_safe).last().map(|t| t.rate) }
 }
@@ -177,12 +186,14 @@ pub fn advice(trained: &[Trained]) -> Advice {
 /// `count` rates from `low` to `high`, evenly apart in their logarithms.
 ///
 /// # Errors
-/// [`Error::Usage`] when they are not positive and ascending, or fewer than two.
+/// [`Error::Usage`] when they are not positive and ascending, beyond f32, or fewer than two.
 pub fn rates(low: f64, high: f64, count: usize) -> Result<Vec<f64>> {
-    if !(low > 0.0 && high > low && high.is_finite() && count >= 2) {
-        return Err(Error::Usage(format!("{count} rates from {low} to {high}: at least two, from a positive one to a larger")));
+    if !(low as f32 > 0.0 && high > low && (high as f32).is_finite() && count >= 2) {
+        let message =
+            format!("{count} rates from {low:e} to {high:e}: at least two, from a positive one to a larger, both within f32");
+        return Err(Error::Usage(message));
     }
-    let step = (high / low).ln() / (count - 1) as f64;
+    let step = (high.ln() - low.ln()) / (count - 1) as f64;
     Ok((0..count).map(|i| low * (step * i as f64).exp()).collect())
 }
 
@@ -224,7 +235,15 @@ mod tests {
     fn rates_are_evenly_apart() {
         let found = rates(1e-4, 1.0, 5).unwrap();
         found.iter().zip([1e-4, 1e-3, 1e-2, 1e-1, 1.0]).for_each(|(a, b): (&f64, f64)| assert!((a / b - 1.0).abs() < 1e-12));
-        for (low, high, count) in [(0.0, 1.0, 3), (1.0, 1.0, 3), (1.0, f64::INFINITY, 3), (0.1, 1.0, 1), (f64::NAN, 1.0, 3)] {
+        for (low, high, count) in [
+            (0.0, 1.0, 3),
+            (1.0, 1.0, 3),
+            (1.0, f64::INFINITY, 3),
+            (0.1, 1.0, 1),
+            (f64::NAN, 1.0, 3),
+            (1e-60, 1.0, 3),
+            (1.0, 1e39, 3),
+        ] {
             assert_eq!(rates(low, high, count).unwrap_err().exit_code(), 2);
         }
     }

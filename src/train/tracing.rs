@@ -8,16 +8,20 @@ use serde::{Deserialize, Serialize};
 use crate::Result;
 use crate::batch::Batch;
 use crate::flow::{Flow, Seen, of_last_step};
-use crate::network::{Network, Stored};
+use crate::network::{Network, PARAMETERS, Stored};
 
 /// The flow through a layer, as a line of metrics has it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LayerFlow {
     /// ‖∂L/∂h‖ at the last step, one before, and so on back to the first, of the loss at the last step alone: the geometric mean over the
-    /// sequences of the batch. `None`: f32 ran out.
+    /// sequences of the batch of which something is left. `None`: f32 ran out.
     pub norms: Vec<Option<f32>>,
+    /// The share of sequences of which nothing is left at the first step.
+    pub lost: f64,
     /// The factor of a step back, fitted.
     pub rate: Option<f64>,
+    /// Steps back from which on a norm may be off by more than 1e-4 of itself, for saturated units.
+    pub imprecise_after: Option<usize>,
     /// The share of units with a derivative below 0.01, over all steps and sequences.
     pub saturated: f64,
     /// The share of units that have it at every step of every sequence.
@@ -30,7 +34,9 @@ impl From<Flow> for LayerFlow {
         let norm = |(back, size): (usize, &crate::flow::Size)| Some(size.mean as f32).filter(|n| back < known && n.is_finite());
         LayerFlow {
             norms: flow.norms.iter().enumerate().map(norm).collect(),
+            lost: flow.norms.last().map_or(0.0, |n| n.zero),
             rate: flow.rate,
+            imprecise_after: flow.imprecise_after,
             saturated: flow.mean_saturated(),
             dead: flow.dead,
         }
@@ -42,12 +48,9 @@ pub(super) fn flows(network: &mut Network, batch: &Batch) -> Result<Vec<LayerFlo
     let activation = network.model().config().activation;
     let batch = of_last_step(batch);
     let traced = network.trace(&batch)?;
-    let of = |layer| {
-        let mut seen = Seen::new(activation);
-        seen.see(layer, &batch);
-        seen.flow().into()
-    };
-    Ok(traced.iter().map(of).collect())
+    let mut seen = Seen::new(activation);
+    seen.see(&traced, &batch);
+    Ok(seen.flows().into_iter().map(LayerFlow::from).collect())
 }
 
 /// The parameters before a step, on the host.
@@ -57,7 +60,7 @@ impl Before {
     pub fn of(network: &mut Network) -> Result<Before> {
         let mut all = Vec::new();
         for (name, _, stored) in network.tensors() {
-            if let Stored::Parameter(0, _) = stored {
+            if let Stored::Parameter(PARAMETERS, _) = stored {
                 let values = network.read_stored(stored)?;
                 all.push((name, stored, values));
             }
@@ -65,7 +68,7 @@ impl Before {
         Ok(Before(all))
     }
 
-    /// ‖Δw‖/‖w‖ of each tensor. `None`: it was zero, or the change is not finite.
+    /// ‖Δw‖/‖w‖ of each tensor. `None`: it was zero.
     pub fn ratios(self, network: &mut Network) -> Result<BTreeMap<String, Option<f64>>> {
         // A tensor at a time: they are not all needed twice at once.
         let ratio = |(name, stored, before): (String, Stored, Vec<f32>)| {

@@ -57,7 +57,7 @@ pub struct Training {
     /// When the last line of metrics was due, and its step.
     mark: (Instant, u64),
     paces: Vec<f64>,
-    trace: Option<Trace>,
+    profile: Option<Trace>,
 }
 
 impl Training {
@@ -120,26 +120,26 @@ impl Training {
             last: None,
             mark: (Instant::now(), step),
             paces: Vec::new(),
-            trace: None,
+            profile: None,
         })
     }
 
-    /// Writes when each step of the training steps ran to a trace, from here on.
+    /// Writes when each step of the training steps ran to a profile, from here on.
     ///
     /// # Errors
     /// [`Error::Io`]; what the backend reports.
-    pub fn profile(&mut self, mut trace: Trace) -> Result<()> {
-        trace.process(&self.network.backend().description())?;
+    pub fn profile(&mut self, mut profile: Trace) -> Result<()> {
+        profile.process(&self.network.backend().description())?;
         self.network.backend().record(true)?;
-        self.trace = Some(trace);
+        self.profile = Some(profile);
         Ok(())
     }
 
-    /// Hands what was recorded to the trace; waits for the device.
-    fn write_trace(&mut self) -> Result<()> {
-        let Some(trace) = &mut self.trace else { return Ok(()) };
+    /// Hands what was recorded to the profile; waits for the device.
+    fn write_profile(&mut self) -> Result<()> {
+        let Some(profile) = &mut self.profile else { return Ok(()) };
         let spans = self.network.backend().spans()?;
-        trace.write(&spans, self.network.model().program(), &self.network.variant_of())
+        profile.write(&spans, self.network.model().program(), &self.network.variant_of())
     }
 
     /// What the run follows from.
@@ -167,8 +167,8 @@ impl Training {
     /// [`Error::Interrupted`] when `watch` asked to stop; [`Error::Diverged`] at the first loss, gradient or weight that is not
     /// finite, which is not saved; [`Error::DeviceLost`]; [`Error::Io`]. They name the last checkpoint.
     pub fn run(&mut self, mut watch: impl FnMut(Event) -> ControlFlow<()>) -> Result<Summary> {
-        let outcome = self.go(&mut watch).and_then(|summary| self.write_trace().map(|()| summary));
-        let closed = self.trace.take().map_or(Ok(()), Trace::finish);
+        let outcome = self.go(&mut watch).and_then(|summary| self.write_profile().map(|()| summary));
+        let closed = self.profile.take().map_or(Ok(()), Trace::finish);
         outcome.and_then(|summary| closed.map(|()| summary)).map_err(|error| match error {
             Error::Diverged { step, tensor, last_finite, checkpoint } => Error::Diverged {
                 step,
@@ -205,7 +205,7 @@ impl Training {
             let full = step.is_multiple_of(u64::from(HISTORY) / 2);
             if due(loss_every) || full || looked.elapsed() > LOOK {
                 self.network.fetch()?;
-                self.write_trace()?;
+                self.write_profile()?;
                 looked = Instant::now();
             }
             self.collect(evaluating || saving, watch)?;
@@ -275,7 +275,7 @@ impl Training {
     /// A training step, the same as without, and how gradients flow before it. Counts for no more time than the step takes.
     fn traced_step(&mut self, batch: &Batch, watch: &mut dyn FnMut(Event) -> ControlFlow<()>) -> Result<()> {
         self.collect(true, watch)?;
-        self.write_trace()?;
+        self.write_profile()?;
         let pause = Instant::now();
         let gradients = flows(&mut self.network, batch)?;
         let before = Before::of(&mut self.network)?;
@@ -295,10 +295,10 @@ impl Training {
 
     fn evaluate(&mut self, watch: &mut dyn FnMut(Event) -> ControlFlow<()>) -> Result<f64> {
         let step = self.network.steps();
-        self.write_trace()?;
+        self.write_profile()?;
         let batches = &self.batches;
         let loss = evaluate(&mut self.network, batches.held_out_batches(), |k| batches.held_out(k), false)?.loss;
-        // The trace is of training.
+        // The profile is of training.
         self.network.backend().spans()?;
         if !loss.is_finite() {
             return Err(Error::Diverged { step, tensor: "the validation loss".into(), last_finite: None, checkpoint: None });

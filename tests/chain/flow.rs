@@ -47,14 +47,21 @@ fn geometric_mean(all: &[f64]) -> f64 {
 
 #[test]
 fn the_norms_are_the_reference_s_to_the_end_of_f32() {
-    let mut ran_out = 0;
-    for (i, (activation, gain, layers, recompute)) in [
-        (Activation::Tanh, 1.0, 1, None),
-        (Activation::Sigmoid, 1.0, 1, None),
-        (Activation::Relu, 1.4, 1, None),
-        (Activation::Identity, 0.6, 1, Some(7)),
-        (Activation::Sigmoid, 1.5, 2, Some(9)),
-        (Activation::Tanh, 1.2, 3, None),
+    let (mut ran_out, mut imprecise) = (0, 0);
+    for (i, (activation, gain, layers, recompute, bias)) in [
+        (Activation::Tanh, 1.0, 1, None, 0.0),
+        (Activation::Sigmoid, 1.0, 1, None, 0.0),
+        (Activation::Relu, 1.4, 1, None, 0.0),
+        (Activation::Identity, 0.6, 1, Some(7), 0.0),
+        (Activation::Sigmoid, 1.5, 2, Some(9), 0.0),
+        (Activation::Tanh, 1.2, 3, None, 0.0),
+        // Saturated units: less and less of the derivative is left of f32's places.
+        (Activation::Tanh, 1.0, 1, None, 3.0),
+        (Activation::Tanh, 1.0, 1, None, 5.0),
+        (Activation::Tanh, 1.0, 2, None, 7.0),
+        (Activation::Tanh, 1.0, 2, None, 9.0),
+        (Activation::Sigmoid, 1.0, 1, None, 8.0),
+        (Activation::Sigmoid, 2.0, 2, None, 12.0),
     ]
     .into_iter()
     .enumerate()
@@ -66,6 +73,9 @@ fn the_norms_are_the_reference_s_to_the_end_of_f32() {
         let recurrent = |name: &str| name.starts_with("rnn.weight_hh");
         weights.iter_mut().filter(|(name, _)| recurrent(name)).for_each(|(_, w)| w.mapv_inplace(|w| w * gain));
         let mut random = Random::new(9, i as u64);
+        for (_, b) in weights.iter_mut().filter(|(name, _)| name.starts_with("rnn.bias_ih")) {
+            b.mapv_inplace(|b| if random.below(2) == 0 { b + bias } else { b - bias });
+        }
         let mut normal = |cols: usize| Array3::from_shape_simple_fn((steps, sequences, cols), || random.normal() as f32);
         let plain = Batch::new(Inputs::Vectors(normal(8)), Targets::Values(normal(2)));
         // In every other case the sequences end at different steps.
@@ -75,9 +85,12 @@ fn the_norms_are_the_reference_s_to_the_end_of_f32() {
         for compute in everywhere() {
             let got = gradients_of(&compute, &config, &weights, &batch).unwrap();
             for (layer, (got, expected)) in got.iter().zip(&expected).enumerate() {
+                let is_precise = |back: usize| got.flow.imprecise_after.is_none_or(|end| back < end);
                 let largest = expected.iter().flatten().copied().fold(0.0, f64::max);
                 assert_eq!(got.flow.norms.len(), expected.len());
                 let mut compared = 0;
+                // Without a bias no unit is so saturated.
+                assert!(bias != 0.0 || got.flow.imprecise_after.is_none(), "{activation}: {:?}", got.flow.imprecise_after);
                 for (back, (norm, right)) in got.flow.norms.iter().zip(expected).enumerate() {
                     let low = right.iter().copied().fold(f64::INFINITY, f64::min);
                     let high = right.iter().copied().fold(0.0, f64::max);
@@ -88,15 +101,14 @@ fn the_norms_are_the_reference_s_to_the_end_of_f32() {
                     if low > 1e-30 * largest {
                         for (got, right) in [(norm.mean, geometric_mean(right)), (norm.low, low), (norm.high, high)] {
                             let error = (got / right - 1.0).abs();
-                            assert!(
-                                error < 1e-4,
-                                "{compute:?}: {activation}, layer {layer}, {back} back: {got:e}, not {right:e}"
-                            );
+                            let at = format!("{activation}, bias {bias}, layer {layer}, {back} back");
+                            assert!(error < 1e-4 || !is_precise(back), "{compute:?}: {at}: {got:e}, not {right:e}");
+                            imprecise += usize::from(error > 1e-4);
                         }
                         compared += 1;
                     }
                 }
-                assert!(compared > 30, "{activation}, layer {layer}: only {compared} steps");
+                assert!(compared > 30 || bias != 0.0, "{activation}, layer {layer}: only {compared} steps");
                 ran_out += usize::from(got.flow.out_of_range.is_some());
                 let last = got.singular_values.len() - 1;
                 assert!(
@@ -105,6 +117,7 @@ fn the_norms_are_the_reference_s_to_the_end_of_f32() {
             }
         }
     }
+    assert!(imprecise > 50, "only {imprecise} norms were off by more than 1e-4, of which each was said to be");
     assert!(ran_out >= 6, "f32 ran out in {ran_out} layers only");
 }
 

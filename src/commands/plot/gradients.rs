@@ -1,62 +1,55 @@
-//! The figure of `study gradients`: the norms over the steps back with their spread and their bounds, the share of flat units below, and the
-//! singular values of the recurrent weights.
+//! The figure of `study gradients`: the norms over the steps back with their spread and their bounds, the share of saturated units
+//! below, and the singular values of the recurrent weights.
 
 use std::path::Path;
 
 use plotters::prelude::*;
+use retrospect::flow::Size;
 use retrospect::study::Gradients;
 use retrospect::{Activation, Result};
 
-use super::lines::{GREY, HEAD, LINES, axes, legend, line, look, power, titled};
+use super::lines::{GREY, HEAD, axes, legend, line, look, power, titled, varied};
 use super::{Canvas, Drawn, HEADING, font, number};
 
-const CELL: (u32, u32) = (520, 500);
-/// What the share of flat units takes of it.
-const FLAT: u32 = 150;
+/// A part of the figure: its name and what it shows.
+type Cell<'a> = (String, &'a [Gradients]);
 
-/// Draws a cell for each name: the flows that come one after the other under it, as `named` tells.
-pub fn gradients(path: &Path, all: &[Gradients], named: impl Fn(usize, &Gradients) -> String) -> Result<()> {
-    let mut cells: Vec<(String, Vec<&Gradients>)> = Vec::new();
-    for (number, gradients) in all.iter().enumerate() {
-        let name = named(number, gradients);
-        match cells.iter_mut().find(|(other, _)| *other == name) {
-            Some((_, cell)) => cell.push(gradients),
-            None => cells.push((name, vec![gradients])),
-        }
-    }
-    let count = cells.len() + 1;
-    let rows = count.div_ceil(2);
+const CELL: (u32, u32) = (520, 500);
+/// What the share of saturated units takes of it.
+const SHARES: u32 = 150;
+
+/// Draws the cells, two in a row, and behind them the singular values.
+pub fn gradients(path: &Path, cells: &[Cell]) -> Result<()> {
+    let rows = (cells.len() + 1).div_ceil(2);
     super::write(path, (2 * CELL.0, HEAD + CELL.1 * rows as u32), |canvas| {
-        let mut names: Vec<Activation> = all.iter().map(|gradients| gradients.activation).collect();
+        let mut names: Vec<Activation> = cells.iter().flat_map(|(_, cell)| cell.iter()).map(|g| g.activation).collect();
         names.sort_by_key(|activation| activation.code());
         names.dedup();
         let title = "‖∂L/∂h‖ on its way back through time, from a loss at the last step";
         let body = titled(canvas, title, &names, "shaded: the spread; thin: at most, (γ·‖W‖)ᵏ")?;
         let places = body.split_evenly((rows, 2));
-        for (place, (name, cell)) in places.iter().zip(&cells) {
-            let (above, below) = place.split_vertically(CELL.1 - FLAT);
+        for (place, (name, cell)) in places.iter().zip(cells) {
+            let (above, below) = place.split_vertically(CELL.1 - SHARES);
             norms(&above, name, cell)?;
-            flat(&below, cell)?;
+            shares(&below, cell)?;
         }
-        let values: Vec<_> = cells.iter().map(|(name, cell)| (name.as_str(), &cell[0].singular_values)).collect();
-        singular(&places[cells.len()], &values)
+        singular(&places[cells.len()], cells)
     })
 }
 
-fn steps(cell: &[&Gradients]) -> f64 {
+fn steps(cell: &[Gradients]) -> f64 {
     (cell.iter().map(|gradients| gradients.flow.norms.len()).max().unwrap_or(1).max(2) - 1) as f64
 }
 
-fn norms(canvas: &Canvas, name: &str, cell: &[&Gradients]) -> Drawn {
+fn norms(canvas: &Canvas, name: &str, cell: &[Gradients]) -> Drawn {
     let steps = steps(cell);
     // Relative to the last step's, so that only the way counts: (back, [mean, low, high]) in logarithms.
     let relative = |gradients: &Gradients| -> Vec<(f64, [f64; 3])> {
         let first = gradients.flow.norms.first().map_or(1.0, |n| n.mean);
-        let of =
-            |(back, n): (u32, &retrospect::flow::Size)| (f64::from(back), [n.mean, n.low, n.high].map(|n| (n / first).log10()));
+        let of = |(back, n): (u32, &Size)| (f64::from(back), [n.mean, n.low, n.high].map(|n| (n / first).log10()));
         (0..).zip(gradients.flow.known()).map(of).filter(|(_, [mean, ..])| mean.is_finite()).collect()
     };
-    let all = || cell.iter().flat_map(|gradients| relative(gradients));
+    let all = || cell.iter().flat_map(&relative);
     // Logarithms on an even axis: plotters has no labels for so many decades of a logarithmic one.
     let low = all().map(|(_, [mean, ..])| mean).fold(-1.0, f64::min).max(-40.0);
     let high = all().map(|(_, [.., high])| high).fold(1.0, f64::max).min(40.0);
@@ -73,17 +66,20 @@ fn norms(canvas: &Canvas, name: &str, cell: &[&Gradients]) -> Drawn {
     for gradients in cell.iter().rev() {
         // The bound, thin, in the colour of what it bounds.
         let (color, ..) = look(gradients.activation);
-        let bound = (0..=steps as u32).map(|k| (f64::from(k), f64::from(k) * gradients.bound.log10()));
-        chart.draw_series(LineSeries::new(bound.filter(|(_, y)| (low..=high).contains(y)), color.mix(0.6).stroke_width(1)))?;
+        if let Some(bound) = gradients.bound {
+            let bound = (0..=steps as u32).map(|k| (f64::from(k), f64::from(k) * bound.log10()));
+            chart
+                .draw_series(LineSeries::new(bound.filter(|(_, y)| (low..=high).contains(y)), color.mix(0.6).stroke_width(1)))?;
+        }
         let means = relative(gradients).into_iter().map(|(k, [mean, ..])| (k, mean)).filter(|(_, y)| (low..=high).contains(y));
         line(&mut chart, look(gradients.activation), means.collect())?;
     }
     Ok(())
 }
 
-fn flat(canvas: &Canvas, cell: &[&Gradients]) -> Drawn {
+fn shares(canvas: &Canvas, cell: &[Gradients]) -> Drawn {
     let mut chart = axes(canvas).build_cartesian_2d(0.0..steps(cell), 0.0..1.0)?;
-    super::mesh(&mut chart, ["steps back", "φ′ < 0.01"], [6, 3], [&|x| number(*x), &|y| format!("{:.0} %", y * 100.0)])?;
+    super::mesh(&mut chart, ["steps back", "saturated"], [6, 3], [&|x| number(*x), &|y| format!("{:.0} %", y * 100.0)])?;
     for gradients in cell.iter().rev() {
         let shares = gradients.flow.saturated.iter().enumerate().map(|(back, share)| (back as f64, *share));
         line(&mut chart, look(gradients.activation), shares.collect())?;
@@ -91,25 +87,35 @@ fn flat(canvas: &Canvas, cell: &[&Gradients]) -> Drawn {
     Ok(())
 }
 
-fn singular(canvas: &Canvas, all: &[(&str, &Vec<f64>)]) -> Drawn {
+fn singular(canvas: &Canvas, cells: &[Cell]) -> Drawn {
     const LINE: u32 = 26;
-    let rows = all.len().div_ceil(2) as u32;
+    /// As many names as there is room for.
+    const NAMED: usize = 12;
+    let rows = cells.len().min(NAMED).div_ceil(2) as u32;
     let (above, below) = canvas.split_vertically(CELL.1 - rows * LINE - 10);
-    let most = all.iter().map(|(_, values)| values.len()).max().unwrap_or(1).max(2);
-    let high = all.iter().flat_map(|(_, values)| values.first()).copied().fold(1e-6, f64::max) * 1.1;
+    let values = |cell: &'_ Cell| cell.1.first().map_or(Vec::new(), |gradients| gradients.singular_values.clone());
+    let most = cells.iter().map(|cell| values(cell).len()).max().unwrap_or(1).max(2);
+    let high = cells.iter().filter_map(|cell| values(cell).first().copied()).fold(1e-6, f64::max) * 1.1;
     let title = "singular values of W, the largest first";
     let mut chart = axes(&above).caption(title, font(HEADING)).build_cartesian_2d(1.0..most as f64, 0.0..high)?;
-    super::mesh(&mut chart, ["", ""], [6, 8], [&|x| number(x.round()), &|y| number((y * 1e3).round() / 1e3)])?;
+    super::mesh(
+        &mut chart,
+        ["", ""],
+        [6, 8],
+        [&|x| number(x.round()), &|y| if *y > 0.0 { power(y.log10()) } else { "0".into() }],
+    )?;
     // One is where nothing is lost and nothing gained.
     if high > 1.0 {
         chart.draw_series(LineSeries::new([(1.0, 1.0), (most as f64, 1.0)], GREY.mix(0.5).stroke_width(1)))?;
     }
-    for (i, ((name, values), (color, width, dashes))) in all.iter().zip(LINES.into_iter().cycle()).enumerate() {
-        let look = (color, width.min(2), dashes);
-        let of = |(place, value): (u32, &f64)| (f64::from(place), *value);
-        line(&mut chart, look, (1..).zip(*values).map(of).collect())?;
-        let at = (90 + (i % 2) as i32 * 210, 12 + (i / 2) as i32 * LINE as i32);
-        legend(&below, at, &[(look, name)], "")?;
+    for (i, cell) in cells.iter().enumerate() {
+        let look = varied(i);
+        line(&mut chart, look, (1..).zip(values(cell)).map(|(place, value)| (f64::from(place), value)).collect())?;
+        if i < NAMED {
+            let at = (90 + (i % 2) as i32 * 210, 12 + (i / 2) as i32 * LINE as i32);
+            let more = if i + 1 == NAMED && cells.len() > NAMED { "and more" } else { "" };
+            legend(&below, at, &[(look, &cell.0)], more)?;
+        }
     }
     Ok(())
 }

@@ -22,13 +22,24 @@ pub fn look(activation: Activation) -> Line {
 
 pub type Chart<'a, 'b, X, Y> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<X, Y>>;
 
-/// A line through points.
+/// How the i-th of any number of things is drawn: first in other colours, and then with other dashes too.
+pub fn varied(i: usize) -> Line {
+    const DASHES: [Option<(u32, u32)>; 5] = [None, Some((12, 6)), Some((4, 4)), Some((16, 3)), Some((2, 6))];
+    let (color, ..) = LINES[i % LINES.len()];
+    (color, 2, DASHES[(i % LINES.len() + i / LINES.len()) % DASHES.len()])
+}
+
+/// A line through points; a single one is a dot.
 pub fn line<'b, X, Y>(chart: &mut Chart<'_, 'b, X, Y>, (color, width, dashes): Line, points: Vec<(f64, f64)>) -> Drawn
 where
     X: Ranged<ValueType = f64>,
     Y: Ranged<ValueType = f64>,
 {
     let style = color.stroke_width(width);
+    if let [point] = points[..] {
+        chart.draw_series([Circle::new(point, width + 1, color.filled())])?;
+        return Ok(());
+    }
     match dashes {
         None => chart.draw_series(LineSeries::new(points, style))?,
         Some((dash, gap)) => chart.draw_series(DashedLineSeries::new(points, dash, gap, style))?,
@@ -65,7 +76,7 @@ pub fn titled<'a>(
 
 pub fn axes<'a, 'b>(canvas: &'a Canvas<'b>) -> ChartBuilder<'a, 'b, SVGBackend<'b>> {
     let mut builder = ChartBuilder::on(canvas);
-    builder.margin(14).x_label_area_size(46).y_label_area_size(76);
+    builder.margin(14).margin_right(28).x_label_area_size(46).y_label_area_size(76);
     builder
 }
 

@@ -7,7 +7,7 @@ use plotters::prelude::*;
 use retrospect::Result;
 use retrospect::train::{Folder, Metrics};
 
-use super::{BLUE, Canvas, DARK, Drawn, ORANGE, TEXT, TITLE, font, number};
+use super::{BLUE, Canvas, DARK, Drawn, ORANGE, TEXT, TITLE, font, number, thinned};
 
 const TRAINING: RGBColor = BLUE;
 const SMOOTH: RGBColor = DARK;
@@ -29,7 +29,7 @@ pub fn losses(folder: &Path) -> Result<()> {
     if training.is_empty() {
         return Ok(());
     }
-    let training = thinned(&training);
+    let training = thinned(&training, 2000);
     super::write(&folder.join("loss.svg"), SIZE, |canvas| draw(canvas, &training, &validation))
 }
 
@@ -86,12 +86,6 @@ where
         .margin(10)
         .draw()?;
     Ok(())
-}
-
-/// At most 2,000 points: the means of as many neighbours each as that takes.
-fn thinned(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
-    let mean = |points: &[(f64, f64)], of: fn(&(f64, f64)) -> f64| points.iter().map(of).sum::<f64>() / points.len() as f64;
-    points.chunks(points.len().div_ceil(2000)).map(|near| (mean(near, |p| p.0), mean(near, |p| p.1))).collect()
 }
 
 /// Means over the fiftieth of the points around each.

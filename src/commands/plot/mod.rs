@@ -147,6 +147,12 @@ fn number(x: f64) -> String {
     if x >= 1000.0 { thousands(x.round() as u64) } else { format!("{}", (x * 1e6).round() / 1e6) }
 }
 
+/// At most so many points: the means of as many neighbours each as that takes.
+fn thinned(points: &[(f64, f64)], most: usize) -> Vec<(f64, f64)> {
+    let mean = |points: &[(f64, f64)], of: fn(&(f64, f64)) -> f64| points.iter().map(of).sum::<f64>() / points.len() as f64;
+    points.chunks(points.len().div_ceil(most).max(1)).map(|near| (mean(near, |p| p.0), mean(near, |p| p.1))).collect()
+}
+
 /// What a logarithmic axis shows of `values`: at least a factor `least` from end to end, and some room around.
 fn spread(values: impl Iterator<Item = f64>, least: f64) -> Range<f64> {
     let (low, high) = values.fold((f64::INFINITY, 0.0_f64), |(low, high), v| (low.min(v), high.max(v)));

@@ -16,7 +16,7 @@ pub fn rates(path: &Path, all: &[Trained], advice: &Advice) -> Result<()> {
     super::write(path, (760, 660), |canvas| {
         let Some(first) = all.first() else { return Ok(()) };
         let title = format!("{}: loss after a short training", first.task);
-        let body = titled(canvas, &title, &[first.activation], "×: diverged")?;
+        let body = titled(canvas, &title, &[first.activation], "×: diverged; thin, dashed: guessing")?;
         let (above, below) = body.split_vertically(400);
         losses(&above, all, advice)?;
         dead(&below, all)
@@ -40,8 +40,6 @@ fn losses(canvas: &Canvas, all: &[Trained], advice: &Advice) -> Drawn {
     let mut chart = axes(canvas).build_cartesian_2d(across.clone(), low..high)?;
     super::mesh(&mut chart, ["learning rate", "loss"], [11, 11], [&|x| power(*x), &|y| power(*y)])?;
     chart.draw_series(DashedLineSeries::new([(across.start, guess), (across.end, guess)], 3, 5, GREY.stroke_width(1)))?;
-    let to_the_left = Pos::new(HPos::Right, VPos::Bottom);
-    chart.draw_series([Text::new("guessing", (across.end - 0.05, guess), font(TEXT).color(&GREY).pos(to_the_left))])?;
     // A line for each stretch between those that diverged.
     let (color, ..) = look(all[0].activation);
     for stretch in all.split(|t| end(t).is_none()) {

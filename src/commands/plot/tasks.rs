@@ -16,7 +16,7 @@ pub fn tasks(path: &Path, all: &[Trained]) -> Result<()> {
     let mut names: Vec<&str> = all.iter().map(|t| t.task).collect();
     names.dedup();
     super::write(path, (1200, HEAD + 340 * names.len() as u32), |canvas| {
-        let besides = "thin, dashed: guessing; ×: not finite";
+        let besides = "thin, dashed: guessing; ×: lost, or not finite";
         let body = titled(canvas, "Short trainings, by initial recurrent weight", &Activation::ALL, besides)?;
         for (row, task) in body.split_evenly((names.len(), 1)).iter().zip(&names) {
             let of_task: Vec<&Trained> = all.iter().filter(|t| t.task == *task).collect();
@@ -56,10 +56,13 @@ fn losses(canvas: &Canvas, title: &str, all: &[&Trained]) -> Drawn {
 }
 
 fn scores(canvas: &Canvas, title: &str, windows: &[usize], all: &[&Trained]) -> Drawn {
-    const HIGH: f64 = 1.3;
+    /// Scores beyond this many times that of guessing are as good as lost.
+    const MOST: f64 = 2.5;
     let last = (windows.len() - 1) as f64;
     let place = |t: &Trained| windows.iter().position(|w| *w == t.window).map_or(0.0, |place| place as f64);
-    let mut chart = axes(canvas).caption(title, super::font(HEADING)).build_cartesian_2d(-0.2..last + 0.2, 0.0..HIGH)?;
+    let ratio = |t: &Trained| t.score.map(|score| score / t.guess).filter(|ratio| *ratio <= MOST);
+    let high = all.iter().filter_map(|t| ratio(t)).fold(1.2, f64::max) + 0.2;
+    let mut chart = axes(canvas).caption(title, super::font(HEADING)).build_cartesian_2d(-0.2..last + 0.2, 0.0..high)?;
     // Windows stand evenly apart, whatever they are.
     let label = |x: &f64| match windows.get(x.round() as usize) {
         Some(window) if (x - x.round()).abs() < 0.01 => number(*window as f64),
@@ -67,13 +70,15 @@ fn scores(canvas: &Canvas, title: &str, windows: &[usize], all: &[&Trained]) -> 
     };
     super::mesh(&mut chart, ["window", "score ÷ guessing"], [windows.len() + 1, 7], [&label, &|y| number(*y)])?;
     chart.draw_series(DashedLineSeries::new([(-0.2, 1.0), (last + 0.2, 1.0)], 3, 5, BLACK.mix(0.5).stroke_width(1)))?;
-    for activation in Activation::ALL {
+    for activation in Activation::ALL.into_iter().rev() {
         let here = || all.iter().filter(move |t| t.activation == activation);
         let (color, ..) = look(activation);
-        let points: Vec<(f64, f64)> = here().filter_map(|t| Some((place(t), (t.score? / t.guess).min(HIGH)))).collect();
+        let points: Vec<(f64, f64)> = here().filter_map(|t| Some((place(t), ratio(t)?))).collect();
         line(&mut chart, look(activation), points.clone())?;
         chart.draw_series(points.into_iter().map(|point| Circle::new(point, 3, color.filled())))?;
-        let lost = here().filter(|t| t.score.is_none()).map(|t| (place(t), HIGH * 0.96));
+        // Beside each other.
+        let aside = (f64::from(activation.code()) - 1.5) * 0.04 * (last + 0.4);
+        let lost = here().filter(|t| ratio(t).is_none()).map(|t| (place(t) + aside, high - 0.07));
         chart.draw_series(lost.map(|point| Cross::new(point, 5, color.stroke_width(2))))?;
     }
     Ok(())

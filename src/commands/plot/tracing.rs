@@ -10,7 +10,7 @@ use retrospect::Result;
 use retrospect::train::{Folder, LayerFlow, Metrics};
 
 use super::lines::{HEAD, LINES, Line, axes, legend, line, power};
-use super::{Canvas, Drawn, HEADING, TEXT, TITLE, font, number};
+use super::{Canvas, Drawn, HEADING, TEXT, TITLE, font, number, thinned};
 
 const WIDTH: u32 = 1000;
 /// What the colours' meaning takes on the right.
@@ -20,11 +20,16 @@ const SHARES: u32 = 210;
 const UPDATES: u32 = 300;
 /// At most so many cells across and from bottom to top.
 const CELLS: [usize; 2] = [120, 60];
+/// Points of a line, at most: with more its dashes are not seen.
+const POINTS: usize = 250;
 /// Colours that are told apart; cells of one colour above each other are drawn as one.
 const SHADES: f64 = 32.0;
 
 /// Beside [`LINES`].
 const FIFTH: Line = (BLACK, 1, Some((2, 3)));
+
+/// Where nothing is left of a gradient.
+const NOTHING: RGBColor = RGBColor(0xb8, 0xb8, 0xb8);
 
 /// A traced step.
 struct Step {
@@ -44,14 +49,23 @@ pub fn tracing(folder: &Path) -> Result<bool> {
             _ => None,
         })
         .collect();
-    let Some(first) = steps.first() else { return Ok(false) };
-    let layers = first.layers.len();
+    let layers = steps.iter().map(|step| step.layers.len()).min().unwrap_or(0);
+    if layers == 0 {
+        return Ok(false);
+    }
     let height = HEAD + layers as u32 * (MAP + SHARES) + UPDATES;
     super::write(&folder.join("gradients.svg"), (WIDTH, height), |canvas| {
         let (head, mut rest) = canvas.split_vertically(HEAD);
         head.draw(&Text::new("Gradients through time, during training".to_owned(), (24, 16), font(TITLE)))?;
-        let what = "‖∂L/∂h‖ of a loss at the last step, relative to that step's";
-        head.draw(&Text::new(what.to_owned(), (24, 48), font(TEXT)))?;
+        let mut what = "‖∂L/∂h‖ of a loss at the last step, relative to that step's".to_owned();
+        let all = || steps.iter().flat_map(|step| &step.layers).flat_map(|layer| &layer.norms);
+        if all().any(|norm| *norm == Some(0.0)) {
+            what += "; grey: nothing";
+        }
+        if all().any(Option::is_none) {
+            what += "; white: f32 ran out";
+        }
+        head.draw(&Text::new(what, (24, 48), font(TEXT)))?;
         for layer in (0..layers).rev() {
             let (here, below) = rest.split_vertically(MAP + SHARES);
             let (map, shares) = here.split_vertically(MAP);
@@ -65,28 +79,33 @@ pub fn tracing(folder: &Path) -> Result<bool> {
     Ok(true)
 }
 
-/// From the first step on; a single one has some room.
+/// From the first step on; the last has the room that the one before it has.
 fn across(steps: &[Step]) -> std::ops::Range<f64> {
-    let (first, last) = (steps[0].step, steps[steps.len() - 1].step);
-    first..last.max(first + 1.0)
+    let width = steps.last_chunk().map_or(1.0, |[before, last]| last.step - before.step);
+    steps[0].step..steps[steps.len() - 1].step + width.max(1.0)
 }
 
-/// The norms of a step relative to the last time step's, as logarithms, and as far as they are known.
+/// Of training steps there are no halves.
+fn whole(x: &f64) -> String {
+    if x.fract() == 0.0 { number(*x) } else { String::new() }
+}
+
+/// The norms of a step relative to the last time step's, as logarithms, as far as they are known; −∞ for nothing.
 fn relative(layer: &LayerFlow) -> Vec<f64> {
     let norms: Vec<f64> = layer.norms.iter().map_while(|norm| norm.map(f64::from)).collect();
     let first = norms.first().copied().filter(|first| *first > 0.0);
-    first.map_or(Vec::new(), |first| norms.iter().map(|norm| (norm / first).log10().max(-40.0)).collect())
+    first.map_or(vec![f64::NEG_INFINITY; norms.len()], |first| norms.iter().map(|norm| (norm / first).log10()).collect())
 }
 
 fn heat_map(canvas: &Canvas, name: &str, steps: &[Step], layer: usize) -> Drawn {
     let columns: Vec<(f64, Vec<f64>)> = steps.iter().map(|step| (step.step, relative(&step.layers[layer]))).collect();
     let window = steps.iter().map(|step| step.layers[layer].norms.len()).max().unwrap_or(1).max(1);
-    let (low, high) =
-        columns.iter().flat_map(|(_, c)| c).fold((-1.0, 0.0), |(low, high): (f64, f64), x| (low.min(*x), high.max(*x)));
+    let something = columns.iter().flat_map(|(_, column)| column).filter(|x| x.is_finite());
+    let (low, high) = something.fold((-1.0, 0.0), |(low, high): (f64, f64), x| (low.min(*x), high.max(*x)));
     let shade = |x: f64| ((x - low) / (high - low) * SHADES).round() / SHADES;
     let (left, right) = canvas.split_horizontally(WIDTH - SCALE);
     let mut chart = axes(&left).caption(name, font(HEADING)).build_cartesian_2d(across(steps), 0.0..window as f64)?;
-    super::mesh(&mut chart, ["training step", "time steps back"], [9, 6], [&|x| number(*x), &|y| number(*y)])?;
+    super::mesh(&mut chart, ["training step", "time steps back"], [9, 6], [&whole, &|y| number(*y)])?;
 
     // What lies between two traced steps is like the first of them.
     let every = columns.len().div_ceil(CELLS[0]);
@@ -100,7 +119,8 @@ fn heat_map(canvas: &Canvas, name: &str, steps: &[Step], layer: usize) -> Drawn 
         for run in shades.chunk_by(|a, b| a == b) {
             let top = (bottom + run.len() * tall).min(column.len());
             let cell = [(*from, bottom as f64), (to, top as f64)];
-            chart.draw_series([Rectangle::new(cell, ViridisRGB.get_color(run[0] as f32).filled())])?;
+            let color = if run[0].is_finite() { ViridisRGB.get_color(run[0] as f32) } else { NOTHING };
+            chart.draw_series([Rectangle::new(cell, color.filled())])?;
             bottom = top;
         }
     }
@@ -127,15 +147,17 @@ fn shares(canvas: &Canvas, steps: &[Step], layer: usize) -> Drawn {
     legend(&head, (90, 12), &[(LINES[0], "saturated, φ′ < 0.01"), (LINES[1], "dead: so at every step of every sequence")], "")?;
     let (left, _) = body.split_horizontally(WIDTH - SCALE);
     let mut chart = axes(&left).build_cartesian_2d(across(steps), 0.0..1.0)?;
-    super::mesh(&mut chart, ["training step", "share of units"], [9, 3], [&|x| number(*x), &|y| format!("{:.0} %", y * 100.0)])?;
-    let of = |share: fn(&LayerFlow) -> f64| steps.iter().map(|step| (step.step, share(&step.layers[layer]))).collect();
+    super::mesh(&mut chart, ["training step", "share of units"], [9, 3], [&whole, &|y| format!("{:.0} %", y * 100.0)])?;
+    let of = |share: fn(&LayerFlow) -> f64| {
+        thinned(&steps.iter().map(|step| (step.step, share(&step.layers[layer]))).collect::<Vec<_>>(), POINTS)
+    };
     line(&mut chart, LINES[0], of(|flow| flow.saturated))?;
     line(&mut chart, LINES[1], of(|flow| flow.dead))
 }
 
 /// The weights of the first layer and of the last, and those of the outputs; what else there is, the metrics have.
 fn updates(canvas: &Canvas, steps: &[Step]) -> Drawn {
-    let mut layers = vec![0, steps[0].layers.len() - 1];
+    let mut layers = vec![0, steps.iter().map(|step| step.layers.len()).min().unwrap_or(1) - 1];
     layers.dedup();
     let mut names: Vec<String> =
         layers.iter().flat_map(|l| [format!("rnn.weight_ih_l{l}"), format!("rnn.weight_hh_l{l}")]).collect();
@@ -148,13 +170,13 @@ fn updates(canvas: &Canvas, steps: &[Step]) -> Drawn {
     let (left, _) = body.split_horizontally(WIDTH - SCALE);
     let of = |name: &str| -> Vec<(f64, f64)> {
         let ratio = |step: &Step| Some((step.step, step.updates.get(name).copied()??)).filter(|(_, ratio)| *ratio > 0.0);
-        steps.iter().filter_map(ratio).map(|(step, ratio)| (step, ratio.log10())).collect()
+        thinned(&steps.iter().filter_map(ratio).map(|(step, ratio)| (step, ratio.log10())).collect::<Vec<_>>(), POINTS)
     };
     let all: Vec<f64> = names.iter().flat_map(|name| of(name)).map(|(_, ratio)| ratio).collect();
     let low = all.iter().copied().fold(-3.5, f64::min).max(-12.0);
     let high = all.iter().copied().fold(-2.5, f64::max);
     let mut chart = axes(&left).build_cartesian_2d(across(steps), low - 0.1..high + 0.1)?;
-    super::mesh(&mut chart, ["training step", "‖Δw‖ ÷ ‖w‖ of a step"], [9, 6], [&|x| number(*x), &|y| power(*y)])?;
+    super::mesh(&mut chart, ["training step", "‖Δw‖ ÷ ‖w‖ of a step"], [9, 6], [&whole, &|y| power(*y)])?;
     for (look, name) in looks.into_iter().zip(&names) {
         line(&mut chart, look, of(name).into_iter().filter(|(_, y)| *y >= low).collect())?;
     }

@@ -4,7 +4,7 @@ use clap::Args;
 use retrospect::study::{self, Curve};
 use retrospect::{Activation, Result};
 
-use super::{Output, positive};
+use super::{Output, moderate};
 use crate::commands::compute::ComputeArgs;
 use crate::commands::plot;
 use crate::commands::sketch;
@@ -14,7 +14,7 @@ use crate::commands::terminal::table;
 #[derive(Args)]
 pub struct Activations {
     /// From −X to X
-    #[arg(long, value_name = "X", default_value_t = 6.0, allow_negative_numbers = true, value_parser = positive)]
+    #[arg(long, value_name = "X", default_value_t = 6.0, allow_negative_numbers = true, value_parser = moderate)]
     range: f64,
 
     /// Places at which they are evaluated

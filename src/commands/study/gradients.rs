@@ -8,7 +8,7 @@ use retrospect::model::RecurrentInit;
 use retrospect::study::{self, Setup};
 use retrospect::{Activation, Result};
 
-use super::{Output, positive};
+use super::{Output, moderate};
 use crate::commands::compute::ComputeArgs;
 use crate::commands::evaluate::load;
 use crate::commands::options::{activation, size};
@@ -20,7 +20,7 @@ use crate::commands::terminal::table;
 #[derive(Args)]
 pub struct Gradients {
     /// The network and the data of a run, in place of untrained networks
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["hidden", "input", "window", "seeds", "activation", "gain", "recurrent_init"])]
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["hidden", "input", "window", "batch", "seeds", "activation", "gain", "recurrent_init"])]
     run: Option<PathBuf>,
 
     /// Activations [default: all]
@@ -28,7 +28,7 @@ pub struct Gradients {
     activation: Vec<Activation>,
 
     /// Largest singular values that the recurrent weight is scaled to
-    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "0.5,1,1.5", allow_negative_numbers = true, value_parser = positive)]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "0.5,1,1.5", allow_negative_numbers = true, value_parser = moderate)]
     gain: Vec<f64>,
 
     /// Units
@@ -73,15 +73,20 @@ impl Gradients {
             let head = format!("{},{},{:.6}", gradients.activation.name(), self.layer(number), gradients.gain);
             flow.norms.iter().zip(&flow.saturated).enumerate().map(move |(back, (norm, flat))| {
                 let is_known = flow.out_of_range.is_none_or(|end| back < end);
-                format!("{head},{back},{:e},{:e},{:e},{is_known},{flat}", norm.mean, norm.low, norm.high)
+                format!("{head},{back},{:e},{:e},{:e},{},{is_known},{flat}", norm.mean, norm.low, norm.high, norm.zero)
             })
         });
-        self.output.csv("activation,layer,gain,steps_back,norm_mean,norm_low,norm_high,within_f32,saturated_share", rows)?;
+        self.output
+            .csv("activation,layer,gain,steps_back,norm_mean,norm_low,norm_high,zero_share,within_f32,saturated_share", rows)?;
         self.output.plot(|path| {
-            plot::gradients(path, &all, |number, gradients| match &self.run {
-                Some(_) => format!("layer {number}, ‖W‖ = {:.3}", gradients.gain),
-                None => format!("‖W‖ = {:.3}", gradients.gain),
-            })
+            // A cell for each gain with all activations, or for each layer.
+            let in_a_cell = if self.run.is_some() { 1 } else { all.len() / self.gain.len().max(1) };
+            let named = |(layer, cell): (usize, &[study::Gradients])| {
+                let layer = if self.run.is_some() { format!("layer {layer}, ") } else { String::new() };
+                format!("{layer}‖W‖ = {}", short(cell[0].gain))
+            };
+            let cells = all.chunks(in_a_cell).enumerate().map(|cell| (named(cell), cell.1)).collect::<Vec<_>>();
+            plot::gradients(path, &cells)
         })?;
         self.output.print(&all, || self.show(&all))
     }
@@ -125,10 +130,11 @@ impl Gradients {
             "at most",
             "÷ 1000 after",
             "× 1000 after",
-            "flat",
+            "saturated",
             "dead",
             "",
             "f32 ran out after",
+            "imprecise after",
         ];
         let mut rows = vec![heading.map(String::from).to_vec()];
         for (number, gradients) in all.iter().enumerate() {
@@ -137,37 +143,58 @@ impl Gradients {
             rows.push(vec![
                 gradients.activation.name().into(),
                 self.layer(number).to_string(),
-                format!("{:.3}", gradients.gain),
-                format!("{:.3}", gradients.smallest),
+                short(gradients.gain),
+                short(gradients.smallest),
                 flow.rate.map_or(String::new(), |rate| format!("× {rate:.4}")),
-                format!("× {:.4}", gradients.bound),
+                gradients.bound.map_or(String::new(), |bound| format!("× {bound:.4}")),
                 steps(flow.vanished_after),
                 steps(flow.exploded_after),
                 format!("{:.1} %", flow.mean_saturated() * 100.0),
                 format!("{:.1} %", flow.dead * 100.0),
                 flow.trend.map_or("not known", Trend::name).into(),
                 steps(flow.out_of_range),
+                steps(flow.imprecise_after),
             ]);
         }
-        if self.run.is_none() {
-            rows.iter_mut().for_each(|row| drop(row.remove(1)));
-        }
+        // What has nothing to say is left out.
+        let is_told = |column: usize| match heading[column] {
+            "layer" => self.run.is_some(),
+            "f32 ran out after" | "imprecise after" => rows[1..].iter().any(|row| !row[column].is_empty()),
+            _ => true,
+        };
+        let told: Vec<usize> = (0..heading.len()).filter(|column| is_told(*column)).collect();
+        let rows: Vec<Vec<String>> = rows.iter().map(|row| told.iter().map(|column| row[*column].clone()).collect()).collect();
         let mut text = table(&rows);
         text += "\n‖W‖ and least: the recurrent weight's largest and smallest singular values. a step: the factor by which ‖∂L/∂h‖ changes with each\n\
-                 step back, fitted; at most: γ·‖W‖. flat: units with a derivative below 0.01; dead: those that are so at every step of every sequence.\n\n";
+                 step back, fitted; at most: γ·‖W‖. saturated: units with a derivative below 0.01; dead: those that are so at every step of every sequence.\n";
+        if all.iter().any(|gradients| gradients.flow.imprecise_after.is_some()) {
+            text += "imprecise: by more than 1e-4, since f32 leaves few places to the derivatives of saturated units.\n";
+        }
+        text += "\n";
+        let name = |number: usize, gradients: &study::Gradients| {
+            let layer = if self.run.is_some() { format!(", layer {number}") } else { String::new() };
+            format!("{}{layer}, ‖W‖ = {}", gradients.activation.name(), short(gradients.gain))
+        };
         if sketch::is_wanted() {
+            let names: Vec<String> = all.iter().enumerate().map(|(number, gradients)| name(number, gradients)).collect();
+            let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
             text += "From the last step (left) back to the first; a bar is a factor of a thousand, a dot beyond f32:\n";
-            for gradients in all {
-                text += &format!("{:9}{:7.3}  {}\n", gradients.activation.name(), gradients.gain, sketch(gradients, 21.0));
+            for (gradients, name) in all.iter().zip(names) {
+                text += &format!("{name:width$}  {}\n", sketch(gradients, 21.0));
             }
             text += "\n";
         }
         for (number, gradients) in all.iter().enumerate() {
-            let layer = if self.run.is_some() { format!(", layer {number}") } else { String::new() };
-            text += &format!("{}{layer}, ‖W‖ = {:.3}: {}\n", gradients.activation.name(), gradients.gain, verdict(gradients));
+            text += &format!("{}: {}\n", name(number, gradients), verdict(gradients));
         }
         text
     }
+}
+
+/// A size with four digits.
+fn short(x: f64) -> String {
+    let rounded: f64 = format!("{x:.3e}").parse().unwrap_or(x);
+    if rounded != 0.0 && !(1e-3..1e4).contains(&rounded) { format!("{rounded:e}") } else { rounded.to_string() }
 }
 
 /// The logarithms of the norms as a line of bars, the last step's on the left; the highest and the lowest bar are `decades` apart.
@@ -181,42 +208,71 @@ fn sketch(gradients: &study::Gradients, decades: f64) -> String {
 /// What a flow means, and what to change.
 fn verdict(gradients: &study::Gradients) -> String {
     let flow = &gradients.flow;
-    let after = |steps: Option<usize>, what: &str| steps.map_or(String::new(), |n| format!(" ({what} after {n} steps)"));
-    let Some((trend, rate)) = flow.trend.zip(flow.rate) else {
+    let Some(trend) = flow.trend else {
         return match flow.out_of_range {
-            Some(_) => "not known, f32 ran out before the second step back. To change: smaller weights or inputs.".into(),
-            None => "there is no gradient at two steps or more: nothing can be said.".into(),
+            Some(_) => "not known: f32 ran out before the first step back.".into(),
+            None => "not known: there is no gradient, or a single step of it.".into(),
         };
     };
-    let near = gradients.gain / rate;
+    // A weight scaled by 1 over the rate would about keep the gradient of the top layer, until units saturate.
+    let near = flow.rate.filter(|_| gradients.bound.is_some()).map(|rate| gradients.gain / rate);
+    let identity = "ReLU with an identity weight";
     match trend {
         Trend::Vanishing => {
+            let what = match flow.vanished_after {
+                Some(1) => "a thousandth is left after a step, and what is further back is not learnt".into(),
+                Some(n) => format!("a thousandth is left after {n} steps, and what is further back is not learnt"),
+                None => match (flow.known().first(), flow.known().last()) {
+                    (Some(first), Some(last)) if flow.out_of_range.is_none() => {
+                        format!("{:.2} of it is left at the first step", last.mean / first.mean)
+                    }
+                    _ => "f32 ran out".into(),
+                },
+            };
+            let orthogonal = "an orthogonal recurrent weight";
             let change = match gradients.activation {
                 Activation::Sigmoid => {
-                    "tanh, or ReLU with an identity weight: σ′ is at most a quarter, so that ‖W‖ would have to be above 4"
+                    format!("tanh, or {identity}: σ′ is at most a quarter, so that ‖W‖ would have to be above 4")
                 }
-                Activation::Relu if flow.dead > 0.2 => "a smaller rate or smaller weights: many units are dead",
-                // A weight scaled by 1 over the rate would about keep the gradient, until units saturate.
-                _ if near <= 1.6 => &format!("a larger recurrent weight, orthogonal and with ‖W‖ near {near:.2}"),
-                _ if flow.mean_saturated() > 0.05 => "smaller weights and inputs, for fewer saturated units",
-                _ if gradients.smallest < 0.5 * gradients.gain => {
-                    let (gain, smallest) = (gradients.gain, gradients.smallest);
-                    &format!(
-                        "an orthogonal recurrent weight: the singular values of this one fall from {gain:.2} to {smallest:.2}"
+                Activation::Relu if flow.dead > 0.2 => {
+                    format!("a smaller rate or smaller weights: {:.0} % of the units are dead", flow.dead * 100.0)
+                }
+                _ if near.is_some_and(|near| near <= 1.6) => {
+                    format!(
+                        "a larger recurrent weight, orthogonal and with ‖W‖ near {}",
+                        near.map_or(String::new(), |near| format!("{near:.2}"))
                     )
                 }
-                _ => "ReLU with an identity weight",
+                Activation::Tanh if flow.mean_saturated() > 0.05 => {
+                    "smaller weights and inputs, for fewer saturated units".into()
+                }
+                _ if gradients.smallest < 0.5 * gradients.gain => {
+                    let (gain, smallest) = (short(gradients.gain), short(gradients.smallest));
+                    format!("{orthogonal}: the singular values of this one fall from {gain} to {smallest}")
+                }
+                Activation::Relu => format!("{orthogonal} that is larger, or an identity weight"),
+                _ => format!("{orthogonal} that is larger, or {identity}"),
             };
-            format!(
-                "vanishing{}; what is further back is not learnt. To change: {change}.",
-                after(flow.vanished_after, "a thousandth is left")
-            )
+            format!("vanishing: {what}. To change: {change}.")
         }
-        Trend::Stable => format!("stable; what is {} steps back still counts.", flow.known().len() - 1),
-        Trend::Exploding => format!(
-            "exploding{}. To change: --clip, or a smaller recurrent weight, orthogonal and with ‖W‖ near {near:.2}.",
-            after(flow.exploded_after, "a thousand times as large"),
-        ),
+        Trend::Stable => match flow.known().len() - 1 {
+            1 => "stable: what is a step back still counts.".into(),
+            steps => format!("stable: what is {steps} steps back still counts."),
+        },
+        Trend::Exploding => {
+            let what = match (flow.exploded_after, flow.known().first(), flow.known().last()) {
+                (Some(1), ..) => "a thousand times as large after a step".into(),
+                (Some(n), ..) => format!("a thousand times as large after {n} steps"),
+                (None, Some(first), Some(last)) if flow.out_of_range.is_none() => {
+                    format!("{:.1} times as large at the first step", last.mean / first.mean)
+                }
+                _ => "beyond f32".into(),
+            };
+            let smaller = near.map_or("a smaller recurrent weight".into(), |near| {
+                format!("a smaller recurrent weight, orthogonal and with ‖W‖ near {near:.2}")
+            });
+            format!("exploding: {what}. To change: --clip, or {smaller}.")
+        }
     }
 }
 

@@ -82,6 +82,12 @@ impl Output {
     }
 }
 
+/// A size of inputs or weights: what is further from 1 neither f32 nor a figure has room for.
+fn moderate(text: &str) -> std::result::Result<f64, String> {
+    const ENDS: std::ops::RangeInclusive<f64> = 1e-6..=1e6;
+    positive(text).and_then(|x| if ENDS.contains(&x) { Ok(x) } else { Err(format!("{x} is not from 1e-6 to 1e6")) })
+}
+
 fn positive(text: &str) -> std::result::Result<f64, String> {
     match text.parse::<f64>() {
         Ok(x) if x.is_finite() && x > 0.0 => Ok(x),

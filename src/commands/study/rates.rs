@@ -108,8 +108,9 @@ fn show(all: &[Trained], advice: &Advice) -> String {
     }
     let said = |rate: Option<f64>| rate.map_or("none".into(), |rate| format!("{rate:.2e}"));
     format!(
-        "{}\n{sketches}Steepest: {}. Largest safe: {}, below the first that diverged, ended worse than it began, or learnt nothing and left more than\n\
-         twice the loss of a smaller one.\n",
+        "{}\n{sketches}Steepest: {}. Largest safe: {}.\n\
+         Steepest: the least loss on held-out sequences. Safe: below the first rate that diverged, ended worse than it began, or learnt\n\
+         nothing and left more than twice the loss of a smaller one.\n",
         table(&rows),
         said(advice.steepest),
         said(advice.largest_safe)

@@ -1,5 +1,7 @@
 //! `retrospect study tasks`.
 
+use std::collections::BTreeSet;
+
 use clap::Args;
 use retrospect::data::{self, Options, Task};
 use retrospect::model::RecurrentInit;
@@ -45,10 +47,14 @@ impl Tasks {
             true => data::ALL.iter().map(|task| task.name).collect(),
             false => self.task.iter().map(String::as_str).collect(),
         };
-        let tasks: Vec<&'static Task> = names.into_iter().map(Task::named).collect::<Result<_>>()?;
-        let windows: Vec<Option<usize>> = match self.window.is_empty() {
+        // Each once, and windows as they grow.
+        let tasks = names.into_iter().map(Task::named).collect::<Result<Vec<&'static Task>>>()?;
+        let tasks = data::ALL.iter().filter(|task| tasks.iter().any(|named| named.name == task.name));
+        let tasks: Vec<&'static Task> = tasks.collect();
+        let windows: BTreeSet<usize> = self.window.iter().copied().collect();
+        let windows: Vec<Option<usize>> = match windows.is_empty() {
             true => vec![None],
-            false => self.window.iter().copied().map(Some).collect(),
+            false => windows.into_iter().map(Some).collect(),
         };
         let budgets =
             tasks.iter().flat_map(|&task| windows.iter().map(move |&window| (task, self.budget.of(task, window, 3000))));
