@@ -19,7 +19,7 @@ const MAP: u32 = 330;
 const SHARES: u32 = 210;
 const UPDATES: u32 = 300;
 /// At most so many cells across and from bottom to top.
-const CELLS: [usize; 2] = [120, 60];
+const CELLS: [usize; 2] = [160, 60];
 /// Points of a line, at most: with more its dashes are not seen.
 const POINTS: usize = 250;
 /// Colours that are told apart; cells of one colour above each other are drawn as one.
@@ -98,7 +98,9 @@ fn relative(layer: &LayerFlow) -> Vec<f64> {
 }
 
 fn heat_map(canvas: &Canvas, name: &str, steps: &[Step], layer: usize) -> Drawn {
-    let columns: Vec<(f64, Vec<f64>)> = steps.iter().map(|step| (step.step, relative(&step.layers[layer]))).collect();
+    let every = steps.len().div_ceil(CELLS[0]);
+    let columns: Vec<(f64, Vec<f64>)> =
+        steps.iter().step_by(every).map(|step| (step.step, relative(&step.layers[layer]))).collect();
     let window = steps.iter().map(|step| step.layers[layer].norms.len()).max().unwrap_or(1).max(1);
     let something = columns.iter().flat_map(|(_, column)| column).filter(|x| x.is_finite());
     let (low, high) = something.fold((-1.0, 0.0), |(low, high): (f64, f64), x| (low.min(*x), high.max(*x)));
@@ -108,12 +110,10 @@ fn heat_map(canvas: &Canvas, name: &str, steps: &[Step], layer: usize) -> Drawn 
     super::mesh(&mut chart, ["training step", "time steps back"], [9, 6], [&whole, &|y| number(*y)])?;
 
     // What lies between two traced steps is like the first of them.
-    let every = columns.len().div_ceil(CELLS[0]);
-    let shown: Vec<&(f64, Vec<f64>)> = columns.iter().step_by(every).collect();
     let end = across(steps).end;
     let tall = window.div_ceil(CELLS[1]);
-    for (i, (from, column)) in shown.iter().enumerate() {
-        let to = shown.get(i + 1).map_or(end, |(next, _)| *next);
+    for (i, (from, column)) in columns.iter().enumerate() {
+        let to = columns.get(i + 1).map_or(end, |(next, _)| *next);
         let shades: Vec<f64> = column.chunks(tall).map(|near| shade(near.iter().sum::<f64>() / near.len() as f64)).collect();
         let mut bottom = 0;
         for run in shades.chunk_by(|a, b| a == b) {

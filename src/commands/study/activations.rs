@@ -45,7 +45,7 @@ impl Activations {
 }
 
 fn show(curves: &[Curve], ends: [f32; 2]) -> String {
-    let heading = ["φ", "values", "derivatives", "mean", "flat", "error of φ", "of φ′"];
+    let heading = ["φ", "values", "derivatives", "mean", "saturated", "error of φ", "of φ′"];
     let mut rows = vec![heading.map(String::from).to_vec()];
     for curve in curves {
         let range = |[low, high]: [f32; 2]| format!("{low:.4} to {high:.4}");
@@ -73,7 +73,7 @@ fn show(curves: &[Curve], ends: [f32; 2]) -> String {
     }
     format!(
         "From {} to {}.\n\n{}\n{sketches}mean: of φ over standard normal inputs; an output that is not centred on 0 shifts the sums of the next step.\n\
-         flat: the share of such inputs with a derivative below 0.01, which pass on next to nothing.\n\
+         saturated: the share of such inputs with a derivative below 0.01, which pass on next to nothing.\n\
          errors: the largest differences of what was computed here from f64, of φ in units of its last place, and of φ′, which is computed\n\
          from φ, in units of the last place of its largest value.\n",
         ends[0],
