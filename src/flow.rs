@@ -42,23 +42,33 @@ fn last(batch: &Batch, sequence: usize) -> Option<usize> {
 /// A norm over all sequences that were seen.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Size {
-    /// The geometric mean of those that are not zero; zero where all are.
+    /// The geometric mean at the last step, times that of what is left of the sequences of which something is: so sequences that fall
+    /// to nothing, or begin later, make no jump. Zero where nothing is left of any.
     pub mean: f64,
     /// The smallest.
     pub low: f64,
-    /// The largest.
+    /// The largest; infinite where one is not finite.
     pub high: f64,
     /// The share of those that are zero.
     pub zero: f64,
 }
 
 impl Size {
-    fn of(all: &[f64]) -> Size {
-        let logarithms: Vec<f64> = all.iter().filter(|n| **n > 0.0).map(|n| n.ln()).collect();
-        let mean = if logarithms.is_empty() { 0.0 } else { (logarithms.iter().sum::<f64>() / logarithms.len() as f64).exp() };
-        let high = all.iter().copied().fold(0.0, f64::max);
-        let zero = (all.len() - logarithms.len()) as f64 / all.len().max(1) as f64;
-        Size { mean, low: all.iter().copied().fold(high, f64::min), high, zero }
+    /// Of the norms of sequences, each with that of its last step; `begun` is the mean of all of those.
+    fn of(all: &[(f64, f64)], begun: f64) -> Size {
+        let left: Vec<f64> = all.iter().filter(|(n, _)| *n > 0.0).map(|(n, first)| n / first).collect();
+        let is_finite = all.iter().all(|(n, _)| n.is_finite());
+        let high = if is_finite { all.iter().map(|(n, _)| *n).fold(0.0, f64::max) } else { f64::INFINITY };
+        Size {
+            mean: match left[..] {
+                [] if is_finite => 0.0,
+                [] => f64::INFINITY,
+                _ => begun * geometric_mean(&left),
+            },
+            low: all.iter().map(|(n, _)| *n).fold(high, f64::min),
+            high,
+            zero: all.iter().filter(|(n, _)| *n == 0.0).count() as f64 / all.len().max(1) as f64,
+        }
     }
 }
 
@@ -103,8 +113,8 @@ pub struct Flow {
     /// Steps back from which on f32 ran out for some sequence, and nothing is known: a norm is below 1e-35 or not finite. That it is
     /// zero where all ReLU units are dead is known.
     pub out_of_range: Option<usize>,
-    /// Steps back from which on a norm may be off by more than 1e-4 of itself: derivatives are computed from φ, whose last place is a
-    /// large part of them where units are saturated.
+    /// Steps back from which on a norm may be off by more than 1e-4 of itself, by an estimate: derivatives are computed from φ, whose last
+    /// place is a large part of them where units are saturated; and where gradients explode, the states' own roundings do.
     pub imprecise_after: Option<usize>,
     /// The share of units with a derivative below 0.01 at the last step, one before, and so on.
     pub saturated: Vec<f64>,
@@ -134,6 +144,8 @@ const FAR_FROM_LEAST: f64 = 1e-30;
 const PRECISE: f64 = 1e-4;
 /// Of the most that φ and φ′ may be off, what they are.
 const USUAL: f64 = 0.5;
+/// How far a state is off after a step, as a change of the norms.
+const STATE_ERROR: f64 = 1e-7;
 
 /// Gathers how gradients flow through the layers of a network, from batches and from networks.
 #[derive(Debug)]
@@ -186,6 +198,8 @@ impl Seen {
             }
             // Where the loss has no gradient, none is lost.
             let has_gradient = curves[0].norms[0] != 0.0;
+            let drift = drift(self.activation, &curves);
+            curves.iter_mut().for_each(|curve| curve.errors.iter_mut().for_each(|error| *error += drift));
             for (l, curve) in curves.into_iter().rev().enumerate() {
                 let layer = &mut self.layers[l];
                 layer.count(self.activation, &traced[l], [end, b], &mut dead[l]);
@@ -253,6 +267,19 @@ impl Curve {
     }
 }
 
+/// How far the norms may be off because the states are: an error of a state at some step changes the loss by as much as the gradient
+/// there says, relative to that at the last step. Where gradients explode, so do the roundings of the states. Where φ is straight, its
+/// derivatives do not depend on them.
+fn drift(activation: Activation, curves: &[Curve]) -> f64 {
+    match activation {
+        Activation::Relu | Activation::Identity => 0.0,
+        Activation::Tanh | Activation::Sigmoid => {
+            let all: f64 = curves.iter().flat_map(|curve| &curve.norms).sum();
+            STATE_ERROR * all / curves[0].norms[0]
+        }
+    }
+}
+
 impl Layer {
     fn count(&mut self, activation: Activation, traced: &Traced, [end, b]: [usize; 2], dead: &mut [bool]) {
         if self.saturated.len() <= end {
@@ -273,8 +300,12 @@ impl Layer {
         // Below ReLU units that are all off nothing arrives.
         let curves: Vec<&Curve> =
             self.curves.iter().filter(|curve| curve.norms[0] != 0.0 || activation != Activation::Relu).collect();
-        let at = |back: usize| curves.iter().filter_map(move |curve| curve.norms.get(back)).copied().collect::<Vec<f64>>();
-        let norms: Vec<Size> = (0..self.saturated.len()).map(|back| Size::of(&at(back))).collect();
+        let at = |back: usize| -> Vec<(f64, f64)> {
+            curves.iter().filter_map(|curve| Some((*curve.norms.get(back)?, curve.norms[0]))).collect()
+        };
+        let longest = curves.iter().map(|curve| curve.norms.len()).max().unwrap_or(0);
+        let begun = geometric_mean(&curves.iter().map(|curve| curve.norms[0]).collect::<Vec<_>>());
+        let norms: Vec<Size> = (0..longest).map(|back| Size::of(&at(back), begun)).collect();
         let out_of_range = curves.iter().filter_map(|curve| curve.ran_out(activation)).min();
         let known = &norms[..out_of_range.unwrap_or(norms.len())];
         let slopes: Vec<f64> = curves.iter().filter_map(|curve| curve.slope(known.len())).collect();
@@ -302,12 +333,19 @@ impl Layer {
             vanished_after: reached(&is_lost),
             exploded_after: reached(&is_grown),
             out_of_range,
-            imprecise_after: curves.iter().filter_map(|curve| curve.errors.iter().position(|&error| error > PRECISE)).min(),
+            imprecise_after: curves
+                .iter()
+                .filter_map(|curve| curve.errors.iter().position(|&error| error.is_nan() || error > PRECISE))
+                .min(),
             saturated: self.saturated.iter().map(|&saturated| share(saturated)).collect(),
             dead: share(self.dead),
             norms,
         }
     }
+}
+
+fn geometric_mean(all: &[f64]) -> f64 {
+    (all.iter().map(|x| x.ln()).sum::<f64>() / all.len() as f64).exp()
 }
 
 #[cfg(test)]
@@ -338,7 +376,8 @@ mod tests {
         assert_eq!(flow.norms.len(), 3);
         near(flow.norms[0].mean, (8.0f64 * 16.0).sqrt());
         near(flow.norms[1].mean, (5.0f64 * 4.0).sqrt());
-        near(flow.norms[2].mean, 2.0);
+        // Of the only one that is so long an eighth is left: so it is of the mean at the end.
+        near(flow.norms[2].mean, (8.0f64 * 16.0).sqrt() / 8.0);
         assert_eq!((flow.norms[0].low, flow.norms[0].high), (8.0, 16.0));
         assert_eq!((flow.saturated, flow.dead), (vec![0.0; 3], 0.0));
     }

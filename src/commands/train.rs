@@ -201,7 +201,12 @@ impl Train {
         ];
         rows.extend(validation_loss.map(|loss| ("validation loss", format!("{loss:.5}"))));
         rows.extend(traced.map(|flow| {
-            let rate = flow.rate.map_or("nothing a step back".into(), |rate| format!("× {rate:.4} a step back"));
+            let rate = match (flow.rate, &flow.norms[..]) {
+                (Some(rate), _) => format!("× {rate:.4} a step back"),
+                (None, [] | [_]) => "a single time step".into(),
+                (None, [_, Some(_), ..]) => "nothing a step back".into(),
+                (None, [_, None, ..]) => "beyond f32 a step back".into(),
+            };
             let shares = format!("{:.1} % saturated, {:.1} % dead", flow.saturated * 100.0, flow.dead * 100.0);
             ("gradient, top layer", format!("{rate}; {shares}; {}", folder.join("gradients.svg").display()))
         }));

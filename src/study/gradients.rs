@@ -32,6 +32,8 @@ pub struct Setup {
 pub struct Gradients {
     /// φ.
     pub activation: Activation,
+    /// The layer, counted from 0.
+    pub layer: usize,
     /// ‖W‖, the largest singular value of the recurrent weight.
     pub gain: f64,
     /// Its smallest.
@@ -68,7 +70,7 @@ pub fn gradients(compute: &Compute, setup: &Setup, activation: Activation, gain:
         let batch = of_last_step(&normal(setup, seed));
         seen.see(&network.trace(&batch)?, &batch);
     }
-    Ok(Gradients::new(activation, values, true, seen.flows().remove(0)))
+    Ok(Gradients::new(&config, 0, values, seen.flows().remove(0)))
 }
 
 /// Standard normal vectors, and values of the kind to be told from them.
@@ -94,17 +96,18 @@ pub fn gradients_of(compute: &Compute, config: &Config, weights: &Named, batch: 
     seen.see(&network.trace(&batch)?, &batch);
     let of = |(layer, flow): (usize, Flow)| {
         let values = singular_values(&weights[&format!("rnn.weight_hh_l{layer}")]);
-        Gradients::new(config.activation, values, layer + 1 == config.layers, flow)
+        Gradients::new(&config, layer, values, flow)
     };
     Ok(seen.flows().into_iter().enumerate().map(of).collect())
 }
 
 impl Gradients {
-    fn new(activation: Activation, singular_values: Vec<f64>, is_top: bool, flow: Flow) -> Gradients {
+    fn new(config: &Config, layer: usize, singular_values: Vec<f64>, flow: Flow) -> Gradients {
+        let activation = config.activation;
         let gain = singular_values.first().copied().unwrap_or(0.0);
         let smallest = singular_values.last().copied().unwrap_or(0.0);
-        let bound = is_top.then(|| activation.steepest() * gain);
-        Gradients { activation, gain, smallest, singular_values, bound, flow }
+        let bound = (layer + 1 == config.layers).then(|| activation.steepest() * gain);
+        Gradients { activation, layer, gain, smallest, singular_values, bound, flow }
     }
 }
 

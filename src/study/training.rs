@@ -51,8 +51,8 @@ pub struct Trained {
     pub guess: f64,
     /// The step at which training diverged.
     pub diverged: Option<u64>,
-    /// The share of units with a derivative below 0.01 at every step of a batch, at the end: dead.
-    pub dead: f64,
+    /// The share of units with a derivative below 0.01 at every step of a batch, at the end: dead. `None`: training diverged.
+    pub dead: Option<f64>,
 }
 
 impl Trained {
@@ -136,7 +136,7 @@ impl Trainer {
             score: score.filter(|score| score.is_finite()),
             guess: (self.task.guess)(window),
             diverged,
-            dead: dead(&mut self.network)?,
+            dead: if diverged.is_none() { Some(dead(&mut self.network)?) } else { None },
         })
     }
 
@@ -160,8 +160,8 @@ fn dead(network: &mut Network) -> Result<f64> {
 pub struct Advice {
     /// The rate that left the least loss on the held-out sequences, less than there was before.
     pub steepest: Option<f64>,
-    /// The largest rate below the first at which training diverged, ended worse than it began (by more than a twentieth), or left more than
-    /// twice the loss of a smaller rate and half of what guessing scores.
+    /// The largest rate below the first at which training diverged, ended worse than it began (by more than a twentieth), left more than
+    /// twice the loss of a smaller rate and half of what guessing scores, or killed a fifth of the units that the smallest rate did not.
     pub largest_safe: Option<f64>,
 }
 
@@ -178,7 +178,8 @@ pub fn advice(trained: &[Trained]) -> Advice {
         // At a rate that does next to nothing chance decides whether it is a little better or worse.
         let score = t.score.filter(|score| *score <= 1.05 * t.before);
         least = least.min(score.unwrap_or(f64::INFINITY));
-        score.is_some_and(|score| score <= (2.0 * least).max(0.5 * t.guess))
+        let more_dead = t.dead.unwrap_or(1.0) - trained[0].dead.unwrap_or(0.0);
+        score.is_some_and(|score| score <= (2.0 * least).max(0.5 * t.guess) && more_dead <= 0.2)
     };
     Advice { steepest: steepest.map(|t| t.rate), largest_safe: trained.iter().take_while(is_safe).last().map(|t| t.rate) }
 }
@@ -226,8 +227,8 @@ mod tests {
     fn a_large_step_kills_relu_units() {
         let task = Task::named("adding").unwrap();
         let mut trainer = Trainer::new(&Compute::Cpu(Some(1)), task, Activation::Relu, &budget(60)).unwrap();
-        let dead = |trainer: &mut Trainer, rate| trainer.train(RecurrentInit::Uniform, rate).unwrap().dead;
-        let (small, large) = (dead(&mut trainer, 0.001), dead(&mut trainer, 3.0));
+        let dead = |trainer: &mut Trainer, rate| trainer.train(RecurrentInit::Uniform, rate).unwrap().dead.unwrap();
+        let (small, large) = (dead(&mut trainer, 0.001), dead(&mut trainer, 0.5));
         assert!(small < 0.3 && large > small + 0.3, "{small} and {large}");
     }
 

@@ -13,14 +13,14 @@ use crate::network::{Network, PARAMETERS, Stored};
 /// The flow through a layer, as a line of metrics has it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LayerFlow {
-    /// ‖∂L/∂h‖ at the last step, one before, and so on back to the first, of the loss at the last step alone: the geometric mean over the
-    /// sequences of the batch of which something is left. `None`: f32 ran out.
+    /// ‖∂L/∂h‖ at the last step, one before, and so on back to the first, of the loss at the last step alone: [`crate::flow::Size::mean`] over
+    /// the sequences of the batch. `None`: f32 ran out.
     pub norms: Vec<Option<f32>>,
-    /// The share of sequences of which nothing is left at the first step.
-    pub lost: f64,
+    /// The share of sequences of which nothing is left at the first step. `None`: f32 ran out.
+    pub lost: Option<f64>,
     /// The factor of a step back, fitted.
     pub rate: Option<f64>,
-    /// Steps back from which on a norm may be off by more than 1e-4 of itself, for saturated units.
+    /// [`Flow::imprecise_after`].
     pub imprecise_after: Option<usize>,
     /// The share of units with a derivative below 0.01, over all steps and sequences.
     pub saturated: f64,
@@ -34,7 +34,7 @@ impl From<Flow> for LayerFlow {
         let norm = |(back, size): (usize, &crate::flow::Size)| Some(size.mean as f32).filter(|n| back < known && n.is_finite());
         LayerFlow {
             norms: flow.norms.iter().enumerate().map(norm).collect(),
-            lost: flow.norms.last().map_or(0.0, |n| n.zero),
+            lost: flow.norms.last().filter(|_| flow.out_of_range.is_none()).map(|n| n.zero),
             rate: flow.rate,
             imprecise_after: flow.imprecise_after,
             saturated: flow.mean_saturated(),

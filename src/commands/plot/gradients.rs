@@ -9,7 +9,7 @@ use retrospect::study::Gradients;
 use retrospect::{Activation, Result};
 
 use super::lines::{GREY, HEAD, axes, legend, line, look, power, titled, varied};
-use super::{Canvas, Drawn, HEADING, font, number};
+use super::{Canvas, Drawn, HEADING, font, number, whole};
 
 /// A part of the figure: its name and what it shows.
 type Cell<'a> = (String, &'a [Gradients]);
@@ -98,12 +98,7 @@ fn singular(canvas: &Canvas, cells: &[Cell]) -> Drawn {
     let high = cells.iter().filter_map(|cell| values(cell).first().copied()).fold(1e-6, f64::max) * 1.1;
     let title = "singular values of W, the largest first";
     let mut chart = axes(&above).caption(title, font(HEADING)).build_cartesian_2d(1.0..most as f64, 0.0..high)?;
-    super::mesh(
-        &mut chart,
-        ["", ""],
-        [6, 8],
-        [&|x| number(x.round()), &|y| if *y > 0.0 { power(y.log10()) } else { "0".into() }],
-    )?;
+    super::mesh(&mut chart, ["", ""], [6, 8], [&whole, &|y| if *y > 0.0 { power(y.log10()) } else { "0".into() }])?;
     // One is where nothing is lost and nothing gained.
     if high > 1.0 {
         chart.draw_series(LineSeries::new([(1.0, 1.0), (most as f64, 1.0)], GREY.mix(0.5).stroke_width(1)))?;

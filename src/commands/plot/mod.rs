@@ -147,6 +147,11 @@ fn number(x: f64) -> String {
     if x >= 1000.0 { thousands(x.round() as u64) } else { format!("{}", (x * 1e6).round() / 1e6) }
 }
 
+/// A number of an axis of things of which there are no halves.
+fn whole(x: &f64) -> String {
+    if x.fract() == 0.0 { number(*x) } else { String::new() }
+}
+
 /// At most so many points: the means of as many neighbours each as that takes.
 fn thinned(points: &[(f64, f64)], most: usize) -> Vec<(f64, f64)> {
     let mean = |points: &[(f64, f64)], of: fn(&(f64, f64)) -> f64| points.iter().map(of).sum::<f64>() / points.len() as f64;

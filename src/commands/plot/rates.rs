@@ -28,7 +28,7 @@ fn ends(all: &[Trained]) -> std::ops::Range<f64> {
 }
 
 fn losses(canvas: &Canvas, all: &[Trained], advice: &Advice) -> Drawn {
-    let end = |t: &Trained| t.curve.last().filter(|_| t.diverged.is_none()).map(|(_, loss)| loss.max(1e-30).log10());
+    let end = |t: &Trained| t.score.map(|loss| loss.max(1e-30).log10());
     let known: Vec<f64> = all.iter().filter_map(end).collect();
     let guess = all[0].guess.log10();
     let low = known.iter().copied().fold(guess, f64::min);
@@ -38,7 +38,7 @@ fn losses(canvas: &Canvas, all: &[Trained], advice: &Advice) -> Drawn {
     let (low, high) = (low - 2.2 * room, high + 2.0 * room);
     let across = ends(all);
     let mut chart = axes(canvas).build_cartesian_2d(across.clone(), low..high)?;
-    super::mesh(&mut chart, ["learning rate", "loss"], [11, 11], [&|x| power(*x), &|y| power(*y)])?;
+    super::mesh(&mut chart, ["learning rate", "loss on held-out sequences"], [11, 11], [&|x| power(*x), &|y| power(*y)])?;
     chart.draw_series(DashedLineSeries::new([(across.start, guess), (across.end, guess)], 3, 5, GREY.stroke_width(1)))?;
     // A line for each stretch between those that diverged.
     let (color, ..) = look(all[0].activation);
@@ -68,8 +68,10 @@ fn dead(canvas: &Canvas, all: &[Trained]) -> Drawn {
     let mut chart = axes(canvas).build_cartesian_2d(ends(all), 0.0..1.0)?;
     super::mesh(&mut chart, ["learning rate", "dead units"], [11, 5], [&|x| power(*x), &|y| format!("{:.0} %", y * 100.0)])?;
     let (color, ..) = look(all[0].activation);
-    let points: Vec<(f64, f64)> = all.iter().map(|t| (t.rate.log10(), t.dead)).collect();
-    line(&mut chart, look(all[0].activation), points.clone())?;
-    chart.draw_series(points.into_iter().map(|point| Circle::new(point, 4, color.filled())))?;
+    for stretch in all.split(|t| t.dead.is_none()) {
+        let points: Vec<(f64, f64)> = stretch.iter().filter_map(|t| Some((t.rate.log10(), t.dead?))).collect();
+        line(&mut chart, look(all[0].activation), points.clone())?;
+        chart.draw_series(points.into_iter().map(|point| Circle::new(point, 4, color.filled())))?;
+    }
     Ok(())
 }

@@ -51,6 +51,11 @@ fn losses(canvas: &Canvas, title: &str, all: &[&Trained]) -> Drawn {
     for trained in all {
         let inside = of(trained).into_iter().filter(|(_, y)| *y <= high).collect();
         line(&mut chart, look(trained.activation), inside)?;
+        if trained.score.is_none() {
+            let (color, ..) = look(trained.activation);
+            let at = (trained.diverged.unwrap_or(steps).min(steps) as f64, high - room);
+            chart.draw_series([Cross::new(at, 5, color.stroke_width(2))])?;
+        }
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use retrospect::Result;
 use retrospect::train::{Folder, LayerFlow, Metrics};
 
 use super::lines::{HEAD, LINES, Line, axes, legend, line, power};
-use super::{Canvas, Drawn, HEADING, TEXT, TITLE, font, number, thinned};
+use super::{Canvas, Drawn, HEADING, TEXT, TITLE, font, number, thinned, whole};
 
 const WIDTH: u32 = 1000;
 /// What the colours' meaning takes on the right.
@@ -83,11 +83,6 @@ pub fn tracing(folder: &Path) -> Result<bool> {
 fn across(steps: &[Step]) -> std::ops::Range<f64> {
     let width = steps.last_chunk().map_or(1.0, |[before, last]| last.step - before.step);
     steps[0].step..steps[steps.len() - 1].step + width.max(1.0)
-}
-
-/// Of training steps there are no halves.
-fn whole(x: &f64) -> String {
-    if x.fract() == 0.0 { number(*x) } else { String::new() }
 }
 
 /// The norms of a step relative to the last time step's, as logarithms, as far as they are known; −∞ for nothing.

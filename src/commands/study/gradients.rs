@@ -68,12 +68,12 @@ impl Gradients {
             Some(run) => self.of_run(run)?,
             None => self.untrained()?,
         };
-        let rows = all.iter().enumerate().flat_map(|(number, gradients)| {
+        let rows = all.iter().flat_map(|gradients| {
             let flow = &gradients.flow;
-            let head = format!("{},{},{:.6}", gradients.activation.name(), self.layer(number), gradients.gain);
-            flow.norms.iter().zip(&flow.saturated).enumerate().map(move |(back, (norm, flat))| {
+            let head = format!("{},{},{:.6}", gradients.activation.name(), gradients.layer, gradients.gain);
+            flow.norms.iter().zip(&flow.saturated).enumerate().map(move |(back, (norm, saturated))| {
                 let is_known = flow.out_of_range.is_none_or(|end| back < end);
-                format!("{head},{back},{:e},{:e},{:e},{},{is_known},{flat}", norm.mean, norm.low, norm.high, norm.zero)
+                format!("{head},{back},{:e},{:e},{:e},{},{is_known},{saturated}", norm.mean, norm.low, norm.high, norm.zero)
             })
         });
         self.output
@@ -81,11 +81,11 @@ impl Gradients {
         self.output.plot(|path| {
             // A cell for each gain with all activations, or for each layer.
             let in_a_cell = if self.run.is_some() { 1 } else { all.len() / self.gain.len().max(1) };
-            let named = |(layer, cell): (usize, &[study::Gradients])| {
-                let layer = if self.run.is_some() { format!("layer {layer}, ") } else { String::new() };
-                format!("{layer}‖W‖ = {}", short(cell[0].gain))
+            let named = |first: &study::Gradients| {
+                let layer = if self.run.is_some() { format!("layer {}, ", first.layer) } else { String::new() };
+                format!("{layer}‖W‖ = {}", short(first.gain))
             };
-            let cells = all.chunks(in_a_cell).enumerate().map(|cell| (named(cell), cell.1)).collect::<Vec<_>>();
+            let cells = all.chunks(in_a_cell).map(|cell| (named(&cell[0]), cell)).collect::<Vec<_>>();
             plot::gradients(path, &cells)
         })?;
         self.output.print(&all, || self.show(&all))
@@ -115,11 +115,6 @@ impl Gradients {
         study::gradients_of(&compute, &checkpoint.origin.settings.network, &checkpoint.parameters, &batch)
     }
 
-    /// The layer that is `number` in what was studied.
-    fn layer(&self, number: usize) -> usize {
-        if self.run.is_some() { number } else { 0 }
-    }
-
     fn show(&self, all: &[study::Gradients]) -> String {
         let heading = [
             "φ",
@@ -137,16 +132,16 @@ impl Gradients {
             "imprecise after",
         ];
         let mut rows = vec![heading.map(String::from).to_vec()];
-        for (number, gradients) in all.iter().enumerate() {
+        for gradients in all {
             let flow = &gradients.flow;
             let steps = |steps: Option<usize>| steps.map_or(String::new(), |n| n.to_string());
             rows.push(vec![
                 gradients.activation.name().into(),
-                self.layer(number).to_string(),
+                gradients.layer.to_string(),
                 short(gradients.gain),
                 short(gradients.smallest),
                 flow.rate.map_or(String::new(), |rate| format!("× {rate:.4}")),
-                gradients.bound.map_or(String::new(), |bound| format!("× {bound:.4}")),
+                gradients.bound.map_or(String::new(), |bound| format!("× {}", short(bound))),
                 steps(flow.vanished_after),
                 steps(flow.exploded_after),
                 format!("{:.1} %", flow.mean_saturated() * 100.0),
@@ -168,15 +163,16 @@ impl Gradients {
         text += "\n‖W‖ and least: the recurrent weight's largest and smallest singular values. a step: the factor by which ‖∂L/∂h‖ changes with each\n\
                  step back, fitted; at most: γ·‖W‖. saturated: units with a derivative below 0.01; dead: those that are so at every step of every sequence.\n";
         if all.iter().any(|gradients| gradients.flow.imprecise_after.is_some()) {
-            text += "imprecise: by more than 1e-4, since f32 leaves few places to the derivatives of saturated units.\n";
+            text += "imprecise: by more than 1e-4, by an estimate; f32 leaves few places to the derivatives of saturated units, and where gradients\n\
+                     explode, so do the roundings of the states.\n";
         }
         text += "\n";
-        let name = |number: usize, gradients: &study::Gradients| {
-            let layer = if self.run.is_some() { format!(", layer {number}") } else { String::new() };
+        let name = |gradients: &study::Gradients| {
+            let layer = if self.run.is_some() { format!(", layer {}", gradients.layer) } else { String::new() };
             format!("{}{layer}, ‖W‖ = {}", gradients.activation.name(), short(gradients.gain))
         };
         if sketch::is_wanted() {
-            let names: Vec<String> = all.iter().enumerate().map(|(number, gradients)| name(number, gradients)).collect();
+            let names: Vec<String> = all.iter().map(name).collect();
             let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
             text += "From the last step (left) back to the first; a bar is a factor of a thousand, a dot beyond f32:\n";
             for (gradients, name) in all.iter().zip(names) {
@@ -184,8 +180,8 @@ impl Gradients {
             }
             text += "\n";
         }
-        for (number, gradients) in all.iter().enumerate() {
-            text += &format!("{}: {}\n", name(number, gradients), verdict(gradients));
+        for gradients in all {
+            text += &format!("{}: {}\n", name(gradients), verdict(gradients));
         }
         text
     }
@@ -214,34 +210,33 @@ fn verdict(gradients: &study::Gradients) -> String {
             None => "not known: there is no gradient, or a single step of it.".into(),
         };
     };
-    // A weight scaled by 1 over the rate would about keep the gradient of the top layer, until units saturate.
-    let near = flow.rate.filter(|_| gradients.bound.is_some()).map(|rate| gradients.gain / rate);
-    let identity = "ReLU with an identity weight";
+    let is_top = gradients.bound.is_some();
+    let is_orthogonal = gradients.smallest > 0.9 * gradients.gain;
+    // An orthogonal weight scaled by 1 over the rate would keep the gradient of the top layer but for what else that changes.
+    let near = flow.rate.filter(|_| is_top && is_orthogonal).map(|rate| gradients.gain / rate);
+    let known = flow.known();
+    let a_step = || flow.rate.map_or("f32 ran out".into(), |rate| format!("× {rate:.4} a step"));
+    let steps = |n: usize| if n == 1 { "a step".into() } else { format!("{n} steps") };
     match trend {
         Trend::Vanishing => {
             let what = match flow.vanished_after {
-                Some(1) => "a thousandth is left after a step, and what is further back is not learnt".into(),
-                Some(n) => format!("a thousandth is left after {n} steps, and what is further back is not learnt"),
-                None => match (flow.known().first(), flow.known().last()) {
-                    (Some(first), Some(last)) if flow.out_of_range.is_none() => {
-                        format!("{:.2} of it is left at the first step", last.mean / first.mean)
-                    }
-                    _ => "f32 ran out".into(),
-                },
+                Some(n) if known[n].zero > 0.5 => {
+                    format!("nothing is left of most sequences after {}, and what is further back is not learnt", steps(n))
+                }
+                Some(n) => format!("a thousandth is left after {}, and what is further back is not learnt", steps(n)),
+                None => a_step(),
             };
+            let identity = "ReLU with an identity weight";
             let orthogonal = "an orthogonal recurrent weight";
             let change = match gradients.activation {
-                Activation::Sigmoid => {
+                Activation::Sigmoid if gradients.gain < 4.0 => {
                     format!("tanh, or {identity}: σ′ is at most a quarter, so that ‖W‖ would have to be above 4")
+                }
+                Activation::Sigmoid => {
+                    format!("tanh, or {identity}: σ′ is at most a quarter, and less where units are saturated")
                 }
                 Activation::Relu if flow.dead > 0.2 => {
                     format!("a smaller rate or smaller weights: {:.0} % of the units are dead", flow.dead * 100.0)
-                }
-                _ if near.is_some_and(|near| near <= 1.6) => {
-                    format!(
-                        "a larger recurrent weight, orthogonal and with ‖W‖ near {}",
-                        near.map_or(String::new(), |near| format!("{near:.2}"))
-                    )
                 }
                 Activation::Tanh if flow.mean_saturated() > 0.05 => {
                     "smaller weights and inputs, for fewer saturated units".into()
@@ -250,28 +245,27 @@ fn verdict(gradients: &study::Gradients) -> String {
                     let (gain, smallest) = (short(gradients.gain), short(gradients.smallest));
                     format!("{orthogonal}: the singular values of this one fall from {gain} to {smallest}")
                 }
-                Activation::Relu => format!("{orthogonal} that is larger, or an identity weight"),
-                _ => format!("{orthogonal} that is larger, or {identity}"),
+                activation => match near.filter(|near| *near > 1.01 * gradients.gain && *near < 1.6) {
+                    // With larger weights more of its units are saturated.
+                    Some(near) if activation == Activation::Tanh => {
+                        format!("a larger recurrent weight, with ‖W‖ of {near:.2} or more")
+                    }
+                    Some(near) => format!("a larger recurrent weight, with ‖W‖ near {near:.2}"),
+                    None if activation == Activation::Relu => "an identity weight".into(),
+                    None => format!("{orthogonal} that is larger, or {identity}"),
+                },
             };
             format!("vanishing: {what}. To change: {change}.")
         }
-        Trend::Stable => match flow.known().len() - 1 {
-            1 => "stable: what is a step back still counts.".into(),
-            steps => format!("stable: what is {steps} steps back still counts."),
-        },
+        Trend::Stable => format!("stable: what is {} back still counts.", steps(known.len() - 1)),
         Trend::Exploding => {
-            let what = match (flow.exploded_after, flow.known().first(), flow.known().last()) {
-                (Some(1), ..) => "a thousand times as large after a step".into(),
-                (Some(n), ..) => format!("a thousand times as large after {n} steps"),
-                (None, Some(first), Some(last)) if flow.out_of_range.is_none() => {
-                    format!("{:.1} times as large at the first step", last.mean / first.mean)
-                }
-                _ => "beyond f32".into(),
+            let what = match flow.exploded_after {
+                Some(n) => format!("a thousand times as large after {}", steps(n)),
+                None => a_step(),
             };
-            let smaller = near.map_or("a smaller recurrent weight".into(), |near| {
-                format!("a smaller recurrent weight, orthogonal and with ‖W‖ near {near:.2}")
-            });
-            format!("exploding: {what}. To change: --clip, or {smaller}.")
+            let above = if is_top { "" } else { ", also by what arrives from the layer above" };
+            let smaller = near.map_or(String::new(), |near| format!(" with ‖W‖ near {near:.2}"));
+            format!("exploding: {what}{above}. To change: --clip, or a smaller recurrent weight{smaller}.")
         }
     }
 }

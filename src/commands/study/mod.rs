@@ -46,7 +46,7 @@ struct Output {
     #[arg(long, value_name = "FILE.svg|png", value_parser = plot::file)]
     plot: Option<PathBuf>,
 
-    /// Write all numbers as CSV
+    /// Write the curves as CSV
     #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,
 

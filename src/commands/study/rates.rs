@@ -95,22 +95,21 @@ fn show(all: &[Trained], advice: &Advice) -> String {
             format!("{:.2e}", trained.rate),
             trained.curve.last().map_or(String::new(), |(_, loss)| number(*loss)),
             trained.score.map_or(String::new(), number),
-            format!("{:.0} %", trained.dead * 100.0),
+            trained.dead.map_or(String::new(), |dead| format!("{:.0} %", dead * 100.0)),
             trained.diverged.map_or(String::new(), |step| format!("diverged at step {step}")),
         ]);
     }
     let mut sketches = String::new();
     if sketch::is_wanted() {
-        let ends = |t: &Trained| t.curve.last().filter(|_| t.diverged.is_none()).map(|(_, loss)| loss.ln());
-        let dead: Vec<_> = all.iter().map(|t| Some(t.dead)).collect();
-        let losses: Vec<_> = all.iter().map(ends).collect();
+        let dead: Vec<_> = all.iter().map(|t| t.dead).collect();
+        let losses: Vec<_> = all.iter().map(|t| t.score.map(f64::ln)).collect();
         sketches = format!("loss  {}  (a dot: diverged)\ndead  {}\n\n", sketch::spread(&losses), sketch::bars(&dead));
     }
     let said = |rate: Option<f64>| rate.map_or("none".into(), |rate| format!("{rate:.2e}"));
     format!(
         "{}\n{sketches}Steepest: {}. Largest safe: {}.\n\
-         Steepest: the least loss on held-out sequences. Safe: below the first rate that diverged, ended worse than it began, or learnt\n\
-         nothing and left more than twice the loss of a smaller one.\n",
+         Steepest: the least loss on held-out sequences. Safe: below the first rate that diverged, ended worse than it began, killed\n\
+         a fifth of the units, or learnt nothing and left more than twice the loss of a smaller one.\n",
         table(&rows),
         said(advice.steepest),
         said(advice.largest_safe)

@@ -60,9 +60,12 @@ impl BudgetArgs {
 pub fn csv(output: &Output, all: &[Trained]) -> Result<()> {
     let rows = all.iter().flat_map(|t| {
         let head = format!("{},{},{},{},{:e}", t.task, t.window, t.activation.name(), t.init.name(), t.rate);
-        t.curve.iter().map(move |(step, loss)| format!("{head},{step},{loss:e}"))
+        let said = |x: Option<f64>| x.map_or(String::new(), |x| format!("{x:e}"));
+        let diverged = t.diverged.map_or(String::new(), |step| step.to_string());
+        let end = format!("{},{:e},{},{diverged}", said(t.score), t.guess, said(t.dead));
+        t.curve.iter().map(move |(step, loss)| format!("{head},{step},{loss:e},{end}"))
     });
-    output.csv("task,window,activation,recurrent_init,rate,step,loss", rows)
+    output.csv("task,window,activation,recurrent_init,rate,step,loss,score,guess,dead,diverged_at", rows)
 }
 
 /// How many are done of `count`.
