@@ -95,6 +95,25 @@ impl Batch {
         Batch { inputs, targets, mask: None, reduction: Reduction::Mean, initial_state: InitialState::Zero }
     }
 
+    /// The same, of which the last output of each sequence that counts counts alone.
+    #[must_use]
+    pub fn of_last_step(self) -> Batch {
+        let (steps, sequences) = self.shape();
+        let mut mask = Array2::zeros((steps, sequences));
+        for b in 0..sequences {
+            if let Some(t) = self.last_counted(b) {
+                mask[[t, b]] = 1.0;
+            }
+        }
+        Batch { mask: Some(mask), ..self }
+    }
+
+    /// The last step of a sequence whose output counts.
+    #[must_use]
+    pub fn last_counted(&self, sequence: usize) -> Option<usize> {
+        (0..self.shape().0).rev().find(|&t| self.mask.as_ref().is_none_or(|mask| mask[[t, sequence]] != 0.0))
+    }
+
     /// `(T, B)` of the inputs.
     #[must_use]
     pub fn shape(&self) -> (usize, usize) {

@@ -132,6 +132,11 @@ impl OptimizerChoice {
     }
 }
 
+/// What a task's recurrent weights start as.
+pub fn init_of(defaults: &Defaults) -> RecurrentInit {
+    RecurrentInit::from_str(defaults.recurrent_init, true).unwrap_or_default()
+}
+
 /// What gradients are clipped to, if they are.
 #[derive(Clone, Copy)]
 pub struct Clip(pub Option<f32>);
@@ -188,7 +193,6 @@ impl RunArgs {
         let trained = configuration.and_then(|json| serde_json::from_str::<Settings>(json).ok());
         let init = init.map(|tensors| self.sizes_of(&tensors, &opened)).transpose()?;
 
-        let named = |name: &str| RecurrentInit::from_str(name, true).unwrap_or_default();
         let clip = match what.clip {
             Some(Clip(clip)) => clip,
             None => of_task.and_then(|d| d.clip).map(|c| c as f32),
@@ -221,7 +225,7 @@ impl RunArgs {
             steps: of_task.and_then(|d| d.steps).unwrap_or(3000),
             lr: of_task.and_then(|d| d.lr).unwrap_or(2e-3),
             seed: what.seed,
-            recurrent_init: what.recurrent_init.unwrap_or(of_task.map_or(RecurrentInit::Uniform, |d| named(d.recurrent_init))),
+            recurrent_init: what.recurrent_init.unwrap_or(of_task.map_or(RecurrentInit::Uniform, |d| init_of(&d))),
             window,
             loss_every: 10,
             evaluate_every: None,

@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::io::Write;
+use std::ops::Range;
 
 use clap::ColorChoice;
 use clap::builder::styling::{AnsiColor, Style};
@@ -72,6 +73,13 @@ pub fn thousands(n: u64) -> String {
     groups.collect::<Vec<_>>().join(",")
 }
 
+/// A number with so many digits at most, as a power of ten unless it is in `plain`.
+pub fn rounded(x: f64, digits: usize, plain: Range<f64>) -> String {
+    // Rounded first, so that what is almost a power of ten is written as one.
+    let x: f64 = format!("{x:.*e}", digits - 1).parse().unwrap_or(x);
+    if x == 0.0 || plain.contains(&x) { x.to_string() } else { format!("{x:e}") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -84,5 +92,7 @@ mod tests {
         assert_eq!(plain, "name       n  note\na     12,345  é\nlong       7\n");
         let cases = [(0, "0"), (999, "999"), (1000, "1,000"), (u64::MAX, "18,446,744,073,709,551,615")];
         assert!(cases.iter().all(|&(n, text)| thousands(n) == text));
+        let cases = [(0.0, "0"), (0.999_96, "1"), (1.736_1, "1.736"), (0.25, "0.25"), (12_345.0, "1.234e4"), (1e-36, "1e-36")];
+        cases.iter().for_each(|&(x, text)| assert_eq!(rounded(x, 4, 1e-3..1e4), text));
     }
 }

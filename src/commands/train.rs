@@ -91,13 +91,18 @@ impl Train {
             if interrupted.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
         progress.finish();
-        let plotted = plot::losses(&folder).and_then(|()| plot::tracing(&folder));
+        let drawn = Folder::metrics(&folder).and_then(|metrics| {
+            plot::losses(&folder, &metrics)?;
+            plot::tracing(&folder, &metrics)?;
+            Ok(metrics)
+        });
         match outcome {
             Ok(summary) => {
-                if let Err(error) = plotted {
+                let metrics = drawn.unwrap_or_else(|error| {
                     note(format_args!("There is no plot: {error}"));
-                }
-                self.report(&folder, &summary, started, traced.as_ref())
+                    Vec::new()
+                });
+                self.report(&folder, &summary, started, &metrics, traced.as_ref())
             }
             Err(error) => {
                 if let Error::Interrupted { .. } = error {
@@ -178,7 +183,14 @@ impl Train {
         })
     }
 
-    fn report(&self, folder: &Path, summary: &Summary, started: Instant, traced: Option<&LayerFlow>) -> Result<()> {
+    fn report(
+        &self,
+        folder: &Path,
+        summary: &Summary,
+        started: Instant,
+        metrics: &[Metrics],
+        traced: Option<&LayerFlow>,
+    ) -> Result<()> {
         let Summary { steps, loss, validation_loss, ms_per_step, .. } = *summary;
         if self.json {
             // A struct and not json!, which would write the f32 with the digits of an f64.
@@ -215,7 +227,7 @@ impl Train {
                 Metrics::Step { loss, .. } if *loss > 0.0 => Some(f64::from(*loss).ln()),
                 _ => None,
             };
-            let losses: Vec<f64> = Folder::metrics(folder)?.iter().filter_map(loss).collect();
+            let losses: Vec<f64> = metrics.iter().filter_map(loss).collect();
             rows.insert(3, ("", sketch::spread(&sketch::means(&losses))));
         }
         rows.push(("run", folder.display().to_string()));

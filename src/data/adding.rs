@@ -3,7 +3,7 @@
 //! Hochreiter and Schmidhuber 1997, experiment 4, in the form of Le, Jaitly and Hinton 2015 ("A simple way to initialize recurrent
 //! networks of rectified linear units"). Answering 1, the mean, scores 1/6: less means that something was carried over half the sequence or more.
 
-use ndarray::{Array2, Array3};
+use ndarray::Array3;
 
 use super::{Defaults, Drawn, Options, Shape, Task};
 use crate::batch::{Batch, Input, Inputs, Loss, Targets};
@@ -80,13 +80,14 @@ impl Drawn for Adding {
                 values[[window - 1, b, 0]] += inputs[[t, b, 0]];
             }
         }
-        let mask = Array2::from_shape_fn((window, batch), |(t, _)| if t + 1 == window { 1.0 } else { 0.0 });
-        Batch { mask: Some(mask), ..Batch::new(Inputs::Vectors(inputs), Targets::Values(values)) }
+        Batch::new(Inputs::Vectors(inputs), Targets::Values(values)).of_last_step()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use ndarray::Array2;
+
     use super::super::Source;
     use super::*;
 

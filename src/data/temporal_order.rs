@@ -87,8 +87,7 @@ impl Drawn for TemporalOrder {
                 classes[[window - 1, b]] = 2 * classes[[window - 1, b]] + symbol;
             }
         }
-        let mask = Array2::from_shape_fn((window, batch), |(t, _)| if t + 1 == window { 1.0 } else { 0.0 });
-        Batch { mask: Some(mask), ..Batch::new(Inputs::Tokens(tokens), Targets::Classes(classes)) }
+        Batch::new(Inputs::Tokens(tokens), Targets::Classes(classes)).of_last_step()
     }
 }
 

@@ -4,7 +4,7 @@ use ndarray::Array3;
 use serde::Serialize;
 
 use crate::batch::{Batch, Input, Inputs, Loss, Targets};
-use crate::flow::{Flow, Seen, of_last_step};
+use crate::flow::{Flow, Seen};
 use crate::model::{Config, Named, Optimizer, RecurrentInit, initial};
 use crate::network::{Compute, Network};
 use crate::random::Random;
@@ -67,8 +67,7 @@ pub fn gradients(compute: &Compute, setup: &Setup, activation: Activation, gain:
         let all = scale(&mut weights, gain);
         values.iter_mut().zip(all).for_each(|(mean, value)| *mean += value / setup.seeds as f64);
         network.set_parameters(&weights)?;
-        let batch = of_last_step(&normal(setup, seed));
-        seen.see(&network.trace(&batch)?, &batch);
+        seen.see(&mut network, &normal(setup, seed))?;
     }
     Ok(Gradients::new(&config, 0, values, seen.flows().remove(0)))
 }
@@ -91,9 +90,8 @@ pub fn gradients_of(compute: &Compute, config: &Config, weights: &Named, batch: 
     let config = Config { optimizer: Optimizer::Sgd, trace: true, ..config.clone() };
     let mut network = Network::new(&config, compute)?;
     network.set_parameters(weights)?;
-    let batch = of_last_step(batch);
     let mut seen = Seen::new(config.activation);
-    seen.see(&network.trace(&batch)?, &batch);
+    seen.see(&mut network, batch)?;
     let of = |(layer, flow): (usize, Flow)| {
         let values = singular_values(&weights[&format!("rnn.weight_hh_l{layer}")]);
         Gradients::new(&config, layer, values, flow)

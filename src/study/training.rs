@@ -168,11 +168,8 @@ pub struct Advice {
 /// Reads trainings at ascending rates.
 #[must_use]
 pub fn advice(trained: &[Trained]) -> Advice {
-    let left = |t: &Trained| t.score.filter(|score| *score <= t.before);
-    let steepest = trained.iter().filter(|t| left(t).is_some()).min_by(|a, b| {
-        let of = |t: &Trained| left(t).unwrap_or(f64::INFINITY);
-        of(a).total_cmp(&of(b))
-    });
+    let fell = trained.iter().filter_map(|t| Some((t.rate, t.score.filter(|score| *score <= t.before)?)));
+    let steepest = fell.min_by(|a, b| a.1.total_cmp(&b.1)).map(|(rate, _)| rate);
     let mut least = f64::INFINITY;
     let is_safe = |t: &&Trained| {
         // At a rate that does next to nothing chance decides whether it is a little better or worse.
@@ -181,7 +178,7 @@ pub fn advice(trained: &[Trained]) -> Advice {
         let more_dead = t.dead.unwrap_or(1.0) - trained[0].dead.unwrap_or(0.0);
         score.is_some_and(|score| score <= (2.0 * least).max(0.5 * t.guess) && more_dead <= 0.2)
     };
-    Advice { steepest: steepest.map(|t| t.rate), largest_safe: trained.iter().take_while(is_safe).last().map(|t| t.rate) }
+    Advice { steepest, largest_safe: trained.iter().take_while(is_safe).last().map(|t| t.rate) }
 }
 
 /// `count` rates from `low` to `high`, evenly apart in their logarithms.

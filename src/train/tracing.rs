@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Result;
 use crate::batch::Batch;
-use crate::flow::{Flow, Seen, of_last_step};
+use crate::flow::{Flow, Seen};
 use crate::network::{Network, PARAMETERS, Stored};
 
 /// The flow through a layer, as a line of metrics has it.
@@ -45,11 +45,8 @@ impl From<Flow> for LayerFlow {
 
 /// The flow through each layer, the first layer first, on the batch of the training step that comes next. Nothing of that step changes.
 pub(super) fn flows(network: &mut Network, batch: &Batch) -> Result<Vec<LayerFlow>> {
-    let activation = network.model().config().activation;
-    let batch = of_last_step(batch);
-    let traced = network.trace(&batch)?;
-    let mut seen = Seen::new(activation);
-    seen.see(&traced, &batch);
+    let mut seen = Seen::new(network.model().config().activation);
+    seen.see(network, batch)?;
     Ok(seen.flows().into_iter().map(LayerFlow::from).collect())
 }
 

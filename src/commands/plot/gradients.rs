@@ -49,21 +49,21 @@ fn norms(canvas: &Canvas, name: &str, cell: &[Gradients]) -> Drawn {
         let of = |(back, n): (u32, &Size)| (f64::from(back), [n.mean, n.low, n.high].map(|n| (n / first).log10()));
         (0..).zip(gradients.flow.known()).map(of).filter(|(_, [mean, ..])| mean.is_finite()).collect()
     };
-    let all = || cell.iter().flat_map(&relative);
+    let curves: Vec<_> = cell.iter().map(|gradients| (gradients, relative(gradients))).collect();
+    let all = || curves.iter().flat_map(|(_, points)| points);
     // Logarithms on an even axis: plotters has no labels for so many decades of a logarithmic one.
-    let low = all().map(|(_, [mean, ..])| mean).fold(-1.0, f64::min).max(-40.0);
-    let high = all().map(|(_, [.., high])| high).fold(1.0, f64::max).min(40.0);
+    let low = all().map(|(_, [mean, ..])| *mean).fold(-1.0, f64::min).max(-40.0);
+    let high = all().map(|(_, [.., high])| *high).fold(1.0, f64::max).min(40.0);
     let room = (high - low) * 0.04;
     let (low, high) = (low - room, high + room);
     let mut chart = axes(canvas).caption(name, font(HEADING)).build_cartesian_2d(0.0..steps, low..high)?;
     super::mesh(&mut chart, ["steps back", "relative to the last step's"], [6, 8], [&|x| number(*x), &|y| power(*y)])?;
-    for gradients in cell {
+    for (gradients, points) in &curves {
         let (color, ..) = look(gradients.activation);
-        let points = relative(gradients);
         let edge = |which: usize| points.iter().map(move |(k, sizes)| (*k, sizes[which].clamp(low, high)));
         chart.draw_series([Polygon::new(edge(1).chain(edge(2).rev()).collect::<Vec<_>>(), color.mix(0.15))])?;
     }
-    for gradients in cell.iter().rev() {
+    for (gradients, points) in curves.iter().rev() {
         // The bound, thin, in the colour of what it bounds.
         let (color, ..) = look(gradients.activation);
         if let Some(bound) = gradients.bound {
@@ -71,7 +71,7 @@ fn norms(canvas: &Canvas, name: &str, cell: &[Gradients]) -> Drawn {
             chart
                 .draw_series(LineSeries::new(bound.filter(|(_, y)| (low..=high).contains(y)), color.mix(0.6).stroke_width(1)))?;
         }
-        let means = relative(gradients).into_iter().map(|(k, [mean, ..])| (k, mean)).filter(|(_, y)| (low..=high).contains(y));
+        let means = points.iter().map(|(k, [mean, ..])| (*k, *mean)).filter(|(_, y)| (low..=high).contains(y));
         line(&mut chart, look(gradients.activation), means.collect())?;
     }
     Ok(())
@@ -93,9 +93,10 @@ fn singular(canvas: &Canvas, cells: &[Cell]) -> Drawn {
     const NAMED: usize = 12;
     let rows = cells.len().min(NAMED).div_ceil(2) as u32;
     let (above, below) = canvas.split_vertically(CELL.1 - rows * LINE - 10);
-    let values = |cell: &'_ Cell| cell.1.first().map_or(Vec::new(), |gradients| gradients.singular_values.clone());
-    let most = cells.iter().map(|cell| values(cell).len()).max().unwrap_or(1).max(2);
-    let high = cells.iter().filter_map(|cell| values(cell).first().copied()).fold(1e-6, f64::max) * 1.1;
+    // All of a cell have the same weight.
+    let all: Vec<(&str, &[f64])> = cells.iter().map(|(name, cell)| (name.as_str(), &cell[0].singular_values[..])).collect();
+    let most = all.iter().map(|(_, values)| values.len()).max().unwrap_or(1).max(2);
+    let high = all.iter().filter_map(|(_, values)| values.first().copied()).fold(1e-6, f64::max) * 1.1;
     let title = "singular values of W, the largest first";
     let mut chart = axes(&above).caption(title, font(HEADING)).build_cartesian_2d(1.0..most as f64, 0.0..high)?;
     super::mesh(&mut chart, ["", ""], [6, 8], [&whole, &|y| if *y > 0.0 { power(y.log10()) } else { "0".into() }])?;
@@ -103,13 +104,13 @@ fn singular(canvas: &Canvas, cells: &[Cell]) -> Drawn {
     if high > 1.0 {
         chart.draw_series(LineSeries::new([(1.0, 1.0), (most as f64, 1.0)], GREY.mix(0.5).stroke_width(1)))?;
     }
-    for (i, cell) in cells.iter().enumerate() {
+    for (i, (name, values)) in all.into_iter().enumerate() {
         let look = varied(i);
-        line(&mut chart, look, (1..).zip(values(cell)).map(|(place, value)| (f64::from(place), value)).collect())?;
+        line(&mut chart, look, (1..).zip(values).map(|(place, value)| (f64::from(place), *value)).collect())?;
         if i < NAMED {
             let at = (90 + (i % 2) as i32 * 210, 12 + (i / 2) as i32 * LINE as i32);
             let more = if i + 1 == NAMED && cells.len() > NAMED { "and more" } else { "" };
-            legend(&below, at, &[(look, &cell.0)], more)?;
+            legend(&below, at, &[(look, name)], more)?;
         }
     }
     Ok(())

@@ -6,6 +6,7 @@ use plotters::series::DashedLineSeries;
 use retrospect::Activation;
 
 use super::{BLUE, Canvas, DARK, Drawn, ORANGE, TEXT, TITLE, font};
+use crate::commands::terminal::rounded;
 
 pub const GREY: RGBColor = RGBColor(0x77, 0x77, 0x77);
 /// What the title and the names below it take.
@@ -82,8 +83,5 @@ pub fn axes<'a, 'b>(canvas: &'a Canvas<'b>) -> ChartBuilder<'a, 'b, SVGBackend<'
 
 /// A number by its logarithm.
 pub fn power(logarithm: f64) -> String {
-    let value = 10f64.powf(logarithm);
-    // Two digits, and no more for a power of ten that is almost one.
-    let value: f64 = format!("{value:.1e}").parse().unwrap_or(value);
-    if (0.01..1000.0).contains(&value) { format!("{value}") } else { format!("{value:e}") }
+    rounded(10f64.powf(logarithm), 2, 0.01..1000.0)
 }

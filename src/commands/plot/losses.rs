@@ -5,7 +5,7 @@ use std::path::Path;
 use plotters::coord::ranged1d::{AsRangedCoord, ValueFormatter};
 use plotters::prelude::*;
 use retrospect::Result;
-use retrospect::train::{Folder, Metrics};
+use retrospect::train::Metrics;
 
 use super::{BLUE, Canvas, DARK, Drawn, ORANGE, TEXT, TITLE, font, number, thinned};
 
@@ -14,15 +14,14 @@ const SMOOTH: RGBColor = DARK;
 const VALIDATION: RGBColor = ORANGE;
 const SIZE: (u32, u32) = (900, 580);
 
-/// Draws the metrics of the run in `folder`; without any there is nothing to draw.
-pub fn losses(folder: &Path) -> Result<()> {
-    let metrics = Folder::metrics(folder)?;
+/// Draws the metrics of a run into its folder; without any there is nothing to draw.
+pub fn losses(folder: &Path, metrics: &[Metrics]) -> Result<()> {
     let mut training: Vec<(f64, f64)> = Vec::new();
     let mut validation: Vec<(f64, f64)> = Vec::new();
     for line in metrics {
         match line {
-            Metrics::Step { step, loss, .. } => training.push((step as f64, f64::from(loss))),
-            Metrics::Evaluation { step, validation_loss } => validation.push((step as f64, validation_loss)),
+            Metrics::Step { step, loss, .. } => training.push((*step as f64, f64::from(*loss))),
+            Metrics::Evaluation { step, validation_loss } => validation.push((*step as f64, *validation_loss)),
             Metrics::Trace { .. } => {}
         }
     }

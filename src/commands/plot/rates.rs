@@ -8,7 +8,7 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 use retrospect::Result;
 use retrospect::study::{Advice, Trained};
 
-use super::lines::{GREY, axes, line, look, power, titled};
+use super::lines::{Chart, GREY, axes, line, look, power, titled};
 use super::{Canvas, Drawn, ORANGE, TEXT, font};
 
 /// Draws trainings at ascending rates; crosses at the top: those that diverged.
@@ -40,13 +40,7 @@ fn losses(canvas: &Canvas, all: &[Trained], advice: &Advice) -> Drawn {
     let mut chart = axes(canvas).build_cartesian_2d(across.clone(), low..high)?;
     super::mesh(&mut chart, ["learning rate", "loss on held-out sequences"], [11, 11], [&|x| power(*x), &|y| power(*y)])?;
     chart.draw_series(DashedLineSeries::new([(across.start, guess), (across.end, guess)], 3, 5, GREY.stroke_width(1)))?;
-    // A line for each stretch between those that diverged.
-    let (color, ..) = look(all[0].activation);
-    for stretch in all.split(|t| end(t).is_none()) {
-        let points: Vec<(f64, f64)> = stretch.iter().filter_map(|t| Some((t.rate.log10(), end(t)?))).collect();
-        line(&mut chart, look(all[0].activation), points.clone())?;
-        chart.draw_series(points.into_iter().map(|point| Circle::new(point, 4, color.filled())))?;
-    }
+    stretches(&mut chart, all, end)?;
     let diverged = all.iter().filter(|t| end(t).is_none()).map(|t| (t.rate.log10(), high - room / 2.0));
     chart.draw_series(diverged.map(|point| Cross::new(point, 6, ORANGE.stroke_width(3))))?;
     let named = match (advice.steepest, advice.largest_safe) {
@@ -67,11 +61,20 @@ fn losses(canvas: &Canvas, all: &[Trained], advice: &Advice) -> Drawn {
 fn dead(canvas: &Canvas, all: &[Trained]) -> Drawn {
     let mut chart = axes(canvas).build_cartesian_2d(ends(all), 0.0..1.0)?;
     super::mesh(&mut chart, ["learning rate", "dead units"], [11, 5], [&|x| power(*x), &|y| format!("{:.0} %", y * 100.0)])?;
-    let (color, ..) = look(all[0].activation);
-    for stretch in all.split(|t| t.dead.is_none()) {
-        let points: Vec<(f64, f64)> = stretch.iter().filter_map(|t| Some((t.rate.log10(), t.dead?))).collect();
-        line(&mut chart, look(all[0].activation), points.clone())?;
-        chart.draw_series(points.into_iter().map(|point| Circle::new(point, 4, color.filled())))?;
+    stretches(&mut chart, all, |t| t.dead)
+}
+
+/// A line with its points for each stretch between trainings that have no such number.
+fn stretches<X, Y>(chart: &mut Chart<X, Y>, all: &[Trained], of: impl Fn(&Trained) -> Option<f64>) -> Drawn
+where
+    X: Ranged<ValueType = f64>,
+    Y: Ranged<ValueType = f64>,
+{
+    let look = look(all[0].activation);
+    for stretch in all.split(|t| of(t).is_none()) {
+        let points: Vec<(f64, f64)> = stretch.iter().filter_map(|t| Some((t.rate.log10(), of(t)?))).collect();
+        line(chart, look, points.clone())?;
+        chart.draw_series(points.into_iter().map(|point| Circle::new(point, 4, look.0.filled())))?;
     }
     Ok(())
 }

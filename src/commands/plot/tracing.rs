@@ -7,7 +7,7 @@ use std::path::Path;
 use plotters::prelude::*;
 use plotters::style::colors::colormaps::ViridisRGB;
 use retrospect::Result;
-use retrospect::train::{Folder, LayerFlow, Metrics};
+use retrospect::train::{LayerFlow, Metrics};
 
 use super::lines::{HEAD, LINES, Line, axes, legend, line, power};
 use super::{Canvas, Drawn, HEADING, TEXT, TITLE, font, number, thinned, whole};
@@ -32,33 +32,31 @@ const FIFTH: Line = (BLACK, 1, Some((2, 3)));
 const NOTHING: RGBColor = RGBColor(0xb8, 0xb8, 0xb8);
 
 /// A traced step.
-struct Step {
+struct Step<'a> {
     step: f64,
-    layers: Vec<LayerFlow>,
-    updates: BTreeMap<String, Option<f64>>,
+    layers: &'a [LayerFlow],
+    updates: &'a BTreeMap<String, Option<f64>>,
 }
 
-/// Draws what was traced in the run in `folder`; gives whether there was anything.
-pub fn tracing(folder: &Path) -> Result<bool> {
-    let steps: Vec<Step> = Folder::metrics(folder)?
-        .into_iter()
-        .filter_map(|line| match line {
-            Metrics::Trace { step, gradients, update_to_weight } => {
-                Some(Step { step: step as f64, layers: gradients, updates: update_to_weight })
-            }
-            _ => None,
-        })
-        .collect();
+/// Draws what was traced in a run into its folder; without anything there is nothing to draw.
+pub fn tracing(folder: &Path, metrics: &[Metrics]) -> Result<()> {
+    let of = |line| match line {
+        &Metrics::Trace { step, ref gradients, ref update_to_weight } => {
+            Some(Step { step: step as f64, layers: gradients, updates: update_to_weight })
+        }
+        _ => None,
+    };
+    let steps: Vec<Step> = metrics.iter().filter_map(of).collect();
     let layers = steps.iter().map(|step| step.layers.len()).min().unwrap_or(0);
     if layers == 0 {
-        return Ok(false);
+        return Ok(());
     }
     let height = HEAD + layers as u32 * (MAP + SHARES) + UPDATES;
     super::write(&folder.join("gradients.svg"), (WIDTH, height), |canvas| {
         let (head, mut rest) = canvas.split_vertically(HEAD);
         head.draw(&Text::new("Gradients through time, during training".to_owned(), (24, 16), font(TITLE)))?;
         let mut what = "‖∂L/∂h‖ of a loss at the last step, relative to that step's".to_owned();
-        let all = || steps.iter().flat_map(|step| &step.layers).flat_map(|layer| &layer.norms);
+        let all = || steps.iter().flat_map(|step| step.layers).flat_map(|layer| &layer.norms);
         if all().any(|norm| *norm == Some(0.0)) {
             what += "; grey: nothing";
         }
@@ -74,9 +72,8 @@ pub fn tracing(folder: &Path) -> Result<bool> {
             self::shares(&shares, &steps, layer)?;
             rest = below;
         }
-        updates(&rest, &steps)
-    })?;
-    Ok(true)
+        updates(&rest, &steps, layers)
+    })
 }
 
 /// From the first step on; the last has the room that the one before it has.
@@ -151,8 +148,8 @@ fn shares(canvas: &Canvas, steps: &[Step], layer: usize) -> Drawn {
 }
 
 /// The weights of the first layer and of the last, and those of the outputs; what else there is, the metrics have.
-fn updates(canvas: &Canvas, steps: &[Step]) -> Drawn {
-    let mut layers = vec![0, steps.iter().map(|step| step.layers.len()).min().unwrap_or(1) - 1];
+fn updates(canvas: &Canvas, steps: &[Step], layers: usize) -> Drawn {
+    let mut layers = vec![0, layers - 1];
     layers.dedup();
     let mut names: Vec<String> =
         layers.iter().flat_map(|l| [format!("rnn.weight_ih_l{l}"), format!("rnn.weight_hh_l{l}")]).collect();
@@ -167,13 +164,14 @@ fn updates(canvas: &Canvas, steps: &[Step]) -> Drawn {
         let ratio = |step: &Step| Some((step.step, step.updates.get(name).copied()??)).filter(|(_, ratio)| *ratio > 0.0);
         thinned(&steps.iter().filter_map(ratio).map(|(step, ratio)| (step, ratio.log10())).collect::<Vec<_>>(), POINTS)
     };
-    let all: Vec<f64> = names.iter().flat_map(|name| of(name)).map(|(_, ratio)| ratio).collect();
-    let low = all.iter().copied().fold(-3.5, f64::min).max(-12.0);
-    let high = all.iter().copied().fold(-2.5, f64::max);
+    let curves: Vec<Vec<(f64, f64)>> = names.iter().map(|name| of(name)).collect();
+    let all = || curves.iter().flatten().map(|(_, ratio)| *ratio);
+    let low = all().fold(-3.5, f64::min).max(-12.0);
+    let high = all().fold(-2.5, f64::max);
     let mut chart = axes(&left).build_cartesian_2d(across(steps), low - 0.1..high + 0.1)?;
     super::mesh(&mut chart, ["training step", "‖Δw‖ ÷ ‖w‖ of a step"], [9, 6], [&whole, &|y| power(*y)])?;
-    for (look, name) in looks.into_iter().zip(&names) {
-        line(&mut chart, look, of(name).into_iter().filter(|(_, y)| *y >= low).collect())?;
+    for (look, curve) in looks.into_iter().zip(curves) {
+        line(&mut chart, look, curve.into_iter().filter(|(_, y)| *y >= low).collect())?;
     }
     Ok(())
 }

@@ -14,7 +14,7 @@ use crate::commands::evaluate::load;
 use crate::commands::options::{activation, size};
 use crate::commands::plot;
 use crate::commands::sketch;
-use crate::commands::terminal::table;
+use crate::commands::terminal::{rounded, table};
 
 /// The norm of ∂L/∂h_t at every time step of a network, for a loss at the last step alone
 #[derive(Args)]
@@ -189,8 +189,7 @@ impl Gradients {
 
 /// A size with four digits.
 fn short(x: f64) -> String {
-    let rounded: f64 = format!("{x:.3e}").parse().unwrap_or(x);
-    if rounded != 0.0 && !(1e-3..1e4).contains(&rounded) { format!("{rounded:e}") } else { rounded.to_string() }
+    rounded(x, 4, 1e-3..1e4)
 }
 
 /// The logarithms of the norms as a line of bars, the last step's on the left; the highest and the lowest bar are `decades` apart.

@@ -7,10 +7,10 @@ use retrospect::study::{self, Advice, Trained, Trainer};
 use retrospect::{Activation, Result};
 use serde_json::json;
 
-use super::training::{BudgetArgs, bar, csv, step};
+use super::training::{BudgetArgs, bar, csv, loss, step};
 use super::{Output, positive};
 use crate::commands::compute::ComputeArgs;
-use crate::commands::options::{OptimizerChoice, activation, size};
+use crate::commands::options::{OptimizerChoice, activation, init_of, size};
 use crate::commands::plot;
 use crate::commands::sketch;
 use crate::commands::terminal::table;
@@ -63,7 +63,7 @@ impl Rates {
         let rates = study::rates(self.from.unwrap_or(from), self.to.unwrap_or(to), self.rates)?;
         let budget = self.budget.of(task, self.window, 200);
         let activation = self.activation.or_else(|| Activation::named(task.defaults.activation)).unwrap_or(Activation::Tanh);
-        let init = self.recurrent_init.unwrap_or_else(|| init_of(task));
+        let init = self.recurrent_init.unwrap_or_else(|| init_of(&task.defaults));
         let compute = self.compute.choose()?;
         let mut trainer = Trainer::new(&compute, task, activation, &budget)?;
         let bar = bar(rates.len());
@@ -84,17 +84,13 @@ impl Rates {
     }
 }
 
-fn number(loss: f64) -> String {
-    if loss < 1e4 { format!("{loss:.5}") } else { format!("{loss:.1e}") }
-}
-
 fn show(all: &[Trained], advice: &Advice) -> String {
     let mut rows = vec![["rate", "loss", "held out", "dead units", ""].map(String::from).to_vec()];
     for trained in all {
         rows.push(vec![
             format!("{:.2e}", trained.rate),
-            trained.curve.last().map_or(String::new(), |(_, loss)| number(*loss)),
-            trained.score.map_or(String::new(), number),
+            trained.curve.last().map_or(String::new(), |(_, end)| loss(*end, 5)),
+            trained.score.map_or(String::new(), |score| loss(score, 5)),
             trained.dead.map_or(String::new(), |dead| format!("{:.0} %", dead * 100.0)),
             trained.diverged.map_or(String::new(), |step| format!("diverged at step {step}")),
         ]);
@@ -114,8 +110,4 @@ fn show(all: &[Trained], advice: &Advice) -> String {
         said(advice.steepest),
         said(advice.largest_safe)
     )
-}
-
-fn init_of(task: &Task) -> RecurrentInit {
-    RecurrentInit::ALL.into_iter().find(|init| init.name() == task.defaults.recurrent_init).unwrap_or_default()
 }

@@ -8,7 +8,7 @@ use retrospect::model::RecurrentInit;
 use retrospect::study::{Trained, Trainer};
 use retrospect::{Activation, Result};
 
-use super::training::{BudgetArgs, bar, csv, step};
+use super::training::{BudgetArgs, bar, csv, loss, step};
 use super::{Output, positive};
 use crate::commands::compute::ComputeArgs;
 use crate::commands::options::size;
@@ -88,8 +88,7 @@ fn show(all: &[Trained]) -> String {
         let Trained { task, window, guess, activation, .. } = of_one[0];
         let mut row = vec![task.into(), window.to_string(), format!("{guess:.4}"), activation.name().into()];
         row.extend(of_one.iter().map(|trained| match (trained.score, trained.diverged) {
-            (Some(score), _) if score >= 1e4 => format!("{score:.1e}"),
-            (Some(score), _) => format!("{score:.4}{}", if trained.learned() { " learnt" } else { "" }),
+            (Some(score), _) => format!("{}{}", loss(score, 4), if trained.learned() { " learnt" } else { "" }),
             (None, Some(step)) => format!("diverged at {step}"),
             (None, None) => "not finite".into(),
         }));
@@ -102,7 +101,7 @@ fn show(all: &[Trained]) -> String {
             let Trained { task, window, activation, .. } = of_one[0];
             // Of fifty points the half: three of them have room beside each other.
             let curve =
-                |t: &Trained| sketch::bars(&t.curve.iter().step_by(2).map(|(_, loss)| Some(loss / t.guess)).collect::<Vec<_>>());
+                |t: &Trained| sketch::bars(&t.curve.iter().step_by(2).map(|(_, at)| Some(at / t.guess)).collect::<Vec<_>>());
             let curves: Vec<String> = of_one.iter().map(curve).collect();
             sketches += &format!("{task:14} {window:5} {:9} {}\n", activation.name(), curves.join("  "));
         }

@@ -68,6 +68,11 @@ pub fn csv(output: &Output, all: &[Trained]) -> Result<()> {
     output.csv("task,window,activation,recurrent_init,rate,step,loss,score,guess,dead,diverged_at", rows)
 }
 
+/// A loss with so many decimals, unless it is out of all proportion.
+pub fn loss(x: f64, decimals: usize) -> String {
+    if x < 1e4 { format!("{x:.decimals$}") } else { format!("{x:.1e}") }
+}
+
 /// How many are done of `count`.
 pub fn bar(count: usize) -> ProgressBar {
     let style = ProgressStyle::with_template("{bar:30} {pos}/{len}  {eta} left").expect("a template without mistakes");
