@@ -170,9 +170,16 @@ fn a_run_is_studied_on_its_own_data() {
         ("study activations --range 3e38", 2, "is not from 1e-6 to 1e6"),
         ("study gradients --gain 1,1e30", 2, "is not from 1e-6 to 1e6"),
         ("study activations --points 1", 2, "1 is not in"),
-        ("study activations --plot no/where.svg --backend cpu", 1, "no/where.svg"),
     ] {
         let (got, _, err) = run(folder.path(), line);
         assert!(got == code && err.contains(message), "{line}: {got}: {err}");
     }
+    // A file that cannot be written loses neither the other nor the table.
+    for (line, message) in
+        [("--plot no/where.svg --csv a.csv", "no/where.svg"), ("--csv no/where.csv --plot a.svg", "no/where.csv")]
+    {
+        let (code, out, err) = run(folder.path(), &format!("study activations --backend cpu {line}"));
+        assert!(code == 1 && err.contains(message) && out.contains("sigmoid"), "{line}: {code}: {out}{err}");
+    }
+    assert!(["a.csv", "a.svg"].iter().all(|file| folder.path().join(file).exists()));
 }

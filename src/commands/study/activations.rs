@@ -38,9 +38,9 @@ impl Activations {
             let all = curve.inputs.iter().zip(&curve.values).zip(&curve.derivatives);
             all.map(|((x, value), derivative)| format!("{},{x},{value},{derivative}", curve.activation.name()))
         });
-        self.output.csv("activation,input,value,derivative", rows)?;
-        self.output.plot(|path| plot::activations(path, &curves))?;
-        self.output.print(&curves, || show(&curves, range))
+        let csv = self.output.csv("activation,input,value,derivative", rows);
+        let plot = self.output.plot(|path| plot::activations(path, &curves));
+        self.output.print(&curves, || show(&curves, range), [csv, plot])
     }
 }
 

@@ -76,9 +76,9 @@ impl Gradients {
                 format!("{head},{back},{:e},{:e},{:e},{},{is_known},{saturated}", norm.mean, norm.low, norm.high, norm.zero)
             })
         });
-        self.output
-            .csv("activation,layer,gain,steps_back,norm_mean,norm_low,norm_high,zero_share,within_f32,saturated_share", rows)?;
-        self.output.plot(|path| {
+        let heading = "activation,layer,gain,steps_back,norm_mean,norm_low,norm_high,zero_share,within_f32,saturated_share";
+        let csv = self.output.csv(heading, rows);
+        let plot = self.output.plot(|path| {
             // A cell for each gain with all activations, or for each layer.
             let in_a_cell = if self.run.is_some() { 1 } else { all.len() / self.gain.len().max(1) };
             let named = |first: &study::Gradients| {
@@ -87,8 +87,8 @@ impl Gradients {
             };
             let cells = all.chunks(in_a_cell).map(|cell| (named(&cell[0]), cell)).collect::<Vec<_>>();
             plot::gradients(path, &cells)
-        })?;
-        self.output.print(&all, || self.show(&all))
+        });
+        self.output.print(&all, || self.show(&all), [csv, plot])
     }
 
     fn untrained(&self) -> Result<Vec<study::Gradients>> {

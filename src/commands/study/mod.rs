@@ -73,12 +73,12 @@ impl Output {
         Ok(())
     }
 
-    /// Prints the numbers as JSON if that was asked for, or else what `text` makes of them.
-    fn print(&self, numbers: &impl serde::Serialize, text: impl FnOnce() -> String) -> Result<()> {
-        if self.json {
-            return print(&format!("{}\n", serde_json::to_string_pretty(numbers).expect("numbers and names")));
-        }
-        print(&text())
+    /// Prints the numbers as JSON if that was asked for, or else what `text` makes of them; and then says what came of the files, so that
+    /// one that could not be written does not lose what took minutes to train.
+    fn print(&self, numbers: &impl serde::Serialize, text: impl FnOnce() -> String, files: [Result<()>; 2]) -> Result<()> {
+        let json = || format!("{}\n", serde_json::to_string_pretty(numbers).expect("numbers and names"));
+        print(&if self.json { json() } else { text() })?;
+        files.into_iter().collect()
     }
 }
 

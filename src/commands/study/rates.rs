@@ -70,8 +70,8 @@ impl Rates {
         let all: Vec<Trained> = rates.into_iter().map(|rate| step(&bar, trainer.train(init, rate))).collect::<Result<_>>()?;
         bar.finish_and_clear();
         let advice = study::advice(&all);
-        csv(&self.output, &all)?;
-        self.output.plot(|path| plot::rates(path, &all, &advice))?;
+        let csv = csv(&self.output, &all);
+        let plot = self.output.plot(|path| plot::rates(path, &all, &advice));
         let head = format!(
             "{}, {} with {} weights, {} steps; guessing scores {:.4}.",
             task.name,
@@ -80,7 +80,8 @@ impl Rates {
             budget.steps,
             (task.guess)(budget.window)
         );
-        self.output.print(&json!({ "trained": all, "advice": advice }), || format!("{head}\n\n{}", show(&all, &advice)))
+        let report = json!({ "trained": all, "advice": advice });
+        self.output.print(&report, || format!("{head}\n\n{}", show(&all, &advice)), [csv, plot])
     }
 }
 

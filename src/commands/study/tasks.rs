@@ -76,9 +76,9 @@ impl Tasks {
             }
         }
         bar.finish_and_clear();
-        csv(&self.output, &all)?;
-        self.output.plot(|path| plot::tasks(path, &all))?;
-        self.output.print(&all, || show(&all))
+        let csv = csv(&self.output, &all);
+        let plot = self.output.plot(|path| plot::tasks(path, &all));
+        self.output.print(&all, || show(&all), [csv, plot])
     }
 }
 
