@@ -1,82 +1,87 @@
-// out = Σ_k a·b in tiles of TILE_M × TILE_N, as gemm_tiled, but each thread sums 8 rows of twice 4 columns, half a tile apart: each
-// value that it reads from workgroup memory it uses eight times. Unrolled by hand.
+// out = Σ_k a·b in tiles of TILE_M × TILE_N, of which each thread sums 8 × 8: 16 values of k of both sides lie in workgroup memory, and
+// the next 16 are fetched into registers while these are summed. The 32 threads of a subgroup are laid over a tile as 4 × 8, so that what
+// they read from workgroup memory at a time is broadcast or lies in different banks: a thread has 8 rows in two groups of four, 16 apart,
+// and 8 columns in two groups of four, 32 apart. Which way a and b lie is in fetch_a and fetch_b. Workgroups along z have a part of k each.
 const THREADS: u32 = TILE_M * TILE_N / 64u;
+const A_BLOCKS: u32 = TILE_M * TILE_K / 16u;
+const B_BLOCKS: u32 = TILE_N * TILE_K / 16u;
 
 var<workgroup> tile_a: array<vec4<f32>, TILE_M * TILE_K / 4u>; // for each k the rows, four in a vector
 var<workgroup> tile_b: array<vec4<f32>, TILE_N * TILE_K / 4u>; // for each k the columns
 
-@compute @workgroup_size(TILE_N / 8u, TILE_M / 8u)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(local_invocation_id) thread: vec3<u32>,
-    @builtin(local_invocation_index) i: u32,
-) {
-    let row = group.y * TILE_M;
-    let col = group.x * TILE_N;
-    let end = min(params.k, (group.z + 1u) * params.chunk);
-    var s0 = vec4<f32>();
-    var s1 = vec4<f32>();
-    var s2 = vec4<f32>();
-    var s3 = vec4<f32>();
-    var s4 = vec4<f32>();
-    var s5 = vec4<f32>();
-    var s6 = vec4<f32>();
-    var s7 = vec4<f32>();
-    var s8 = vec4<f32>();
-    var s9 = vec4<f32>();
-    var s10 = vec4<f32>();
-    var s11 = vec4<f32>();
-    var s12 = vec4<f32>();
-    var s13 = vec4<f32>();
-    var s14 = vec4<f32>();
-    var s15 = vec4<f32>();
-    for (var k = group.z * params.chunk; k < end; k += TILE_K) {
-        stage_a(i, row, k, end);
-        stage_b(i, k, col, end);
-        workgroupBarrier();
-        for (var j = 0u; j < TILE_K; j++) {
-            let p = j * (TILE_M / 4u) + thread.y * 2u;
-            let q = j * (TILE_N / 4u) + thread.x;
-            let x = tile_a[p];
-            let y = tile_a[p + 1u];
-            let u = tile_b[q];
-            let v = tile_b[q + TILE_N / 8u];
-            s0 += x.x * u;
-            s1 += x.x * v;
-            s2 += x.y * u;
-            s3 += x.y * v;
-            s4 += x.z * u;
-            s5 += x.z * v;
-            s6 += x.w * u;
-            s7 += x.w * v;
-            s8 += y.x * u;
-            s9 += y.x * v;
-            s10 += y.y * u;
-            s11 += y.y * v;
-            s12 += y.z * u;
-            s13 += y.z * v;
-            s14 += y.w * u;
-            s15 += y.w * v;
-        }
-        workgroupBarrier();
+fn fetch(block: u32, row: u32, col: u32, k: u32, end: u32) -> mat4x4<f32> {
+    if block < A_BLOCKS {
+        return fetch_a(block, row, k, end);
     }
-    let m = row + thread.y * 8u;
-    let n = col + thread.x * 4u;
-    give(group.z, m + 0u, n, s0, s1);
-    give(group.z, m + 1u, n, s2, s3);
-    give(group.z, m + 2u, n, s4, s5);
-    give(group.z, m + 3u, n, s6, s7);
-    give(group.z, m + 4u, n, s8, s9);
-    give(group.z, m + 5u, n, s10, s11);
-    give(group.z, m + 6u, n, s12, s13);
-    give(group.z, m + 7u, n, s14, s15);
+    return fetch_b(block - A_BLOCKS, k, col, end);
 }
 
-fn give(part: u32, row: u32, col: u32, near: vec4<f32>, far: vec4<f32>) {
-    if row < params.rows && col < params.out.cols {
-        store(part, row, col, near);
+fn keep(block: u32, values: mat4x4<f32>) {
+    if block < A_BLOCKS {
+        keep_a(block, values);
+    } else if block < A_BLOCKS + B_BLOCKS {
+        keep_b(block - A_BLOCKS, values);
     }
-    if row < params.rows && col + TILE_N / 2u < params.out.cols {
-        store(part, row, col + TILE_N / 2u, far);
+}
+
+@compute @workgroup_size(THREADS)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) i: u32) {
+    let row = group.y * TILE_M;
+    let col = group.x * TILE_N;
+    let begin = group.z * params.chunk;
+    let end = min(params.k, begin + params.chunk);
+    let subgroup = i / 32u;
+    let lane = i % 32u;
+    let p = subgroup / (TILE_N / 64u) * 8u + lane / 8u;
+    let q = subgroup % (TILE_N / 64u) * 16u + lane % 8u;
+#for g in 0..2
+#for r in 0..4
+#for h in 0..2
+    var s$g$r$h = vec4<f32>();
+#end
+#end
+#end
+#for b in 0..BLOCKS
+    var next$b = fetch(i + $bu * THREADS, row, col, begin, end);
+#end
+    for (var k = begin; k < end; k += TILE_K) {
+#for b in 0..BLOCKS
+        keep(i + $bu * THREADS, next$b);
+#end
+        workgroupBarrier();
+        if k + TILE_K < end {
+#for b in 0..BLOCKS
+            next$b = fetch(i + $bu * THREADS, row, col, k + TILE_K, end);
+#end
+        }
+#for j in 0..TILE_K
+        {
+#for g in 0..2
+            let x$g = tile_a[$ju * (TILE_M / 4u) + p + 4u * $gu];
+            let y$g = tile_b[$ju * (TILE_N / 4u) + q + 8u * $gu];
+#end
+#for g in 0..2
+#for r in 0..4
+#for h in 0..2
+            s$g$r$h = fma(vec4<f32>(x$g[$r]), y$h, s$g$r$h);
+#end
+#end
+#end
+        }
+#end
+        workgroupBarrier();
+    }
+#for g in 0..2
+#for r in 0..4
+#for h in 0..2
+    give(group.z, row + p * 4u + 16u * $gu + $ru, col + q * 4u + 32u * $hu, s$g$r$h);
+#end
+#end
+#end
+}
+
+fn give(part: u32, row: u32, col: u32, sum: vec4<f32>) {
+    if row < params.rows && col < params.out.cols {
+        store(part, row, col, sum);
     }
 }

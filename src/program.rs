@@ -8,6 +8,7 @@ mod cuts;
 mod kernel;
 mod lowered;
 mod plan;
+mod unroll;
 mod view;
 mod window;
 

@@ -16,6 +16,10 @@ struct Params {
 @group(0) @binding(3) var<storage, read> bias: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read_write> out: array<vec4<f32>>;
 
+fn row_of_a(row: u32) -> u32 {
+    return row;
+}
+
 fn store(part: u32, row: u32, col: u32, sum: vec4<f32>) {
     let i = at(params.out, row, col);
     let base = select(bias[at(params.bias, 0u, col)], out[i], params.accumulate != 0u);

@@ -29,10 +29,11 @@ impl TuneArgs {
     pub fn prepare(&self, compute: &mut Compute, config: &Config) -> Result<()> {
         let Compute::Gpu(device) = compute else { return Ok(()) };
         // On a software adapter, which is there for tests, the choice is a fixed one.
-        if self.tune.is_none_or(|mode| mode == Mode::Auto) && device.adapter.is_software() {
-            return Ok(());
-        }
-        let outcome = tune(device, Model::new(config)?.program(), self.tune.unwrap_or_default(), folder().as_deref())?;
+        let mode = match self.tune.unwrap_or_default() {
+            Mode::Auto if device.adapter.is_software() => Mode::Off,
+            mode => mode,
+        };
+        let outcome = tune(device, Model::new(config)?.program(), mode, folder().as_deref())?;
         outcome.notes.iter().for_each(note);
         outcome.not_kept.iter().for_each(|problem| note(format_args!("tuning: {problem}")));
         if !outcome.measured.is_empty() {
@@ -82,17 +83,18 @@ impl Tune {
 }
 
 fn show(outcome: &Outcome) -> String {
-    let mut rows = vec![["kernel and windows", "variant", "ms", ""].map(String::from).to_vec()];
-    for Measured { shape, candidates, chosen } in &outcome.measured {
+    let mut rows = vec![["kernel and windows", "share", "variant", "ms", ""].map(String::from).to_vec()];
+    for Measured { shape, share, candidates, chosen } in &outcome.measured {
         for (i, candidate) in candidates.iter().enumerate() {
-            let shape = if i == 0 { shape.clone() } else { String::new() };
+            let [shape, share] =
+                if i == 0 { [shape.clone(), format!("{:.1} %", 1e2 * share)] } else { [String::new(), String::new()] };
             let ms = candidate.ms.map_or(String::new(), |ms| format!("{ms:.3}"));
             let what = match &candidate.problem {
                 Some(problem) => format!("left out: {problem}"),
                 None if candidate.variant == *chosen => "chosen".into(),
                 None => String::new(),
             };
-            rows.push(vec![shape, candidate.variant.into(), ms, what]);
+            rows.push(vec![shape, share, candidate.variant.into(), ms, what]);
         }
     }
     table(&rows)

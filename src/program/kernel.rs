@@ -2,6 +2,7 @@
 
 use bytemuck::Pod;
 
+use super::unroll::unroll;
 use super::{Cuts, Element, Lowered, Mat, Program, View};
 
 /// What a step does with a window.
@@ -131,6 +132,9 @@ pub struct Variant {
     pub class: Class,
     /// What it needs.
     pub needs: Needs,
+    /// Of a variant that is compiled without the checks of bounds and loops that wgpu adds: the one that is the same with them. It runs only
+    /// where that one has passed its check.
+    pub checked: Option<&'static str>,
     /// Whether it can compute a step on an adapter of these limits.
     pub can: fn(&Step, &Cuts) -> bool,
     /// Whether, of a step that it can compute, it is likely to be faster than those that come after it: what is taken where nothing was
@@ -148,17 +152,24 @@ impl Variant {
         name: "",
         class: Class::Any,
         needs: Needs { subgroup: 0 },
+        checked: None,
         can: |_, _| true,
         likely: |_| true,
         shaders: &[],
         lower: |_, _| Lowered { phases: Vec::new() },
     };
+
+    /// The same variant, compiled without the checks of bounds and loops that wgpu adds: its shaders must keep every index in bounds
+    /// themselves.
+    pub(crate) const fn unchecked(self, name: &'static str) -> Variant {
+        Variant { name, checked: Some(self.name), ..self }
+    }
 }
 
 /// One entry point and the text it is in.
 #[derive(Debug)]
 pub struct Shader {
-    /// WGSL, joined in this order.
+    /// WGSL, joined in this order; lines `#for r in 0..4` and `#end` enclose what is written out for each number `$r`.
     pub source: &'static [&'static str],
     /// The entry point.
     pub entry: &'static str,
@@ -169,10 +180,13 @@ pub struct Shader {
 }
 
 impl Shader {
-    /// The whole text.
+    /// The whole text, its loops written out.
+    ///
+    /// # Panics
+    /// When a loop has no end or no range: a fault of the text.
     #[must_use]
     pub fn wgsl(&self) -> String {
-        self.source.concat()
+        unroll(&self.source.concat())
     }
 }
 

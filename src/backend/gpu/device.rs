@@ -1,6 +1,6 @@
 //! An opened adapter: with its limits, its errors, and waiting that ends.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use wgpu::{ErrorFilter, Features, PollType, SubmissionIndex};
 
 use super::Adapter;
-use super::load::Compiled;
+use super::load::{self, Compiled, Key};
 use crate::program::{Class, Cuts, Needs, Program, Step, Variant};
 use crate::{Error, Result};
 
@@ -41,9 +41,11 @@ pub struct Device {
     subgroup: u32,
     /// The choice for steps of a shape, where it is not the usual one.
     chosen: HashMap<String, &'static Variant>,
+    /// Shapes of steps, each with the name of a variant without run-time checks that may run there.
+    trusted: HashSet<(String, &'static str)>,
     lost: Arc<Mutex<Option<String>>>,
-    /// By the shader's address: the same shader is compiled once for all programs.
-    pub(super) compiled: Arc<Mutex<HashMap<usize, Compiled>>>,
+    /// The same shader is compiled once for all programs.
+    pub(super) compiled: Arc<Mutex<HashMap<Key, Compiled>>>,
 }
 
 impl Device {
@@ -90,6 +92,7 @@ impl Device {
             limits: Arc::new(cuts),
             subgroup,
             chosen: HashMap::new(),
+            trusted: HashSet::new(),
             lost,
             compiled: Arc::default(),
         })
@@ -111,10 +114,31 @@ impl Device {
         Ok(())
     }
 
-    /// Whether there is a choice for steps of this one's shape.
+    /// The variant that was chosen for steps of this one's shape, if one was.
     #[must_use]
-    pub fn is_chosen(&self, step: &Step) -> bool {
-        self.chosen.contains_key(&step.shape())
+    pub fn chosen(&self, step: &Step) -> Option<&'static Variant> {
+        self.chosen.get(&step.shape()).copied()
+    }
+
+    /// Lets a variant without run-time checks run for steps of this one's shape. To be called where the variant with checks has passed
+    /// its check on this device, and both agree on a step of that shape.
+    pub fn trust(&mut self, step: &Step, variant: &'static Variant) {
+        self.trusted.insert((step.shape(), variant.name));
+    }
+
+    /// Whether a variant may run for a step: it has run-time checks, or was trusted.
+    #[must_use]
+    pub fn is_trusted(&self, step: &Step, variant: &Variant) -> bool {
+        variant.checked.is_none() || self.trusted.contains(&(step.shape(), variant.name))
+    }
+
+    /// Compiles the shaders of some variants, each with the name of its kernel, at the same time on all threads, so that none is
+    /// compiled when it is first run.
+    ///
+    /// # Errors
+    /// [`Error::Device`] with the first that the adapter refuses.
+    pub fn compile(&self, variants: &[(&'static str, &'static Variant)]) -> Result<()> {
+        load::compile_all(self, variants)
     }
 
     /// Whether the adapter has what a variant needs.
@@ -141,22 +165,26 @@ impl Device {
         self.has(variant.needs) && (variant.can)(step, cuts)
     }
 
-    /// The variants that come into question for a step: made for this kind of adapter, with what they need, and able to.
+    /// The variants that come into question for a step: made for this kind of adapter, with what they need, and able to. Those without
+    /// run-time checks are among them, trusted or not.
     pub fn candidates(&self, step: &Step, cuts: &Cuts) -> impl Iterator<Item = &'static Variant> {
         let kind = if self.adapter.is_software() { Class::Software } else { Class::Gpu };
         let of = move |class: Class| class == kind || class == Class::Any;
         step.kernel.variants.iter().filter(move |v| of(v.class) && self.is_able(v, step, cuts))
     }
 
-    /// The variant that runs of a step: the one chosen for its shape, or the first that is likely to be fast.
+    /// The variant that runs of a step: the one chosen for its shape, or the first that is likely to be fast. In place of one without run-time
+    /// checks that is not trusted it is the one with them.
     ///
     /// # Panics
     /// When a kernel has none that computes any step on any adapter.
     #[must_use]
     pub fn variant(&self, step: &Step, cuts: &Cuts) -> &'static Variant {
-        let chosen = if self.chosen.is_empty() { None } else { self.chosen.get(&step.shape()).copied() };
+        let chosen = if self.chosen.is_empty() { None } else { self.chosen(step) };
+        let with_checks = |v: &&Variant| v.checked.and_then(|name| step.kernel.variants.iter().find(|v| v.name == name));
+        let chosen = chosen.map(|v| if self.is_trusted(step, v) { v } else { with_checks(&v).unwrap_or(v) });
         let chosen = chosen.filter(|v| self.is_able(v, step, cuts));
-        let likely = || self.candidates(step, cuts).find(|v| (v.likely)(step));
+        let likely = || self.candidates(step, cuts).find(|v| v.checked.is_none() && (v.likely)(step));
         chosen.or_else(likely).expect("a variant for any step on any adapter")
     }
 

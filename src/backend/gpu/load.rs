@@ -3,13 +3,14 @@
 use std::collections::hash_map::Entry;
 use std::sync::PoisonError;
 
+use rayon::prelude::*;
 use wgpu::{
     BindGroupDescriptor, BindGroupEntry, BindGroupLayoutDescriptor, BindGroupLayoutEntry, BindingResource, BindingType,
     BufferBinding, BufferBindingType, BufferUsages, PipelineLayoutDescriptor, ShaderStages,
 };
 
-use super::Device;
 use super::memory::{Memory, buffer};
+use super::{Device, unchecked};
 use crate::program::{Access, Lowered, Piece, Program, Shader, Step, Times, Variant};
 use crate::{Error, Result};
 
@@ -35,6 +36,9 @@ pub(super) struct LoadedPiece {
 }
 
 pub(super) type Compiled = (wgpu::ComputePipeline, wgpu::BindGroupLayout);
+
+/// What is compiled once for all programs: a shader, by its address, with or without run-time checks.
+pub(super) type Key = (usize, bool);
 
 /// Makes all that a program needs on a device.
 pub(super) fn load(
@@ -72,11 +76,10 @@ pub(super) fn load(
             let mut pieces = Vec::new();
             for piece in phase.pieces {
                 let shader: &'static Shader = &variant.shaders[piece.shader];
-                let (pipeline, group_layout) = match compiled.entry(std::ptr::from_ref(shader).addr()) {
+                let (pipeline, group_layout) = match compiled.entry(key(variant, shader)) {
                     Entry::Occupied(made) => made.into_mut(),
                     Entry::Vacant(place) => {
-                        let label = format!("{}/{}/{}", step.kernel.name, variant.name, shader.entry);
-                        place.insert(device.checked(&label, || compile(device, &label, shader))?)
+                        place.insert(compile(device, step.kernel.name, variant, shader)?)
                     }
                 };
                 let slot = slots.next().expect("a slot for each piece");
@@ -171,7 +174,38 @@ impl<'a> Layout<'a> {
     }
 }
 
-fn compile(device: &Device, label: &str, shader: &Shader) -> Compiled {
+fn key(variant: &Variant, shader: &'static Shader) -> Key {
+    (std::ptr::from_ref(shader).addr(), variant.checked.is_some())
+}
+
+/// Compiles the shaders of some variants of kernels that are not compiled yet, on all threads.
+pub(super) fn compile_all(device: &Device, variants: &[(&'static str, &'static Variant)]) -> Result<()> {
+    let mut wanted: Vec<(&str, &Variant, &'static Shader)> = Vec::new();
+    {
+        let compiled = device.compiled.lock().unwrap_or_else(PoisonError::into_inner);
+        for (kernel, variant) in variants {
+            for shader in variant.shaders {
+                let is_known = |(_, v, s): &(&str, &Variant, &'static Shader)| key(v, s) == key(variant, shader);
+                if !compiled.contains_key(&key(variant, shader)) && !wanted.iter().any(is_known) {
+                    wanted.push((kernel, variant, shader));
+                }
+            }
+        }
+    }
+    let made: Vec<(Key, Compiled)> = wanted
+        .into_par_iter()
+        .map(|(kernel, variant, shader)| Ok((key(variant, shader), compile(device, kernel, variant, shader)?)))
+        .collect::<Result<_>>()?;
+    device.compiled.lock().unwrap_or_else(PoisonError::into_inner).extend(made);
+    Ok(())
+}
+
+fn compile(device: &Device, kernel: &str, variant: &Variant, shader: &Shader) -> Result<Compiled> {
+    let label = format!("{kernel}/{}/{}", variant.name, shader.entry);
+    device.checked(&label, || pipeline(device, &label, shader, variant.checked.is_some()))
+}
+
+fn pipeline(device: &Device, label: &str, shader: &Shader, unchecked: bool) -> Compiled {
     let entry = |binding, ty| BindGroupLayoutEntry {
         binding,
         visibility: ShaderStages::COMPUTE,
@@ -182,10 +216,12 @@ fn compile(device: &Device, label: &str, shader: &Shader) -> Compiled {
     let mut entries = vec![entry(0, BufferBindingType::Uniform)];
     entries.extend((1..).zip(shader.bindings).map(|(i, b)| entry(i, storage(b.access))));
     let layout = device.device.create_bind_group_layout(&BindGroupLayoutDescriptor { label: Some(label), entries: &entries });
-    let module = device.device.create_shader_module(wgpu::ShaderModuleDescriptor {
-        label: Some(label),
-        source: wgpu::ShaderSource::Wgsl(shader.wgsl().into()),
-    });
+    let descriptor =
+        wgpu::ShaderModuleDescriptor { label: Some(label), source: wgpu::ShaderSource::Wgsl(shader.wgsl().into()) };
+    let module = match unchecked {
+        true => unchecked::create_module(&device.device, descriptor),
+        false => device.device.create_shader_module(descriptor),
+    };
     let pipeline_layout = device.device.create_pipeline_layout(&PipelineLayoutDescriptor {
         label: Some(label),
         bind_group_layouts: &[Some(&layout)],

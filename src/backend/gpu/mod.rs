@@ -9,6 +9,7 @@ mod load;
 mod memory;
 mod pace;
 mod timestamps;
+mod unchecked;
 
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
@@ -66,7 +67,8 @@ impl Gpu {
         Gpu::with_variants(device, program, &|_| None)
     }
 
-    /// [`Gpu::new`], with the variant of some steps chosen; `None` leaves the choice.
+    /// [`Gpu::new`], with the variant of some steps chosen; `None` leaves the choice. A variant without run-time checks that is named here
+    /// runs whether it is trusted or not: this is how it is checked.
     ///
     /// # Errors
     /// As [`Gpu::new`].

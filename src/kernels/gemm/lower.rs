@@ -19,15 +19,15 @@ struct PieceScalars {
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 struct PartsScalars {
-    parts: u32,
+    count: u32,
     accumulate: u32,
 }
 
 /// How a variant lays its workgroups over out: rows and columns of each, and iterations for one k.
-pub(super) struct Tile {
-    rows: u32,
-    cols: u32,
-    iterations: fn(u32) -> u32,
+pub(crate) struct Tile {
+    pub rows: u32,
+    pub cols: u32,
+    pub iterations: fn(u32) -> u32,
 }
 
 pub(super) const BY_LANES: Tile = Tile { rows: 8, cols: 32, iterations: |k| k.div_ceil(4) * 9 + 8 };
@@ -35,65 +35,87 @@ pub(super) const BY_LANES_TN: Tile = Tile { rows: 8, cols: 32, iterations: |k| k
 pub(super) const BY_SUBGROUP: Tile = Tile { rows: 16, cols: 32, iterations: |k| k.div_ceil(2) };
 pub(super) const BY_32: Tile = Tile { rows: 32, cols: 32, iterations: |k| k.div_ceil(32) * 42 };
 pub(super) const BY_64: Tile = Tile { rows: 64, cols: 64, iterations: |k| k.div_ceil(16) * 20 };
-pub(super) const BY_128: Tile = Tile { rows: 128, cols: 128, iterations: |k| k.div_ceil(16) * 22 };
+pub(crate) const BY_64_128: Tile = Tile { rows: 64, cols: 128, iterations: |k| k.div_ceil(16) };
+pub(crate) const BY_128_64: Tile = Tile { rows: 128, cols: 64, iterations: |k| k.div_ceil(16) };
+pub(crate) const BY_128: Tile = Tile { rows: 128, cols: 128, iterations: |k| k.div_ceil(16) };
 pub(super) const BY_COLUMNS: Tile = Tile { rows: SKINNY_ROWS, cols: 4, iterations: |k| k.div_ceil(256) + 16 };
 
 /// Rows of a product that reads its second side once.
 pub(super) const SKINNY_ROWS: u32 = 8;
 /// Workgroups that keep a large GPU busy.
-pub(super) const BUSY: u32 = 256;
+pub(crate) const BUSY: u32 = 256;
+/// Columns of a row whose parts a workgroup adds up at a time.
+pub(crate) const SUMMED: u32 = 32;
 
-/// Cuts a product by rows of out, by columns where b's rows are, and along k in ascending order, adding.
-fn pieces(form: Form, windows: &[Mat], accumulate: bool, tile: &Tile, cuts: &Cuts) -> Vec<Piece> {
-    let (a, b, out) = (windows[0], windows[1], windows[windows.len() - 1]);
-    let (_, _, depth) = extent(form, a, b);
-    let grid = u64::from(cuts.workgroups);
-    let (tile_rows, terms) = (u64::from(tile.rows), u64::from(MAX_TERMS));
-    // Whose rows are out's rows, out's columns and the terms; the others have those as columns, which need not be cut.
-    let (by_m, by_n, by_k): (&[Mat], &[Mat], &[Mat]) = match form {
-        Form::NN => (&[out, a], &[], &[b]),
-        Form::NT => (&[out, a], &[b], &[]),
-        Form::TN => (&[out], &[], &[a, b]),
-    };
-    let runs = |len: u32, windows: &[Mat], step: [u64; 2], most: u64| {
-        let windows: Vec<Along> = windows.iter().copied().map(Along::Rows).collect();
-        cuts.runs(len, &windows, step, most)
-    };
-    // Of aᵀ the rows of out are columns, and of the others the terms.
-    let (unit_m, unit_k) = if form == Form::TN { (4, 1) } else { (1, 4) };
-    let mut pieces = Vec::new();
-    for m in runs(out.rows, by_m, [tile_rows, unit_m], grid * tile_rows) {
-        for n in runs(out.cols, by_n, [4, 4], grid * u64::from(tile.cols)) {
-            for k in runs(depth, by_k, [4, unit_k], terms) {
-                let a = match form {
-                    Form::TN => a.slice_cols(m.clone()).slice_rows(k.clone()),
-                    _ => a.slice_rows(m.clone()).slice_cols(k.clone()),
-                };
-                let b = match form {
-                    Form::NT => b.slice_rows(n.clone()).slice_cols(k.clone()),
-                    _ => b.slice_rows(k.clone()).slice_cols(n.clone()),
-                };
-                let piece = out.slice_rows(m.clone()).slice_cols(n.clone());
-                let mut slices = vec![a, b];
-                slices.extend(windows[2..windows.len() - 1].iter().map(|bias| bias.slice_cols(n.clone())));
-                slices.push(piece);
-                let terms = k.end - k.start;
-                pieces.push(Piece {
-                    shader: 0,
-                    windows: slices,
-                    scalars: bytes(&PieceScalars {
-                        k: terms,
-                        accumulate: u32::from(accumulate || k.start > 0),
-                        rows: piece.rows,
-                        chunk: terms,
-                    }),
-                    grid: [piece.cols.div_ceil(tile.cols), piece.rows.div_ceil(tile.rows), 1],
-                    iterations: (tile.iterations)(terms),
-                });
+/// A product is cut by rows of out, by columns where b's rows are, and along k in ascending order, adding.
+struct Cutting<'a> {
+    form: Form,
+    windows: &'a [Mat],
+    accumulate: bool,
+    tile: &'a Tile,
+    cuts: &'a Cuts,
+    /// The most terms of a piece.
+    terms: u64,
+    /// The most rows and columns of out in a piece.
+    most: [u64; 2],
+}
+
+impl<'a> Cutting<'a> {
+    fn new(form: Form, windows: &'a [Mat], accumulate: bool, tile: &'a Tile, cuts: &'a Cuts) -> Cutting<'a> {
+        let most = [tile.rows, tile.cols].map(|n| u64::from(cuts.workgroups) * u64::from(n));
+        Cutting { form, windows, accumulate, tile, cuts, terms: u64::from(MAX_TERMS), most }
+    }
+
+    fn pieces(&self) -> Vec<Piece> {
+        let Cutting { form, windows, tile, cuts, .. } = *self;
+        let (a, b, out) = (windows[0], windows[1], windows[windows.len() - 1]);
+        let (_, _, depth) = extent(form, a, b);
+        // Whose rows are out's rows, out's columns and the terms; the others have those as columns, which need not be cut.
+        let (by_m, by_n, by_k): (&[Mat], &[Mat], &[Mat]) = match form {
+            Form::NN => (&[out, a], &[], &[b]),
+            Form::NT => (&[out, a], &[b], &[]),
+            Form::TN => (&[out], &[], &[a, b]),
+        };
+        let runs = |len: u32, windows: &[Mat], step: [u64; 2], most: u64| {
+            let windows: Vec<Along> = windows.iter().copied().map(Along::Rows).collect();
+            cuts.runs(len, &windows, step, most)
+        };
+        // Of aᵀ the rows of out are columns, and of the others the terms.
+        let (unit_m, unit_k) = if form == Form::TN { (4, 1) } else { (1, 4) };
+        let mut pieces = Vec::new();
+        for m in runs(out.rows, by_m, [u64::from(tile.rows), unit_m], self.most[0]) {
+            for n in runs(out.cols, by_n, [4, 4], self.most[1]) {
+                for k in runs(depth, by_k, [4, unit_k], self.terms) {
+                    let a = match form {
+                        Form::TN => a.slice_cols(m.clone()).slice_rows(k.clone()),
+                        _ => a.slice_rows(m.clone()).slice_cols(k.clone()),
+                    };
+                    let b = match form {
+                        Form::NT => b.slice_rows(n.clone()).slice_cols(k.clone()),
+                        _ => b.slice_rows(k.clone()).slice_cols(n.clone()),
+                    };
+                    let piece = out.slice_rows(m.clone()).slice_cols(n.clone());
+                    let mut slices = vec![a, b];
+                    slices.extend(windows[2..windows.len() - 1].iter().map(|bias| bias.slice_cols(n.clone())));
+                    slices.push(piece);
+                    let terms = k.end - k.start;
+                    pieces.push(Piece {
+                        shader: 0,
+                        windows: slices,
+                        scalars: bytes(&PieceScalars {
+                            k: terms,
+                            accumulate: u32::from(self.accumulate || k.start > 0),
+                            rows: piece.rows,
+                            chunk: terms,
+                        }),
+                        grid: [piece.cols.div_ceil(tile.cols), piece.rows.div_ceil(tile.rows), 1],
+                        iterations: (tile.iterations)(terms),
+                    });
+                }
             }
         }
+        pieces
     }
-    pieces
 }
 
 fn accumulates(step: &Step) -> bool {
@@ -101,41 +123,74 @@ fn accumulates(step: &Step) -> bool {
 }
 
 pub(super) fn lower_tiles(form: Form, step: &Step, tile: &Tile, cuts: &Cuts) -> Lowered {
-    Lowered::once(pieces(form, &step.windows, accumulates(step), tile, cuts))
+    Lowered::once(Cutting::new(form, &step.windows, accumulates(step), tile, cuts).pieces())
 }
 
 /// The terms of a part, at least.
 const PART_TERMS: u32 = 256;
+/// The terms of all parts of a piece, at most: one alone, where there is no room for more, stays below the most iterations of a loop.
+const PIECE_TERMS: u32 = 64 * MAX_TERMS;
 
-/// Each piece in parts along k at the same time, as many as keep a GPU busy, and then their sum: by the shape alone, so that the
-/// bits are the same on every adapter.
-pub(super) fn lower_split(form: Form, step: &Step, cuts: &Cuts) -> Lowered {
-    let mut all = Vec::new();
-    // By halves of what fits, for which there is room in scratch memory wherever its sections meet.
-    for mut piece in pieces(form, &step.windows, accumulates(step), &BY_64, &cuts.halves()) {
-        let PieceScalars { k, accumulate, rows, .. } = scalars(&piece.scalars);
-        let window = piece.windows[2];
-        let stride = window.cols.next_multiple_of(ROW_ALIGNMENT);
-        // The parts must fit a binding together.
-        let most = (cuts.scratch_rows(stride) / u64::from(rows)).clamp(1, u64::from(cuts.workgroups)) as u32;
-        let wanted = BUSY.div_ceil(piece.grid[0] * piece.grid[1]).min(k.div_ceil(PART_TERMS)).min(most);
-        let chunk = k.div_ceil(wanted).next_multiple_of(16);
-        let parts = k.div_ceil(chunk);
-        let sums = Mat { buf: Buf::SCRATCH[0], offset: 0, rows: parts * rows, stride, ..window };
-        piece.grid[2] = parts;
-        piece.iterations = (BY_64.iterations)(chunk);
-        piece.scalars = bytes(&PieceScalars { k, accumulate: 0, rows, chunk });
-        piece.windows[2] = sums;
-        all.push(piece);
-        all.push(Piece {
-            shader: 1,
-            windows: vec![sums, window],
-            scalars: bytes(&PartsScalars { parts, accumulate }),
-            grid: [window.cols.div_ceil(32), rows.div_ceil(64), 1],
-            iterations: 8 * (parts + 1),
-        });
+/// Parts along k for a product of so many tiles and terms: as many as keep a GPU busy, by the shape alone, so that the bits are the same
+/// on every adapter.
+pub(crate) fn parts(tiles: u32, terms: u32, least: u32) -> u32 {
+    (BUSY / tiles.max(1)).min(terms.div_ceil(least)).max(1)
+}
+
+/// The terms of each of so many parts, and the number of parts that this makes.
+pub(crate) fn share_out(terms: u32, parts: u32) -> [u32; 2] {
+    let chunk = terms.div_ceil(parts).next_multiple_of(16);
+    [chunk, terms.div_ceil(chunk)]
+}
+
+/// The shaders of a variant in parts: that of a product, the one of its parts, and the one that adds them up.
+pub(super) type Parts = [usize; 3];
+/// Of a product without a bias, whose parts are products as well.
+pub(super) const SUM_PARTS: Parts = [0, 0, 1];
+/// Of a product with a bias, which counts once.
+pub(super) const BIAS_PARTS: Parts = [0, 1, 2];
+
+/// As [`lower_tiles`] where the tiles of out are enough to keep a GPU busy; else in parts along k at the same time, and then their sum.
+pub(super) fn lower_parts(form: Form, step: &Step, tile: &Tile, shaders: Parts, cuts: &Cuts) -> Lowered {
+    let (m, n, k) = extent(form, step.windows[0], step.windows[1]);
+    let tiles = m.div_ceil(tile.rows).saturating_mul(n.div_ceil(tile.cols));
+    if parts(tiles, k, PART_TERMS) == 1 {
+        return lower_tiles(form, step, tile, cuts);
     }
-    Lowered::once(all)
+    // By halves of what fits, for which there is room in scratch memory wherever its sections meet.
+    let halves = cuts.halves();
+    let mut cutting = Cutting::new(form, &step.windows, accumulates(step), tile, &halves);
+    cutting.terms = u64::from(PIECE_TERMS);
+    cutting.most[1] = cutting.most[1].min(u64::from(cuts.workgroups) * u64::from(SUMMED));
+    Lowered::once(cutting.pieces().into_iter().flat_map(|piece| in_parts(piece, tile, shaders, cuts)).collect())
+}
+
+/// A piece in parts along k, in scratch memory, and their sum; as it is where there is room for one alone.
+fn in_parts(mut piece: Piece, tile: &Tile, shaders: Parts, cuts: &Cuts) -> Vec<Piece> {
+    let PieceScalars { k, accumulate, rows, .. } = scalars(&piece.scalars);
+    let out = piece.windows[piece.windows.len() - 1];
+    let stride = out.cols.next_multiple_of(ROW_ALIGNMENT);
+    // The parts must fit a binding together.
+    let most = (cuts.scratch_rows(stride) / u64::from(rows)).clamp(1, u64::from(cuts.workgroups)) as u32;
+    let wanted = parts(piece.grid[0] * piece.grid[1], k, PART_TERMS).max(k.div_ceil(MAX_TERMS)).min(most);
+    let [chunk, count] = share_out(k, wanted);
+    let sums = Mat { buf: Buf::SCRATCH[0], offset: 0, rows: count * rows, stride, ..out };
+    let mut total = vec![sums];
+    total.extend_from_slice(&piece.windows[2..]);
+    piece.shader = shaders[1];
+    piece.grid[2] = count;
+    piece.iterations = (tile.iterations)(chunk);
+    piece.scalars = bytes(&PieceScalars { k, accumulate: 0, rows, chunk });
+    piece.windows.truncate(2);
+    piece.windows.push(sums);
+    let sum = Piece {
+        shader: shaders[2],
+        windows: total,
+        scalars: bytes(&PartsScalars { count, accumulate }),
+        grid: [out.cols.div_ceil(SUMMED), rows.min(cuts.workgroups), 1],
+        iterations: rows.div_ceil(cuts.workgroups) * (count.div_ceil(8) + 1),
+    };
+    vec![piece, sum]
 }
 
 /// Lanes want to lie along b's columns: bᵀ is laid out in scratch memory first where it is not so.
@@ -149,6 +204,6 @@ pub(super) fn lower_lanes(form: Form, step: &Step, tile: &Tile, cuts: &Cuts) -> 
     let mut windows = step.windows.clone();
     windows[1] = flipped;
     let mut all = transpose::pieces(b, flipped, 1, cuts);
-    all.extend(pieces(Form::NN, &windows, accumulates(step), tile, cuts));
+    all.extend(Cutting::new(Form::NN, &windows, accumulates(step), tile, cuts).pieces());
     Lowered::once(all)
 }

@@ -1,6 +1,7 @@
 //! The loop over time as dispatches. It is cut by time, so that each window is one binding, and each time step along k, adding in
 //! ascending order with the cell on the last piece. Where a block of the states and the next are not one binding, since they are
-//! too large or lie in two sections of their buffer, the step is computed in scratch memory, for some sequences at a time.
+//! too large or lie in two sections of their buffer, the step is computed in scratch memory, for some sequences at a time. Large steps
+//! have their sums over k in parts, which lie in the second scratch memory until the cell is called with their sum.
 
 use std::ops::Range;
 
@@ -8,8 +9,9 @@ use bytemuck::{Pod, Zeroable};
 
 use super::Shape;
 use crate::kernels::fill::{COPY_SHADER, pieces_over_rows};
-use crate::kernels::{MAX_TERMS, bytes};
-use crate::program::{Along, Buf, Cuts, Lowered, Mat, Phase, Piece, ROW_ALIGNMENT, Shader, Step, Times};
+use crate::kernels::gemm::{self, SUMMED};
+use crate::kernels::{MAX_TERMS, WINDOW, bytes};
+use crate::program::{Along, Binding, Buf, Cuts, Lowered, Mat, Phase, Piece, ROW_ALIGNMENT, Shader, Step, Times};
 
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
@@ -23,9 +25,42 @@ struct PieceScalars {
     chunk: u32,
 }
 
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct ProductScalars {
+    k: u32,
+    rows: u32,
+    chunk: u32,
+    /// Whether the states lie in the block behind a time step, and not in the one before.
+    later: u32,
+}
+
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct PartsScalars {
+    batch: u32,
+    activation: u32,
+    count: u32,
+}
+
 pub(crate) const PIECE_SCALARS: &[&str] = &["batch", "activation", "k", "more", "steps", "chunk"];
 /// The second shader of every variant: to bring states to scratch memory and back.
 pub(crate) const COPY: Shader = COPY_SHADER;
+/// The third of those in parts adds up the parts and calls the cell.
+const SUM_AND_CELL: usize = 2;
+pub(crate) const PARTS_SCALARS: &[&str] = &["batch", "activation", "count"];
+
+const fn product(source: &'static [&'static str]) -> Shader {
+    const BINDINGS: &[Binding] = &[Binding::read("a"), Binding::read("b"), Binding::update("out")];
+    Shader { source, entry: "main", bindings: BINDINGS, scalars: &["k", "rows", "chunk", "later"] }
+}
+
+const STATES: &str = include_str!("../../../shaders/shared/gemm_states.wgsl");
+/// The recurrent sums of a time step, for all cells: in tiles of 64 × 128, and of 128 × 128.
+pub(crate) const WIDE_PRODUCT: Shader =
+    product(&[WINDOW, STATES, gemm::TILE_64_128, gemm::fetch::A_ROWS, gemm::fetch::B_ROWS, gemm::LARGE]);
+pub(crate) const LARGE_PRODUCT: Shader =
+    product(&[WINDOW, STATES, gemm::TILE_128, gemm::fetch::A_ROWS, gemm::fetch::B_ROWS, gemm::LARGE]);
 
 /// Whether a layer has at most so many units, its weight is in one piece, and there is a workgroup for each sequence.
 pub(crate) fn has_units(step: &Step, cuts: &Cuts, most: u32) -> bool {
@@ -36,6 +71,48 @@ pub(crate) fn has_units(step: &Step, cuts: &Cuts, most: u32) -> bool {
 /// Whether the sequences are so few that reading the weight is what takes the time.
 pub(crate) fn is_skinny(step: &Step) -> bool {
     step.scalars::<Shape>().batch <= 16
+}
+
+/// Whether a time step takes about as long as a dispatch does: then more workgroups count for more than larger tiles.
+pub(crate) fn is_middling(step: &Step) -> bool {
+    let (weight, batch) = (step.windows[1], step.scalars::<Shape>().batch);
+    weight.cols <= 1024 && batch <= 64
+}
+
+/// Whether a time step is a product worth its tiles, of at most so many sequences.
+pub(crate) fn is_large(step: &Step, most: u32) -> bool {
+    let batch = step.scalars::<Shape>().batch;
+    batch > 16 && batch <= most && step.windows[1].cols > 256
+}
+
+/// Whether the parts of at least one sequence fit the second scratch memory.
+pub(crate) fn has_room(step: &Step, cuts: &Cuts) -> bool {
+    let weight = step.windows[1];
+    let runs = terms(weight, cuts).count() as u64;
+    runs <= cuts.scratch_rows(weight.cols.next_multiple_of(ROW_ALIGNMENT)) && weight.cols.div_ceil(SUMMED) <= cuts.workgroups
+}
+
+/// The runs of k of a weight that are one binding each.
+fn terms(weight: Mat, cuts: &Cuts) -> impl ExactSizeIterator<Item = Range<u32>> + Clone {
+    cuts.runs(weight.rows, &[Along::Rows(weight)], [4, 4], u64::from(MAX_TERMS))
+}
+
+/// How a variant computes a time step.
+pub(crate) enum Way {
+    /// In one dispatch a piece of the sum over k, of which the last calls the cell.
+    Fused(Tile),
+    /// The sum over k in parts, and then their sum and the cell.
+    Parts(gemm::Tile),
+}
+
+impl Way {
+    /// The sequences of a workgroup.
+    fn rows(&self) -> u32 {
+        match self {
+            Way::Fused(tile) => tile.rows,
+            Way::Parts(tile) => tile.rows,
+        }
+    }
 }
 
 /// How a variant lays its workgroups over sequences and units, its iterations for one k, and the time steps of a dispatch.
@@ -50,18 +127,21 @@ pub(crate) struct Tile {
 pub(crate) const BY_LANES: Tile = Tile { rows: 8, cols: 32, iterations: |k| k.div_ceil(4) * 9 + 8, steps: 1 };
 pub(crate) const BY_SUBGROUP: Tile = Tile { rows: 16, cols: 32, iterations: |k| k.div_ceil(4), steps: 1 };
 pub(crate) const BY_SLICES: Tile = Tile { rows: 8, cols: 32, iterations: |k| k.div_ceil(64) + 16, steps: 1 };
+pub(crate) const NARROW: Tile = Tile { rows: 4, cols: 16, iterations: |k| k.div_ceil(256) + 16, steps: 1 };
 pub(crate) const TILED: Tile = Tile { rows: 16, cols: 32, iterations: |k| k.div_ceil(32) * 11, steps: 1 };
 /// As many steps as a submission may last where it is slow.
 pub(crate) const BY_SEQUENCE: Tile = Tile { rows: 1, cols: 128, iterations: |_| 4, steps: 1024 };
 
-pub(crate) fn lower_forward(step: &Step, cuts: &Cuts, tile: Tile) -> Lowered {
+pub(crate) fn lower_forward(step: &Step, cuts: &Cuts, way: Way) -> Lowered {
     let [input, weight, hidden] = step.windows[..] else { unreachable!("three windows") };
-    Lowering::new(step, weight, &[input], hidden, false, &tile, cuts).lower()
+    let inputs = &[input];
+    Lowering { shape: step.scalars(), weight, inputs, states: hidden, backward: false, way, cuts }.lower()
 }
 
-pub(crate) fn lower_backward(step: &Step, cuts: &Cuts, tile: Tile) -> Lowered {
+pub(crate) fn lower_backward(step: &Step, cuts: &Cuts, way: Way) -> Lowered {
     let [d_hidden, weight, hidden, d_sum] = step.windows[..] else { unreachable!("four windows") };
-    Lowering::new(step, weight, &[d_hidden, hidden], d_sum, true, &tile, cuts).lower()
+    let inputs = &[d_hidden, hidden];
+    Lowering { shape: step.scalars(), weight, inputs, states: d_sum, backward: true, way, cuts }.lower()
 }
 
 /// A step on its way to dispatches.
@@ -73,15 +153,11 @@ struct Lowering<'a> {
     /// With a block more.
     states: Mat,
     backward: bool,
-    tile: &'a Tile,
+    way: Way,
     cuts: &'a Cuts,
 }
 
-impl<'a> Lowering<'a> {
-    fn new(step: &Step, weight: Mat, inputs: &'a [Mat], states: Mat, backward: bool, tile: &'a Tile, cuts: &'a Cuts) -> Self {
-        Lowering { shape: step.scalars(), weight, inputs, states, backward, tile, cuts }
-    }
-
+impl Lowering<'_> {
     fn lower(&self) -> Lowered {
         let batch = self.shape.batch;
         let steps = self.inputs[0].rows / batch;
@@ -104,7 +180,21 @@ impl<'a> Lowering<'a> {
         let blocks = |w: &Mat| self.cuts.rows(w, t * batch) / u64::from(batch);
         let most = self.inputs.iter().map(blocks).fold(u64::from(steps - t), u64::min);
         let most = most.min(blocks(&self.states).saturating_sub(1));
-        if batch.div_ceil(self.tile.rows) <= self.cuts.workgroups { most as u32 } else { 0 }
+        if u64::from(batch) <= self.sequences() { most as u32 } else { 0 }
+    }
+
+    /// The most sequences at a time.
+    fn sequences(&self) -> u64 {
+        let by_grid = u64::from(self.cuts.workgroups) * u64::from(self.way.rows());
+        match self.way {
+            Way::Fused(_) => by_grid,
+            Way::Parts(_) => by_grid.min(self.part_rows() / terms(self.weight, self.cuts).count() as u64),
+        }
+    }
+
+    /// The rows of parts that there is room for.
+    fn part_rows(&self) -> u64 {
+        self.cuts.scratch_rows(self.states.cols.next_multiple_of(ROW_ALIGNMENT))
     }
 
     /// `count` time steps from t on.
@@ -113,9 +203,9 @@ impl<'a> Lowering<'a> {
         let rows = t * batch..(t + count) * batch;
         let inputs: Vec<Mat> = self.inputs.iter().map(|w| w.slice_rows(rows.clone())).collect();
         // The shader of several steps counts them itself, in the order of the direction.
-        let times = match self.tile.steps {
-            1 => Times { first: if self.backward { count - 1 } else { 0 }, count, backward: self.backward },
-            chunk => Times { first: 0, count: count.div_ceil(chunk), backward: false },
+        let times = match self.way {
+            Way::Fused(Tile { steps: chunk @ 2.., .. }) => Times { first: 0, count: count.div_ceil(chunk), backward: false },
+            _ => Times { first: if self.backward { count - 1 } else { 0 }, count, backward: self.backward },
         };
         Phase { times, pieces: self.pieces(&inputs, self.states.slice_rows(rows.start..rows.end + batch), batch) }
     }
@@ -125,7 +215,7 @@ impl<'a> Lowering<'a> {
         let (batch, states, cuts) = (self.shape.batch, self.states, self.cuts);
         let stride = states.cols.next_multiple_of(ROW_ALIGNMENT);
         let room = cuts.scratch_rows(stride) / 2;
-        let most = room.min(u64::from(cuts.workgroups) * u64::from(self.tile.rows));
+        let most = room.min(self.sequences());
         let (before, after) = if self.backward { (1, 0) } else { (0, 1) };
         let mut pieces = Vec::new();
         let mut first = 0;
@@ -145,9 +235,17 @@ impl<'a> Lowering<'a> {
         Phase { times: Times::once(), pieces }
     }
 
-    /// The pieces along k of some time steps of `batch` sequences.
+    /// The pieces of some time steps of `batch` sequences.
     fn pieces(&self, inputs: &[Mat], states: Mat, batch: u32) -> Vec<Piece> {
-        let Lowering { weight, tile, .. } = *self;
+        match &self.way {
+            Way::Fused(tile) => self.fused(inputs, states, batch, tile),
+            Way::Parts(tile) => self.parts(inputs, states, batch, tile),
+        }
+    }
+
+    /// A piece for each run of k, adding to what the one before left.
+    fn fused(&self, inputs: &[Mat], states: Mat, batch: u32, tile: &Tile) -> Vec<Piece> {
+        let weight = self.weight;
         let steps = inputs[0].rows / batch;
         let chunk = steps.min(tile.steps);
         let piece = |k: Range<u32>| Piece {
@@ -164,6 +262,44 @@ impl<'a> Lowering<'a> {
             grid: [weight.cols.div_ceil(tile.cols), batch.div_ceil(tile.rows), 1],
             iterations: (tile.iterations)(k.end - k.start) * chunk,
         };
-        self.cuts.runs(weight.rows, &[Along::Rows(weight)], [4, 4], u64::from(MAX_TERMS)).map(piece).collect()
+        terms(weight, self.cuts).map(piece).collect()
+    }
+
+    /// The parts of each run of k, and one piece that adds up all of them.
+    fn parts(&self, inputs: &[Mat], states: Mat, batch: u32, tile: &gemm::Tile) -> Vec<Piece> {
+        let (weight, runs) = (self.weight, terms(self.weight, self.cuts));
+        let grid = [weight.cols.div_ceil(tile.cols), batch.div_ceil(tile.rows)];
+        // For each run alike, by the shape alone, so that the bits are the same on every adapter.
+        let room = (self.part_rows() / u64::from(batch) / runs.len() as u64).min(u64::from(self.cuts.workgroups)) as u32;
+        let wanted = |k: u32| gemm::parts(grid[0] * grid[1] * runs.len() as u32, k, PART_TERMS).min(room);
+        let shares: Vec<(Range<u32>, [u32; 2])> =
+            runs.clone().map(|k| (k.clone(), gemm::share_out(k.end - k.start, wanted(k.end - k.start)))).collect();
+        let count: u32 = shares.iter().map(|(_, [_, count])| count).sum();
+        let stride = states.cols.next_multiple_of(ROW_ALIGNMENT);
+        let all = Mat { buf: Buf::SCRATCH[1], offset: 0, rows: count * batch, stride, ..states };
+        let (mut pieces, mut first) = (Vec::new(), 0);
+        for (k, [chunk, count]) in shares {
+            let rows = first * batch..(first + count) * batch;
+            let scalars = ProductScalars { k: k.end - k.start, rows: batch, chunk, later: u32::from(self.backward) };
+            pieces.push(Piece {
+                shader: 0,
+                windows: vec![states.slice_cols(k.clone()), weight.slice_rows(k), all.slice_rows(rows)],
+                scalars: bytes(&scalars),
+                grid: [grid[0], grid[1], count],
+                iterations: (tile.iterations)(chunk),
+            });
+            first += count;
+        }
+        pieces.push(Piece {
+            shader: SUM_AND_CELL,
+            windows: [&[all], inputs, &[states]].concat(),
+            scalars: bytes(&PartsScalars { batch, activation: self.shape.activation, count }),
+            grid: [weight.cols.div_ceil(SUMMED), batch.min(self.cuts.workgroups), 1],
+            iterations: batch.div_ceil(self.cuts.workgroups) * (count.div_ceil(8) + 1),
+        });
+        pieces
     }
 }
+
+/// The terms of a part, at least: fewer than a product's, since the time steps follow each other.
+const PART_TERMS: u32 = 128;

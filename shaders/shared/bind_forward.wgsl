@@ -1,0 +1,32 @@
+// What the shaders of a forward recurrence are bound to that multiply and call the cell in one dispatch.
+struct Params {
+    input: Window,
+    weight: Window,
+    hidden: Window,
+    batch: u32,
+    activation: u32,
+    k: u32,
+    more: u32,
+    steps: u32,
+    chunk: u32,
+}
+
+var<immediate> time: u32;
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> input: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> weight: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read_write> hidden: array<vec4<f32>>;
+
+fn state_row(time: u32) -> u32 {
+    return time * params.batch;
+}
+
+fn state_at(row: u32, k: u32) -> vec4<f32> {
+    return hidden[at(params.hidden, row, params.k + k)];
+}
+
+// The time step that is the n-th to be computed.
+fn step_at(n: u32) -> u32 {
+    return n;
+}

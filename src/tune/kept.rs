@@ -1,0 +1,65 @@
+//! The file of choices of one adapter, driver and version of this crate.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::backend::Device;
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Kept {
+    adapter: String,
+    driver: String,
+    version: String,
+    /// Of each shape the variant's name. One without run-time checks is there only if it had passed its check.
+    choices: BTreeMap<String, String>,
+}
+
+/// The file of an adapter, driver and version: readable, and another for each.
+pub(super) fn file_name(device: &Device) -> PathBuf {
+    let (adapter, driver) = (&device.adapter.name, &device.adapter.driver);
+    let all = format!("{adapter} {driver} {}", env!("CARGO_PKG_VERSION"));
+    let word = |c: char| if c.is_ascii_alphanumeric() || c == '.' { c.to_ascii_lowercase() } else { '-' };
+    let name: String = all.chars().map(word).collect();
+    let words: Vec<&str> = name.split('-').filter(|word| !word.is_empty()).collect();
+    format!("{}.json", words.join("-").chars().take(150).collect::<String>()).into()
+}
+
+/// The choices in a file; none where it is not there, damaged or of something else.
+pub(super) fn read(path: &Path, device: &Device, notes: &mut Vec<String>) -> BTreeMap<String, String> {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return BTreeMap::new(),
+        Err(error) => {
+            notes.push(format!("tuning: {} is not used: {error}", path.display()));
+            return BTreeMap::new();
+        }
+    };
+    match serde_json::from_str::<Kept>(&text) {
+        Ok(kept) if kept.adapter == device.adapter.name && kept.driver == device.adapter.driver => {
+            if kept.version == env!("CARGO_PKG_VERSION") {
+                return kept.choices;
+            }
+            notes.push(format!("tuning: {} is not used: it is of version {}", path.display(), kept.version));
+        }
+        Ok(kept) => notes.push(format!("tuning: {} is not used: it is of {} ({})", path.display(), kept.adapter, kept.driver)),
+        Err(error) => notes.push(format!("tuning: {} is not used: it is damaged: {error}", path.display())),
+    }
+    BTreeMap::new()
+}
+
+/// Writes the choices, whole or not at all.
+pub(super) fn write(path: &Path, device: &Device, choices: BTreeMap<String, String>) -> std::io::Result<()> {
+    let adapter = &device.adapter;
+    let version = env!("CARGO_PKG_VERSION").to_owned();
+    let kept = Kept { adapter: adapter.name.clone(), driver: adapter.driver.clone(), version, choices };
+    std::fs::create_dir_all(path.parent().unwrap_or(Path::new(".")))?;
+    let beside = path.with_extension(format!("{}.new", std::process::id()));
+    let text = serde_json::to_string_pretty(&kept).expect("strings and maps of them");
+    let written = std::fs::write(&beside, text).and_then(|()| std::fs::rename(&beside, path));
+    if written.is_err() {
+        let _ = std::fs::remove_file(&beside);
+    }
+    written
+}

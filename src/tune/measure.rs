@@ -1,0 +1,188 @@
+//! Steps by themselves, in each of several variants: whether these agree, and how long each takes.
+
+use std::time::{Duration, Instant};
+
+use crate::Result;
+use crate::backend::{Backend, Cpu, Device, Gpu, Work};
+use crate::program::{Access, Element, Mat, Program, ROW_ALIGNMENT, Step, Variant};
+use crate::random::Random;
+
+/// Operations that the CPU does in a moment: results of larger steps are compared with those of the plainest variant.
+pub(super) const QUICK: u64 = 4_000_000_000;
+/// The numbers of a window that are compared at most, so that the host holds no more of it.
+const COMPARED: u32 = 1 << 22;
+/// How long a GPU is kept busy before anything counts: an idle one runs at a fraction of its clock, and takes some 100 ms to come out of it.
+const WARM: Duration = Duration::from_millis(100);
+/// The time for the rounds of a step, of which there are at least three.
+const PATIENCE: Duration = Duration::from_millis(150);
+const MOST_ROUNDS: usize = 25;
+/// What takes so many times as long as the fastest in the first round is not run again.
+const HOPELESS: f64 = 3.0;
+
+/// A step once for each of some variants, over the same windows.
+pub(super) struct Alone {
+    program: Program,
+    gpu: Gpu,
+    is_software: bool,
+}
+
+impl Alone {
+    /// Loads a step in each variant, with any numbers in its windows.
+    pub fn new(device: &Device, step: &Step, variants: Vec<&'static Variant>) -> Result<Alone> {
+        let program = repeated(step, variants.len());
+        let number = std::cell::Cell::new(0);
+        let in_turn = |_: &Step| Some(variants[number.replace(number.get() + 1)]);
+        let mut gpu = Gpu::with_variants(device, &program, &in_turn)?;
+        fill(&mut gpu, &program.steps()[0], |_| true)?;
+        Ok(Alone { program, gpu, is_software: device.adapter.is_software() })
+    }
+
+    /// What the CPU makes of the step, where that is quick.
+    pub fn expected(&self) -> Result<Option<Vec<Vec<f32>>>> {
+        let step = &self.program.steps()[0];
+        if (step.kernel.flops)(step) > QUICK {
+            return Ok(None);
+        }
+        let mut cpu = Cpu::new(&repeated(step, 1), None)?;
+        fill(&mut cpu, step, |_| true)?;
+        results(&mut cpu, step, 0).map(Some)
+    }
+
+    /// What the variant of a number makes of it.
+    pub fn results(&mut self, number: usize) -> Result<Vec<Vec<f32>>> {
+        let step = &self.program.steps()[0];
+        fill(&mut self.gpu, step, |access| access != Access::Read)?;
+        results(&mut self.gpu, step, number)
+    }
+
+    /// The median of the seconds that each of some variants took: in turn, on a GPU that is warm. Of one that is far behind it is the
+    /// time of its only run.
+    pub fn times(&mut self, numbers: &[usize]) -> Result<Vec<f64>> {
+        if numbers.is_empty() {
+            return Ok(Vec::new());
+        }
+        let begun = Instant::now();
+        while !self.is_software && begun.elapsed() < WARM {
+            numbers.iter().try_for_each(|&number| self.gpu.run(number..number + 1))?;
+            self.gpu.wait()?;
+        }
+        self.gpu.record(true)?;
+        let first = self.round(numbers)?;
+        let fastest = first.iter().copied().fold(f64::INFINITY, f64::min);
+        let near: Vec<usize> = (0..numbers.len()).filter(|&i| first[i] <= HOPELESS * fastest).collect();
+        let mut seconds: Vec<Vec<f64>> = first.iter().map(|&time| vec![time]).collect();
+        let (begun, again) = (Instant::now(), near.iter().map(|&i| numbers[i]).collect::<Vec<_>>());
+        for round in 0..MOST_ROUNDS {
+            if round >= 3 && begun.elapsed() > PATIENCE {
+                break;
+            }
+            for (&i, time) in near.iter().zip(self.round(&again)?) {
+                // The first round was to find out who is far behind.
+                if round == 0 {
+                    seconds[i].clear();
+                }
+                seconds[i].push(time);
+            }
+        }
+        self.gpu.record(false)?;
+        Ok(seconds.into_iter().map(median).collect())
+    }
+
+    /// The seconds of one run of each, by the device's timestamps where it has them.
+    fn round(&mut self, numbers: &[usize]) -> Result<Vec<f64>> {
+        numbers.iter().try_for_each(|&number| self.gpu.run(number..number + 1))?;
+        let spans = self.gpu.spans()?;
+        let of = |number: usize| spans.iter().filter(move |s| s.work == Work::Step(number)).map(|s| s.length.as_secs_f64()).sum();
+        Ok(numbers.iter().map(|&number| of(number)).collect())
+    }
+}
+
+/// The seconds that the steps of a program take, each in the variant that is usual.
+pub(super) fn profile(device: &Device, program: &Program) -> Result<Vec<f64>> {
+    let mut gpu = Gpu::new(device, program)?;
+    // Once for the compiler and the clock.
+    gpu.run(0..program.len())?;
+    gpu.record(true)?;
+    gpu.run(0..program.len())?;
+    let mut seconds = vec![0.0; program.len()];
+    for span in gpu.spans()? {
+        if let Work::Step(step) = span.work {
+            seconds[step] += span.length.as_secs_f64();
+        }
+    }
+    Ok(seconds)
+}
+
+/// Where two results are further apart than rounding takes them, in words.
+pub(super) fn difference(expected: &[Vec<f32>], got: &[Vec<f32>]) -> Option<String> {
+    for (expected, got) in expected.iter().zip(got) {
+        let largest = expected.iter().fold(0.0f32, |m, v| m.max(v.abs()));
+        let is_near = |e: f32, g: f32| (e - g).abs() <= 1e-4 * largest;
+        let off = |(_, (e, g)): &(usize, (&f32, &f32))| !is_near(**e, **g);
+        if let Some((at, (e, g))) = expected.iter().zip(got).enumerate().find(off) {
+            return Some(format!("element {at} is {g:e}, expected {e:e}"));
+        }
+    }
+    None
+}
+
+/// A program of one step, so many times.
+fn repeated(step: &Step, times: usize) -> Program {
+    let mut program = Program::new();
+    let windows: Vec<Mat> = step
+        .windows
+        .iter()
+        .zip(step.kernel.bindings)
+        .map(|(window, binding)| match window.element {
+            Element::F32 => program.matrix(binding.name, window.rows, window.cols),
+            Element::U32 => program.indices(binding.name, 1, window.cols),
+        })
+        .collect();
+    program.steps = (0..times).map(|_| Step { windows: windows.clone(), ..step.clone() }).collect();
+    program
+}
+
+/// Fills the windows of floats that a step uses in some way with the same numbers each time, about as large as they are after a product.
+fn fill(backend: &mut dyn Backend, step: &Step, is_meant: impl Fn(Access) -> bool) -> Result<()> {
+    for (stream, (window, binding)) in (0..).zip(step.windows.iter().zip(step.kernel.bindings)) {
+        if window.element != Element::F32 || !is_meant(binding.access) {
+            continue;
+        }
+        let mut random = Random::new(1, stream);
+        let scale = 1.0 / (window.cols as f32).sqrt();
+        let blocks = blocks(*window);
+        let most = blocks.iter().map(Mat::len).max().unwrap_or(0);
+        let values: Vec<f32> = (0..most).map(|_| random.uniform_in(-scale, scale)).collect();
+        blocks.iter().try_for_each(|block| backend.write(*block, &values[..block.len()]))?;
+    }
+    Ok(())
+}
+
+/// What the step of a number leaves in the windows that it writes: of large ones the first block and the last.
+fn results(backend: &mut dyn Backend, step: &Step, number: usize) -> Result<Vec<Vec<f32>>> {
+    backend.run(number..number + 1)?;
+    let written = step.windows.iter().zip(step.kernel.bindings).filter(|(_, binding)| binding.access != Access::Read);
+    let mut all = Vec::new();
+    for (window, _) in written {
+        let blocks = blocks(*window);
+        let last = blocks[1..].last();
+        for block in blocks.first().into_iter().chain(last) {
+            all.push(backend.read(*block)?);
+        }
+    }
+    Ok(all)
+}
+
+/// A window in blocks of rows, or of columns where it has one row, of about [`COMPARED`] numbers.
+fn blocks(window: Mat) -> Vec<Mat> {
+    let starts = |len: u32, most: u32| (0..len).step_by(most as usize).map(move |start| start..len.min(start + most));
+    match window.rows {
+        1 => starts(window.cols, COMPARED.next_multiple_of(ROW_ALIGNMENT)).map(|cols| window.slice_cols(cols)).collect(),
+        rows => starts(rows, (COMPARED / window.cols).max(1)).map(|rows| window.slice_rows(rows)).collect(),
+    }
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
