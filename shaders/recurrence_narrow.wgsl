@@ -13,9 +13,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     // Of the last round the first 16 threads: thread i has units i % 4 of sequence i / 4.
     let sequence = row + i / 4u % 4u;
     let own = col + i % 4u * 4u;
-    let inputs = inputs_at(time, min(sequence, last_row), min(own, last_col));
+    let inputs = inputs_at(immediates.time, min(sequence, last_row), min(own, last_col));
     let near = min(own, last_col);
-    let state = state_row(time);
+    let state = state_row(immediates.time);
 #for s in 0..4
     var s$s = vec4<f32>();
 #end
@@ -45,5 +45,5 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     for (var slice = 0u; slice < 16u; slice++) {
         sum += sums[slice * 16u + i];
     }
-    _ = finish_with(inputs, time, sequence, own, sum);
+    _ = finish_with(inputs, immediates.time, sequence, own, sum);
 }

@@ -39,7 +39,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let w13 = column(first + 52u, col);
     let w14 = column(first + 56u, col);
     let w15 = column(first + 60u, col);
-    let begin = time * params.chunk;
+    let begin = immediates.time * params.chunk;
     let end = min(params.steps, begin + params.chunk);
     let sequence = group.y;
     if i < UNITS / 4u {

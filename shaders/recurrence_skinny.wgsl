@@ -12,7 +12,7 @@ fn main(
     let col = (group.x * 8u + thread.x) * 4u;
     let near = min(col, (params.weight.cols - 1u) & ~3u);
     let row = group.y * 8u;
-    let state = state_row(time);
+    let state = state_row(immediates.time);
     let last_row = params.batch - 1u;
     let last_k = params.weight.rows - 1u;
     var s0 = vec4<f32>();
@@ -55,5 +55,5 @@ fn main(
     for (var slice = 0u; slice < 16u; slice++) {
         sum += sums[slice * 64u + i];
     }
-    _ = finish(time, sequence, col, sum);
+    _ = finish(immediates.time, sequence, col, sum);
 }

@@ -11,7 +11,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     if col >= params.weight.cols {
         return;
     }
-    let state = state_row(time);
+    let state = state_row(immediates.time);
     let last_row = params.batch - 1u;
     let last_k = params.weight.rows - 1u;
     var sums: array<vec4<f32>, 8>;
@@ -26,6 +26,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
         }
     }
     for (var r = 0u; r < ROWS && row + r <= last_row; r++) {
-        _ = finish(time, row + r, col, sums[r]);
+        _ = finish(immediates.time, row + r, col, sums[r]);
     }
 }

@@ -8,8 +8,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_id
     let near = min(col, (params.weight.cols - 1u) & ~3u);
     let last_row = params.batch - 1u;
     let last_k = params.weight.rows - 1u;
-    let first = state_row(time) + min(row + lane, last_row);
-    let second = state_row(time) + min(row + 8u + lane, last_row);
+    let first = state_row(immediates.time) + min(row + lane, last_row);
+    let second = state_row(immediates.time) + min(row + 8u + lane, last_row);
     var s0 = vec4<f32>();
     var s1 = vec4<f32>();
     var s2 = vec4<f32>();
@@ -73,6 +73,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_id
 
 fn give(sequence: u32, col: u32, sum: vec4<f32>) {
     if sequence < params.batch {
-        _ = finish(time, sequence, col, sum);
+        _ = finish(immediates.time, sequence, col, sum);
     }
 }

@@ -14,7 +14,7 @@ fn main(
 ) {
     let row = group.y * 16u;
     let col = group.x * 32u;
-    let state = state_row(time);
+    let state = state_row(immediates.time);
     var sum = vec4<f32>();
     for (var k = 0u; k < params.weight.rows; k += TILE_K) {
         let s = i % 8u * 4u;
@@ -41,6 +41,6 @@ fn main(
     let m = row + thread.y;
     let c = col + thread.x * 4u;
     if m < params.batch && c < params.weight.cols {
-        _ = finish(time, m, c, sum);
+        _ = finish(immediates.time, m, c, sum);
     }
 }

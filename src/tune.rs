@@ -93,6 +93,10 @@ struct Open<'a> {
 /// # Errors
 /// What the backend reports. A file that cannot be read is no error, but a note, and so is one that cannot be written.
 pub fn tune(device: &mut Device, program: &Program, mode: Mode, cache: Option<&Path>) -> Result<Outcome> {
+    within(BUDGET, device, program, mode, cache)
+}
+
+fn within(budget: Duration, device: &mut Device, program: &Program, mode: Mode, cache: Option<&Path>) -> Result<Outcome> {
     let mut outcome = Outcome::default();
     let path = cache.map(|folder| folder.join(kept::file_name(device)));
     let (mut agreed, cuts) = (Agreed::default(), device.cuts(program));
@@ -122,7 +126,8 @@ pub fn tune(device: &mut Device, program: &Program, mode: Mode, cache: Option<&P
     if open.is_empty() {
         return Ok(outcome);
     }
-    let choices = measure_all(device, program, open, mode, &mut agreed, &mut outcome)?;
+    let budget = if mode == Mode::Auto { budget } else { Duration::MAX };
+    let choices = measure_all(device, program, open, budget, &mut agreed, &mut outcome)?;
     device.choose(&choices)?;
     if let Some(path) = path.filter(|_| !outcome.measured.is_empty()) {
         kept.extend(choices);
@@ -149,7 +154,7 @@ fn measure_all(
     device: &mut Device,
     program: &Program,
     mut open: Vec<Open>,
-    mode: Mode,
+    budget: Duration,
     agreed: &mut Agreed,
     outcome: &mut Outcome,
 ) -> Result<BTreeMap<String, String>> {
@@ -172,7 +177,7 @@ fn measure_all(
     let (mut choices, mut left) = (BTreeMap::new(), Vec::new());
     for open in open {
         let share = open.seconds / total;
-        if begun.elapsed() > BUDGET && mode == Mode::Auto {
+        if begun.elapsed() > budget {
             left.push(share);
         } else if let Some(measured) = measure(device, &open, share, agreed)? {
             choices.insert(open.shape, measured.chosen.to_owned());
@@ -296,4 +301,31 @@ fn disagreement(device: &Device, step: &Step, variant: &'static Variant) -> Resu
         outcomes => outcomes?,
     };
     Ok(outcomes.iter().find(|o| !o.passed).map(|o| o.note.clone().unwrap_or_else(|| o.shape.clone())))
+}
+
+#[cfg(test)]
+mod tests {
+    use pollster::block_on;
+
+    use super::*;
+    use crate::backend::Adapter;
+    use crate::batch::{Input, Loss};
+    use crate::model::{Config, Model};
+
+    /// Where there is no time, the share of the step's time that keeps the usual variants is said, and nothing is chosen.
+    #[test]
+    fn what_is_left_out_is_said_with_its_share_of_the_time() {
+        let adapter = block_on(Adapter::find(None)).expect("the tests need an adapter");
+        let mut device = block_on(Device::open(&adapter)).unwrap();
+        let model = Model::new(&Config::new(Input::Vectors(5), 19, 3, Loss::SquaredError, 7, 4)).unwrap();
+        let outcome = within(Duration::ZERO, &mut device, model.program(), Mode::Auto, None).unwrap();
+        assert!(outcome.measured.is_empty() && outcome.notes.len() == 1, "{outcome:?}");
+        let (note, cuts) = (&outcome.notes[0], device.cuts(model.program()));
+        let share = note.split(" shapes, ").nth(1).and_then(|rest| rest.split(" %").next()).map(|share| share.parse::<f64>());
+        assert!(matches!(share, Some(Ok(share)) if share > 0.0 && share <= 100.0), "{note}");
+        let several = |step: &&Step| device.candidates(step, &cuts).count() > 1;
+        let shapes: std::collections::BTreeSet<String> = model.program().steps().iter().filter(several).map(Step::shape).collect();
+        assert!(note.contains(&format!("no time for {} shapes", shapes.len())), "{note}");
+        assert!(model.program().steps().iter().all(|step| device.chosen(step).is_none()));
+    }
 }

@@ -12,8 +12,6 @@ struct Params {
     chunk: u32,
 }
 
-var<immediate> time: u32;
-
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> d_hidden: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> weight: array<vec4<f32>>;

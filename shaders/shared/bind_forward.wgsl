@@ -11,8 +11,6 @@ struct Params {
     chunk: u32,
 }
 
-var<immediate> time: u32;
-
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> input: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> weight: array<vec4<f32>>;

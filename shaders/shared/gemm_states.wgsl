@@ -10,15 +10,13 @@ struct Params {
     later: u32, // 0: the block before the time step, 1: the one behind it
 }
 
-var<immediate> time: u32;
-
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> a: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> b: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read_write> out: array<vec4<f32>>;
 
 fn row_of_a(row: u32) -> u32 {
-    return (time + params.later) * params.rows + row;
+    return (immediates.time + params.later) * params.rows + row;
 }
 
 fn store(part: u32, row: u32, col: u32, sum: vec4<f32>) {

@@ -9,8 +9,6 @@ struct Params {
     count: u32,
 }
 
-var<immediate> time: u32;
-
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> parts: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> d_hidden: array<vec4<f32>>;
@@ -18,5 +16,5 @@ var<immediate> time: u32;
 @group(0) @binding(4) var<storage, read_write> d_sum: array<vec4<f32>>;
 
 fn store(row: u32, col: u32, sum: vec4<f32>) {
-    _ = store_state(place(time, row, col), col, unit(inputs_at(time, row, col), sum));
+    _ = store_state(place(immediates.time, row, col), col, unit(inputs_at(immediates.time, row, col), sum));
 }

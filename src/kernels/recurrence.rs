@@ -114,6 +114,7 @@ fn check(batch: u32, weight: Mat, steps: &[Mat], states: Mat) {
 /// What the shaders of all recurrences are made of.
 pub(crate) mod text {
     pub const WINDOW: &str = include_str!("../../shaders/shared/window.wgsl");
+    pub const TIME: &str = include_str!("../../shaders/shared/time.wgsl");
     pub const EXP: &str = include_str!("../../shaders/shared/exp.wgsl");
     pub const ACTIVATION: &str = include_str!("../../shaders/shared/activation.wgsl");
     pub const FINISH: &str = include_str!("../../shaders/shared/finish.wgsl");
@@ -134,7 +135,7 @@ macro_rules! fused {
         use $crate::kernels::recurrence::{self, text};
         const SHADERS: &[$crate::program::Shader] = &[
             $crate::program::Shader {
-                source: &[text::WINDOW, text::EXP, text::ACTIVATION, $unit, $bind, $step, text::FINISH, $($text),*],
+                source: &[text::WINDOW, text::TIME, text::EXP, text::ACTIVATION, $unit, $bind, $step, text::FINISH, $($text),*],
                 entry: "main",
                 bindings: $bindings,
                 scalars: recurrence::PIECE_SCALARS,
@@ -153,7 +154,7 @@ macro_rules! in_parts {
             $product,
             recurrence::COPY,
             $crate::program::Shader {
-                source: &[text::WINDOW, text::EXP, text::ACTIVATION, $unit, $bind, $step, gemm::SUM_PARTS_TEXT],
+                source: &[text::WINDOW, text::TIME, text::EXP, text::ACTIVATION, $unit, $bind, $step, gemm::SUM_PARTS_TEXT],
                 entry: "main",
                 bindings: $bindings,
                 scalars: recurrence::PARTS_SCALARS,

@@ -1,4 +1,5 @@
-//! The adapter that the tests run on: the best there is, or `WGPU_ADAPTER_NAME`. None is a failure, never a skip.
+//! The adapter that the tests run on: the best there is, or `WGPU_ADAPTER_NAME`. None is a failure, never a skip. What needs another kind of
+//! adapter runs on one of that kind where the machine has one beside the first, and says so where it has none.
 
 use std::sync::OnceLock;
 
@@ -6,7 +7,7 @@ use retrospect::backend::{Adapter, Backend, Cpu, Device};
 use retrospect::check;
 use retrospect::model::Model;
 use retrospect::network::Network;
-use retrospect::program::Program;
+use retrospect::program::{Class, Program, Variant};
 
 /// One device for all tests of a file.
 pub fn device() -> &'static Device {
@@ -17,10 +18,40 @@ pub fn device() -> &'static Device {
     })
 }
 
+/// An adapter of this machine that has what a variant needs: for one that is made for software adapters such a one, else the first.
+/// `None`, with a note, where there is none.
+pub fn device_for(variant: &Variant) -> Option<&'static Device> {
+    static ALL: OnceLock<Vec<Device>> = OnceLock::new();
+    let all = ALL.get_or_init(|| {
+        let others = pollster::block_on(Adapter::all());
+        let open = |adapter: Adapter| pollster::block_on(Device::open(&adapter)).ok();
+        [device().clone()].into_iter().chain(others.into_iter().filter_map(open)).collect()
+    });
+    let wants_software = variant.class == Class::Software;
+    let able = || all.iter().filter(|device| device.has(variant.needs));
+    let found = able().find(|device| device.adapter.is_software() == wants_software).or_else(|| able().next());
+    if found.is_none() {
+        eprintln!("{} is not tried: no adapter here has what it needs, {:?}", variant.name, variant.needs);
+    }
+    found
+}
+
+/// The adapter of the tests as if it were a discrete GPU: with the variants that are made for those.
+pub fn discrete_device() -> Device {
+    let mut adapter = device().adapter.clone();
+    adapter.kind = "discrete";
+    pollster::block_on(Device::open(&adapter)).expect("the adapter opens")
+}
+
 /// The same adapter, opened with WebGPU's default limits, but bindings and buffers of so many bytes and few workgroups: there tensors
 /// are several buffers, and steps are cut into many pieces.
 pub fn small_device(binding: u64, buffer: u64) -> Device {
-    let adapter = &device().adapter;
+    small(device(), binding, buffer)
+}
+
+/// The same of a device's adapter.
+pub fn small(device: &Device, binding: u64, buffer: u64) -> Device {
+    let adapter = &device.adapter;
     let limits = wgpu::Limits {
         max_storage_buffer_binding_size: binding,
         max_buffer_size: buffer,

@@ -2,16 +2,16 @@
 //! into many pieces, and that it sees what is planted in a CPU function or behind it. Faults in shaders are in `mutants`.
 
 use std::cell::Cell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use super::device::{device, small_device};
+use super::device::{device, device_for, small};
 use super::faulty::{Fault, Faulty, written};
 use retrospect::backend::{Backend, Cpu, Device, Gpu};
 use retrospect::check::{self, Outcome, kernels as checked, networks};
 use retrospect::kernels;
 use retrospect::network::Compute;
-use retrospect::program::Program;
+use retrospect::program::{Program, Variant};
 
 #[track_caller]
 fn assert_passed(outcomes: &[Outcome]) {
@@ -22,7 +22,8 @@ fn assert_passed(outcomes: &[Outcome]) {
 /// The whole of `retrospect check`, and that nothing is left out of it.
 #[test]
 fn the_check_passes_on_the_adapter_and_on_the_cpu() {
-    let variants = || kernels::all().into_iter().flat_map(|k| k.variants.iter().map(|v| (k.name, v.name)));
+    let usable = |v: &&Variant| device().has(v.needs);
+    let variants = || kernels::all().into_iter().flat_map(|k| k.variants.iter().filter(usable).map(|v| (k.name, v.name)));
     let on_cpu = || kernels::all().into_iter().map(|k| (k.name, "cpu"));
     let tables: [(Compute, Vec<_>, &[&str]); 2] = [
         (Compute::Gpu(device().clone()), variants().collect(), &["tiled", "software"]),
@@ -72,10 +73,12 @@ fn the_bounds_of_short_sums_are_tight() {
 /// With bindings of a few KiB and few workgroups, every step that can be cut is cut into many pieces, and all the same holds.
 #[test]
 fn cut_into_many_pieces_every_variant_passes() {
-    let small = small_device(8192, 12_288);
+    let mut all = BTreeMap::new();
     for kernel in kernels::all() {
         let recurrence = kernel.name.starts_with("elman");
         for variant in kernel.variants {
+            let Some(large) = device_for(variant) else { continue };
+            let small = all.entry(&large.adapter.name).or_insert_with(|| small(large, 8192, 12_288));
             let sizes = match variant.name {
                 name if name.starts_with("sequence") => [[5, 3, 2], [3, 15, 19], [5, 16, 300]],
                 "in place" => [[5, 3, 2], [3, 15, 19], [7, 16, 9]],
@@ -89,9 +92,9 @@ fn cut_into_many_pieces_every_variant_passes() {
             (kernel.sample)(&mut program, sizes[2]);
             let pieces = |device: &Device| (variant.lower)(&program.steps()[0], &device.cuts(&program)).dispatches();
             if kernel.name != "carry" {
-                assert!(pieces(&small) > pieces(device()), "{kernel:?} is not cut");
+                assert!(pieces(small) > pieces(large), "{kernel:?} is not cut");
             }
-            assert_passed(&checked::on_gpu(kernel, variant, &sizes, &small).unwrap());
+            assert_passed(&checked::on_gpu(kernel, variant, &sizes, small).unwrap());
         }
     }
 }
@@ -100,15 +103,17 @@ fn cut_into_many_pieces_every_variant_passes() {
 /// cut at multiples of four, has room for what goes through it.
 #[test]
 fn where_buffers_are_no_larger_than_bindings_everything_fits() {
-    let small = small_device(8192, 8192);
+    let mut all = BTreeMap::new();
     for kernel in kernels::all().into_iter().filter(|k| k.name.starts_with("elman") || k.name.starts_with("gemm")) {
         for variant in kernel.variants {
+            let Some(large) = device_for(variant) else { continue };
+            let small = all.entry(&large.adapter.name).or_insert_with(|| small(large, 8192, 8192));
             let sizes = if kernel.name.starts_with("elman") {
                 [[40, 76, 5], [27, 99, 3], [5, 16, 3]]
             } else {
                 [[26, 76, 300], [75, 27, 259], [5, 27, 65]]
             };
-            assert_passed(&checked::on_gpu(kernel, variant, &sizes, &small).unwrap());
+            assert_passed(&checked::on_gpu(kernel, variant, &sizes, small).unwrap());
         }
     }
 }

@@ -6,6 +6,7 @@ mod fixtures;
 mod naive;
 mod reflection;
 
+mod discrete;
 mod flow;
 mod invariance;
 mod kernels;
@@ -16,4 +17,5 @@ mod properties;
 mod reference;
 mod shaders;
 mod training;
+mod translation;
 mod tune;

@@ -68,9 +68,7 @@ fn globals(module: &Module, shader: &Shader, found: &mut Vec<String>) {
             (AddressSpace::WorkGroup, _) => workgroup_bytes += inner.size(context),
             // The host sets four bytes of immediates before each dispatch: the time step.
             (AddressSpace::Immediate, _) => {
-                if (name, inner) != ("time", &TypeInner::Scalar(Scalar::U32)) {
-                    found.push(format!("immediate {name} is {inner:?}, the host sets time, a u32"));
-                }
+                members(module, global.ty, "Immediates", &[("time", 0, Some(Scalar::U32))], found);
             }
             (space, Some(at)) => {
                 let place = format!("binding {} is {name}", at.binding);

@@ -48,7 +48,7 @@ fn every_piece_has_its_shader_s_windows_and_scalars() {
     for kernel in kernels::all() {
         for variant in kernel.variants {
             let mut used = vec![false; variant.shaders.len()];
-            for size in [[1, 1, 1], [7, 19, 5], [66, 130, 33], [2, 1030, 3]] {
+            for size in [[1, 1, 1], [7, 19, 5], [66, 130, 33], [2, 1030, 3], [3, 5, 1030]] {
                 let mut program = Program::new();
                 (kernel.sample)(&mut program, size);
                 for piece in (variant.lower)(&program.steps()[0], &cuts).phases.iter().flat_map(|p| &p.pieces) {
@@ -111,7 +111,8 @@ fn plants() -> Vec<Plant> {
         gemm("fn store(", "fn late() { workgroupBarrier(); }\nfn store(", "a barrier in late"),
         tokens("> tokens: array<u32>", "> tokens: array<i32>", "binding tokens is Array"),
         tokens("tokens", "ids", "binding 1 is ids"),
-        elman("var<immediate> time: u32;", "var<immediate> time: vec2<u32>;", "immediate time"),
+        elman("    time: u32,\n}", "    time: f32,\n}", "member time of Immediates is"),
+        elman("    time: u32,\n}", "    time: u32,\n    pad: u32,\n}", "Immediates has 2 members"),
         elman("case TANH: { return rational_tanh(a); }", "case TANH: { return tanh(a); }", "the builtin tanh"),
         elman("return 1.0 - h * h;", "return 1.0 - exp(h);", "the builtin exp"),
         elman("let s = c * c;", "if any(c != c) { return c; }\n    let s = c * c;", "compares a value with itself"),

@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use bytemuck::{Pod, Zeroable};
 
-use super::Shape;
+use super::{Shape, text};
 use crate::kernels::fill::{COPY_SHADER, pieces_over_rows};
 use crate::kernels::gemm::{self, SUMMED};
 use crate::kernels::{MAX_TERMS, WINDOW, bytes};
@@ -58,9 +58,9 @@ const fn product(source: &'static [&'static str]) -> Shader {
 const STATES: &str = include_str!("../../../shaders/shared/gemm_states.wgsl");
 /// The recurrent sums of a time step, for all cells: in tiles of 64 × 128, and of 128 × 128.
 pub(crate) const WIDE_PRODUCT: Shader =
-    product(&[WINDOW, STATES, gemm::TILE_64_128, gemm::fetch::A_ROWS, gemm::fetch::B_ROWS, gemm::LARGE]);
+    product(&[WINDOW, text::TIME, STATES, gemm::TILE_64_128, gemm::fetch::A_ROWS, gemm::fetch::B_ROWS, gemm::LARGE]);
 pub(crate) const LARGE_PRODUCT: Shader =
-    product(&[WINDOW, STATES, gemm::TILE_128, gemm::fetch::A_ROWS, gemm::fetch::B_ROWS, gemm::LARGE]);
+    product(&[WINDOW, text::TIME, STATES, gemm::TILE_128, gemm::fetch::A_ROWS, gemm::fetch::B_ROWS, gemm::LARGE]);
 
 /// Whether a layer has at most so many units, its weight is in one piece, and there is a workgroup for each sequence.
 pub(crate) fn has_units(step: &Step, cuts: &Cuts, most: u32) -> bool {
