@@ -52,7 +52,9 @@ def arguments(peer, precisions):
     parser.add_argument("--input", type=positive, default=64, metavar="N")
     parser.add_argument("--output", type=positive, default=64, metavar="N")
     parser.add_argument("--runs", type=positive, default=5, metavar="N", help="the median counts (default: 5)")
-    parser.add_argument("--run-seconds", type=float, default=0.2, metavar="S", help="a run lasts at least so long (default: 0.2)")
+    parser.add_argument(
+        "--run-seconds", type=float, default=0.2, metavar="S", help="a run lasts at least so long (default: 0.2)"
+    )
     parser.add_argument("--threads", type=positive, metavar="N", help="on the CPU; default: all cores")
     parser.add_argument("--device", choices=[peer.cpu_device, peer.gpu_device], default=peer.cpu_device)
     if "tf32" in precisions:

@@ -45,7 +45,7 @@ def in_words(value):
 def run(command, **options):
     """The finished process. A program that is not there is a Failure like any other."""
     try:
-        return subprocess.run([str(part) for part in command], text=True, **options)
+        return subprocess.run([str(part) for part in command], text=True, check=False, **options)
     except OSError as error:
         raise Failure(f"{command[0]}: {error.strerror}") from None
 

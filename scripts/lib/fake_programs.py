@@ -10,7 +10,7 @@ import sys
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
-from lib import tensors  # noqa: E402
+from lib import tensors
 
 FAULT = os.environ["FAULT"]
 
@@ -43,7 +43,15 @@ def adapters():
 def check():
     if FAULT == "check-crash":
         stop(5, "the device was lost")
-    one = {"name": "gemm_nn", "variant": "tiled", "shape": "1×2×3", "error": 1e-8, "bound": 2e-8, "passed": True, "oracle": "definition"}
+    one = {
+        "name": "gemm_nn",
+        "variant": "tiled",
+        "shape": "1×2×3",
+        "error": 1e-8,
+        "bound": 2e-8,
+        "passed": True,
+        "oracle": "definition",
+    }
     wrong = FAULT == "check"
     results = [one, one | {"variant": "large"}, one | {"error": 3e-8, "passed": not wrong, "note": "element 5"}]
     show({"adapter": "Made-up GPU", "driver": "1.0", "device_type": "discrete", "passed": not wrong, "results": results})
@@ -65,8 +73,23 @@ def bench():
     if "--products" in sys.argv:
         size = int(flag("--products"))
         log(f"product retrospect {size}")
-        row = {"size": size, "precision": "f32", "variant": "large", "ms": 0.1, "ms_min": 0.1, "ms_max": 0.1, "runs": 1, "gflops": 5e3}
-        show({"ceilings": ceilings, "rows": [], "products": [row | {"backend": b, "form": f} for f in ("nn", "nt", "tn") for b in ("cpu", "gpu")]})
+        row = {
+            "size": size,
+            "precision": "f32",
+            "variant": "large",
+            "ms": 0.1,
+            "ms_min": 0.1,
+            "ms_max": 0.1,
+            "runs": 1,
+            "gflops": 5e3,
+        }
+        show(
+            {
+                "ceilings": ceilings,
+                "rows": [],
+                "products": [row | {"backend": b, "form": f} for f in ("nn", "nt", "tn") for b in ("cpu", "gpu")],
+            }
+        )
         return
     log(f"retrospect {hidden}")
     if FAULT == "slow-bench":
@@ -76,7 +99,14 @@ def bench():
         return
     if FAULT == "bench" and hidden == 16:
         stop(1, "out[1, 2] is wrong")
-    row = {"backend": "gpu", "cell": "elman", "layers": 1, "hidden": hidden, "batch": int(flag("--batch")), "window": int(flag("--window"))}
+    row = {
+        "backend": "gpu",
+        "cell": "elman",
+        "layers": 1,
+        "hidden": hidden,
+        "batch": int(flag("--batch")),
+        "window": int(flag("--window")),
+    }
     row |= {"input": 64, "output": 64, "precision": "f32", "ms_per_step": 1.5, "gpu_ms": 1.4, "host_ms": 0.2, "dispatches": 100}
     kernels = [{"name": "elman_forward", "variant": "tiled", "ms": 0.7, "gflops": 1.0, "gb_per_s": 1.0}]
     show({"ceilings": ceilings, "rows": [row | {"peak_fraction": 0.5, "kernels": kernels}], "products": []})
@@ -89,7 +119,17 @@ def tune():
     seen.touch()
     times = {"tiled": 1.0, "skinny": 1.05 if not is_second or FAULT != "tuning" else 0.5, "refused": None}
     candidates = [{"variant": variant, "ms": ms} for variant, ms in times.items()]
-    show({"measured": [{"shape": "elman_forward 30×33", "candidates": candidates, "chosen": min(filter(times.get, times), key=times.get)}]})
+    show(
+        {
+            "measured": [
+                {
+                    "shape": "elman_forward 30×33",
+                    "candidates": candidates,
+                    "chosen": min(filter(times.get, times), key=times.get),
+                }
+            ]
+        }
+    )
 
 
 def train():
@@ -97,7 +137,9 @@ def train():
     out.mkdir()
     factor = 1.001 if FAULT == "text" and flag("--backend") == "gpu" else 1.0
     losses = [3.0 * factor / (1 + step / 50) for step in range(int(flag("--steps")))]
-    (out / "metrics.jsonl").write_text("".join(json.dumps({"step": n, "loss": loss}) + "\n" for n, loss in enumerate(losses, 1)))
+    (out / "metrics.jsonl").write_text(
+        "".join(json.dumps({"step": n, "loss": loss}) + "\n" for n, loss in enumerate(losses, 1))
+    )
     show({"run": str(out), "steps": len(losses), "loss": losses[-1], "validation_loss": 2.0, "ms_per_step": 1.0})
 
 
@@ -105,7 +147,9 @@ def retrospect():
     if "--version" in sys.argv:
         print("retrospect 0.1.0")
     else:
-        {"adapters": adapters, "check": check, "gradient": gradient, "bench": bench, "tune": tune, "train": train}[sys.argv[2]]()
+        {"adapters": adapters, "check": check, "gradient": gradient, "bench": bench, "tune": tune, "train": train}[
+            sys.argv[2]
+        ]()
 
 
 # ---- the peers and the tests

@@ -97,7 +97,13 @@ def check(case, seed, folder, program, device):
         if finished.returncode:
             raise Failure(f"{name_of(case)}: exit code {finished.returncode}: {last_words(finished.stderr)}")
     tensor, off = compare(tensors.read(paths["got"]), tensors.read(paths["expected"]))
-    return {"case": name_of(case), "tensor": tensor, "error": off if math.isfinite(off) else None, "bound": BOUND, "passed": off <= BOUND}
+    return {
+        "case": name_of(case),
+        "tensor": tensor,
+        "error": off if math.isfinite(off) else None,
+        "bound": BOUND,
+        "passed": off <= BOUND,
+    }
 
 
 def cases(quick):

@@ -34,7 +34,9 @@ def steps_table(rows):
         own, best = milliseconds(times.get(COLUMNS[0]) or {}), min(filter(None, others), default=None)
         lines.append([*size, *cells, f"{in_words(best / own)} ×" if own and best else ""])
     on_cpu = {row["contender"] for row in rows if row.get("backend") == "cpu"}
-    names = [NAMES[name] + (" on the CPU" if name in on_cpu else "") + (", TF32" if kind == "tf32" else "") for name, kind in columns]
+    names = [
+        NAMES[name] + (" on the CPU" if name in on_cpu else "") + (", TF32" if kind == "tf32" else "") for name, kind in columns
+    ]
     return table(["H", "B", "T", *names, "the best other in f32"], lines)
 
 
@@ -56,7 +58,10 @@ def report(record):
     verdict = "Nothing failed." if record["passed"] else "**Something failed.**"
     if any(part["status"] in ("no time", "interrupted") for part in parts.values()):
         verdict += " Not everything was done."
-    rows = [[name, part["status"], f"{part['seconds']:.0f}" if part.get("seconds") is not None else "", remark(part)] for name, part in parts.items()]
+    rows = [
+        [name, part["status"], f"{part['seconds']:.0f}" if part.get("seconds") is not None else "", remark(part)]
+        for name, part in parts.items()
+    ]
     text = [f"# {record['adapter'] or 'No adapter'}, {record['date'][:10]}", f"{verdict} {machine(record)}."]
     text.append(table(["part", "", "seconds", ""], rows))
     for name, (title, show) in SHOWN.items():
@@ -146,7 +151,10 @@ def show_text(part):
 
 def show_tuning(part):
     rows = sorted(part.get("rows", []), key=lambda row: -row["ratio"])
-    lines = [["H={}, B={}, T={}".format(*row["size"]), row["shape"], row["chosen"], row["best"], f"{row['ratio']:.2f}"] for row in rows]
+    lines = [
+        ["H={}, B={}, T={}".format(*row["size"]), row["shape"], row["chosen"], row["best"], f"{row['ratio']:.2f}"]
+        for row in rows
+    ]
     judged = f"at most {part['bound']}" if part.get("bound") else "a software adapter is not judged"
     said = f"What a first look chose, in a second one over the best of that: {judged}."
     return [said, table(["model", "step", "chosen", "best", "times as long"], lines)] if lines else []

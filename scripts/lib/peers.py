@@ -9,13 +9,13 @@ import time
 
 from lib.common import PEERS, Failure, last_words, say
 
-STARTING = 90  # seconds, for importing a library and opening a device
+STARTING = 90  # seconds at most, for importing a library and opening a device
 
 
 class Peer:
     """One peer, started."""
 
-    def __init__(self, command):
+    def __init__(self, command, seconds):
         self.command = [str(part) for part in command]
         self.stderr = tempfile.TemporaryFile("w+", errors="replace")
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": self.stderr}
@@ -25,7 +25,7 @@ class Peer:
             raise Failure(f"{command[0]}: {error.strerror}") from None
         self.lines = queue.Queue()
         threading.Thread(target=self._listen, daemon=True).start()
-        self.document = self._answer(STARTING)
+        self.document = self._answer(seconds)
 
     def _listen(self):
         for line in self.process.stdout:
@@ -72,17 +72,20 @@ class Peers:
         self.python, self.on_cpu = python, on_cpu
         self.running, self.documents, self.left_out = None, {}, {}
 
-    def start(self):
-        """Starts all that can run. Why others cannot is in `left_out`."""
-        if self.running is not None:
-            return
-        self.running = {}
+    def start(self, seconds):
+        """Starts all that can run, and those anew that did not answer in an earlier part. Why others cannot is in `left_out`."""
+        is_first = self.running is None
+        self.running = self.running or {}
         for name, (script, device, _) in self.KINDS.items():
+            if name in self.running or not is_first and name not in self.documents:
+                continue
             started = time.monotonic()
             # A short try takes the CPU where there is no GPU.
             for place in [device, "cpu"] if self.on_cpu else [device]:
                 try:
-                    self.running[name] = Peer([self.python, PEERS / script, "--device", place, *self.flags])
+                    self.running[name] = Peer(
+                        [self.python, PEERS / script, "--device", place, *self.flags], min(seconds, STARTING)
+                    )
                     self.documents[name] = self.running[name].document | {"device": place}
                     self.left_out.pop(name, None)
                     say(f"{name} started in {time.monotonic() - started:.0f} s.")
@@ -94,7 +97,6 @@ class Peers:
 
     def names(self):
         """Each running peer with each of its precisions that mean something where it runs."""
-        self.start()
         for name in list(self.running):
             for precision in self.KINDS[name][2]:
                 if precision == "f32" or self.documents[name]["device"] != "cpu":

@@ -7,7 +7,7 @@ from lib.markdown import NAMES, machine, milliseconds, steps_table
 
 README = ROOT / "README.md"
 UNKNOWN = "not measured"
-PLACE = re.compile(r"(<!-- gpu ([a-z0-9-]+)(?: ([^>]*?))? -->)(.*?)(<!-- end -->)", re.DOTALL)
+PLACE = re.compile(r"(<!-- gpu ([a-z0-9-]+) -->)(.*?)(<!-- end -->)", re.DOTALL)
 
 
 def rows_of(record, part):
@@ -28,7 +28,8 @@ def step_256(record):
 
 def host(record):
     """The host's time for a dispatch."""
-    times = [row["host_ms"] / row["dispatches"] * 1e3 for row in own_rows(record) if row.get("host_ms") and row.get("dispatches")]
+    rows = [row for row in own_rows(record) if row.get("host_ms") and row.get("dispatches")]
+    times = [row["host_ms"] / row["dispatches"] * 1e3 for row in rows]
     if not times:
         return UNKNOWN
     low, high = (f"{time:.1f}" for time in (min(times), max(times)))
@@ -47,7 +48,9 @@ def check_time(record):
     check = record["parts"].get("check", {})
     if not check.get("checks") or check.get("quick") or check.get("failures"):
         return UNKNOWN
-    return f"{check['seconds']:.0f} s" if check.get("seconds") is not None else f"passed ({check['checks']:,} checks), not timed"
+    return (
+        f"{check['seconds']:.0f} s" if check.get("seconds") is not None else f"passed ({check['checks']:,} checks), not timed"
+    )
 
 
 def product(record):
@@ -57,7 +60,9 @@ def product(record):
     if size is None:
         return UNKNOWN
     rates = {(row["contender"], row["precision"]): f"{row['gflops'] / 1e3:.1f}" for row in rows if row["size"] == size}
-    others = [f"{NAMES[who]}{', TF32' if kind == 'tf32' else ''} {rate}" for (who, kind), rate in rates.items() if who != "retrospect"]
+    others = [
+        f"{NAMES[who]}{', TF32' if kind == 'tf32' else ''} {rate}" for (who, kind), rate in rates.items() if who != "retrospect"
+    ]
     return f"{size}³: " + "; ".join([rates.get(("retrospect", "f32"), UNKNOWN), *others]) + " TFLOP/s"
 
 
@@ -96,7 +101,7 @@ def filled(text, record, name):
         key = found[2]
         if key != "record" and key not in PLACES:
             raise Failure(f"README.md has a place {key!r}, and there are record, {', '.join(PLACES)}")
-        return found[1] + (f"[{name}]({name})" if key == "record" else PLACES[key](record)) + found[5]
+        return found[1] + (f"[{name}]({name})" if key == "record" else PLACES[key](record)) + found[4]
 
     return PLACE.sub(place, text)
 
@@ -104,7 +109,7 @@ def filled(text, record, name):
 def named(text):
     """The path of the record that README's places are made from."""
     for found in PLACE.finditer(text):
-        if found[2] == "record" and (link := re.fullmatch(r"\[.*\]\((.*)\)", found[4])):
+        if found[2] == "record" and (link := re.fullmatch(r"\[.*\]\((.*)\)", found[3])):
             return link[1]
     raise Failure("README.md names no record between <!-- gpu record --> and <!-- end -->")
 
