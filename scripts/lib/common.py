@@ -104,7 +104,7 @@ def checkout():
 
 
 def record_path(folder, where, now):
-    """Where the record of a machine and a day goes, without its ending. A second one of the same day does not replace the first."""
+    """Where the record of a machine and a day goes, without its ending. A second one of that day does not replace the first."""
     slug = re.sub(r"[^a-z0-9]+", "-", where.lower()).strip("-")
     folder.mkdir(parents=True, exist_ok=True)
     stem = f"{slug}-{now:%Y-%m-%d}"

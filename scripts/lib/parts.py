@@ -1,16 +1,15 @@
 """The parts of scripts/gpu-report. Each fills a dictionary, so that what was found is kept when it ends early."""
 
 import json
-import os
 import pathlib
 import re
 import subprocess
 import tempfile
 import threading
-import time
 
 from lib import gradients, tensors
-from lib.common import ROOT, Failure, in_words, last_words, run, say
+from lib.common import ROOT, Failure, in_words, last_words, say
+from lib.context import LeftOut, OutOfTime
 
 # Steps of a training step's sizes: hidden, batch, window; those of README first, then by what is learnt from them.
 STEPS = [(256, 32, 64), (2048, 64, 256), (4096, 64, 32), (8192, 64, 32), (16384, 64, 32)]
@@ -21,56 +20,10 @@ ENDS = 64  # inputs and outputs
 QUICK = {"steps": [(33, 5, 6), (16, 1, 7)], "products": [65], "tuned": [(33, 5, 6)]}
 # A second look that finds another variant so much faster is a fault; not on a software adapter, which shares its cores.
 SLOWER = 1.1
+# Not where both take a moment: clocks and timestamps scatter by so many milliseconds.
+SCATTER = 0.001
 # Training on text: every loss of the first steps, over itself; then the mean of the last ones, as rounding grows in between.
 FIRST, FIRST_BOUND, LAST, LAST_BOUND = 20, 1e-4, 20, 0.03
-
-
-class LeftOut(Exception):
-    """A part that cannot be done here; the message says why."""
-
-
-class OutOfTime(Exception):
-    """The time of a part is over."""
-
-
-class Context:
-    """What the parts share: the program, the device, the peers, and the time."""
-
-    def __init__(self, options, peers, folder):
-        self.options, self.peers, self.folder = options, peers, folder
-        self.deadline = time.monotonic() + options.budget
-        self.part_deadline = self.deadline
-        self.is_software = False
-        named = ["--adapter", options.adapter] if options.adapter else []
-        self.device = ["--backend", "gpu", *named]
-        self.both = named  # the CPU and a GPU, of bench
-        # The user's own choices of variants are neither used nor changed.
-        self.environment = os.environ | {"XDG_CACHE_HOME": str(folder / "cache"), "NODEVICE_SELECT": "1"}
-
-    def left(self):
-        """Seconds; none is the end of the part."""
-        seconds = min(self.deadline, self.part_deadline) - time.monotonic()
-        if seconds <= 0:
-            raise OutOfTime
-        return seconds
-
-    def program(self, flags):
-        """The finished program. One that takes longer than there is time for is stopped."""
-        try:
-            command = [self.options.retrospect, *flags]
-            return run(command, capture_output=True, timeout=self.left(), env=self.environment, stdin=subprocess.DEVNULL)
-        except subprocess.TimeoutExpired:
-            raise OutOfTime from None
-
-    def json(self, flags, codes=(0,)):
-        """The document that the program prints, and what it said on stderr."""
-        finished = self.program([*flags, "--json"])
-        try:
-            if finished.returncode in codes:
-                return json.loads(finished.stdout), finished.stderr
-        except ValueError:
-            raise Failure(f"{flags[0]} printed something else than JSON") from None
-        raise Failure(f"{flags[0]}: exit code {finished.returncode}: {last_words(finished.stderr)}")
 
 
 def check(context, found):
@@ -256,7 +209,8 @@ def tuning(context, found):
                 {"size": size, "shape": shape, "chosen": then["chosen"], "best": best, "candidates": len(now), **ms}
             )
     found["worst_ratio"] = max((row["ratio"] for row in found["rows"]), default=None)
-    slower = [row for row in found["rows"] if found["bound"] and row["ratio"] > found["bound"]]
+    judged = [row for row in found["rows"] if found["bound"] and row["ms"] - row["best_ms"] > SCATTER]
+    slower = [row for row in judged if row["ratio"] > found["bound"]]
     if slower:
         said = [f"{row['shape']}: {row['chosen']} takes {row['ratio']:.2f} times as long as {row['best']}" for row in slower]
         raise Failure("; ".join(said))
