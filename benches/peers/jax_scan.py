@@ -69,9 +69,8 @@ class Jax:
         inputs = self.random(size["window"], size["batch"], size["input"])
         targets = self.random(size["window"], size["batch"], size["output"])
 
-        def loss(weights):
+        def loss(weights, x, targets):
             layers, (decoder, bias) = weights
-            x = inputs
             for u, w, b in layers:
                 before = jnp.zeros((size["batch"], size["hidden"]))
 
@@ -82,8 +81,8 @@ class Jax:
                 _, x = jax.lax.scan(cell, before, x @ u + b)
             return jnp.mean((x @ decoder + bias - targets) ** 2)
 
-        def train(weights):
-            value, gradient = jax.value_and_grad(loss)(weights)
+        def train(weights, *batch):
+            value, gradient = jax.value_and_grad(loss)(weights, *batch)
             return value, jax.tree.map(lambda w, g: w - 0.01 * g, weights, gradient)
 
         compiled = jax.jit(train, donate_argnums=0)
@@ -91,7 +90,7 @@ class Jax:
 
         def step():
             nonlocal state
-            value, state = compiled(state)
+            value, state = compiled(state, inputs, targets)
             return value
 
         return step
