@@ -1,6 +1,7 @@
 //! How fast training steps are, CPU and GPU in turn in one run, next to what the machine can do at most.
 
 mod ceilings;
+mod products;
 mod report;
 
 use std::cell::LazyCell;
@@ -8,12 +9,14 @@ use std::ops::Deref;
 use std::time::Instant;
 
 pub use ceilings::Ceilings;
+pub use products::{Product, Products, Timed};
 pub use report::{Contender, Crossover, KernelTime, Measured, Report, Row};
 
 use crate::backend::Span;
 use crate::batch::{Batch, Input, Inputs, Loss, Targets};
 use crate::model::{Config, Model, Optimizer, RecurrentInit};
 use crate::network::{Compute, Network};
+use crate::program::Program;
 use crate::random::Random;
 use crate::{Error, Result};
 
@@ -76,15 +79,16 @@ pub struct Recorded<'a> {
     pub spans: &'a [Span],
 }
 
-/// Times every configuration on every contender. What does not fit is a row that says so. `prepare` may choose
-/// variants for a network before it is loaded, `hear` is told what comes next, and `record` what was recorded.
+/// Times every configuration and every product on every contender. What does not fit is a row that says so. `prepare` may choose
+/// variants for a program before it is loaded, `hear` is told what comes next, and `record` what was recorded.
 ///
 /// # Errors
 /// What the backends report, besides that something does not fit.
 pub fn run(
     sweep: &Sweep,
+    products: &Products,
     contenders: &[Compute],
-    prepare: &mut dyn FnMut(&mut Compute, &Config) -> Result<()>,
+    prepare: &mut dyn FnMut(&mut Compute, &Program) -> Result<()>,
     hear: &mut dyn FnMut(&str),
     record: &mut dyn FnMut(Recorded) -> Result<()>,
 ) -> Result<Report> {
@@ -96,7 +100,8 @@ pub fn run(
         hear(&format!("{layers} × {hidden}, B={batch}, T={window}"));
         rows.extend(configuration(&config, sweep.runs, &contenders, prepare, record)?);
     }
-    Ok(Report::new(contenders, rows))
+    let products = products::run(products, &contenders, prepare, hear)?;
+    Ok(Report::new(contenders, rows, products))
 }
 
 /// A network that is being timed.
@@ -118,10 +123,10 @@ impl<'a> Runner<'a> {
         contender: &'a Contender,
         config: &Config,
         batch: &impl Deref<Target = Batch>,
-        prepare: &mut dyn FnMut(&mut Compute, &Config) -> Result<()>,
+        prepare: &mut dyn FnMut(&mut Compute, &Program) -> Result<()>,
     ) -> Result<Runner<'a>> {
         let mut compute = contender.compute().clone();
-        prepare(&mut compute, config)?;
+        prepare(&mut compute, Model::new(config)?.program())?;
         let mut network = Network::new(config, &compute)?;
         network.initialise(1, RecurrentInit::Uniform)?;
         network.train_step(batch, RATE)?;
@@ -182,7 +187,7 @@ fn configuration(
     config: &Config,
     runs: usize,
     contenders: &[Contender],
-    prepare: &mut dyn FnMut(&mut Compute, &Config) -> Result<()>,
+    prepare: &mut dyn FnMut(&mut Compute, &Program) -> Result<()>,
     record: &mut dyn FnMut(Recorded) -> Result<()>,
 ) -> Result<Vec<Row>> {
     let batch = LazyCell::new(|| random_batch(config));

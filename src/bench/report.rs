@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Serialize, Serializer};
 
-use super::{Ceilings, median};
+use super::{Ceilings, Product, median};
 use crate::backend::{Span, Work};
 use crate::batch::Input;
 use crate::model::{Config, Model};
@@ -59,6 +59,8 @@ pub struct Report {
     pub ceilings: Vec<Contender>,
     /// A row for each size and contender.
     pub rows: Vec<Row>,
+    /// A row for each product and contender.
+    pub products: Vec<Product>,
     /// Where the GPU overtakes the CPU.
     pub crossovers: Vec<Crossover>,
 }
@@ -288,7 +290,7 @@ impl Crossover {
 }
 
 impl Report {
-    pub(super) fn new(contenders: Vec<Contender>, rows: Vec<Row>) -> Report {
+    pub(super) fn new(contenders: Vec<Contender>, rows: Vec<Row>, products: Vec<Product>) -> Report {
         let device = contenders.iter().find_map(|contender| match &contender.compute {
             Compute::Gpu(device) => Some((device.adapter.name.clone(), device.adapter.driver.clone())),
             Compute::Cpu(_) => None,
@@ -309,6 +311,7 @@ impl Report {
             crossovers: Crossover::all(&rows),
             ceilings: contenders,
             rows,
+            products,
         }
     }
 }

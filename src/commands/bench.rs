@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use retrospect::bench::{self, Crossover, Measured, Report, Row, Sweep};
+use retrospect::bench::{self, Crossover, Measured, Product, Products, Report, Row, Sweep};
 use retrospect::trace::Trace;
 use retrospect::{Error, Result};
 
@@ -40,6 +40,10 @@ pub struct Bench {
     /// The number of outputs
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = size())]
     output: usize,
+
+    /// Time products of N × N matrices too, a·b, a·bᵀ and aᵀ·b
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = size())]
+    products: Vec<usize>,
 
     /// Keep the hidden states of every N-th time step only, and compute the others again [default: off]
     #[arg(long, value_name = "auto|off|N", value_parser = super::options::recompute)]
@@ -80,20 +84,22 @@ impl Bench {
             recompute: &|window| self.recompute.and_then(|choice| choice.of(window)),
             runs: self.runs,
         };
+        let products = Products { sizes: self.products.clone(), runs: self.runs };
         // What is too large becomes a row that says so.
         for config in sweep.configurations() {
             config.check().or_else(|error| if let Error::DoesNotFit { .. } = error { Ok(()) } else { Err(error) })?;
         }
         let contenders = self.compute.choose_both()?;
         let mut trace = self.profile.as_deref().map(Trace::create).transpose()?;
-        let count = sweep.configurations().len() + 1;
+        let count = sweep.configurations().len() + 3 * products.sizes.len() + 1;
         let bar = ProgressBar::new(count as u64)
             .with_style(ProgressStyle::with_template("{bar:30} {pos}/{len}  {msg}").expect("a template without mistakes"));
         let mut done = 0;
         let report = bench::run(
             &sweep,
+            &products,
             &contenders,
-            &mut |compute, config| self.tune.prepare(compute, config),
+            &mut |compute, program| self.tune.prepare(compute, program),
             &mut |next| {
                 bar.set_position(done);
                 bar.set_message(next.to_owned());
@@ -196,6 +202,7 @@ fn show(report: &Report) -> String {
         }
     }
 
+    text += &products(&report.products);
     for row in report.rows.iter().filter(|row| row.measured.is_some()) {
         // The largest size of each contender shows where the time goes.
         let larger = |other: &Row| other.backend == row.backend && other.measured.is_some() && flops(other) > flops(row);
@@ -211,6 +218,36 @@ fn show(report: &Report) -> String {
     }
     for found in &report.crossovers {
         text += &format!("\n{}\n", crossover(found));
+    }
+    text
+}
+
+fn products(all: &[Product]) -> String {
+    if all.is_empty() {
+        return String::new();
+    }
+    let heading = ["", "product", "N × N", "variant", "ms", "from", "to", "GFLOP/s", "of peak"];
+    let mut rows = vec![heading.map(String::from).to_vec()];
+    for product in all {
+        let form = match product.form {
+            "nn" => "a·b",
+            "nt" => "a·bᵀ",
+            _ => "aᵀ·b",
+        };
+        let mut cells = vec![product.backend.to_uppercase(), form.into(), product.size.to_string()];
+        if let Some(timed) = &product.timed {
+            cells.push(timed.variant.into());
+            cells.extend([timed.ms, timed.ms_min, timed.ms_max].map(|ms| format!("{ms:.3}")));
+            cells.extend([format!("{:.1}", timed.gflops), format!("{:.0} %", timed.peak_fraction * 100.0)]);
+        }
+        cells.resize(heading.len(), String::new());
+        rows.push(cells);
+    }
+    let mut text = format!("\n{}", table(&rows));
+    for Product { backend, size, error, .. } in all {
+        if let Some(error) = error {
+            text += &format!("Does not fit: {backend}, the product of {size} × {size}: {error}\n");
+        }
     }
     text
 }

@@ -71,7 +71,7 @@ impl Train {
                     }
                 };
                 let mut compute = self.compute.choose()?;
-                self.tune.prepare(&mut compute, &settings.network)?;
+                self.tune.prepare_network(&mut compute, &settings.network)?;
                 Training::new(settings, opened, &compute, folder)?
             }
         };
@@ -171,7 +171,7 @@ impl Train {
         }
         let opened = checkpoint.origin.settings.open()?;
         let mut compute = self.compute.choose_again(&checkpoint.origin.ran)?;
-        self.tune.prepare(&mut compute, &checkpoint.origin.settings.network)?;
+        self.tune.prepare_network(&mut compute, &checkpoint.origin.settings.network)?;
         note(format_args!("Going on from step {step} of {}.", path.display()));
         let of_run =
             ["checkpoint.safetensors", "checkpoint.previous.safetensors", "metrics.jsonl", "run.toml"].map(|name| run.join(name));

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use retrospect::model::{Config, Model};
 use retrospect::network::Compute;
+use retrospect::program::Program;
 use retrospect::tune::{Measured, Mode, Outcome, tune};
 use retrospect::{Error, Result};
 use serde_json::json;
@@ -25,15 +26,20 @@ impl TuneArgs {
         self.tune.is_some()
     }
 
-    /// Chooses the variants for a network on a device, and says what was found.
-    pub fn prepare(&self, compute: &mut Compute, config: &Config) -> Result<()> {
+    /// [`TuneArgs::prepare`] for the program of a network.
+    pub fn prepare_network(&self, compute: &mut Compute, config: &Config) -> Result<()> {
+        if matches!(compute, Compute::Gpu(_)) { self.prepare(compute, Model::new(config)?.program()) } else { Ok(()) }
+    }
+
+    /// Chooses the variants for a program on a device, and says what was found.
+    pub fn prepare(&self, compute: &mut Compute, program: &Program) -> Result<()> {
         let Compute::Gpu(device) = compute else { return Ok(()) };
         // On a software adapter, which is there for tests, the choice is a fixed one.
         let mode = match self.tune.unwrap_or_default() {
             Mode::Auto if device.adapter.is_software() => Mode::Off,
             mode => mode,
         };
-        let outcome = tune(device, Model::new(config)?.program(), mode, folder().as_deref())?;
+        let outcome = tune(device, program, mode, folder().as_deref())?;
         outcome.notes.iter().for_each(note);
         outcome.not_kept.iter().for_each(|problem| note(format_args!("tuning: {problem}")));
         if !outcome.measured.is_empty() {

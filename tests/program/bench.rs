@@ -89,6 +89,34 @@ fn json_figure_and_profile_are_what_the_interface_says() {
     }
 }
 
+/// Each form of each size is a row of its own, of JSON and of the table.
+#[test]
+fn products_are_timed_beside_the_steps() {
+    let folder = tempfile::tempdir().unwrap();
+    let line = format!("bench --hidden 8 {SIZES} --products 5,33");
+    let report: Value = serde_json::from_str(&succeed(folder.path(), &format!("{line} --json"))).unwrap();
+    assert_eq!(report["rows"].as_array().unwrap().len(), 2);
+    let rows = report["products"].as_array().unwrap();
+    assert_eq!(rows.len(), 2 * 3 * 2, "two sizes, three forms, the CPU and a GPU");
+    for size in [5, 33] {
+        for form in ["nn", "nt", "tn"] {
+            for backend in ["cpu", "gpu"] {
+                let is_it = |row: &&Value| row["size"] == size && row["form"] == form && row["backend"] == backend;
+                let row = rows.iter().find(is_it).unwrap_or_else(|| panic!("{size}, {form}, {backend}"));
+                let number = |key: &str| row[key].as_f64().unwrap();
+                assert!(0.0 < number("ms_min") && number("ms_min") <= number("ms") && number("ms") <= number("ms_max"), "{row}");
+                assert_eq!((&row["precision"], number("runs")), (&Value::from("f32"), 3.0));
+                assert_eq!(row["variant"] == "cpu", backend == "cpu", "{row}");
+                assert!(number("gflops") > 0.0 && number("peak_fraction") > 0.0 && row.get("error").is_none(), "{row}");
+            }
+        }
+    }
+    let table = succeed(folder.path(), &format!("{line} --backend cpu"));
+    for text in ["a·b ", "a·bᵀ", "aᵀ·b"] {
+        assert_eq!(table.lines().filter(|line| line.starts_with("CPU") && line.contains(text)).count(), 2, "{table}");
+    }
+}
+
 #[test]
 fn lists_are_of_sizes() {
     let folder = tempfile::tempdir().unwrap();
@@ -100,6 +128,7 @@ fn lists_are_of_sizes() {
         ("--layers 1;2", "invalid digit"),
         ("--window 4294967296", "4294967296 is not in"),
         ("--runs 0", "0 is not in"),
+        ("--products 0", "0 is not in"),
     ] {
         let (code, out, err) = run(folder.path(), &format!("bench --backend cpu {list} --plot figure.svg --profile trace.json"));
         assert!(code == 2 && err.contains(message) && out.is_empty(), "{list}: {code}, {err}");
@@ -121,6 +150,12 @@ fn what_does_not_fit_is_a_row_that_says_so() {
     assert!(succeed(folder.path(), line).contains("Does not fit: cpu, 1 × H=400000, B=1, T=1: "));
 
     // Nor does the batch itself, which is made only for a network that fits.
+    let line = format!("bench --backend cpu --hidden 8 {SIZES} --products 8,1000000 --json");
+    let report: Value = serde_json::from_str(&succeed(folder.path(), &line)).unwrap();
+    let rows = report["products"].as_array().unwrap();
+    let refused = |row: &&Value| row["error"].as_str().is_some_and(|error| error.contains("bytes and there are"));
+    assert_eq!((rows.len(), rows.iter().filter(refused).count()), (6, 3), "{rows:?}");
+
     for line in ["--hidden 400000 --batch 1", "--hidden 400000,500000 --batch 1", "--hidden 8 --batch 3000000000"] {
         let (code, out, err) = run(folder.path(), &format!("bench --backend cpu {line} --window 1 --json --plot none.svg"));
         assert!(

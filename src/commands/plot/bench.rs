@@ -528,6 +528,7 @@ mod tests {
             version: "0.1.0",
             ceilings,
             rows,
+            products: Vec::new(),
             crossovers,
         }
     }

@@ -264,13 +264,14 @@ impl Task {
                 (row, size.flops())
             }
             Task::Product(n) => {
-                let row = json!({ "backend": backend, "cell": "product", "hidden": n, "precision": "f32" });
+                let row = json!({ "backend": backend, "form": "nn", "size": n, "precision": "f32" });
                 (row, 2.0 * (*n as f64).powi(3))
             }
         };
         match times {
             Ok(times) => {
-                row["ms_per_step"] = json!(times.median);
+                let ms = if let Task::Step(_) = self { "ms_per_step" } else { "ms" };
+                row[ms] = json!(times.median);
                 row["ms_min"] = json!(times.min);
                 row["ms_max"] = json!(times.max);
                 row["runs"] = json!(options.runs);
@@ -378,7 +379,9 @@ fn main() -> ExitCode {
         if whole.is_null() {
             whole = json!({ "program": "burn", "version": burn_version() });
         }
+        let (products, rows): (Vec<Value>, Vec<Value>) = rows.into_iter().partition(|row| row.get("form").is_some());
         whole["rows"] = json!(rows);
+        whole["products"] = json!(products);
     }
     println!("{}", serde_json::to_string_pretty(&whole).expect("numbers and strings"));
     ExitCode::SUCCESS
