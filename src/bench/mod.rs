@@ -93,7 +93,7 @@ pub fn run(
     record: &mut dyn FnMut(Recorded) -> Result<()>,
 ) -> Result<Report> {
     hear("the machine's ceilings");
-    let contenders: Vec<Contender> = contenders.iter().map(Contender::new).collect::<Result<_>>()?;
+    let mut contenders: Vec<Contender> = contenders.iter().map(Contender::new).collect::<Result<_>>()?;
     let mut rows = Vec::new();
     for config in sweep.configurations() {
         let Config { layers, hidden, batch, window, .. } = config;
@@ -101,6 +101,9 @@ pub fn run(
         rows.extend(configuration(&config, sweep.runs, &contenders, prepare, record)?);
     }
     let products = products::run(products, &contenders, prepare, hear)?;
+    for contender in &mut contenders {
+        contender.raise(&rows, &products)?;
+    }
     Ok(Report::new(contenders, rows, products))
 }
 
@@ -148,6 +151,8 @@ impl<'a> Runner<'a> {
 
     /// A run that counts.
     fn measure(&mut self) -> Result<()> {
+        // While the others ran it was idle.
+        self.contender.warm(|| self.network.train_again(RATE).and_then(|()| self.network.backend().wait()))?;
         let before = self.network.backend().recording_time();
         let seconds = self.go()?;
         self.seconds.push(seconds);
@@ -157,6 +162,7 @@ impl<'a> Runner<'a> {
     }
 
     fn row(mut self, config: &Config, record: &mut dyn FnMut(Recorded) -> Result<()>) -> Result<Row> {
+        self.contender.warm(|| self.network.train_again(RATE).and_then(|()| self.network.backend().wait()))?;
         self.network.backend().record(true)?;
         (0..RECORDED).try_for_each(|_| self.network.train_again(RATE))?;
         let spans = self.network.backend().spans()?;

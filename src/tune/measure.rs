@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::Result;
+use crate::backend::gpu::warm;
 use crate::backend::{Backend, Cpu, Device, Gpu, Work};
 use crate::program::{Access, Element, Mat, Program, ROW_ALIGNMENT, Step, Variant};
 use crate::random::Random;
@@ -11,8 +12,6 @@ use crate::random::Random;
 pub(super) const QUICK: u64 = 4_000_000_000;
 /// The numbers of a window that are compared at most, so that the host holds no more of it.
 const COMPARED: u32 = 1 << 22;
-/// How long a GPU is kept busy before anything counts: an idle one runs at a fraction of its clock, and takes some 100 ms to come out of it.
-const WARM: Duration = Duration::from_millis(100);
 /// The time for the rounds of a step, of which there are at least three.
 const PATIENCE: Duration = Duration::from_millis(150);
 const MOST_ROUNDS: usize = 25;
@@ -23,7 +22,6 @@ const HOPELESS: f64 = 3.0;
 pub(super) struct Alone {
     program: Program,
     gpu: Gpu,
-    is_software: bool,
 }
 
 impl Alone {
@@ -34,7 +32,7 @@ impl Alone {
         let in_turn = |_: &Step| Some(variants[number.replace(number.get() + 1)]);
         let mut gpu = Gpu::with_variants(device, &program, &in_turn)?;
         fill(&mut gpu, &program.steps()[0], |_| true)?;
-        Ok(Alone { program, gpu, is_software: device.adapter.is_software() })
+        Ok(Alone { program, gpu })
     }
 
     /// What the CPU makes of the step, where that is quick.
@@ -61,11 +59,11 @@ impl Alone {
         if numbers.is_empty() {
             return Ok(Vec::new());
         }
-        let begun = Instant::now();
-        while !self.is_software && begun.elapsed() < WARM {
+        let adapter = self.gpu.adapter().clone();
+        warm(&adapter, || {
             numbers.iter().try_for_each(|&number| self.gpu.run(number..number + 1))?;
-            self.gpu.wait()?;
-        }
+            self.gpu.wait()
+        })?;
         self.gpu.record(true)?;
         let first = self.round(numbers)?;
         let fastest = first.iter().copied().fold(f64::INFINITY, f64::min);

@@ -35,6 +35,22 @@ const IN_FLIGHT: usize = 3;
 /// Numbers of a write that are handed to the device at a time, 16 MiB: it keeps a copy until then.
 const WRITTEN: usize = 1 << 22;
 
+/// How long a GPU is kept busy before anything is timed: an idle one runs at a fraction of its clock, and takes some 100 ms to come out of
+/// it.
+const WARM: Duration = Duration::from_millis(100);
+
+/// Repeats some work, which waits for the device, until a hardware GPU runs at its full clock. A software adapter has none of its own.
+///
+/// # Errors
+/// What the work reports.
+pub(crate) fn warm(adapter: &Adapter, mut work: impl FnMut() -> Result<()>) -> Result<()> {
+    let begun = Instant::now();
+    while !adapter.is_software() && begun.elapsed() < WARM {
+        work()?;
+    }
+    Ok(())
+}
+
 /// Runs programs on a GPU.
 pub struct Gpu {
     device: Device,
@@ -85,6 +101,11 @@ impl Gpu {
             recorder: None,
             recording: Duration::ZERO,
         })
+    }
+
+    /// The adapter that it runs on.
+    pub(crate) fn adapter(&self) -> &Adapter {
+        &self.device.adapter
     }
 
     /// Encodes and submits the steps, in as many submissions as keep each below the pace's budget.
