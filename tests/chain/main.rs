@@ -9,6 +9,7 @@ mod reflection;
 mod flow;
 mod invariance;
 mod kernels;
+mod limits;
 mod lockstep;
 mod mutants;
 mod network;
