@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-/// The numbers of a block, 16 MiB of them, unless four rows are more.
-pub(crate) const BLOCK: usize = 1 << 22;
+/// The numbers of a block, 4 MiB of them, unless four rows are more.
+pub(crate) const BLOCK: usize = 1 << 20;
 
 /// The rows of each block of `rows × cols` numbers. All but the last are multiples of four, where windows may be cut along columns.
 pub(crate) fn blocks(rows: usize, cols: usize) -> impl Iterator<Item = Range<usize>> {
@@ -31,7 +31,7 @@ mod tests {
             assert!(all.windows(2).all(|pair| pair[0].end == pair[1].start && pair[0].len().is_multiple_of(4)));
             assert!(all.iter().all(|block| block.len() * cols <= BLOCK.max(4 * cols)), "{rows} × {cols}");
         }
-        assert_eq!(blocks(2050, 2049).count(), 2);
+        assert_eq!(blocks(2050, 2049).count(), 5);
         assert_eq!([matrix(&[]), matrix(&[3]), matrix(&[2, 3, 4])], [(1, 1), (1, 3), (6, 4)]);
     }
 }

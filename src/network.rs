@@ -126,8 +126,11 @@ impl Network {
     pub fn new(config: &Config, compute: &Compute) -> Result<Network> {
         Network::of(Model::new(config)?, compute).map_err(|error| match error {
             Error::DoesNotFit { what, needed, available, .. } if what == PROGRAM => {
-                let size = |config: &Config| Model::new(config).map(|model| compute.memory(&model.program).iter().sum::<u64>());
-                let advice = config.largest(|smaller| size(smaller).is_ok_and(|size| size <= available));
+                let fits = |program: &Program| {
+                    // What a program takes besides is known once it is lowered, which takes long where it is much too large.
+                    program.plan().bytes() <= available && compute.memory(program).iter().sum::<u64>() <= available
+                };
+                let advice = config.largest(|smaller| Model::new(smaller).is_ok_and(|model| fits(&model.program)));
                 Error::DoesNotFit { what, needed, available, advice }
             }
             other => other,

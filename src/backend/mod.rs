@@ -85,7 +85,7 @@ pub trait Backend {
     /// When the device is lost or does not answer in time.
     fn wait(&mut self) -> Result<()>;
 
-    /// The values of a window: requests, each of at most 16 MiB or four rows, and waiting for them. So what is on its way takes no more
+    /// The values of a window: requests, each of at most 4 MiB or four rows, and waiting for them. So what is on its way takes no more
     /// memory than that.
     ///
     /// # Errors

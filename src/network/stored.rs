@@ -208,7 +208,12 @@ impl Network {
     ///
     /// # Errors
     /// What the backend reports, and what `take` does.
-    pub(crate) fn each_block(&mut self, stored: Stored, shape: &[usize], mut take: impl FnMut(&[f32]) -> Result<()>) -> Result<()> {
+    pub(crate) fn each_block(
+        &mut self,
+        stored: Stored,
+        shape: &[usize],
+        mut take: impl FnMut(&[f32]) -> Result<()>,
+    ) -> Result<()> {
         let (rows, cols) = matrix(shape);
         blocks(rows, cols).try_for_each(|rows| take(&self.read_rows(stored, rows)?))
     }

@@ -164,7 +164,8 @@ mod tests {
         let mut tensors = Tensors::new();
         let large = (0..2050 * 2049).map(|i| i as f32).collect();
         let values = [vec![1.0, -2.5, 3.0, 4.0, 5.0, f32::MIN_POSITIVE], vec![7.0], vec![], large];
-        let shapes = [("b", vec![2, 3]), ("a", vec![1]), ("none", vec![0, 4]), ("large", vec![41, 50, 2049])].map(|(name, shape)| (name.to_owned(), shape));
+        let shapes = [("b", vec![2, 3]), ("a", vec![1]), ("none", vec![0, 4]), ("large", vec![41, 50, 2049])]
+            .map(|(name, shape)| (name.to_owned(), shape));
         for ((name, shape), values) in shapes.iter().zip(&values) {
             tensors.insert(name.clone(), ndarray::ArrayD::from_shape_vec(shape.clone(), values.clone()).unwrap());
         }

@@ -153,7 +153,9 @@ fn faults(config: &Config, buffer: u64) -> Vec<String> {
     for (shape, step) in shapes {
         let able: Vec<&Variant> = step.kernel.variants.iter().filter(|v| (v.can)(step, &cuts)).collect();
         assert!(!able.is_empty(), "{shape}");
-        faults.extend(able.iter().filter_map(|v| Some(format!("{shape}, {}: {}", v.name, fault(step, &(v.lower)(step, &cuts), &cuts)?))));
+        faults.extend(
+            able.iter().filter_map(|v| Some(format!("{shape}, {}: {}", v.name, fault(step, &(v.lower)(step, &cuts), &cuts)?))),
+        );
     }
     faults
 }
@@ -206,7 +208,9 @@ fn what_is_left_out_or_too_large_is_seen() {
             let is_seen = |lowered: &Lowered| fault(step, lowered, &cuts).is_some();
             // Where the loss goes over its outputs several times, what the last piece writes was written before.
             assert!(is_seen(&without) || name == "softmax_loss", "{name}, {}: a piece is missing", variant.name);
-            if ONCE.contains(&name) || name.starts_with("gemm") && dropped.windows.iter().any(|w| w.buffer() == step.windows[0].buffer()) {
+            if ONCE.contains(&name)
+                || name.starts_with("gemm") && dropped.windows.iter().any(|w| w.buffer() == step.windows[0].buffer())
+            {
                 let mut twice = lower();
                 twice.phases[last].pieces.push(dropped);
                 assert!(is_seen(&twice), "{name}, {}: a piece is there twice", variant.name);

@@ -1,5 +1,6 @@
 //! The chain of trust: each link between the equations and what a GPU computes, held on its own, and a fault planted in each.
 
+mod blocks;
 mod device;
 mod faulty;
 mod fixtures;
