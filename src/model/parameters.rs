@@ -201,14 +201,12 @@ pub fn from_file(config: &Config, prefix: &str, file: &TensorFile) -> Result<Nam
     Ok(all.into_iter().zip(&table).map(|(values, parameter)| (parameter.name.clone(), array(values, parameter))).collect())
 }
 
+/// Takes some rows of a parameter, by its place in the table.
+type Take<'a> = &'a mut dyn FnMut(usize, Range<usize>, &[f32]) -> Result<()>;
+
 /// [`from_file`], of which each block of rows of a parameter is handed to `take` with the parameter's place in the table, once the shapes
 /// of all were checked.
-pub(crate) fn in_blocks(
-    table: &[Parameter],
-    prefix: &str,
-    file: &TensorFile,
-    take: &mut dyn FnMut(usize, Range<usize>, &[f32]) -> Result<()>,
-) -> Result<()> {
+pub(crate) fn in_blocks(table: &[Parameter], prefix: &str, file: &TensorFile, take: Take) -> Result<()> {
     let names = |parameter: &Parameter| {
         let second = parameter.second_bias().map(|second| format!("{prefix}{second}"));
         (format!("{prefix}{}", parameter.name), second.filter(|name| file.contains(name)))

@@ -54,9 +54,12 @@ pub(super) fn flows(network: &mut Network, batch: &Batch) -> Result<Vec<LayerFlo
     Ok(seen.flows().into_iter().map(LayerFlow::from).collect())
 }
 
+/// A tensor's name, shape and place, and its values unless they are in the file.
+type Kept = (String, Vec<usize>, Stored, Option<Vec<f32>>);
+
 /// The parameters before a step: those of a block or less on the host, larger ones in a file of the run's folder, which is gone after it.
 pub(super) struct Before {
-    kept: Vec<(String, Vec<usize>, Stored, Option<Vec<f32>>)>,
+    kept: Vec<Kept>,
     file: Option<Spilled>,
 }
 
@@ -93,7 +96,7 @@ impl Before {
             file.rewind()?;
         }
         let square = |x: f64| x * x;
-        let mut ratio = |(name, shape, stored, values): (String, Vec<usize>, Stored, Option<Vec<f32>>)| {
+        let mut ratio = |(name, shape, stored, values): Kept| {
             let (mut change, mut size, mut at) = (0.0, 0.0, 0);
             network.each_block(stored, &shape, |after| {
                 let before = match (&values, &mut file) {
