@@ -206,8 +206,10 @@ fn what_is_left_out_or_too_large_is_seen() {
             let mut without = lower();
             let dropped = without.phases[last].pieces.pop().unwrap();
             let is_seen = |lowered: &Lowered| fault(step, lowered, &cuts).is_some();
-            // Where the loss goes over its outputs several times, what the last piece writes was written before.
-            assert!(is_seen(&without) || name == "softmax_loss", "{name}, {}: a piece is missing", variant.name);
+            // Where the loss goes over its outputs several times, or the parts of a product are added to out, what the last piece writes was
+            // written before: that it is missing is for the checks of the numbers to see.
+            let adds_up = name == "softmax_loss" || dropped.windows.iter().all(|w| w.buffer() != step.windows[0].buffer());
+            assert!(is_seen(&without) || adds_up, "{name}, {}: a piece is missing", variant.name);
             if ONCE.contains(&name)
                 || name.starts_with("gemm") && dropped.windows.iter().any(|w| w.buffer() == step.windows[0].buffer())
             {
