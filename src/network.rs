@@ -3,6 +3,7 @@
 mod stored;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::path::Path;
 
 use ndarray::{Array3, s};
 
@@ -10,6 +11,7 @@ use crate::backend::{Backend, Cpu, Device, Gpu, PROGRAM, Ticket};
 use crate::batch::{Batch, InitialState, Inputs, Loss, Targets};
 use crate::model::{Config, InputWindows, Model, Named};
 use crate::program::{Mat, Program};
+use crate::tensors::write_in_blocks;
 use crate::{Error, Result};
 pub(crate) use stored::{PARAMETERS, Stored};
 
@@ -124,8 +126,11 @@ impl Network {
     pub fn new(config: &Config, compute: &Compute) -> Result<Network> {
         Network::of(Model::new(config)?, compute).map_err(|error| match error {
             Error::DoesNotFit { what, needed, available, .. } if what == PROGRAM => {
-                let size = |config: &Config| Model::new(config).map(|model| compute.memory(&model.program).iter().sum::<u64>());
-                let advice = config.largest(|smaller| size(smaller).is_ok_and(|size| size <= available));
+                let fits = |program: &Program| {
+                    // What a program takes besides is known once it is lowered, which takes long where it is much too large.
+                    program.plan().bytes() <= available && compute.memory(program).iter().sum::<u64>() <= available
+                };
+                let advice = config.largest(|smaller| Model::new(smaller).is_ok_and(|model| fits(&model.program)));
                 Error::DoesNotFit { what, needed, available, advice }
             }
             other => other,
@@ -282,22 +287,44 @@ impl Network {
     /// # Errors
     /// As [`Network::train_step`].
     pub fn gradient(&mut self, batch: &Batch) -> Result<Gradient> {
-        self.feed(batch)?;
-        self.backend.run(self.model.forward.start..self.model.backward.end)?;
-        self.backend.run(self.model.initial_gradient.clone())?;
+        self.back_propagate(batch)?;
         let Config { layers, batch, hidden, .. } = self.model.config;
         let mut initial_state = Array3::zeros((layers, batch, hidden));
         for (layer, window) in self.model.d_initial.clone().into_iter().enumerate() {
             let values = self.backend.read(window)?;
             initial_state.slice_mut(s![layer, .., ..]).iter_mut().zip(values).for_each(|(to, from)| *to = from);
         }
-        let gradients = self.model.gradients.clone();
         Ok(Gradient {
             loss: self.backend.read(self.model.loss)?[0],
             outputs: self.outputs()?,
-            parameters: self.read_arena(&gradients)?,
+            parameters: self.read_all(&Stored::Gradient)?,
             initial_state,
         })
+    }
+
+    /// What [`Network::gradient`] gives, as a file: the gradients by PyTorch's names, with that of each layer's second bias, which is that
+    /// of the first, `loss` `[1]`, `outputs` `[T, B, O]` and `h0` `[layers, B, H]`. It passes through the host in blocks. Gives the loss.
+    ///
+    /// # Errors
+    /// As [`Network::gradient`]; [`Error::NotFinite`] with the first of the tensors by name that is not finite, and then nothing is written;
+    /// [`Error::Io`].
+    pub fn write_gradient(&mut self, batch: &Batch, path: impl AsRef<Path>) -> Result<f32> {
+        self.back_propagate(batch)?;
+        let tensors = self.gradient_tensors();
+        let shapes: Vec<(String, Vec<usize>)> = tensors.iter().map(|(name, shape, _)| (name.clone(), shape.clone())).collect();
+        write_in_blocks(path.as_ref(), &BTreeMap::new(), &shapes, &mut |i, rows| {
+            let (name, _, stored) = &tensors[i];
+            let values = self.read_rows(*stored, rows)?;
+            if values.iter().all(|v| v.is_finite()) { Ok(values) } else { Err(Error::NotFinite { tensor: name.clone() }) }
+        })?;
+        Ok(self.backend.read(self.model.loss)?[0])
+    }
+
+    /// Everything that a batch's gradient is made of, on the device.
+    fn back_propagate(&mut self, batch: &Batch) -> Result<()> {
+        self.feed(batch)?;
+        self.backend.run(self.model.forward.start..self.model.backward.end)?;
+        self.backend.run(self.model.initial_gradient.clone())
     }
 
     /// The outputs of the last batch, `[T, B, O]`.

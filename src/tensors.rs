@@ -4,6 +4,7 @@
 //! A file appears whole or not at all.
 
 mod batch;
+mod file;
 mod format;
 
 use std::collections::BTreeMap;
@@ -12,7 +13,8 @@ use std::path::Path;
 use ndarray::{Array, ArrayD, Dimension, IxDyn};
 
 pub use batch::read_batch;
-pub(crate) use format::{write_one_by_one, write_whole};
+pub use file::TensorFile;
+pub(crate) use format::{write_in_blocks, write_whole};
 
 use crate::{Error, Result};
 
@@ -94,7 +96,7 @@ impl Tensors {
     /// # Errors
     /// [`Error::BadInput`] if the file cannot be read, is cut off or is not safetensors.
     pub fn read(path: impl AsRef<Path>) -> Result<Tensors> {
-        format::read(path.as_ref())
+        TensorFile::open(path)?.read()
     }
 
     /// Writes a file: the tensors ordered by size of element and by name, the metadata by key, so equal contents are equal bytes.
@@ -140,8 +142,8 @@ impl Tensors {
     /// [`Error::BadInput`] if there is none, with those there are, or if its type is not read.
     pub fn get(&self, name: &str) -> Result<&Tensor> {
         self.tensors.get(name).ok_or_else(|| match self.unread.get(name) {
-            Some(element) => self.bad(name, format!("is of type {element}; expected F32 or F64, or I64 or I32")),
-            None => self.bad(name, format!("there is no such tensor; there {}", list(self.names()))),
+            Some(element) => self.bad(name, unread(element)),
+            None => self.bad(name, missing(self.names())),
         })
     }
 
@@ -200,10 +202,10 @@ impl Tensors {
         };
         if let Some(i) = values.iter().position(|&v| !v.into().is_finite()) {
             let value = match data {
-                Data::F64(values) if values[i].is_finite() => format!("{:e}, beyond the largest f32", values[i]),
-                _ => values[i].into().to_string(),
+                Data::F64(values) => values[i],
+                _ => values[i].into(),
             };
-            return Err(self.bad(name, format!("{:?} is {value}; expected a finite number", position(i, shape))));
+            return Err(self.bad(name, not_finite(i, shape, value)));
         }
         self.array(name, shape, values)
     }
@@ -215,9 +217,29 @@ impl Tensors {
 
     /// [`Error::BadInput`] that names the file and one of its tensors.
     pub(crate) fn bad(&self, name: &str, problem: impl Into<String>) -> Error {
-        let what = if self.what.is_empty() { name.to_string() } else { format!("{}: {name}", self.what) };
-        Error::input(what, problem)
+        named(&self.what, name, problem)
     }
+}
+
+/// [`Error::BadInput`] that names a file, if it is one, and one of its tensors.
+fn named(what: &str, name: &str, problem: impl Into<String>) -> Error {
+    Error::input(if what.is_empty() { name.to_string() } else { format!("{what}: {name}") }, problem)
+}
+
+/// The problem with a tensor of another type.
+fn unread(element: &str) -> String {
+    format!("is of type {element}; expected F32 or F64, or I64 or I32")
+}
+
+/// The problem with a name that none of these is.
+fn missing<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    format!("there is no such tensor; there {}", list(names))
+}
+
+/// The problem with the `i`-th element of a shape, which is not finite, or not as an f32.
+fn not_finite(i: usize, shape: &[usize], value: f64) -> String {
+    let beyond = if value.is_finite() { format!("{value:e}, beyond the largest f32") } else { value.to_string() };
+    format!("{:?} is {beyond}; expected a finite number", position(i, shape))
 }
 
 /// "is none" or "are a, b, c".

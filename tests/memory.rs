@@ -4,15 +4,23 @@
 
 use ndarray::Array3;
 use retrospect::batch::{Batch, InitialState, Input, Inputs, Loss, Targets};
-use retrospect::data::{Options, Task};
+use retrospect::data::{Choice, Options, Task};
 use retrospect::model::{Config, Model, RecurrentInit};
 use retrospect::network::{Compute, Network};
+use retrospect::train::{Checkpoint, Origin, Ran, Settings};
 
 /// The process's resident memory in KiB.
 fn resident() -> i64 {
     let status = std::fs::read_to_string("/proc/self/status").expect("Linux has it");
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("a process has memory");
     line.split_whitespace().nth(1).expect("a number").parse().expect("a number")
+}
+
+/// The most that the process has had so far, in bytes.
+fn peak() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("Linux has it");
+    let line = status.lines().find(|line| line.starts_with("VmHWM:")).expect("a process has memory");
+    1024 * line.split_whitespace().nth(1).expect("a number").parse::<u64>().expect("a number")
 }
 
 /// What it grows by while `step` runs so many times, after a tenth as many to warm up.
@@ -28,6 +36,7 @@ fn growth(steps: u64, mut step: impl FnMut(u64)) -> i64 {
 fn memory_is_what_was_planned_and_does_not_grow() {
     ten_thousand_steps_take_no_memory();
     the_plan_is_what_it_takes();
+    whatever_reads_or_writes_weights_takes_no_copy_of_them();
 }
 
 fn ten_thousand_steps_take_no_memory() {
@@ -84,4 +93,62 @@ fn the_plan_is_what_it_takes() {
     let (taken, planned) = ((resident() - before) * 1024, bytes(&small) as i64);
     assert!(taken * 4 < planned * 5 + (4 << 22), "{taken} bytes for a plan of {planned}");
     assert!(taken * 5 > planned * 4, "{taken} bytes for a plan of {planned}: this measures nothing");
+}
+
+/// Initial weights, a checkpoint, the way back from it, a gradient's file: none of it takes half of a weight beside the network. The last
+/// of this process, whose peak counts.
+fn whatever_reads_or_writes_weights_takes_no_copy_of_them() {
+    const HIDDEN: usize = 4096;
+    let weight = 4 * (HIDDEN * HIDDEN) as u64;
+    let options = Options { seed: 1, batch: 1, window: 4 };
+    let mut source = (Task::named("adding").unwrap().source)(&options).unwrap();
+    let shape = source.shape();
+    let config = Config::new(shape.input, HIDDEN, shape.outputs, shape.loss, 1, 4);
+    let settings = Settings {
+        steps: 1,
+        lr: 0.01,
+        seed: 1,
+        recurrent_init: RecurrentInit::Uniform,
+        window: 4,
+        loss_every: 1,
+        evaluate_every: None,
+        checkpoint_every: 100,
+        trace_gradients: None,
+        init: None,
+        data: Choice::Task("adding".into()),
+        network: config.clone(),
+    };
+    let origin = Origin { settings, vocabulary: None, fingerprint: None, ran: Ran::default() };
+    let compute = Compute::Cpu(Some(2));
+    let [places, working] = compute.memory(Model::new(&config).unwrap().program());
+    assert!(places > 5 * weight && working >= weight, "the weight, its transpose, its gradient, two states");
+    let before = resident() as u64 * 1024;
+    let check = |what: &str, planned: u64| {
+        let taken = peak() - before;
+        assert!(taken < planned + weight / 2, "{what} took {taken} bytes for a plan of {planned}");
+        assert!(taken + weight > planned, "{what} took {taken} bytes for a plan of {planned}: this measures nothing");
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("checkpoint.safetensors");
+    let mut network = Network::new(&config, &compute).unwrap();
+    network.initialise(1, RecurrentInit::Identity).unwrap();
+    network.initialise(1, RecurrentInit::Uniform).unwrap();
+    check("initialising", places);
+    Checkpoint::write(&origin, &mut network, &path).unwrap();
+    check("saving", places);
+    let checkpoint = Checkpoint::read(&path).unwrap();
+    checkpoint.restore(&mut network).unwrap();
+    checkpoint.load_parameters(&mut network).unwrap();
+    check("going on", places);
+
+    // Planted: a copy of a weight beside the network is seen by the same measurement.
+    let copy = std::hint::black_box(vec![1.0f32; HIDDEN * HIDDEN]);
+    checkpoint.restore(&mut network).unwrap();
+    let taken = peak() - before;
+    assert!(taken >= places + weight, "{taken} bytes with a copy of {} for a plan of {places}", 4 * copy.len());
+    drop(copy);
+
+    // The steps lay the weight out anew.
+    network.write_gradient(&source.batch(0), folder.path().join("gradient")).unwrap();
+    check("a gradient", places + working);
 }

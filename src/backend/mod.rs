@@ -3,7 +3,6 @@
 
 mod cpu;
 pub mod gpu;
-mod memory;
 
 use std::ops::Range;
 use std::time::Duration;
@@ -11,8 +10,9 @@ use std::time::Duration;
 pub use cpu::Cpu;
 pub use gpu::{Adapter, Device, Gpu};
 
+use crate::Result;
+pub(crate) use crate::memory::check_memory;
 use crate::program::{Mat, Program};
-use crate::{Error, Result};
 
 /// A read that was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -67,7 +67,7 @@ pub trait Backend {
     /// When the device is lost or refuses.
     fn run(&mut self, steps: Range<usize>) -> Result<()>;
 
-    /// Asks for the values of a window as they are after all that was run so far.
+    /// Asks for the values of a window as they are after all that was run so far, all at once: [`Backend::read`] is for large ones.
     ///
     /// # Errors
     /// When the device is lost or refuses.
@@ -85,18 +85,27 @@ pub trait Backend {
     /// When the device is lost or does not answer in time.
     fn wait(&mut self) -> Result<()>;
 
-    /// The values of a window: a request, and waiting for it.
+    /// The values of a window: requests, each of at most 4 MiB or four rows, and waiting for them. So what is on its way takes no more
+    /// memory than that.
     ///
     /// # Errors
     /// When the device is lost or does not answer in time.
     fn read(&mut self, window: Mat) -> Result<Vec<f32>> {
-        let ticket = self.request(window)?;
-        loop {
-            if let Some(values) = self.take(ticket)? {
-                return Ok(values);
+        let mut values = Vec::with_capacity(window.len());
+        for block in window.blocks() {
+            let ticket = self.request(block)?;
+            let got = loop {
+                match self.take(ticket)? {
+                    Some(got) => break got,
+                    None => self.wait()?,
+                }
+            };
+            if block.len() == window.len() {
+                return Ok(got);
             }
-            self.wait()?;
+            values.extend(got);
         }
+        Ok(values)
     }
 
     /// From now on notes when each step runs, or no longer; what was noted before is forgotten. On a GPU each step becomes a
@@ -143,16 +152,4 @@ pub(crate) const PROGRAM: &str = "the program";
 #[must_use]
 pub fn working(program: &Program) -> u64 {
     cpu::working(program)
-}
-
-pub(crate) fn check_memory(what: &str, needed: u64) -> Result<()> {
-    match memory::available() {
-        Some(available) if needed > available => Err(Error::DoesNotFit {
-            what: what.into(),
-            needed,
-            available,
-            advice: "a smaller hidden size, batch or window would fit".into(),
-        }),
-        _ => Ok(()),
-    }
 }

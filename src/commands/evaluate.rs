@@ -63,7 +63,7 @@ impl Evaluate {
         let (window, batch) = source.window();
         let config = Config { window, batch, optimizer: Optimizer::Sgd, ..trained.clone() };
         let mut network = Network::new(&config, &self.compute.choose()?)?;
-        network.set_parameters(&checkpoint.parameters)?;
+        checkpoint.load_parameters(&mut network)?;
         let batches = source.held_out_batches();
         let named = |error| match error {
             Error::BadInput { what: tensor, problem } => Error::BadInput { what: format!("{what}: {tensor}"), problem },

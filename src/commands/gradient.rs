@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use ndarray::{ArrayD, Ix1, Ix2};
 use retrospect::batch::{Batch, Input, Inputs, Loss, Reduction, Targets};
-use retrospect::model::{Config, Optimizer, from_tensors, sizes, to_tensors};
+use retrospect::model::{Config, Optimizer, sizes};
 use retrospect::network::Network;
 use retrospect::reference::{self, LayerWeights, Weights};
-use retrospect::tensors::{Tensors, read_batch};
+use retrospect::tensors::{TensorFile, Tensors, read_batch};
 use retrospect::train::{Checkpoint, Settings};
 use retrospect::{Activation, Error, Result};
 
@@ -82,7 +82,7 @@ impl Gradient {
         if let Some(path) = [&self.weights, &self.batch].into_iter().find(|path| same(path)) {
             return Err(Error::Usage(format!("--out would overwrite {}", path.display())));
         }
-        let tensors = Tensors::read(Checkpoint::path(&self.weights))?;
+        let tensors = TensorFile::open(Checkpoint::path(&self.weights))?;
         let reduction = match self.reduction {
             ReductionChoice::Mean => Reduction::Mean,
             ReductionChoice::Sum => Reduction::Sum,
@@ -91,41 +91,40 @@ impl Gradient {
         let config = self.config(&tensors, &batch)?;
         batch.check(config.input, config.outputs, config.layers, config.hidden).map_err(|e| self.in_batch(e))?;
 
-        let mut out = Tensors::new();
-        match choice {
-            None => {
-                note("Evaluating the equations in f64.");
-                let gradient = reference::gradient(&reference_weights(&config, &tensors)?, config.activation.name(), &batch)?;
-                for (name, array) in gradient.weights.tensors() {
-                    if name.contains("bias_ih") {
-                        out.insert(name.replace("bias_ih", "bias_hh"), array.to_owned());
-                    }
-                    out.insert(name, array.to_owned());
-                }
-                out.insert("loss", ndarray::arr1(&[gradient.loss]));
-                out.insert("outputs", gradient.outputs);
-                out.insert("h0", gradient.initial_state);
-            }
+        let loss = match choice {
+            None => self.by_reference(&config, &tensors, &batch)?.to_string(),
             Some(choice) => {
-                let weights = from_tensors(&config, "", &tensors)?;
                 let mut network = Network::new(&config, &self.device.choose(Some(choice))?)?;
-                network.set_parameters(&weights)?;
-                let gradient = network.gradient(&batch)?;
-                to_tensors(&gradient.parameters, "", true, &mut out);
-                out.insert("loss", ndarray::arr1(&[gradient.loss]));
-                out.insert("outputs", gradient.outputs);
-                out.insert("h0", gradient.initial_state);
+                network.load_parameters(&tensors)?;
+                f64::from(network.write_gradient(&batch, &self.out)?).to_string()
             }
+        };
+        print(&pairs(&[("loss", loss), ("out", self.out.display().to_string())]))
+    }
+
+    /// By the equations in f64; gives the loss.
+    fn by_reference(&self, config: &Config, weights: &TensorFile, batch: &Batch) -> Result<f64> {
+        note("Evaluating the equations in f64.");
+        let gradient = reference::gradient(&reference_weights(config, weights)?, config.activation.name(), batch)?;
+        let mut out = Tensors::new();
+        for (name, array) in gradient.weights.tensors() {
+            if name.contains("bias_ih") {
+                out.insert(name.replace("bias_ih", "bias_hh"), array.to_owned());
+            }
+            out.insert(name, array.to_owned());
         }
+        out.insert("loss", ndarray::arr1(&[gradient.loss]));
+        out.insert("outputs", gradient.outputs);
+        out.insert("h0", gradient.initial_state);
         if let Some(name) = out.not_finite() {
             return Err(Error::NotFinite { tensor: name.to_owned() });
         }
         out.write(&self.out)?;
-        print(&pairs(&[("loss", out.f64("loss")?[[0]].to_string()), ("out", self.out.display().to_string())]))
+        Ok(gradient.loss)
     }
 
     /// The network that the weights and the batch describe.
-    fn config(&self, tensors: &Tensors, batch: &Batch) -> Result<Config> {
+    fn config(&self, tensors: &TensorFile, batch: &Batch) -> Result<Config> {
         let (inputs, hidden, layers, outputs) = sizes(tensors)?;
         let input = match batch.inputs {
             Inputs::Tokens(_) => Input::Tokens(inputs),
@@ -156,7 +155,7 @@ impl Gradient {
 }
 
 /// The weights in f64, as the file has them.
-fn reference_weights(config: &Config, tensors: &Tensors) -> Result<Weights> {
+fn reference_weights(config: &Config, tensors: &TensorFile) -> Result<Weights> {
     let read = |name: &str, shape: &[usize]| -> Result<ArrayD<f64>> {
         tensors.expect_shape(name, shape)?;
         tensors.f64(name)

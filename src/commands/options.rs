@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use retrospect::batch::{Input, Loss};
 use retrospect::data::{self, Defaults, Opened, Options, Task};
 use retrospect::model::{Config, Optimizer, RecurrentInit, sizes};
-use retrospect::tensors::Tensors;
+use retrospect::tensors::TensorFile;
 use retrospect::train::{Checkpoint, Settings};
 use retrospect::{Activation, Error, Result};
 
@@ -174,7 +174,7 @@ impl RunArgs {
             _ => None,
         };
         let of_task = task.map(|task| task.defaults);
-        let init = what.init.as_ref().map(|path| Tensors::read(Checkpoint::path(path))).transpose()?;
+        let init = what.init.as_ref().map(|path| TensorFile::open(Checkpoint::path(path))).transpose()?;
         let named_optimizer = what.optimizer.is_some_and(|optimizer| optimizer != OptimizerChoice::Momentum);
         if what.momentum.is_some() && (named_optimizer || what.optimizer.is_none()) {
             return Err(Error::Usage("--momentum needs --optimizer momentum".into()));
@@ -242,7 +242,7 @@ impl RunArgs {
     }
 
     /// The sizes of given weights; what does not belong to this network, or to this text, is not passed over.
-    fn sizes_of(&self, tensors: &Tensors, opened: &Opened) -> Result<(usize, usize, usize, usize)> {
+    fn sizes_of(&self, tensors: &TensorFile, opened: &Opened) -> Result<(usize, usize, usize, usize)> {
         let (inputs, hidden, layers, outputs) = sizes(tensors)?;
         let path = self.what.init.as_deref().unwrap_or(Path::new("")).display();
         let bad = |problem: String| Error::BadInput { what: path.to_string(), problem };

@@ -53,7 +53,7 @@ impl Sample {
         };
         let config = Config { window: 1, batch: 1, optimizer: Optimizer::Sgd, ..checkpoint.origin.settings.network.clone() };
         let mut network = Network::new(&config, &self.compute.choose()?)?;
-        network.set_parameters(&checkpoint.parameters)?;
+        checkpoint.load_parameters(&mut network)?;
 
         print(&self.prompt)?;
         let mut random = Random::for_sampling(self.seed);

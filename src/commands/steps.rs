@@ -46,7 +46,7 @@ impl Steps {
         let mut steps = Vec::new();
         let mut rows =
             vec![["", "range", "kernel", "variant", "dispatches", "bytes", "flops", "windows"].map(String::from).to_vec()];
-        let mut in_a_step = [0, 0, 0];
+        let mut in_a_step = [0; 3];
         for (index, step) in program.steps().iter().enumerate() {
             let range = ranges.iter().find(|(_, range)| range.contains(&index)).map_or("", |(name, _)| name);
             let (variant, dispatches) = match &cuts {
@@ -58,7 +58,7 @@ impl Steps {
             };
             let counts = [dispatches, step.bytes(), (step.kernel.flops)(step)];
             if ["forward", "backward", "update", "carry"].contains(&range) {
-                in_a_step.iter_mut().zip(counts).for_each(|(sum, n)| *sum += n);
+                in_a_step.iter_mut().zip(counts).for_each(|(sum, n): (&mut u64, u64)| *sum = sum.saturating_add(n));
             }
             let windows: Vec<String> = step
                 .kernel

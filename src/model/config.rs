@@ -97,6 +97,10 @@ pub struct Config {
 
 /// The most segments of a window: a program has some twenty steps for each.
 pub const MOST_SEGMENTS: usize = 4096;
+/// The most layers, each with its own steps in every segment, and the most of both together.
+const MOST_LAYERS: (usize, usize) = (4096, 1 << 16);
+/// Bytes that a process can address at most.
+const MOST_BYTES: u128 = 1 << 47;
 
 impl Config {
     /// A tanh network of one layer that Adam trains, for batches of `batch` sequences of `window` steps.
@@ -185,6 +189,13 @@ impl Config {
                 self.window
             )));
         }
+        let (layers, together) = MOST_LAYERS;
+        if self.layers > layers || self.layers * segments > together {
+            return Err(Error::Usage(format!(
+                "{} layers in {segments} segments; the most are {layers} layers, and {together} of layers times segments",
+                self.layers
+            )));
+        }
         if let Optimizer::Momentum { momentum } = self.optimizer
             && !(0.0..1.0).contains(&momentum)
         {
@@ -204,7 +215,7 @@ impl Config {
         })
     }
 
-    /// Whether rows and elements can be counted in 32 bits, as shaders do.
+    /// Whether rows and elements can be counted in 32 bits, as shaders do, and bytes addressed.
     fn addressable(&self) -> Result<()> {
         let addressable = |what: &str, count: u128| match count < 1 << 32 {
             true => Ok(()),
@@ -224,6 +235,20 @@ impl Config {
         let square = hidden * padded(hidden);
         let weights =
             first + (layers - 1) * square + layers * (square + padded(hidden)) + outputs * padded(hidden) + padded(outputs);
-        addressable("the arena of the parameters", weights)
+        addressable("the arena of the parameters", weights)?;
+        // What no plan is without: counts of operations and bytes must not overflow either.
+        let rows = window * batch;
+        let length = self.recompute.map_or(window, |steps| window.min(steps as u128)) * batch;
+        let vectors = if matches!(self.input, Input::Tokens(_)) { 1 } else { input };
+        let least = (length * layers + batch) * padded(hidden) + rows * (padded(vectors) + padded(outputs));
+        match (least + weights) * 4 {
+            needed if needed > MOST_BYTES => Err(Error::DoesNotFit {
+                what: "the program".into(),
+                needed: u64::try_from(needed).unwrap_or(u64::MAX),
+                available: MOST_BYTES as u64,
+                advice: String::new(),
+            }),
+            _ => Ok(()),
+        }
     }
 }

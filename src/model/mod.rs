@@ -7,7 +7,6 @@ mod recurrent;
 
 pub(crate) use crate::kernels::embedding::order as token_order;
 pub use config::{Config, Optimizer, RecurrentInit};
-pub(crate) use parameters::Parameters;
-pub use parameters::{Named, from_tensors, initial, sizes, to_tensors};
+pub use parameters::{Named, from_file, initial, sizes};
 pub use recurrent::Model;
 pub(crate) use recurrent::{HISTORY, InputWindows};

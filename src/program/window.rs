@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use crate::blocks::{BLOCK, blocks};
+
 /// The type of a buffer's elements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Element {
@@ -38,6 +40,12 @@ pub struct Mat {
 }
 
 impl Mat {
+    /// The buffer that it is in.
+    #[must_use]
+    pub fn buffer(&self) -> Buf {
+        self.buf
+    }
+
     /// The number of rows.
     #[must_use]
     pub fn rows(&self) -> u32 {
@@ -88,6 +96,16 @@ impl Mat {
         let aligned = |c: u32| c.is_multiple_of(ROW_ALIGNMENT) || c == self.cols || self.element == Element::U32;
         assert!(aligned(cols.start) && aligned(cols.end), "columns {cols:?} of {self:?} are not aligned");
         Mat { offset: self.offset + u64::from(cols.start), cols: cols.end - cols.start, ..*self }
+    }
+
+    /// Its blocks, each small enough to be on the host at once: of some rows, or of some columns where it has one row.
+    pub(crate) fn blocks(self) -> impl Iterator<Item = Mat> {
+        let (rows, cols) = (self.rows as usize, self.cols as usize);
+        let most = if rows == 1 { BLOCK } else { cols };
+        blocks(rows, cols).flat_map(move |r| {
+            let rows = self.slice_rows(r.start as u32..r.end as u32);
+            (0..cols).step_by(most).map(move |c| rows.slice_cols(c as u32..cols.min(c + most) as u32))
+        })
     }
 
     /// One past the last element it touches, padding included, counted from the buffer's start.

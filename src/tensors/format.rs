@@ -1,68 +1,16 @@
-//! The bytes of a safetensors file: the header's length (8 bytes, little-endian), the header (JSON), the tensors' bytes.
+//! Safetensors files as they are written: the header's length (8 bytes, little-endian), the header (JSON), the tensors' bytes.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
+use std::ops::Range;
 use std::path::Path;
 
-use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde_json::{Map, Value, json};
 
 use super::{Data, Tensor, Tensors};
+use crate::blocks::{blocks, matrix};
 use crate::{Error, Result};
-
-pub(super) fn read(path: &Path) -> Result<Tensors> {
-    let bad = |problem: String| Error::input(path.display(), problem);
-    let bytes = fs::read(path).map_err(|e| bad(format!("cannot be read: {e}")))?;
-    let invalid = |e| bad(format!("is not a whole safetensors file ({} bytes): {e}", bytes.len()));
-    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(invalid)?;
-    let file = SafeTensors::deserialize(&bytes).map_err(invalid)?;
-
-    let mut tensors = Tensors { what: path.display().to_string(), ..Tensors::default() };
-    tensors.metadata.extend(header.metadata().clone().into_iter().flatten());
-    for (name, view) in file.iter() {
-        match decode(&view) {
-            Some(data) => {
-                tensors.tensors.insert(name.into(), Tensor { shape: view.shape().to_vec(), data });
-            }
-            None => {
-                tensors.unread.insert(name.into(), view.dtype().to_string());
-            }
-        }
-    }
-    Ok(tensors)
-}
-
-fn decode(view: &TensorView) -> Option<Data> {
-    fn elements<const N: usize, T>(view: &TensorView, element: impl Fn([u8; N]) -> T) -> Vec<T> {
-        view.data().as_chunks().0.iter().map(|&bytes| element(bytes)).collect()
-    }
-    Some(match view.dtype() {
-        Dtype::F64 => Data::F64(elements(view, f64::from_le_bytes)),
-        Dtype::F32 => Data::F32(elements(view, f32::from_le_bytes)),
-        Dtype::F16 => Data::F32(elements(view, |b| f32_of_f16(u16::from_le_bytes(b)))),
-        Dtype::BF16 => Data::F32(elements(view, |b| f32::from_bits(u32::from(u16::from_le_bytes(b)) << 16))),
-        Dtype::I64 => Data::I64(elements(view, i64::from_le_bytes)),
-        Dtype::I32 => Data::I64(elements(view, |b| i32::from_le_bytes(b).into())),
-        Dtype::U32 => Data::I64(elements(view, |b| u32::from_le_bytes(b).into())),
-        Dtype::I16 => Data::I64(elements(view, |b| i16::from_le_bytes(b).into())),
-        Dtype::U16 => Data::I64(elements(view, |b| u16::from_le_bytes(b).into())),
-        Dtype::I8 => Data::I64(elements(view, |b| i8::from_le_bytes(b).into())),
-        Dtype::U8 | Dtype::BOOL => Data::I64(elements(view, |[b]| b.into())),
-        _ => return None,
-    })
-}
-
-/// IEEE 754 binary16 to binary32, exactly.
-fn f32_of_f16(bits: u16) -> f32 {
-    let [sign, exponent, fraction] = [bits >> 15, (bits >> 10) & 0x1f, bits & 0x3ff].map(u32::from);
-    let magnitude = match exponent {
-        0 => fraction as f32 / (1 << 24) as f32,
-        31 => f32::from_bits(0x7f80_0000 | fraction << 13),
-        _ => f32::from_bits((exponent + 112) << 23 | fraction << 13),
-    };
-    f32::from_bits(magnitude.to_bits() | sign << 31)
-}
 
 pub(super) fn write(tensors: &Tensors, file: &mut dyn Write) -> io::Result<()> {
     // Wide elements first, so that every tensor is aligned to its elements.
@@ -109,16 +57,16 @@ fn write_header<'a>(
     file.write_all(header.as_bytes())
 }
 
-/// Writes a file of F32 tensors as [`Tensors::write`] does, asking for the values of one after the other, by its number: so they need not all be
-/// in memory.
+/// Writes a file of F32 tensors as [`Tensors::write`] does, asking for the values of one after the other, by its number, and of that for
+/// [`blocks`] of its rows: so not even one of them need be in memory.
 ///
 /// # Errors
 /// What `values` reports, and then nothing is written; [`Error::Io`].
-pub(crate) fn write_one_by_one(
+pub(crate) fn write_in_blocks(
     path: &Path,
     metadata: &BTreeMap<String, String>,
     tensors: &[(String, Vec<usize>)],
-    values: &mut dyn FnMut(usize) -> Result<Vec<f32>>,
+    values: &mut dyn FnMut(usize, Range<usize>) -> Result<Vec<f32>>,
 ) -> Result<()> {
     let mut order: Vec<usize> = (0..tensors.len()).collect();
     order.sort_by_key(|&i| &tensors[i].0);
@@ -130,12 +78,15 @@ pub(crate) fn write_one_by_one(
         };
         write_header(metadata, order.iter().map(entry), file)?;
         for &i in &order {
-            let values = values(i).map_err(|error| {
-                failed = Some(error);
-                io::Error::other("no values")
-            })?;
-            assert_eq!(values.len(), tensors[i].1.iter().product::<usize>(), "values of {}", tensors[i].0);
-            values.iter().try_for_each(|v| file.write_all(&v.to_le_bytes()))?;
+            let (rows, cols) = matrix(&tensors[i].1);
+            for block in blocks(rows, cols) {
+                let values = values(i, block.clone()).map_err(|error| {
+                    failed = Some(error);
+                    io::Error::other("no values")
+                })?;
+                assert_eq!(values.len(), block.len() * cols, "values of {}", tensors[i].0);
+                values.iter().try_for_each(|v| file.write_all(&v.to_le_bytes()))?;
+            }
         }
         Ok(())
     });
@@ -207,24 +158,31 @@ mod tests {
     }
 
     #[test]
-    fn one_by_one_it_is_the_same_file() {
+    fn in_blocks_it_is_the_same_file() {
         let folder = tempfile::tempdir().unwrap();
-        let paths = ["whole", "one by one"].map(|name| folder.path().join(name));
+        let paths = ["whole", "in blocks"].map(|name| folder.path().join(name));
         let mut tensors = Tensors::new();
-        let values = [vec![1.0, -2.5, 3.0, 4.0, 5.0, f32::MIN_POSITIVE], vec![7.0], vec![]];
-        let shapes = [("b", vec![2, 3]), ("a", vec![1]), ("none", vec![0, 4])].map(|(name, shape)| (name.to_owned(), shape));
+        let large = (0..2050 * 2049).map(|i| i as f32).collect();
+        let values = [vec![1.0, -2.5, 3.0, 4.0, 5.0, f32::MIN_POSITIVE], vec![7.0], vec![], large];
+        let shapes = [("b", vec![2, 3]), ("a", vec![1]), ("none", vec![0, 4]), ("large", vec![41, 50, 2049])]
+            .map(|(name, shape)| (name.to_owned(), shape));
         for ((name, shape), values) in shapes.iter().zip(&values) {
             tensors.insert(name.clone(), ndarray::ArrayD::from_shape_vec(shape.clone(), values.clone()).unwrap());
         }
         tensors.metadata.insert("step".into(), "17".into());
         tensors.write(&paths[0]).unwrap();
-        write_one_by_one(&paths[1], &tensors.metadata, &shapes, &mut |i| Ok(values[i].clone())).unwrap();
+        // Of more than a block, too.
+        let rows_of = |i: usize, rows: Range<usize>| {
+            let (_, cols) = matrix(&shapes[i].1);
+            values[i][rows.start * cols..rows.end * cols].to_vec()
+        };
+        write_in_blocks(&paths[1], &tensors.metadata, &shapes, &mut |i, rows| Ok(rows_of(i, rows))).unwrap();
         assert_eq!(fs::read(&paths[0]).unwrap(), fs::read(&paths[1]).unwrap());
 
         // What fails on the way is what is reported, and the old file stays.
-        let error = write_one_by_one(&paths[1], &tensors.metadata, &shapes, &mut |i| match i {
+        let error = write_in_blocks(&paths[1], &tensors.metadata, &shapes, &mut |i, rows| match i {
             0 => Err(Error::NotFinite { tensor: "b".into() }),
-            i => Ok(values[i].clone()),
+            i => Ok(rows_of(i, rows)),
         });
         assert_eq!(error.unwrap_err().exit_code(), 6);
         assert_eq!(fs::read(&paths[0]).unwrap(), fs::read(&paths[1]).unwrap());

@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use super::Settings;
 use crate::data::{Opened, Vocabulary};
-use crate::model::{Named, from_tensors};
+use crate::model::{Named, from_file, parameters};
 use crate::network::{Compute, Network};
-use crate::tensors::{Tensors, write_one_by_one};
+use crate::tensors::{TensorFile, write_in_blocks};
 use crate::{Error, Result};
 
 /// What it was trained on, and with which variants of the kernels: the same again give the same bits.
@@ -54,19 +54,17 @@ pub struct Origin {
     pub ran: Ran,
 }
 
-/// A run after some of its steps, as it is read.
-#[derive(Debug, Clone, PartialEq)]
+/// A run after some of its steps. What grows with the network stays in the file.
+#[derive(Debug)]
 pub struct Checkpoint {
     /// What it follows from.
     pub origin: Origin,
     /// The steps taken. Batch `step` comes next.
     pub step: u64,
-    /// The weights.
-    pub parameters: Named,
-    /// The optimiser's states by name.
-    pub states: Vec<(String, Named)>,
     /// The state before the next window's first step, `[layers, B, H]`.
     pub state: Array3<f32>,
+    /// The weights and the optimiser's states.
+    file: TensorFile,
 }
 
 /// The generator that seeds refer to.
@@ -103,12 +101,12 @@ impl Checkpoint {
         }
     }
 
-    /// Reads a checkpoint file.
+    /// Reads a checkpoint file, and all of its tensors once: what is damaged is known here.
     ///
     /// # Errors
     /// [`Error::BadInput`] when it cannot be read or is not a checkpoint of this crate, with what is missing.
     pub fn read(path: &Path) -> Result<Checkpoint> {
-        let tensors = Tensors::read(path)?;
+        let tensors = TensorFile::open(path)?;
         let bad = |key: &str, e: &dyn std::fmt::Display| Error::input(path.display(), format!("metadata {key}: {e}"));
         let settings: Settings =
             serde_json::from_str(tensors.metadata("configuration")?).map_err(|e| bad("configuration", &e))?;
@@ -119,25 +117,40 @@ impl Checkpoint {
             return Err(bad("generator", &format!("is {generator}; expected {GENERATOR}")));
         }
         let vocabulary = tensors.metadata.get("vocabulary").map(|v| v.parse()).transpose()?;
-        let state = tensors.f32("state.h0")?;
         let expected = [settings.network.layers, settings.network.batch, settings.network.hidden];
         tensors.expect_shape("state.h0", &expected)?;
-        let states = settings.network.optimizer.states();
-        let states = states.iter().map(|name| {
-            let named = from_tensors(&settings.network, &format!("optimizer.{name}."), &tensors)?;
-            Ok(((*name).to_owned(), named))
-        });
+        let state = tensors.f64("state.h0")?.mapv(|v| v as f32);
+        let table = parameters::table(&settings.network);
+        let states = settings.network.optimizer.states().iter().map(|name| format!("optimizer.{name}."));
+        for prefix in states.chain([String::new()]) {
+            parameters::in_blocks(&table, &prefix, &tensors, &mut |_, _, _| Ok(()))?;
+        }
         let ran = serde_json::from_str(tensors.metadata("device")?).map_err(|e| bad("device", &e))?;
         Ok(Checkpoint {
             step,
-            parameters: from_tensors(&settings.network, "", &tensors)?,
-            states: states.collect::<Result<_>>()?,
             state: state.into_dimensionality::<Ix3>().expect("three extents were expected"),
             origin: Origin { vocabulary, fingerprint: tensors.metadata.get("fingerprint").cloned(), ran, settings },
+            file: tensors,
         })
     }
 
-    /// Writes the checkpoint of a network, whole or not at all, one tensor after the other: they are not all copied at once.
+    /// The weights, in memory.
+    ///
+    /// # Errors
+    /// [`Error::BadInput`] when the file has changed since it was read.
+    pub fn parameters(&self) -> Result<Named> {
+        from_file(&self.origin.settings.network, "", &self.file)
+    }
+
+    /// Sets the weights of a network: [`Network::load_parameters`].
+    ///
+    /// # Errors
+    /// [`Error::BadInput`] when they are of another shape; what the backend reports.
+    pub fn load_parameters(&self, network: &mut Network) -> Result<()> {
+        network.load_parameters(&self.file)
+    }
+
+    /// Writes the checkpoint of a network, whole or not at all, in blocks: not even one tensor is copied as a whole.
     ///
     /// # Errors
     /// [`Error::Diverged`] when a value is not finite, and then nothing is written; [`Error::Io`]; what the backend reports.
@@ -157,9 +170,9 @@ impl Checkpoint {
         metadata.extend(origin.fingerprint.as_ref().map(|f| ("fingerprint".into(), f.clone())));
         let tensors = network.tensors();
         let shapes: Vec<(String, Vec<usize>)> = tensors.iter().map(|(name, shape, _)| (name.clone(), shape.clone())).collect();
-        write_one_by_one(path, &metadata, &shapes, &mut |i| {
+        write_in_blocks(path, &metadata, &shapes, &mut |i, rows| {
             let (name, _, stored) = &tensors[i];
-            let values = network.read_stored(*stored)?;
+            let values = network.read_rows(*stored, rows)?;
             if values.iter().all(|v| v.is_finite()) {
                 return Ok(values);
             }
@@ -190,8 +203,9 @@ impl Checkpoint {
     /// # Errors
     /// What the backend reports.
     pub fn restore(&self, network: &mut Network) -> Result<()> {
-        network.set_parameters(&self.parameters)?;
-        self.states.iter().try_for_each(|(name, state)| network.set_optimizer_state(name, state))?;
+        network.load_parameters(&self.file)?;
+        let states = self.origin.settings.network.optimizer.states();
+        states.iter().try_for_each(|name| network.load_optimizer_state(name, &self.file))?;
         network.set_state(&self.state)?;
         network.set_steps(self.step);
         Ok(())

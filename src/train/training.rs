@@ -9,9 +9,9 @@ use super::tracing::{Before, flows};
 use super::{Checkpoint, Folder, Metrics, Origin, Ran, Settings, evaluate};
 use crate::batch::Batch;
 use crate::data::{Choice, Opened, Prefetch};
-use crate::model::{Config, HISTORY, from_tensors};
+use crate::model::{Config, HISTORY};
 use crate::network::{Compute, Network, Report};
-use crate::tensors::Tensors;
+use crate::tensors::TensorFile;
 use crate::trace::Trace;
 use crate::{Error, Result};
 
@@ -66,10 +66,10 @@ impl Training {
     /// # Errors
     /// What the configuration's check, the file and the backend report.
     pub fn new(settings: Settings, data: Opened, compute: &Compute, folder: impl FnOnce() -> Result<Folder>) -> Result<Training> {
-        let init = settings.init.as_ref().map(|path| from_tensors(&settings.network, "", &Tensors::read(path)?)).transpose()?;
+        let init = settings.init.as_ref().map(TensorFile::open).transpose()?;
         let mut network = Network::new(&settings.config(), compute)?;
-        match init {
-            Some(weights) => network.set_parameters(&weights)?,
+        match &init {
+            Some(weights) => network.load_parameters(weights)?,
             None => network.initialise(settings.seed, settings.recurrent_init)?,
         }
         Training::start(network, settings, data, compute, folder)
@@ -278,7 +278,7 @@ impl Training {
         self.write_profile()?;
         let pause = Instant::now();
         let gradients = flows(&mut self.network, batch)?;
-        let before = Before::of(&mut self.network)?;
+        let before = Before::of(&mut self.network, self.folder.path())?;
         // The profile is of training.
         self.network.backend().spans()?;
         self.mark.0 += pause.elapsed();

@@ -152,7 +152,7 @@ fn trained(compute: &Compute, task: &str, steps: u64, trace: Option<u64>, folder
     };
     let mut training = Training::new(settings.clone(), opened, compute, || Folder::create(folder)).unwrap();
     training.run(|_| std::ops::ControlFlow::Continue(())).unwrap();
-    let parameters = Checkpoint::read(&Checkpoint::path(folder)).unwrap().parameters;
+    let parameters = Checkpoint::read(&Checkpoint::path(folder)).unwrap().parameters().unwrap();
     (Folder::metrics(folder).unwrap(), parameters, settings)
 }
 

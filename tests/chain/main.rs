@@ -1,5 +1,6 @@
 //! The chain of trust: each link between the equations and what a GPU computes, held on its own, and a fault planted in each.
 
+mod blocks;
 mod device;
 mod faulty;
 mod fixtures;
@@ -10,6 +11,7 @@ mod discrete;
 mod flow;
 mod invariance;
 mod kernels;
+mod limits;
 mod lockstep;
 mod mutants;
 mod network;

@@ -11,6 +11,7 @@ use wgpu::{
 
 use super::memory::{Memory, buffer};
 use super::{Device, unchecked};
+use crate::backend::{PROGRAM, check_memory};
 use crate::program::{Access, Lowered, Piece, Program, Shader, Step, Times, Variant};
 use crate::{Error, Result};
 
@@ -46,6 +47,10 @@ pub(super) fn load(
     program: &Program,
     choose: &dyn Fn(&Step) -> Option<&'static Variant>,
 ) -> Result<(Memory, Vec<Loaded>)> {
+    if device.adapter.is_software() {
+        // What is much too large would take long to lower.
+        check_memory(PROGRAM, program.plan().bytes())?;
+    }
     let cuts = device.cuts(program);
     let lowered: Vec<(&'static Variant, Lowered)> = program
         .steps()

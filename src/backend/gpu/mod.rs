@@ -25,15 +25,13 @@ use timestamps::Recorder;
 use wgpu::{BufferUsages, CommandEncoder, CommandEncoderDescriptor, ComputePassDescriptor, MapMode};
 
 use super::{Backend, Span, Ticket, Work};
-use crate::program::{Mat, Program, Step, Variant};
+use crate::blocks::BLOCK;
+use crate::program::{Mat, Program, ROW_ALIGNMENT, Step, Variant};
 use crate::{Error, Result};
 
 /// Calls of [`Backend::run`] that may be under way at once: enough that the device never waits for the host, few enough
 /// that what the host has written ahead stays small.
 const IN_FLIGHT: usize = 3;
-
-/// Numbers of a write that are handed to the device at a time, 16 MiB: it keeps a copy until then.
-const WRITTEN: usize = 1 << 22;
 
 /// How long a GPU is kept busy before anything is timed: an idle one runs at a fraction of its clock, and takes some 100 ms to come out of
 /// it.
@@ -61,6 +59,8 @@ pub struct Gpu {
     in_flight: VecDeque<Vec<wgpu::SubmissionIndex>>,
     reads: HashMap<Ticket, Read>,
     tickets: u64,
+    /// Numbers written since the last submission: the device keeps a copy of them until then.
+    written: usize,
     recorder: Option<Recorder>,
     recording: Duration,
 }
@@ -98,6 +98,7 @@ impl Gpu {
             in_flight: VecDeque::new(),
             reads: HashMap::new(),
             tickets: 0,
+            written: 0,
             recorder: None,
             recording: Duration::ZERO,
         })
@@ -133,6 +134,7 @@ impl Gpu {
             let recorded_at = Instant::now();
             self.recording += recorded_at - begun;
             submissions.push(self.device.queue.submit([commands]));
+            self.written = 0;
             if let (Some(recorder), Some((queries, staging))) = (&mut self.recorder, recorded) {
                 recorder.note_between(Work::Recording, begun, recorded_at);
                 recorder.note(Work::Submitting, recorded_at);
@@ -157,12 +159,39 @@ impl Gpu {
         Ok(())
     }
 
-    /// After a large part of a write: waits until the device has it, so that its copies do not add up.
-    fn hand_over(&self, numbers: usize) {
-        if numbers >= WRITTEN {
+    /// After a part of a write: once there are many, waits until the device has them, so that its copies do not add up.
+    fn hand_over(&mut self, numbers: usize) {
+        self.written += numbers;
+        if self.written >= BLOCK {
             let submitted = self.device.queue.submit([]);
             // What goes wrong is reported by the next call.
             let _ = self.device.wait_for(Some(submitted));
+            self.written = 0;
+        }
+    }
+
+    /// Writes the values of a part of a window, which lies in a section, row by row.
+    fn write_part(&mut self, part: Mat, buffer: &wgpu::Buffer, offset: u64, values: &[f32]) {
+        let queue = self.device.queue.clone();
+        let cols = part.cols as usize;
+        let width = cols.next_multiple_of(ROW_ALIGNMENT as usize);
+        let stride = if part.rows == 1 { width } else { part.stride as usize };
+        if cols == stride {
+            for (at, values) in (0u64..).step_by(BLOCK).zip(values.chunks(BLOCK)) {
+                queue.write_buffer(buffer, (offset + at) * 4, bytemuck::cast_slice(values));
+                self.hand_over(values.len());
+            }
+            return;
+        }
+        // A window of some columns shares its rows with others: each row is written alone. Else as many as a write may hold.
+        let rows = if stride > width { 1 } else { (BLOCK / stride).clamp(1, part.rows as usize) };
+        let mut padded = vec![0.0; rows * stride];
+        for (at, values) in (0u64..).step_by(rows * stride).zip(values.chunks(rows * cols)) {
+            let count = values.len() / cols;
+            padded.chunks_mut(stride).zip(values.chunks(cols)).for_each(|(row, values)| row[..cols].copy_from_slice(values));
+            let data = &padded[..(count - 1) * stride + width];
+            queue.write_buffer(buffer, (offset + at) * 4, bytemuck::cast_slice(data));
+            self.hand_over(data.len());
         }
     }
 
@@ -256,36 +285,13 @@ fn encode(pass: &mut wgpu::ComputePass, steps: &[Loaded], from: Position, end: u
 impl Backend for Gpu {
     fn write(&mut self, window: Mat, values: &[f32]) -> Result<()> {
         assert_eq!(values.len(), window.len(), "values for {window:?}");
-        let queue = &self.device.queue;
-        let mut rest = values;
-        for (part, buffer, offset) in self.memory.parts(window) {
+        let parts: Vec<(Mat, wgpu::Buffer, u64)> =
+            self.memory.parts(window).map(|(part, buffer, offset)| (part, buffer.clone(), offset)).collect();
+        let (device, mut rest) = (self.device.clone(), values);
+        for (part, buffer, offset) in parts {
             let values;
             (values, rest) = rest.split_at(part.len());
-            let cols = part.cols as usize;
-            let width = cols.next_multiple_of(crate::program::ROW_ALIGNMENT as usize);
-            let stride = if part.rows == 1 { width } else { part.stride as usize };
-            self.device.checked("a write", || {
-                if cols == stride {
-                    for (at, values) in (0u64..).step_by(WRITTEN).zip(values.chunks(WRITTEN)) {
-                        queue.write_buffer(buffer, (offset + at) * 4, bytemuck::cast_slice(values));
-                        self.hand_over(values.len());
-                    }
-                    return;
-                }
-                // A window of some columns shares its rows with others: each row is written alone. Else as many as a write may hold.
-                let rows = if stride > width { 1 } else { WRITTEN / stride + 1 };
-                let mut padded = vec![0.0; rows * stride];
-                for (at, values) in (0u64..).step_by(rows * stride).zip(values.chunks(rows * cols)) {
-                    let count = values.len() / cols;
-                    padded
-                        .chunks_mut(stride)
-                        .zip(values.chunks(cols))
-                        .for_each(|(row, values)| row[..cols].copy_from_slice(values));
-                    let data = &padded[..(count - 1) * stride + width];
-                    queue.write_buffer(buffer, (offset + at) * 4, bytemuck::cast_slice(data));
-                    self.hand_over(data.len());
-                }
-            })?;
+            device.checked("a write", || self.write_part(part, &buffer, offset, values))?;
         }
         Ok(())
     }
@@ -323,15 +329,28 @@ impl Backend for Gpu {
         let (device, memory) = (&self.device, &self.memory);
         let parts = device.checked("a read", || {
             let mut encoder = device.device.create_command_encoder(&CommandEncoderDescriptor::default());
-            let part = |(part, buffer, offset): (Mat, &wgpu::Buffer, u64)| {
-                let size = (part.end() - part.offset) * 4;
+            let part = |(mut part, buffer, offset): (Mat, &wgpu::Buffer, u64)| {
+                let width = part.cols.next_multiple_of(ROW_ALIGNMENT);
+                let copies: Vec<(u64, u64)> = if part.rows > 1 && part.stride > width {
+                    // Some columns: row by row, without what lies between them.
+                    let (rows, stride) = (0..u64::from(part.rows), u64::from(part.stride));
+                    part.stride = width;
+                    rows.map(|r| (offset + r * stride, u64::from(width))).collect()
+                } else {
+                    vec![(offset, part.end() - part.offset)]
+                };
+                let size = copies.iter().map(|(_, numbers)| numbers * 4).sum();
                 let staging = device.device.create_buffer(&wgpu::BufferDescriptor {
                     label: Some("read"),
                     size,
                     usage: BufferUsages::MAP_READ | BufferUsages::COPY_DST,
                     mapped_at_creation: false,
                 });
-                encoder.copy_buffer_to_buffer(buffer, offset * 4, &staging, 0, size);
+                let mut to = 0;
+                for (from, numbers) in copies {
+                    encoder.copy_buffer_to_buffer(buffer, from * 4, &staging, to, numbers * 4);
+                    to += numbers * 4;
+                }
                 (part, staging)
             };
             let parts: Vec<(Mat, wgpu::Buffer)> = memory.parts(window).map(part).collect();

@@ -112,7 +112,7 @@ impl Gradients {
         let compute = self.compute.choose()?;
         let mut source = checkpoint.origin.settings.open()?.source;
         let batch = if source.held_out_batches() > 0 { source.held_out(0) } else { source.batch(0) };
-        study::gradients_of(&compute, &checkpoint.origin.settings.network, &checkpoint.parameters, &batch)
+        study::gradients_of(&compute, &checkpoint.origin.settings.network, &checkpoint.parameters()?, &batch)
     }
 
     fn show(&self, all: &[study::Gradients]) -> String {
