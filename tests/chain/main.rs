@@ -13,6 +13,7 @@ mod lockstep;
 mod mutants;
 mod network;
 mod properties;
+mod reductions;
 mod reference;
 mod shaders;
 mod training;
