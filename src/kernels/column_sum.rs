@@ -146,29 +146,35 @@ fn lower_software(step: &Step, cuts: &Cuts) -> Lowered {
     Lowered::once(pieces.collect())
 }
 
-/// Columns that are added up together, and the rows and lanes of a part, by the shape alone.
+/// How a sum is shared out, by the shape alone: rows of a part, and lanes, each with a vector of columns, of a workgroup.
+#[derive(Clone, Copy)]
 struct Tree {
     rows: u32,
     lanes: u32,
 }
 
-/// As few lanes as a workgroup's threads need to read so many rows at once.
-fn narrow(rows: u32, vectors: u32) -> u32 {
-    let lanes = (THREADS * UNROLLED / rows).clamp(1, THREADS);
-    (1 << lanes.ilog2()).min(vectors.next_power_of_two())
-}
-
 impl Tree {
+    /// One part of all rows: as few lanes as the threads need to read all rows at once, or, of many rows, most of them.
+    fn whole(rows: u32, cols: u32) -> Tree {
+        let lanes = (THREADS * UNROLLED / rows).clamp(1, THREADS);
+        Tree { rows, lanes: (1 << lanes.ilog2()).min(cols.div_ceil(4).next_power_of_two()) }
+    }
+
+    /// One part of a few rows, or as many as keep a GPU busy.
     fn of(rows: u32, cols: u32) -> Tree {
-        let vectors = cols.div_ceil(4);
-        let lanes = narrow(rows, vectors);
+        let (vectors, whole) = (cols.div_ceil(4), Tree::whole(rows, cols));
         // Lanes that read less than 64 bytes of longer rows waste what a GPU fetches.
-        if u64::from(rows) * u64::from(lanes) <= u64::from(2 * THREADS * UNROLLED) && lanes >= vectors.min(4) {
-            return Tree { rows, lanes };
+        let is_short = u64::from(rows) * u64::from(whole.lanes) <= u64::from(2 * THREADS * UNROLLED);
+        if is_short && whole.lanes >= vectors.min(4) {
+            return whole;
         }
         let lanes = vectors.next_power_of_two().min(32);
         let parts = WORKGROUPS.div_ceil(vectors.div_ceil(lanes));
         Tree { rows: rows.div_ceil(parts).next_multiple_of(THREADS / lanes * UNROLLED), lanes }
+    }
+
+    fn parts(&self, x: Mat) -> u32 {
+        x.rows.div_ceil(self.rows)
     }
 
     fn piece(&self, x: Mat, out: Mat, accumulate: u32) -> Piece {
@@ -177,14 +183,14 @@ impl Tree {
             shader: 0,
             windows: vec![x, out],
             scalars: bytes(&Part { rows, lanes, accumulate }),
-            grid: [x.cols.div_ceil(4 * lanes), x.rows.div_ceil(rows), 1],
+            grid: [x.cols.div_ceil(4 * lanes), self.parts(x), 1],
             iterations: rows.div_ceil(THREADS / lanes * UNROLLED) + 32,
         }
     }
 }
 
-/// Parts of the rows in scratch memory, and their sum; where a workgroup can add up all rows, only that. Where x is cut, or there is not
-/// enough scratch memory, more of each.
+/// Sums of parts of the rows in scratch memory, and the sum of those; of one part that alone. Where x is cut its pieces' parts are added up
+/// together, as many as scratch memory has room for.
 fn lower_tree(step: &Step, cuts: &Cuts) -> Lowered {
     let (x, out) = (step.windows[0], step.windows[1]);
     let accumulate = step.scalars::<Accumulate>().accumulate;
@@ -195,26 +201,21 @@ fn lower_tree(step: &Step, cuts: &Cuts) -> Lowered {
         let (x, out) = (x.slice_cols(c.clone()), out.slice_cols(c));
         let sums = Mat { buf: Buf::SCRATCH[0], offset: 0, stride: x.cols.next_multiple_of(ROW_ALIGNMENT), ..x };
         let room = cuts.scratch_rows(sums.stride).clamp(1, u64::from(cuts.workgroups)) as u32;
-        let mut runs: Vec<Mat> = cuts
-            .runs(x.rows, &[Along::Rows(x)], [u64::from(tree.rows), 1], u64::from(room) * u64::from(tree.rows))
-            .map(|r| x.slice_rows(r))
-            .collect();
-        if let [all] = runs[..]
-            && all.rows <= tree.rows
-        {
+        let fit = u64::from(room) * u64::from(tree.rows);
+        let mut runs = cuts.runs(x.rows, &[Along::Rows(x)], [u64::from(tree.rows), 1], fit).map(|r| x.slice_rows(r)).peekable();
+        if let Some(all) = runs.next_if(|run| run.rows == x.rows && tree.parts(*run) == 1) {
             pieces.push(tree.piece(all, out, accumulate));
-            continue;
         }
         let mut added = accumulate;
-        while !runs.is_empty() {
+        while runs.peek().is_some() {
             let mut filled = 0;
-            while let Some(run) = runs.first().filter(|run| filled + run.rows.div_ceil(tree.rows) <= room) {
-                let parts = run.rows.div_ceil(tree.rows);
-                pieces.push(tree.piece(*run, Mat { rows: filled + parts, ..sums }.slice_rows(filled..filled + parts), 0));
-                filled += parts;
-                runs.remove(0);
+            while let Some(run) = runs.next_if(|run| filled + tree.parts(*run) <= room) {
+                let rows = filled..filled + tree.parts(run);
+                filled = rows.end;
+                pieces.push(tree.piece(run, Mat { rows: filled, ..sums }.slice_rows(rows), 0));
             }
-            let last = Tree { rows: filled, lanes: narrow(filled, x.cols.div_ceil(4)) };
+            let mut last = Tree::whole(filled, x.cols);
+            last.lanes = last.lanes.max(x.cols.div_ceil(4).div_ceil(cuts.workgroups).next_power_of_two());
             pieces.push(last.piece(Mat { rows: filled, ..sums }, out, added));
             added = 1;
         }

@@ -143,8 +143,8 @@ kernel!(
 fn sample(program: &mut Program, [m, n, k]: [u32; 3]) -> ([Mat; 4], Control, Contents) {
     let values = ["weight", "gradient", "m", "v"].map(|name| program.matrix(name, 1, m * n));
     let [schedule, status, norm] = ["schedule", "status", "norm"].map(|name| program.matrix(name, 1, 4));
-    // The third is so small that the 1e-6 beside a small norm counts.
-    let clip = [Some(0.25), None, Some(0.25), Some(5e-7)][k as usize % 4];
+    // The first is so small that the 1e-6 beside a small norm counts.
+    let clip = [Some(5e-7), None, Some(0.25), Some(0.25)][k as usize % 4];
     // A rate of 0.1, and Adam's corrections of the third step.
     let rates = Content::Numbers(vec![0.1, 3.69, 333.7, 0.0]);
     let contents =

@@ -143,6 +143,6 @@ fn a_training_step_has_few_dispatches() {
             let steps = network.model().forward.start..network.model().carry.end;
             steps.map(|step| network.backend().dispatches(step)).sum::<u64>() - 2 * 10 * layers as u64
         };
-        assert!(dispatches(1) <= 18 && dispatches(3) <= 18 + 2 * 8, "{} and {}", dispatches(1), dispatches(3));
+        assert!(dispatches(1) <= 18 && dispatches(3) <= 19 + 2 * 8, "{} and {}", dispatches(1), dispatches(3));
     }
 }
