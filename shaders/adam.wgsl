@@ -6,9 +6,11 @@ struct Params {
     v: Window,
     schedule: Window,
     status: Window,
+    norm: Window,
     beta1: f32,
     beta2: f32,
     epsilon: f32,
+    limit: f32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -18,14 +20,15 @@ struct Params {
 @group(0) @binding(4) var<storage, read_write> v: array<vec4<f32>>;
 @group(0) @binding(5) var<storage, read> schedule: array<vec4<f32>>;
 @group(0) @binding(6) var<storage, read> status: array<vec4<f32>>;
+@group(0) @binding(7) var<storage, read> norm: array<vec4<f32>>;
 
 @compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3<u32>) {
-    let col = 4u * id.x;
+fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
+    let col = column(id, groups);
     if col >= params.weight.cols || halted() {
         return;
     }
-    let g = gradient[at(params.gradient, 0u, col)];
+    let g = clipped(gradient[at(params.gradient, 0u, col)]);
     let mean = params.beta1 * m[at(params.m, 0u, col)] + (1.0 - params.beta1) * g;
     let square = params.beta2 * v[at(params.v, 0u, col)] + (1.0 - params.beta2) * g * g;
     m[at(params.m, 0u, col)] = mean;

@@ -5,7 +5,9 @@ struct Params {
     m: Window,
     schedule: Window,
     status: Window,
+    norm: Window,
     momentum: f32,
+    limit: f32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -14,14 +16,15 @@ struct Params {
 @group(0) @binding(3) var<storage, read_write> m: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read> schedule: array<vec4<f32>>;
 @group(0) @binding(5) var<storage, read> status: array<vec4<f32>>;
+@group(0) @binding(6) var<storage, read> norm: array<vec4<f32>>;
 
 @compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3<u32>) {
-    let col = 4u * id.x;
+fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
+    let col = column(id, groups);
     if col >= params.weight.cols || halted() {
         return;
     }
-    let v = params.momentum * m[at(params.m, 0u, col)] + gradient[at(params.gradient, 0u, col)];
+    let v = params.momentum * m[at(params.m, 0u, col)] + clipped(gradient[at(params.gradient, 0u, col)]);
     m[at(params.m, 0u, col)] = v;
     weight[at(params.weight, 0u, col)] -= schedule[at(params.schedule, 0u, 0u)].x * v;
 }

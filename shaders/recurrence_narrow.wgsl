@@ -32,11 +32,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     sums[i / 4u * 16u + $su * 4u + i % 4u] = s$s;
 #end
     workgroupBarrier();
-    // Thread i adds up four slices, from 4·(i / 16) on, of sequence i / 4 % 4 and units i % 4.
-    let first = i / 16u * 64u + i % 16u;
-    let part = (sums[first] + sums[first + 16u]) + (sums[first + 32u] + sums[first + 48u]);
-    workgroupBarrier();
-    sums[i] = part;
+    // Thread i adds up every 16th slice, from i / 16 on, of sequence i / 4 % 4 and units i % 4. What it writes only it has read.
+    sums[i] = (sums[i] + sums[i + 256u]) + (sums[i + 512u] + sums[i + 768u]);
     workgroupBarrier();
     if i >= 16u || sequence > last_row || own >= params.weight.cols {
         return;

@@ -4,6 +4,8 @@ struct Params {
     gradient: Window,
     schedule: Window,
     status: Window,
+    norm: Window,
+    limit: f32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -11,12 +13,13 @@ struct Params {
 @group(0) @binding(2) var<storage, read> gradient: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read> schedule: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read> status: array<vec4<f32>>;
+@group(0) @binding(5) var<storage, read> norm: array<vec4<f32>>;
 
 @compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3<u32>) {
-    let col = 4u * id.x;
+fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
+    let col = column(id, groups);
     if col >= params.weight.cols || halted() {
         return;
     }
-    weight[at(params.weight, 0u, col)] -= schedule[at(params.schedule, 0u, 0u)].x * gradient[at(params.gradient, 0u, col)];
+    weight[at(params.weight, 0u, col)] -= schedule[at(params.schedule, 0u, 0u)].x * clipped(gradient[at(params.gradient, 0u, col)]);
 }

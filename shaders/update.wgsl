@@ -3,3 +3,16 @@
 fn halted() -> bool {
     return status[at(params.status, 0u, 0u)].x != 0.0;
 }
+
+// The first of the four values of an invocation; workgroups lie in rows.
+fn column(id: vec3<u32>, groups: vec3<u32>) -> u32 {
+    return 4u * (id.y * 64u * groups.x + id.x);
+}
+
+// Gradients as they count: g·min(1, limit / (norm + 1e-6)), as PyTorch's `clip_grad_norm_`; a limit of 0 is none. With a norm of NaN they
+// stay as they are: nothing is updated from them.
+fn clipped(g: vec4<f32>) -> vec4<f32> {
+    let n = norm[at(params.norm, 0u, 0u)].x;
+    let scale = params.limit / (n + 1e-6);
+    return g * select(1.0, scale, params.limit > 0.0 && scale < 1.0 && !is_nan(vec4<f32>(n)).x);
+}

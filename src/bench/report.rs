@@ -151,7 +151,7 @@ pub struct Measured {
     pub kernels: Vec<KernelTime>,
     /// Operations and bytes of each of the program's steps.
     #[serde(skip)]
-    costs: Vec<(u64, u64)>,
+    pub costs: Vec<(u64, u64)>,
 }
 
 /// What one kernel took of a training step, all its steps together.

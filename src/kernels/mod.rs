@@ -35,7 +35,6 @@ pub fn all() -> Vec<&'static Kernel> {
         &softmax_loss::SOFTMAX_LOSS,
         &squared_loss::SQUARED_LOSS,
         &norm::NORM,
-        &norm::CLIP,
         &journal::JOURNAL,
         &update::SGD,
         &update::MOMENTUM,
@@ -73,6 +72,12 @@ const ACTIVATION: &str = include_str!("../../shaders/shared/activation.wgsl");
 /// The most terms of a product's sum in one dispatch, and so in one running sum: longer ones are cut, which keeps them
 /// below the loop limit of lavapipe and their rounding errors small.
 const MAX_TERMS: u32 = 4096;
+
+/// Workgroups that a reduction is shared out to, at most: about four for each multiprocessor of a large GPU.
+const WORKGROUPS: u32 = 512;
+/// Invocations of a workgroup of a reduction, and vectors that each reads at a time.
+const THREADS: u32 = 256;
+const UNROLLED: u32 = 4;
 
 /// No scalars.
 #[derive(Clone, Copy, Pod, Zeroable)]

@@ -1,17 +1,17 @@
-//! The norm of a gradient arena, right from 1e-30 to 1e30, with the position of the first value that is not finite; and
-//! clipping to a norm.
+//! The norm of a gradient arena, right from 1e-30 to 1e30, with the position of the first value that is not finite.
+
+use std::ops::Range;
 
 use bytemuck::{Pod, Zeroable};
 use num_traits::Float;
 use rayon::prelude::*;
 
-use super::in_lanes;
-use super::{Nothing, WINDOW, bytes};
+use super::{Nothing, THREADS, UNROLLED, WINDOW, WORKGROUPS, bytes, in_lanes};
 use crate::program::{
-    Along, Binding, Buf, Content, Cuts, Kernel, Lowered, Mat, Piece, Program, ROW_ALIGNMENT, Shader, Step, Variant, View,
-    all_windows, little, scalars, whole,
+    Along, Binding, Buf, Class, Cuts, Kernel, Lowered, Mat, Piece, Program, ROW_ALIGNMENT, Shader, Step, Variant, View,
+    all_windows, little, whole,
 };
-use crate::rounding::{DIVISION, SQUARE_ROOT, TINY, U, flushed, roundings};
+use crate::rounding::{DIVISION, SQUARE_ROOT, TINY, U, roundings};
 
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
@@ -26,85 +26,55 @@ struct Run {
     last: u32,
 }
 
-#[derive(Clone, Copy, Pod, Zeroable)]
-#[repr(C)]
-struct Limit {
-    limit: f32,
-}
+const BINDINGS: &[Binding] = &[Binding::read("x"), Binding::write("out")];
 
-const NORM_BINDINGS: &[Binding] = &[Binding::read("x"), Binding::write("out")];
-const CLIP_BINDINGS: &[Binding] = &[Binding::update("x"), Binding::read("norm")];
+const fn tree(entry: &'static str) -> Shader {
+    Shader { source: &[WINDOW, include_str!("../../shaders/norm_tree.wgsl")], entry, bindings: BINDINGS, scalars: &["first"] }
+}
 
 /// out = (‖x‖, high, low, 0): x `[1, n]`, out `[1, 4]`. The first value that is not finite is number high·4096 + low, and
 /// high is −1 where all are.
 pub static NORM: Kernel = Kernel {
     name: "norm",
-    bindings: NORM_BINDINGS,
+    bindings: BINDINGS,
     scalars: &[],
-    definition: define_norm,
-    bound: bound_norm,
+    definition: define,
+    bound,
     parts: whole,
     is_exact: |_| false,
-    cpu: run_norm,
-    variants: &[Variant {
-        name: "partials",
-        shaders: &[
-            Shader {
-                source: &[WINDOW, include_str!("../../shaders/norm.wgsl")],
-                entry: "main",
-                bindings: NORM_BINDINGS,
-                scalars: &["first"],
-            },
-            Shader {
-                source: &[WINDOW, include_str!("../../shaders/norm_total.wgsl")],
-                entry: "main",
-                bindings: NORM_BINDINGS,
-                scalars: &["run", "last"],
-            },
-        ],
-        lower: lower_norm,
-        ..Variant::PLAIN
-    }],
+    cpu: run,
+    variants: &[
+        Variant { name: "tree", class: Class::Gpu, shaders: &[tree("main"), tree("total")], lower: lower_tree, ..Variant::PLAIN },
+        Variant {
+            name: "software",
+            class: Class::Software,
+            shaders: &[
+                Shader {
+                    source: &[WINDOW, include_str!("../../shaders/norm_software.wgsl")],
+                    entry: "main",
+                    bindings: BINDINGS,
+                    scalars: &["first"],
+                },
+                Shader {
+                    source: &[WINDOW, include_str!("../../shaders/norm_software_total.wgsl")],
+                    entry: "main",
+                    bindings: BINDINGS,
+                    scalars: &["run", "last"],
+                },
+            ],
+            lower: lower_software,
+            ..Variant::PLAIN
+        },
+    ],
     bytes: all_windows,
     working: little,
     flops: |step| 4 * step.windows[0].len() as u64,
     sample: |program, [m, n, k]| {
-        let (x, out) = (program.matrix("x", 1, m * n * k), program.matrix("out", 1, 4));
+        // In the longest an invocation reads more than once, and there are more partial results than invocations of a workgroup.
+        let more = if m > 65_535 { 8 } else { 1 };
+        let (x, out) = (program.matrix("x", 1, more * m * n * k), program.matrix("out", 1, 4));
         norm(program, x, out);
         vec![]
-    },
-};
-
-/// x ← x·min(1, limit / (norm + 1e-6)), as PyTorch's `clip_grad_norm_`: x `[1, n]`, norm `[1, 4]` from [`NORM`]. With a norm of NaN
-/// x stays as it is: nothing is updated from it, and its padding must not become NaN.
-pub static CLIP: Kernel = Kernel {
-    name: "clip",
-    bindings: CLIP_BINDINGS,
-    scalars: &["limit"],
-    definition: run_clip,
-    bound: bound_clip,
-    parts: whole,
-    is_exact: |_| false,
-    cpu: run_clip,
-    variants: &[Variant {
-        name: "vectors",
-        shaders: &[Shader {
-            source: &[WINDOW, include_str!("../../shaders/clip.wgsl")],
-            entry: "main",
-            bindings: CLIP_BINDINGS,
-            scalars: &["limit"],
-        }],
-        lower: |step, cuts| over_values(&step.windows, &step.scalars, cuts),
-        ..Variant::PLAIN
-    }],
-    bytes: all_windows,
-    working: little,
-    flops: |step| step.windows[0].len() as u64,
-    sample: |program, [m, n, k]| {
-        let (x, norm) = (program.matrix("x", 1, m * n), program.matrix("norm", 1, 4));
-        // The second is so small that the 1e-6 beside a small norm counts.
-        clip(program, x, norm, if k.is_multiple_of(2) { 0.25 } else { 1e-13 });
-        vec![(norm, Content::NotNegative)]
     },
 };
 
@@ -117,15 +87,6 @@ pub fn norm(program: &mut Program, x: Mat, out: Mat) {
     program.push(&NORM, &[x, out], Nothing);
 }
 
-/// Records the clipping of x to a norm of `limit`.
-///
-/// # Panics
-/// When the shapes do not fit.
-pub fn clip(program: &mut Program, x: Mat, norm: Mat, limit: f32) {
-    assert!((x.rows, norm.rows, norm.cols) == (1, 1, 4), "clip: x {x:?}, norm {norm:?}");
-    program.push(&CLIP, &[x, norm], Limit { limit });
-}
-
 /// (norm, high, low, 0) from the largest value, the scaled sum of squares and the first bad position.
 fn result<T: Float>(largest: T, sum: T, bad: Option<usize>, out: &mut View<T>) {
     let number = |v: usize| T::from(v).expect("a float");
@@ -135,7 +96,7 @@ fn result<T: Float>(largest: T, sum: T, bad: Option<usize>, out: &mut View<T>) {
     });
 }
 
-fn define_norm<T: Float>(views: &mut [View<T>], _: &[u8]) {
+fn define<T: Float>(views: &mut [View<T>], _: &[u8]) {
     let [x, out] = views else { unreachable!("two windows") };
     let largest = x.row(0).iter().fold(T::zero(), |m, x| if x.abs() > m { x.abs() } else { m });
     let scale = if largest > T::zero() { largest } else { T::one() };
@@ -143,9 +104,11 @@ fn define_norm<T: Float>(views: &mut [View<T>], _: &[u8]) {
     result(largest, sum, x.row(0).iter().position(|x| !x.is_finite()), out);
 }
 
-/// m·√Σ(x/m)²: n squares of quotients; a quotient twice and two products where a partial result meets a larger maximum, of
-/// which there are as many levels as runs of 1,024 (a run's first has none); half of all that by the root; the root's own and a product.
-fn bound_norm(views: &mut [View<f64>], _: &[u8]) {
+/// m·√Σ(x/m)², as the CPU and `software` have it: n squares of quotients; a quotient twice and two products where a partial result meets
+/// a larger maximum, of which there are as many levels as runs of 1,024 (a run's first has none); half of all that by the root; the
+/// root's own and a product. `tree` rounds less: n squares, as many sums less one, and two sums of the three kinds; its scaling is by
+/// powers of two.
+fn bound(views: &mut [View<f64>], _: &[u8]) {
     let [x, out] = views else { unreachable!("two windows") };
     let norm = x.row(0).iter().map(|x| x * x).sum::<f64>().sqrt();
     let levels = (x.cols as f64).log(1024.0).floor().max(1.0);
@@ -156,7 +119,7 @@ fn bound_norm(views: &mut [View<f64>], _: &[u8]) {
 }
 
 /// In blocks of a fixed size, for the same bits on any number of threads.
-fn run_norm(views: &mut [View<f32>], _: &[u8]) {
+fn run(views: &mut [View<f32>], _: &[u8]) {
     let [x, out] = views else { unreachable!("two windows") };
     const BLOCK: usize = 1 << 14;
     let arch = pulp::Arch::new();
@@ -173,30 +136,50 @@ fn run_norm(views: &mut [View<f32>], _: &[u8]) {
     result(largest, sum, if sum.is_finite() { None } else { bad() }, out);
 }
 
-fn run_clip<T: Float>(views: &mut [View<T>], bytes: &[u8]) {
-    let [x, norm] = views else { unreachable!("two windows") };
-    let number = |v: f64| T::from(v).expect("a float");
-    let scale = number(f64::from(scalars::<Limit>(bytes).limit)) / (norm.at(0, 0) + number(1e-6));
-    if scale < T::one() {
-        x.row_mut(0).iter_mut().for_each(|x| *x = *x * scale);
-    }
-}
+/// The numbers of a partial result of the tree.
+const PARTIAL: u32 = 8;
 
-/// A sum, a quotient, a product and the f32 constant 1e-6; exact where nothing is clipped.
-fn bound_clip(views: &mut [View<f64>], bytes: &[u8]) {
-    let [x, norm] = views else { unreachable!("two windows") };
-    let scale = f64::from(scalars::<Limit>(bytes).limit) / (norm.at(0, 0) + 1e-6);
-    let off = DIVISION + 3.0 * U;
-    for x in x.row_mut(0) {
-        *x = match scale <= 1.0 + off {
-            true => off * (*x * scale).abs() + flushed(*x) * scale + x.abs() * flushed(scale) + TINY,
-            false => flushed(*x),
-        };
-    }
+/// A partial result for each workgroup, whatever number of dispatches they take, and all of them added up.
+fn lower_tree(step: &Step, cuts: &Cuts) -> Lowered {
+    let (x, out) = (step.windows[0], step.windows[1]);
+    // The vectors of a workgroup, by the shape alone.
+    let share = x.cols.div_ceil(4).div_ceil(WORKGROUPS).max(THREADS * UNROLLED);
+    let runs = cuts.runs(x.cols, &[Along::Cols(x)], [4, 4], u64::from(cuts.workgroups) * u64::from(4 * share));
+    let parts = |run: &Range<u32>| (run.end - run.start).div_ceil(4 * share);
+    let partials = Mat {
+        buf: Buf::SCRATCH[0],
+        offset: 0,
+        rows: runs.clone().map(|run| parts(&run)).sum(),
+        cols: PARTIAL,
+        stride: PARTIAL,
+        ..out
+    };
+    let mut first = 0;
+    let mut pieces: Vec<Piece> = runs
+        .map(|run| {
+            let rows = first..first + parts(&run);
+            first = rows.end;
+            Piece {
+                shader: 0,
+                grid: [rows.end - rows.start, 1, 1],
+                windows: vec![x.slice_cols(run.clone()), partials.slice_rows(rows)],
+                scalars: bytes(&First { first: run.start }),
+                iterations: share.div_ceil(THREADS * UNROLLED) + 32,
+            }
+        })
+        .collect();
+    pieces.push(Piece {
+        shader: 1,
+        windows: vec![partials, out],
+        scalars: bytes(&First { first: 0 }),
+        grid: [1, 1, 1],
+        iterations: partials.rows.div_ceil(THREADS) + 32,
+    });
+    Lowered::once(pieces)
 }
 
 /// Partial results of 1,024 values each, then of runs of 1,024 of those until there is one.
-fn lower_norm(step: &Step, cuts: &Cuts) -> Lowered {
+fn lower_software(step: &Step, cuts: &Cuts) -> Lowered {
     const RUN: u32 = 1024;
     let (x, out) = (step.windows[0], step.windows[1]);
     let blocks = cuts.runs(x.cols, &[Along::Cols(x)], [u64::from(RUN), 4], u64::from(cuts.workgroups) * 64 * u64::from(RUN));
@@ -232,18 +215,4 @@ fn lower_norm(step: &Step, cuts: &Cuts) -> Lowered {
         }
         level = next;
     }
-}
-
-/// A dispatch for each block of values that fits, the same of every window as wide as the first; the others whole.
-/// An invocation has 4 values.
-pub(super) fn over_values(windows: &[Mat], scalars: &[u8], cuts: &Cuts) -> Lowered {
-    let along: Vec<Along> = windows.iter().filter(|w| w.cols == windows[0].cols).copied().map(Along::Cols).collect();
-    let piece = |c: std::ops::Range<u32>| Piece {
-        shader: 0,
-        windows: windows.iter().map(|w| if w.cols == windows[0].cols { w.slice_cols(c.clone()) } else { *w }).collect(),
-        scalars: scalars.to_vec(),
-        grid: [(c.end - c.start).div_ceil(256), 1, 1],
-        iterations: 1,
-    };
-    Lowered::once(cuts.runs(windows[0].cols, &along, [4, 4], u64::from(cuts.workgroups) * 256).map(piece).collect())
 }

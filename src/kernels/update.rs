@@ -1,5 +1,9 @@
 //! Optimiser steps over whole arenas: SGD, momentum, and Adam (Kingma & Ba 2015), as PyTorch computes them.
 //!
+//! Gradients may be clipped on their way, as by PyTorch's `clip_grad_norm_`: a gradient g counts as g·min(1, limit / (norm + 1e-6)), norm
+//! `[1, 4]` from [`NORM`](super::norm::NORM). In their arena they stay as they are. With a norm of NaN nothing is scaled: nothing is
+//! updated from it, as the status tells.
+//!
 //! `schedule` `[1, 4]` holds what changes each step: learning rate, Adam's corrections 1/(1−β₁ᵗ) and 1/(1−β₂ᵗ), both
 //! computed on the host in f64, and the row of the journal. `status` `[1, 4]` is not zero once training has diverged:
 //! then nothing changes any more, so that the weights stay those of the last good step.
@@ -8,16 +12,51 @@ use bytemuck::{Pod, Zeroable};
 use num_traits::Float;
 use rayon::prelude::*;
 
-use super::{Nothing, WINDOW, norm::over_values};
+use super::WINDOW;
 use crate::program::{
-    Binding, Content, Contents, Kernel, Mat, Program, Shader, Variant, View, all_windows, little, scalars, whole,
+    Along, Binding, Content, Contents, Cuts, Kernel, Lowered, Mat, Piece, Program, Shader, Step, Variant, View, all_windows,
+    little, scalars, whole,
 };
-use crate::rounding::{DIVISION, SQUARE_ROOT, TINY, Terms, U};
+use crate::rounding::{DIVISION, SQUARE_ROOT, TINY, Terms, U, flushed};
+
+/// What an update follows besides gradients and states.
+#[derive(Debug, Clone, Copy)]
+pub struct Control {
+    /// `[1, 4]`: what changes each step.
+    pub schedule: Mat,
+    /// `[1, 4]`: whether training has diverged.
+    pub status: Mat,
+    /// `[1, 4]`: the norm of the gradient.
+    pub norm: Mat,
+    /// The norm that the gradient is clipped to, if it is: more than zero.
+    pub clip: Option<f32>,
+}
+
+impl Control {
+    /// The scalar that shaders have: zero where nothing is clipped.
+    fn limit(&self) -> f32 {
+        self.clip.unwrap_or(0.0)
+    }
+}
 
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
-struct Momentum {
+struct SgdScalars {
+    limit: f32,
+}
+
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct MomentumScalars {
     momentum: f32,
+    limit: f32,
+}
+
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct AdamScalars {
+    constants: Adam,
+    limit: f32,
 }
 
 /// Adam's constants.
@@ -54,7 +93,7 @@ macro_rules! kernel {
             variants: &[Variant {
                 name: "vectors",
                 shaders: &[Shader { source: &[WINDOW, SHARED, include_str!($file)], entry: "main", bindings: $bindings, scalars: $scalars }],
-                lower: |step, cuts| over_values(&step.windows, &step.scalars, cuts), ..Variant::PLAIN }],
+                lower, ..Variant::PLAIN }],
             bytes: all_windows,
             working: little,
             flops: |step| $flops * step.windows[0].len() as u64,
@@ -64,50 +103,53 @@ macro_rules! kernel {
 }
 
 kernel!(
-    /// w ← w − rate·g: weight and gradient `[1, n]`.
+    /// w ← w − rate·g: weight and gradient `[1, n]`, g clipped.
     SGD, "sgd", "../../shaders/sgd.wgsl",
-    &[Binding::update("weight"), Binding::read("gradient"), Binding::read("schedule"), Binding::read("status")],
-    &[], run_sgd, bound_sgd, 2,
+    &[Binding::update("weight"), Binding::read("gradient"), Binding::read("schedule"), Binding::read("status"), Binding::read("norm")],
+    &["limit"], run_sgd, bound_sgd, 3,
     |program, size| {
-        let ([weight, gradient, _, _, schedule, status], contents) = sample(program, size);
-        sgd(program, weight, gradient, schedule, status);
+        let ([weight, gradient, _, _], control, contents) = sample(program, size);
+        sgd(program, weight, gradient, control);
         contents
     }
 );
 kernel!(
-    /// m ← μ·m + g, w ← w − rate·m: weight, gradient and m `[1, n]`.
+    /// m ← μ·m + g, w ← w − rate·m: weight, gradient and m `[1, n]`, g clipped.
     MOMENTUM, "momentum", "../../shaders/momentum.wgsl",
-    &[Binding::update("weight"), Binding::read("gradient"), Binding::update("m"), Binding::read("schedule"), Binding::read("status")],
-    &["momentum"], run_momentum, bound_momentum, 4,
+    &[Binding::update("weight"), Binding::read("gradient"), Binding::update("m"), Binding::read("schedule"), Binding::read("status"), Binding::read("norm")],
+    &["momentum", "limit"], run_momentum, bound_momentum, 5,
     |program, size| {
-        let ([weight, gradient, m, _, schedule, status], contents) = sample(program, size);
-        momentum(program, weight, gradient, m, schedule, status, 0.875);
+        let ([weight, gradient, m, _], control, contents) = sample(program, size);
+        momentum(program, weight, gradient, m, control, 0.875);
         contents
     }
 );
 kernel!(
-    /// m ← β₁·m + (1−β₁)·g, v ← β₂·v + (1−β₂)·g², w ← w − rate·c₁·m / (√(c₂·v) + ε): weight, gradient, m and v `[1, n]`.
+    /// m ← β₁·m + (1−β₁)·g, v ← β₂·v + (1−β₂)·g², w ← w − rate·c₁·m / (√(c₂·v) + ε): weight, gradient, m and v `[1, n]`,
+    /// g clipped.
     ADAM, "adam", "../../shaders/adam.wgsl",
     &[
         Binding::update("weight"), Binding::read("gradient"), Binding::update("m"), Binding::update("v"), Binding::read("schedule"),
-        Binding::read("status"),
+        Binding::read("status"), Binding::read("norm"),
     ],
-    &["beta1", "beta2", "epsilon"], run_adam, bound_adam, 12,
+    &["beta1", "beta2", "epsilon", "limit"], run_adam, bound_adam, 13,
     |program, size| {
-        let ([weight, gradient, m, v, schedule, status], contents) = sample(program, size);
-        adam(program, weight, gradient, m, v, schedule, status, Adam::USUAL);
+        let ([weight, gradient, m, v], control, contents) = sample(program, size);
+        adam(program, weight, gradient, m, v, control, Adam::USUAL);
         contents
     }
 );
 
-fn sample(program: &mut Program, [m, n, k]: [u32; 3]) -> ([Mat; 6], Contents) {
-    let mut row = |name: &str| program.matrix(name, 1, m * n);
-    let [weight, gradient, mean, square] = ["weight", "gradient", "m", "v"].map(&mut row);
-    let (schedule, status) = (program.matrix("schedule", 1, 4), program.matrix("status", 1, 4));
+fn sample(program: &mut Program, [m, n, k]: [u32; 3]) -> ([Mat; 4], Control, Contents) {
+    let values = ["weight", "gradient", "m", "v"].map(|name| program.matrix(name, 1, m * n));
+    let [schedule, status, norm] = ["schedule", "status", "norm"].map(|name| program.matrix(name, 1, 4));
+    // The first is so small that the 1e-6 beside a small norm counts.
+    let clip = [Some(5e-7), None, Some(0.25), Some(0.25)][k as usize % 4];
     // A rate of 0.1, and Adam's corrections of the third step.
     let rates = Content::Numbers(vec![0.1, 3.69, 333.7, 0.0]);
-    let contents = vec![(square, Content::NotNegative), (schedule, rates), (status, sample_status(k))];
-    ([weight, gradient, mean, square, schedule, status], contents)
+    let contents =
+        vec![(values[3], Content::NotNegative), (schedule, rates), (status, sample_status(k)), (norm, Content::NotNegative)];
+    (values, Control { schedule, status, norm, clip }, contents)
 }
 
 /// The status of a sample: in one of three training has diverged.
@@ -115,45 +157,77 @@ pub(super) fn sample_status(k: u32) -> Content {
     Content::Numbers(vec![f32::from(u8::from(k % 3 == 1)), 0.0, 0.0, 0.0])
 }
 
-fn check(same: &[Mat], schedule: Mat, status: Mat) {
+fn check(same: &[Mat], control: &Control) {
     let row = |m: &Mat| m.rows == 1 && m.cols == same[0].cols;
     let small = |m: Mat| (m.rows, m.cols) == (1, 4);
     assert!(
-        same.iter().all(row) && small(schedule) && small(status),
-        "update: {same:?}, schedule {schedule:?}, status {status:?}"
+        same.iter().all(row) && [control.schedule, control.status, control.norm].into_iter().all(small),
+        "update: {same:?}, {control:?}"
     );
+    assert!(control.clip.is_none_or(|limit| limit > 0.0), "update: {control:?}");
 }
 
 /// Records a step of gradient descent.
 ///
 /// # Panics
 /// When the shapes do not fit.
-pub fn sgd(program: &mut Program, weight: Mat, gradient: Mat, schedule: Mat, status: Mat) {
-    check(&[weight, gradient], schedule, status);
-    program.push(&SGD, &[weight, gradient, schedule, status], Nothing);
+pub fn sgd(program: &mut Program, weight: Mat, gradient: Mat, control: Control) {
+    check(&[weight, gradient], &control);
+    let Control { schedule, status, norm, .. } = control;
+    program.push(&SGD, &[weight, gradient, schedule, status, norm], SgdScalars { limit: control.limit() });
 }
 
 /// Records a step of gradient descent with momentum.
 ///
 /// # Panics
 /// When the shapes do not fit.
-pub fn momentum(program: &mut Program, weight: Mat, gradient: Mat, m: Mat, schedule: Mat, status: Mat, momentum: f32) {
-    check(&[weight, gradient, m], schedule, status);
-    program.push(&MOMENTUM, &[weight, gradient, m, schedule, status], Momentum { momentum });
+pub fn momentum(program: &mut Program, weight: Mat, gradient: Mat, m: Mat, control: Control, momentum: f32) {
+    check(&[weight, gradient, m], &control);
+    let Control { schedule, status, norm, .. } = control;
+    let scalars = MomentumScalars { momentum, limit: control.limit() };
+    program.push(&MOMENTUM, &[weight, gradient, m, schedule, status, norm], scalars);
 }
 
 /// Records a step of Adam.
 ///
 /// # Panics
 /// When the shapes do not fit.
-#[expect(clippy::too_many_arguments, reason = "each is a window of the contract")]
-pub fn adam(program: &mut Program, weight: Mat, gradient: Mat, m: Mat, v: Mat, schedule: Mat, status: Mat, constants: Adam) {
-    check(&[weight, gradient, m, v], schedule, status);
-    program.push(&ADAM, &[weight, gradient, m, v, schedule, status], constants);
+pub fn adam(program: &mut Program, weight: Mat, gradient: Mat, m: Mat, v: Mat, control: Control, constants: Adam) {
+    check(&[weight, gradient, m, v], &control);
+    let Control { schedule, status, norm, .. } = control;
+    let scalars = AdamScalars { constants, limit: control.limit() };
+    program.push(&ADAM, &[weight, gradient, m, v, schedule, status, norm], scalars);
 }
 
-fn number<T: Float>(value: f32) -> T {
+/// A dispatch for each block of values that fits, however long: its workgroups, of 64 invocations with 4 values each, lie in rows.
+fn lower(step: &Step, cuts: &Cuts) -> Lowered {
+    const VALUES: u32 = 256;
+    let row = cuts.workgroups.min(64);
+    let is_long = |w: &Mat| w.cols == step.windows[0].cols;
+    let along: Vec<Along> = step.windows.iter().filter(|w| is_long(w)).copied().map(Along::Cols).collect();
+    let piece = |c: std::ops::Range<u32>| {
+        let groups = (c.end - c.start).div_ceil(VALUES);
+        Piece {
+            shader: 0,
+            windows: step.windows.iter().map(|w| if is_long(w) { w.slice_cols(c.clone()) } else { *w }).collect(),
+            scalars: step.scalars.clone(),
+            grid: [groups.min(row), groups.div_ceil(row), 1],
+            iterations: 1,
+        }
+    };
+    let most = u64::from(row) * u64::from(cuts.workgroups) * u64::from(VALUES);
+    Lowered::once(cuts.runs(step.windows[0].cols, &along, [4, 4], most).map(piece).collect())
+}
+
+fn number<T: Float>(value: f64) -> T {
     T::from(value).expect("a float")
+}
+
+/// What gradients are scaled by: 1 where they are not.
+fn factor<T: Float>(norm: &View<T>, limit: f32) -> T {
+    let scale = number::<T>(f64::from(limit)) / (norm.at(0, 0) + number(1e-6));
+    // NaN compares false.
+    if limit > 0.0 && scale < T::one() { scale } else { T::one() }
 }
 
 /// The values of a row in blocks of a fixed size, in parallel.
@@ -163,44 +237,47 @@ fn par_blocks<T: Send>(view: &mut [T]) -> impl IndexedParallelIterator<Item = &m
 
 const BLOCK: usize = 1 << 14;
 
-fn run_sgd<T: Float + Send + Sync>(views: &mut [View<T>], _: &[u8]) {
-    let [weight, gradient, schedule, status] = views else { unreachable!("four windows") };
+fn run_sgd<T: Float + Send + Sync>(views: &mut [View<T>], bytes: &[u8]) {
+    let [weight, gradient, schedule, status, norm] = views else { unreachable!("five windows") };
     if status.at(0, 0) != T::zero() {
         return;
     }
-    let rate = schedule.at(0, 0);
+    let (rate, factor) = (schedule.at(0, 0), factor(norm, scalars::<SgdScalars>(bytes).limit));
     par_blocks(weight.row_mut(0)).zip(gradient.row(0).par_chunks(BLOCK)).for_each(|(w, g)| {
-        w.iter_mut().zip(g).for_each(|(w, &g)| *w = *w - rate * g);
+        w.iter_mut().zip(g).for_each(|(w, &g)| *w = *w - rate * (g * factor));
     });
 }
 
 fn run_momentum<T: Float + Send + Sync>(views: &mut [View<T>], bytes: &[u8]) {
-    let [weight, gradient, m, schedule, status] = views else { unreachable!("five windows") };
+    let [weight, gradient, m, schedule, status, norm] = views else { unreachable!("six windows") };
     if status.at(0, 0) != T::zero() {
         return;
     }
-    let (rate, mu) = (schedule.at(0, 0), number::<T>(scalars::<Momentum>(bytes).momentum));
+    let MomentumScalars { momentum, limit } = scalars(bytes);
+    let (rate, mu, factor) = (schedule.at(0, 0), number::<T>(f64::from(momentum)), factor(norm, limit));
     par_blocks(weight.row_mut(0)).zip(par_blocks(m.row_mut(0))).zip(gradient.row(0).par_chunks(BLOCK)).for_each(|((w, m), g)| {
         for ((w, m), &g) in w.iter_mut().zip(m).zip(g) {
-            *m = mu * *m + g;
+            *m = mu * *m + g * factor;
             *w = *w - rate * *m;
         }
     });
 }
 
 fn run_adam<T: Float + Send + Sync>(views: &mut [View<T>], bytes: &[u8]) {
-    let [weight, gradient, m, v, schedule, status] = views else { unreachable!("six windows") };
+    let [weight, gradient, m, v, schedule, status, norm] = views else { unreachable!("seven windows") };
     if status.at(0, 0) != T::zero() {
         return;
     }
-    let constants: Adam = scalars(bytes);
-    let (b1, b2, epsilon) = (number::<T>(constants.beta1), number::<T>(constants.beta2), number::<T>(constants.epsilon));
+    let AdamScalars { constants, limit } = scalars(bytes);
+    let [b1, b2, epsilon] = [constants.beta1, constants.beta2, constants.epsilon].map(|c| number::<T>(f64::from(c)));
+    let factor = factor(norm, limit);
     let (a1, a2) = (T::one() - b1, T::one() - b2);
     let (rate, correct) = (schedule.at(0, 0) * schedule.at(0, 1), schedule.at(0, 2));
     let moments = par_blocks(m.row_mut(0)).zip(par_blocks(v.row_mut(0)));
     par_blocks(weight.row_mut(0)).zip(moments).zip(gradient.row(0).par_chunks(BLOCK)).for_each(|((w, (m, v)), g)| {
         pulp::Arch::new().dispatch(|| {
             for (((w, m), v), &g) in w.iter_mut().zip(&mut *m).zip(&mut *v).zip(g) {
+                let g = g * factor;
                 *m = b1 * *m + a1 * g;
                 *v = b2 * *v + a2 * g * g;
                 *w = *w - rate * *m / ((correct * *v).sqrt() + epsilon);
@@ -217,15 +294,31 @@ fn is_halted(status: f64, written: &mut [&mut View<f64>]) -> bool {
     status != 0.0
 }
 
+/// A gradient as it counts, and how far it may be off: a sum, a quotient, a product and the f32 constant 1e-6; exact where nothing is
+/// clipped.
+fn clipped(norm: &View<f64>, limit: f32) -> impl Fn(f64) -> [f64; 2] {
+    const OFF: f64 = DIVISION + 3.0 * U;
+    let factor = factor(norm, limit);
+    let is_scaled = limit > 0.0 && f64::from(limit) / (norm.at(0, 0) + 1e-6) <= 1.0 + OFF;
+    move |g| {
+        let off = match is_scaled {
+            true => OFF * (g * factor).abs() + flushed(g) * factor + g.abs() * flushed(factor) + TINY,
+            false => flushed(g),
+        };
+        [g * factor, off]
+    }
+}
+
 /// w − rate·g: a product and a sum.
-fn bound_sgd(views: &mut [View<f64>], _: &[u8]) {
-    let [weight, gradient, schedule, status] = views else { unreachable!("four windows") };
+fn bound_sgd(views: &mut [View<f64>], bytes: &[u8]) {
+    let [weight, gradient, schedule, status, norm] = views else { unreachable!("five windows") };
     if is_halted(status.at(0, 0), &mut [weight]) {
         return;
     }
-    let rate = schedule.at(0, 0);
+    let (rate, clipped) = (schedule.at(0, 0), clipped(norm, scalars::<SgdScalars>(bytes).limit));
     for (w, &g) in weight.row_mut(0).iter_mut().zip(gradient.row(0)) {
-        *w = stepped(*w, rate, g, 0.0);
+        let [g, off] = clipped(g);
+        *w = stepped(*w, rate, g, off);
     }
 }
 
@@ -239,37 +332,42 @@ fn stepped(w: f64, rate: f64, x: f64, off: f64) -> f64 {
 
 /// The mean's product and sum, and what they do to w.
 fn bound_momentum(views: &mut [View<f64>], bytes: &[u8]) {
-    let [weight, gradient, m, schedule, status] = views else { unreachable!("five windows") };
+    let [weight, gradient, m, schedule, status, norm] = views else { unreachable!("six windows") };
     if is_halted(status.at(0, 0), &mut [weight, m]) {
         return;
     }
-    let (rate, mu) = (schedule.at(0, 0), f64::from(scalars::<Momentum>(bytes).momentum));
+    let MomentumScalars { momentum, limit } = scalars(bytes);
+    let (rate, mu, clipped) = (schedule.at(0, 0), f64::from(momentum), clipped(norm, limit));
     for ((w, m), &g) in weight.row_mut(0).iter_mut().zip(m.row_mut(0)).zip(gradient.row(0)) {
+        let [g, g_off] = clipped(g);
         let mut terms = Terms::default();
         terms.product(mu, *m);
         terms.number(g);
-        let off = terms.of_products();
+        let off = terms.of_products() + g_off;
         (*w, *m) = (stepped(*w, rate, mu * *m + g, off), off);
     }
 }
 
 /// The moments' sums of products, of which g² has one more; then a quotient of two products by a root and ε: relative errors add up.
 fn bound_adam(views: &mut [View<f64>], bytes: &[u8]) {
-    let [weight, gradient, m, v, schedule, status] = views else { unreachable!("six windows") };
+    let [weight, gradient, m, v, schedule, status, norm] = views else { unreachable!("seven windows") };
     if is_halted(status.at(0, 0), &mut [weight, m, v]) {
         return;
     }
-    let constants: Adam = scalars(bytes);
+    let AdamScalars { constants, limit } = scalars(bytes);
     let [b1, b2, epsilon] = [constants.beta1, constants.beta2, constants.epsilon].map(f64::from);
-    let (rate, correct) = (schedule.at(0, 0) * schedule.at(0, 1), schedule.at(0, 2));
+    let (rate, correct, clipped) = (schedule.at(0, 0) * schedule.at(0, 1), schedule.at(0, 2), clipped(norm, limit));
     let moments = m.row_mut(0).iter_mut().zip(v.row_mut(0));
     for ((w, (m, v)), &g) in weight.row_mut(0).iter_mut().zip(moments).zip(gradient.row(0)) {
+        let [g, g_off] = clipped(g);
         let (mut mean, mut square) = (Terms::default(), Terms::default());
         mean.product(b1, *m);
         mean.product(1.0 - b1, g);
         square.product(b2, *v);
         square.product((1.0 - b2) * g, g);
-        let (mean_off, square_off) = (mean.of_products(), square.of_products() + U * (1.0 - b2) * g * g);
+        // What the gradient is off by goes into both, into its square twice and once squared itself.
+        let mean_off = mean.of_products() + (1.0 - b1) * g_off;
+        let square_off = square.of_products() + (1.0 - b2) * (U * g * g + (2.0 * g.abs() + g_off) * g_off);
         let (mean, square) = (b1 * *m + (1.0 - b1) * g, b2 * *v + (1.0 - b2) * g * g);
         let root = (correct * square).sqrt();
         // √(x + d) is within √x·d/2x of √x, and within √d.

@@ -8,7 +8,7 @@ use super::passes::{Layer, Recording, Segment, TracedWindows};
 use crate::Result;
 use crate::batch::{Input, Loss};
 use crate::kernels::gemm::{Epilogue, Form, gemm};
-use crate::kernels::update::Adam;
+use crate::kernels::update::{Adam, Control};
 use crate::kernels::{column_sum, fill, journal, norm, transpose, update};
 use crate::program::{Mat, Program};
 
@@ -49,7 +49,7 @@ pub struct Model {
     pub forward: Range<usize>,
     /// From the loss to the gradients.
     pub backward: Range<usize>,
-    /// Norm, journal, clipping and the optimiser's step.
+    /// Norm, journal and the optimiser's step, which clips.
     pub update: Range<usize>,
     /// The last hidden states become the next window's initial ones.
     pub carry: Range<usize>,
@@ -188,16 +188,14 @@ impl Model {
 
         norm::norm(&mut program, d_arena, total);
         journal::journal(&mut program, loss, total, schedule, status, history);
-        if let Some(clip) = config.clip {
-            norm::clip(&mut program, d_arena, total, clip);
-        }
+        let control = Control { schedule, status, norm: total, clip: config.clip };
         match config.optimizer {
-            Optimizer::Sgd => update::sgd(&mut program, arena, d_arena, schedule, status),
+            Optimizer::Sgd => update::sgd(&mut program, arena, d_arena, control),
             Optimizer::Momentum { momentum } => {
-                update::momentum(&mut program, arena, d_arena, state_arenas[0], schedule, status, momentum);
+                update::momentum(&mut program, arena, d_arena, state_arenas[0], control, momentum);
             }
             Optimizer::Adam => {
-                update::adam(&mut program, arena, d_arena, state_arenas[0], state_arenas[1], schedule, status, Adam::USUAL);
+                update::adam(&mut program, arena, d_arena, state_arenas[0], state_arenas[1], control, Adam::USUAL);
             }
         }
         refresh(&mut program);

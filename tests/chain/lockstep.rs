@@ -15,7 +15,7 @@ use retrospect::model::{Config, Model, Optimizer};
 use retrospect::network::Network;
 use retrospect::program::Step;
 
-const VARIANTS: [&str; 5] = ["subgroup", "software", "wide", "skinny", "tiled"];
+const VARIANTS: [&str; 6] = ["subgroup", "software", "wide", "skinny", "tiled", "tree"];
 
 /// With bindings of 6 KiB, buffers of 9 KiB and few workgroups tensors are several buffers and the same steps are cut into many pieces: in
 /// some networks not even the states of two time steps are one binding.

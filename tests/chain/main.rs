@@ -16,6 +16,7 @@ mod lockstep;
 mod mutants;
 mod network;
 mod properties;
+mod reductions;
 mod reference;
 mod shaders;
 mod training;

@@ -85,12 +85,12 @@ fn plants() -> Vec<Plant> {
     let tokens = of("embedding_lookup", "rows");
     let elman = of("elman_forward", "tiled");
     vec![
-        adam("beta1: f32,\n    beta2: f32,", "beta2: f32,\n    beta1: f32,", "member 6 of Params is beta2"),
-        adam("epsilon: f32,", "epsilon: f32,\n    decay: f32,", "Params has 10 members"),
+        adam("beta1: f32,\n    beta2: f32,", "beta2: f32,\n    beta1: f32,", "member 7 of Params is beta2"),
+        adam("epsilon: f32,", "epsilon: f32,\n    decay: f32,", "Params has 12 members"),
         adam("    epsilon: f32,\n", "", "invalid field accessor `epsilon`"),
         adam("epsilon: f32,", "epsilon: u32,", "member epsilon of Params"),
-        adam("beta2: f32,", "@align(16) beta2: f32,", "member beta2 of Params lies at 112"),
-        adam("epsilon: f32,\n}", "@size(16) epsilon: f32,\n}", "Params is 120 bytes"),
+        adam("beta2: f32,", "@align(16) beta2: f32,", "member beta2 of Params lies at 128"),
+        adam("limit: f32,\n}", "@size(16) limit: f32,\n}", "Params is 140 bytes"),
         adam("    m: Window,\n    v: Window,", "    v: Window,\n    m: Window,", "member 2 of Params is v"),
         adam("read_write> m:", "read> m:", "binding m is Storage"),
         adam("read> gradient:", "read_write> gradient:", "binding gradient is Storage"),
@@ -100,7 +100,7 @@ fn plants() -> Vec<Plant> {
             "@binding(4) var<storage, read_write> m: array<vec4<f32>>;\n@group(0) @binding(3)",
             "binding 4 is m, the host says v",
         ),
-        adam("@binding(6)", "@binding(7)", "binding 7"),
+        adam("@binding(7)", "@binding(8)", "binding 8"),
         adam("> gradient: array<vec4<f32>>", "> gradient: array<vec4<u32>>", "binding gradient is Array"),
         adam("var<uniform> params: Params;", "var<storage, read> params: Params;", "params"),
         gemm("@group(0) @binding(1) var<storage, read> a:", "@group(0) @binding(2) var<storage, read> a:", "binding 2"),
@@ -150,8 +150,8 @@ fn a_host_that_says_something_else_is_caught() {
     let copy = |bindings, scalars, entry| Shader { source: adam.source, entry, bindings, scalars };
     for (wrong, said) in [
         (copy(momentum.bindings, adam.scalars, "main"), "binding 4 is v"),
-        (copy(adam.bindings, momentum.scalars, "main"), "member 6 of Params is beta1"),
-        (copy(adam.bindings, &["beta1", "beta2"], "main"), "Params has 9 members"),
+        (copy(adam.bindings, momentum.scalars, "main"), "member 7 of Params is beta1"),
+        (copy(adam.bindings, &["beta1", "beta2"], "main"), "Params has 11 members"),
         (copy(adam.bindings, adam.scalars, "step"), "no compute entry point step"),
     ] {
         let found = problems(&adam.wgsl(), &wrong);

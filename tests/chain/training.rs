@@ -252,9 +252,9 @@ fn planted_faults_of_training_are_caught() {
         ("β₂ off by 1e-4", adam, None, |p| change(p, "adam", 1, 0.999, 0.9991), "v of decoder.weight"),
         ("ε of 1e-4", adam, None, |p| change(p, "adam", 2, 1e-8, 1e-4), "decoder.weight"),
         ("μ off by 1e-4", momentum, None, |p| change(p, "momentum", 0, 0.9, 0.90009), "m of decoder.bias"),
-        ("clipped to a norm off by 1e-3", sgd, Some(0.02), |p| change(p, "clip", 0, 0.02, 0.02002), "decoder.bias"),
-        ("clipped to a norm off by 1e-4", adam, Some(0.02), |p| change(p, "clip", 0, 0.02, 0.020002), "m of decoder.bias"),
-        ("not clipped", adam, Some(0.02), |p| divert(p, "clip", 0, 0), "m of rnn.weight_ih_l0"),
+        ("clipped to a norm off by 1e-3", sgd, Some(0.02), |p| change(p, "sgd", 0, 0.02, 0.02002), "decoder.bias"),
+        ("clipped to a norm off by 1e-4", adam, Some(0.02), |p| change(p, "adam", 3, 0.02, 0.020002), "m of decoder.bias"),
+        ("not clipped", adam, Some(0.02), |p| change(p, "adam", 3, 0.02, 0.0), "m of rnn.weight_ih_l0"),
         ("no state carried on", sgd, None, |p| divert(p, "carry", 0, 0), "loss of step 2"),
         // The first two of them prepare.
         ("Wᵀ not refreshed", sgd, None, |p| divert(p, "transpose", 1, 2), "loss of step 2"),

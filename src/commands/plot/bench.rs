@@ -495,6 +495,7 @@ mod tests {
             host_ms: None,
             dispatches: None,
             kernels,
+            costs: Vec::new(),
         };
         let (cell, precision, window) = ("elman", "f32", 64);
         Row {

@@ -1,4 +1,4 @@
-// The further steps of norm.wgsl: an invocation's partial result is of a run of partial results; the last step's only
+// The further steps of norm_software.wgsl: an invocation's partial result is of a run of partial results; the last step's only
 // invocation gives (norm, high, low, 0). The norm of values that are not all finite is NaN.
 struct Params {
     x: Window,
