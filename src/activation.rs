@@ -8,6 +8,7 @@
 use num_traits::Float;
 
 use crate::rounding::{DIVISION, TINY, U, flushed};
+use crate::simd::arch;
 
 /// The activation φ of h = φ(a).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -151,7 +152,7 @@ impl Activation {
     /// Replaces each a by φ(a), in f32.
     pub fn apply(self, values: &mut [f32]) {
         // A dispatch for each: only a small closure is inlined into what is compiled for the processor's features.
-        let arch = pulp::Arch::new();
+        let arch = arch();
         match self {
             Activation::Tanh => arch.dispatch(|| values.iter_mut().for_each(|v| *v = tanh(*v))),
             Activation::Sigmoid => arch.dispatch(|| values.iter_mut().for_each(|v| *v = sigmoid(*v))),

@@ -8,6 +8,7 @@ mod memory;
 use std::ops::Range;
 use std::time::Duration;
 
+pub use crate::simd::InstructionSet;
 pub use cpu::Cpu;
 pub use gpu::{Adapter, Device, Gpu};
 

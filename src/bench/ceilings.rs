@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use bytemuck::{Pod, Zeroable};
 use num_traits::Float;
+use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -15,6 +16,7 @@ use crate::network::Compute;
 use crate::program::{
     Binding, Cuts, Kernel, Lowered, Mat, Piece, Program, Shader, Step, Variant, View, all_windows, little, scalars, whole,
 };
+use crate::simd::arch;
 
 /// The most that a backend did.
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -157,26 +159,49 @@ fn define<T: Float>(views: &mut [View<T>], bytes: &[u8]) {
     }
 }
 
-/// 12 chains of vectors at a time, fused where the processor has that.
+/// On all threads, in as many chains of vectors as fit the registers: fused where the processor has that.
 fn run(views: &mut [View<f32>], bytes: &[u8]) {
     let [x] = views else { unreachable!("one window") };
-    let Rounds { rounds, a, b } = scalars(bytes);
-    x.data_mut().par_chunks_mut(1 << 15).for_each(|part| {
-        pulp::Arch::new().dispatch(|| {
-            for chains in part.chunks_mut(CHAINS) {
-                let mut v = [0.0f32; CHAINS];
-                v[..chains.len()].copy_from_slice(chains);
-                for _ in 0..rounds {
-                    v.iter_mut().for_each(|v| *v = v.mul_add(a, b));
-                }
-                chains.copy_from_slice(&v[..chains.len()]);
-            }
-        });
-    });
+    let rounds = scalars(bytes);
+    x.data_mut().par_chunks_mut(PART).for_each(|part| arch().dispatch(Chains { part, rounds }));
 }
 
-/// 16 vectors of 8 numbers, or 8 of 16.
-const CHAINS: usize = 128;
+/// Numbers that a thread takes at a time: whole chains of 24 or 12 vectors of up to 16 numbers.
+const PART: usize = 24 * 16 * 64;
+
+struct Chains<'a> {
+    part: &'a mut [f32],
+    rounds: Rounds,
+}
+
+impl WithSimd for Chains<'_> {
+    type Output = ();
+
+    /// A processor starts two to four of these operations at a time, and each waits four times as long for the one before in its
+    /// chain: that asks for 16 chains at most. All of them, a and b must have registers.
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        if S::REGISTER_COUNT >= 32 { chains::<S, 24>(simd, self) } else { chains::<S, 12>(simd, self) }
+    }
+}
+
+#[inline(always)]
+fn chains<S: Simd, const N: usize>(simd: S, Chains { part, rounds: Rounds { rounds, a, b } }: Chains) {
+    let (a_vector, b_vector) = (simd.splat_f32s(a), simd.splat_f32s(b));
+    let (vectors, rest) = S::as_mut_simd_f32s(part);
+    let (groups, others) = vectors.as_chunks_mut::<N>();
+    for group in groups {
+        let mut v = *group;
+        for _ in 0..rounds {
+            for i in 0..N {
+                v[i] = simd.mul_add_f32s(v[i], a_vector, b_vector);
+            }
+        }
+        *group = v;
+    }
+    others.iter_mut().for_each(|v| (0..rounds).for_each(|_| *v = simd.mul_add_f32s(*v, a_vector, b_vector)));
+    rest.iter_mut().for_each(|v| (0..rounds).for_each(|_| *v = v.mul_add(a, b)));
+}
 
 fn lower(step: &Step, _: &Cuts) -> Lowered {
     let x = step.windows[0];

@@ -16,15 +16,20 @@ use crate::rounding::Terms;
 
 mod cpu;
 mod lower;
+mod pack;
 mod panels;
 mod prefetch;
+mod scratch;
+mod tile;
 use cpu::product;
 pub(crate) use cpu::{PARALLEL, split};
 use lower::{
     BUSY, BY_32, BY_64, BY_128, BY_COLUMNS, BY_LANES, BY_LANES_TN, BY_SUBGROUP, SKINNY_ROWS, lower_lanes, lower_split,
     lower_tiles,
 };
-pub(crate) use panels::{Base, Column, Group, Panels, ROWS, Source, pack_rows, transpose_into};
+pub(crate) use pack::{pack_rows, transpose_into};
+pub(crate) use panels::{Panels, Source};
+pub(crate) use tile::{Base, Group};
 
 /// Which of the operands are transposed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

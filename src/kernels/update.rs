@@ -13,6 +13,7 @@ use crate::program::{
     Binding, Content, Contents, Kernel, Mat, Program, Shader, Variant, View, all_windows, little, scalars, whole,
 };
 use crate::rounding::{DIVISION, SQUARE_ROOT, TINY, Terms, U};
+use crate::simd::arch;
 
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
@@ -199,7 +200,7 @@ fn run_adam<T: Float + Send + Sync>(views: &mut [View<T>], bytes: &[u8]) {
     let (rate, correct) = (schedule.at(0, 0) * schedule.at(0, 1), schedule.at(0, 2));
     let moments = par_blocks(m.row_mut(0)).zip(par_blocks(v.row_mut(0)));
     par_blocks(weight.row_mut(0)).zip(moments).zip(gradient.row(0).par_chunks(BLOCK)).for_each(|((w, (m, v)), g)| {
-        pulp::Arch::new().dispatch(|| {
+        arch().dispatch(|| {
             for (((w, m), v), &g) in w.iter_mut().zip(&mut *m).zip(&mut *v).zip(g) {
                 *m = b1 * *m + a1 * g;
                 *v = b2 * *v + a2 * g * g;

@@ -9,8 +9,8 @@ pub(super) fn prefetch<T>(value: &T) {
     #[expect(unsafe_code, reason = "measured above, and the standard library has no safe function for it")]
     // SAFETY: the instruction is part of every x86-64 and never faults, and the address is that of a reference.
     unsafe {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(value).cast());
+        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T1>(std::ptr::from_ref(value).cast());
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = value;
