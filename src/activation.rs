@@ -10,6 +10,22 @@ use num_traits::Float;
 use crate::rounding::{DIVISION, TINY, U, flushed};
 use crate::simd::arch;
 
+/// Runs `$run` with the activation as a constant, `$known`: a loop over values has no branch in it then, and runs in vectors.
+macro_rules! with_known {
+    ($activation:expr, $known:ident => $run:expr) => {
+        with_known!($activation, $known => $run, Tanh Sigmoid Relu Identity)
+    };
+    ($activation:expr, $known:ident => $run:expr, $($name:ident)*) => {
+        match $activation {
+            $($crate::Activation::$name => {
+                const $known: $crate::Activation = $crate::Activation::$name;
+                $run
+            })*
+        }
+    };
+}
+pub(crate) use with_known;
+
 /// The activation φ of h = φ(a).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]

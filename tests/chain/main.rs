@@ -17,3 +17,4 @@ mod reference;
 mod shaders;
 mod training;
 mod tune;
+mod widths;

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::tile::MOST_ROWS;
 use crate::simd::arch;
+use pulp::{Simd, WithSimd};
 
 /// Copies a few numbers: a call of the library's function takes longer than that.
 #[inline(always)]
@@ -43,7 +44,6 @@ pub(crate) fn pack_rows<'a>(row: impl Fn(usize) -> &'a [f32], groups: impl Itera
 }
 
 fn pack_group<'a>(rows: impl Iterator<Item = &'a [f32]>, to: &mut [f32]) {
-    const BLOCK: usize = MOST_ROWS;
     let mut all: [&[f32]; MOST_ROWS] = Default::default();
     let count = all.iter_mut().zip(rows).map(|(place, row)| *place = row).count();
     // Whole columns are written, and of fewer rows the next column goes over what is too much of one: in the places of rows that are
@@ -51,19 +51,43 @@ fn pack_group<'a>(rows: impl Iterator<Item = &'a [f32]>, to: &mut [f32]) {
     let first = all[0];
     all[count..].fill(first);
     let whole = (to.len() + count).saturating_sub(MOST_ROWS) / count / BLOCK;
-    arch().dispatch(|| {
-        let rows = all.map(|row| row.as_chunks::<BLOCK>().0);
-        for i in 0..whole {
-            let from: [[f32; BLOCK]; MOST_ROWS] = std::array::from_fn(|r| rows[r][i]);
-            let to = &mut to[i * BLOCK * count..];
-            for k in 0..BLOCK {
-                let column: [f32; MOST_ROWS] = std::array::from_fn(|r| from[r][k]);
-                to[k * count..][..MOST_ROWS].copy_from_slice(&column);
-            }
-        }
-    });
+    arch().dispatch(Blocks { rows: all.map(|row| &row.as_chunks().0[..whole]), count, to });
     for (k, to) in to.chunks_mut(count).enumerate().skip(whole * BLOCK) {
         (0..count).for_each(|r| to[r] = all[r][k]);
+    }
+}
+
+/// The k that are packed at a time.
+const BLOCK: usize = 8;
+
+/// Packs blocks of rows, of which `count` count. Not a closure: one as large as this is not compiled for the vectors that it is
+/// dispatched to.
+struct Blocks<'a> {
+    rows: [&'a [[f32; BLOCK]]; MOST_ROWS],
+    count: usize,
+    to: &'a mut [f32],
+}
+
+impl WithSimd for Blocks<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let Blocks { rows, count, to } = self;
+        let [r0, r1, r2, r3, r4, r5, r6, r7] = rows;
+        for i in 0..r0.len() {
+            let from = [&r0[i], &r1[i], &r2[i], &r3[i], &r4[i], &r5[i], &r6[i], &r7[i]];
+            let mut columns = [[0.0; MOST_ROWS]; BLOCK];
+            for k in 0..BLOCK {
+                for r in 0..MOST_ROWS {
+                    columns[k][r] = from[r][k];
+                }
+            }
+            let to = &mut to[i * BLOCK * count..];
+            for k in 0..BLOCK {
+                to[k * count..][..MOST_ROWS].copy_from_slice(&columns[k]);
+            }
+        }
     }
 }
 

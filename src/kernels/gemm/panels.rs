@@ -96,7 +96,9 @@ impl Panels {
                 Source::Rows(b, stride) => {
                     for (row, k) in values.chunks_mut(padded).zip(k.clone()) {
                         copy(&mut row[..count], &b[k * stride + first..][..count]);
-                        row[count..].fill(0.0);
+                        if count < padded {
+                            row[count..].fill(0.0);
+                        }
                     }
                 }
                 Source::Cols(b, stride) => {
