@@ -15,7 +15,7 @@ thread_local! {
 /// The instructions that this thread runs with.
 #[inline]
 pub(crate) fn arch() -> Arch {
-    CHOSEN.get().unwrap_or_else(Arch::new)
+    CHOSEN.get().unwrap_or_default()
 }
 
 /// A set of vector instructions that this processor has.

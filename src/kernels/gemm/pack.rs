@@ -2,9 +2,10 @@
 
 use std::ops::Range;
 
+use pulp::{Simd, WithSimd};
+
 use super::tile::MOST_ROWS;
 use crate::simd::arch;
-use pulp::{Simd, WithSimd};
 
 /// Copies a few numbers: a call of the library's function takes longer than that.
 #[inline(always)]
@@ -60,8 +61,8 @@ fn pack_group<'a>(rows: impl Iterator<Item = &'a [f32]>, to: &mut [f32]) {
 /// The k that are packed at a time.
 const BLOCK: usize = 8;
 
-/// Packs blocks of rows, of which `count` count. Not a closure: one as large as this is not compiled for the vectors that it is
-/// dispatched to.
+/// Packs blocks of rows, of which the first `count` are wanted. Not a closure: one as large as this would not be compiled for the
+/// instructions that it is dispatched to.
 struct Blocks<'a> {
     rows: [&'a [[f32; BLOCK]]; MOST_ROWS],
     count: usize,
