@@ -8,6 +8,23 @@
 use num_traits::Float;
 
 use crate::rounding::{DIVISION, TINY, U, flushed};
+use crate::simd::arch;
+
+/// Runs `$run` with the activation as a constant, `$known`: a loop over values has no branch in it then, and runs in vectors.
+macro_rules! with_known {
+    ($activation:expr, $known:ident => $run:expr) => {
+        with_known!($activation, $known => $run, Tanh Sigmoid Relu Identity)
+    };
+    ($activation:expr, $known:ident => $run:expr, $($name:ident)*) => {
+        match $activation {
+            $($crate::Activation::$name => {
+                const $known: $crate::Activation = $crate::Activation::$name;
+                $run
+            })*
+        }
+    };
+}
+pub(crate) use with_known;
 
 /// The activation φ of h = φ(a).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -151,7 +168,7 @@ impl Activation {
     /// Replaces each a by φ(a), in f32.
     pub fn apply(self, values: &mut [f32]) {
         // A dispatch for each: only a small closure is inlined into what is compiled for the processor's features.
-        let arch = pulp::Arch::new();
+        let arch = arch();
         match self {
             Activation::Tanh => arch.dispatch(|| values.iter_mut().for_each(|v| *v = tanh(*v))),
             Activation::Sigmoid => arch.dispatch(|| values.iter_mut().for_each(|v| *v = sigmoid(*v))),

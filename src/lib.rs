@@ -105,6 +105,7 @@ pub mod program;
 pub mod random;
 pub mod reference;
 mod rounding;
+mod simd;
 pub mod study;
 pub mod tensors;
 pub mod trace;

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use super::{Backend, Span, Ticket, Work};
 use crate::program::{Access, Data, Element, Mat, Plan, Program, Step, View};
+use crate::simd::InstructionSet;
 use crate::{Error, Result};
 
 enum Storage {
@@ -28,11 +29,20 @@ pub struct Cpu {
 
 impl Cpu {
     /// Allocates the places of a program's plan, zero, and a pool of `threads` threads; `None`: as many as there are cores, or as
-    /// `RAYON_NUM_THREADS` says.
+    /// `RAYON_NUM_THREADS` says. They run with [`InstructionSet::from_environment`].
     ///
     /// # Errors
-    /// [`Error::DoesNotFit`] when the memory available is too small; [`Error::Usage`] when no pool could be made.
+    /// [`Error::DoesNotFit`] when the memory available is too small; [`Error::Usage`] when no pool could be made, or when this
+    /// processor does not have the instructions that the environment asks for.
     pub fn new(program: &Program, threads: Option<usize>) -> Result<Cpu> {
+        Cpu::with_instructions(program, threads, InstructionSet::from_environment()?)
+    }
+
+    /// [`Cpu::new`] with given vector instructions: the same bits, in another time.
+    ///
+    /// # Errors
+    /// As [`Cpu::new`].
+    pub fn with_instructions(program: &Program, threads: Option<usize>, instructions: InstructionSet) -> Result<Cpu> {
         let plan = program.plan();
         super::check_memory(super::PROGRAM, plan.bytes() + working(program))?;
         let allocate = |len: u64, element| -> Option<Storage> {
@@ -52,7 +62,10 @@ impl Cpu {
             })
         });
         let places = places.collect::<Result<_>>()?;
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.unwrap_or(0)).build();
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads.unwrap_or(0))
+            .start_handler(move |_| instructions.choose())
+            .build();
         let pool = pool.map_err(|e| Error::Usage(format!("cannot start {threads:?} threads: {e}")))?;
         Ok(Cpu { steps: program.steps().to_vec(), plan, places, pool, answers: HashMap::new(), tickets: 0, record: None })
     }

@@ -7,6 +7,7 @@ pub mod gpu;
 use std::ops::Range;
 use std::time::Duration;
 
+pub use crate::simd::InstructionSet;
 pub use cpu::Cpu;
 pub use gpu::{Adapter, Device, Gpu};
 

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use bytemuck::{Pod, Zeroable};
 use num_traits::Float;
+use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -15,6 +16,7 @@ use crate::network::Compute;
 use crate::program::{
     Binding, Cuts, Kernel, Lowered, Mat, Piece, Program, Shader, Step, Variant, View, all_windows, little, scalars, whole,
 };
+use crate::simd::arch;
 
 /// The most that a backend did.
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -35,7 +37,7 @@ impl Ceilings {
     pub fn measure(compute: &Compute) -> Result<Ceilings> {
         let mut program = Program::new();
         let x = program.matrix("x", ROWS, COLS);
-        multiply_add(&mut program, x, ROUNDS);
+        multiply_add(&mut program, kernel(compute), x, ROUNDS);
         let flops = (MULTIPLY_ADD.flops)(&program.steps()[0]) as f64;
         let gflops = flops / fastest(&mut *compute.load(&program)?, 1)? / 1e9;
 
@@ -106,21 +108,30 @@ fn fastest(backend: &mut dyn Backend, steps: usize) -> Result<f64> {
     (0..5).try_fold(once, |best, _| Ok(timed(times)?.min(best)))
 }
 
-/// Records x ← x·a + b, `rounds` times, with a and b that keep x near 1.
-fn multiply_add(program: &mut Program, x: Mat, rounds: u32) {
-    assert!(x.cols().is_multiple_of(32), "chains of 8 vectors of four: {x:?}");
-    program.push(&MULTIPLY_ADD, &[x], Rounds { rounds, a: 0.75, b: 0.25 });
+/// What is timed on a backend.
+fn kernel(compute: &Compute) -> &'static Kernel {
+    match compute {
+        Compute::Cpu(_) => &ACCUMULATE,
+        Compute::Gpu(_) => &MULTIPLY_ADD,
+    }
 }
 
+/// Records one of the two kernels, `rounds` times, with a and b that keep x·a + b near 1.
+fn multiply_add(program: &mut Program, kernel: &'static Kernel, x: Mat, rounds: u32) {
+    assert!(x.cols().is_multiple_of(32), "chains of 8 vectors of four: {x:?}");
+    program.push(kernel, &[x], Rounds { rounds, a: 0.75, b: 0.25 });
+}
+
+/// x ← x·a + b.
 static MULTIPLY_ADD: Kernel = Kernel {
     name: "multiply_add",
     bindings: &[Binding::update("x")],
     scalars: &["rounds", "a", "b"],
-    definition: define,
+    definition: |views, bytes| define(views, bytes, |x, a, b| x * a + b),
     bound: |_, _| unreachable!("it is not checked"),
     parts: whole,
     is_exact: |_| false,
-    cpu: run,
+    cpu: |views, bytes| define(views, bytes, |x, a, b| x * a + b),
     variants: &[Variant {
         name: "chains",
         shaders: &[Shader {
@@ -137,9 +148,19 @@ static MULTIPLY_ADD: Kernel = Kernel {
     flops: |step| 2 * step.windows[0].len() as u64 * u64::from(step.scalars::<Rounds>().rounds),
     sample: |program, [rows, cols, rounds]| {
         let x = program.matrix("x", rows, cols.next_multiple_of(32));
-        multiply_add(program, x, rounds);
+        multiply_add(program, &MULTIPLY_ADD, x, rounds);
         vec![]
     },
+};
+
+/// x ← x + a·b, as the sums of a product are made. The CPU's, since ARM's instruction adds to what is in its place: x·a + b would take a
+/// copy of b each time.
+static ACCUMULATE: Kernel = Kernel {
+    name: "accumulate",
+    definition: |views, bytes| define(views, bytes, |x, a, b| x + a * b),
+    cpu: run,
+    variants: &[],
+    ..MULTIPLY_ADD
 };
 
 /// [`fill::COPY`], on all threads.
@@ -153,35 +174,58 @@ static STREAM: Kernel = Kernel {
     ..fill::COPY
 };
 
-fn define<T: Float>(views: &mut [View<T>], bytes: &[u8]) {
+fn define<T: Float>(views: &mut [View<T>], bytes: &[u8], next: impl Fn(T, T, T) -> T) {
     let [x] = views else { unreachable!("one window") };
     let Rounds { rounds, a, b } = scalars(bytes);
     let [a, b] = [a, b].map(|v| T::from(v).expect("a float"));
-    for v in x.data_mut() {
-        *v = (0..rounds).fold(*v, |v, _| v * a + b);
+    for x in x.data_mut() {
+        *x = (0..rounds).fold(*x, |x, _| next(x, a, b));
     }
 }
 
-/// 12 chains of vectors at a time, fused where the processor has that.
+/// On all threads, in as many chains of vectors as fit the registers: fused where the processor has that.
 fn run(views: &mut [View<f32>], bytes: &[u8]) {
     let [x] = views else { unreachable!("one window") };
-    let Rounds { rounds, a, b } = scalars(bytes);
-    x.data_mut().par_chunks_mut(1 << 15).for_each(|part| {
-        pulp::Arch::new().dispatch(|| {
-            for chains in part.chunks_mut(CHAINS) {
-                let mut v = [0.0f32; CHAINS];
-                v[..chains.len()].copy_from_slice(chains);
-                for _ in 0..rounds {
-                    v.iter_mut().for_each(|v| *v = v.mul_add(a, b));
-                }
-                chains.copy_from_slice(&v[..chains.len()]);
-            }
-        });
-    });
+    let rounds = scalars(bytes);
+    x.data_mut().par_chunks_mut(PART).for_each(|part| arch().dispatch(Chains { part, rounds }));
 }
 
-/// 16 vectors of 8 numbers, or 8 of 16.
-const CHAINS: usize = 128;
+/// Numbers that a thread takes at a time: whole chains of 24 or 12 vectors of up to 16 numbers.
+const PART: usize = 24 * 16 * 64;
+
+struct Chains<'a> {
+    part: &'a mut [f32],
+    rounds: Rounds,
+}
+
+impl WithSimd for Chains<'_> {
+    type Output = ();
+
+    /// A processor starts two to four of these operations at a time, and each waits four times as long for the one before in its
+    /// chain: that asks for 16 chains at most. All of them, a and b must have registers.
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        if S::REGISTER_COUNT >= 32 { chains::<S, 24>(simd, self) } else { chains::<S, 12>(simd, self) }
+    }
+}
+
+#[inline(always)]
+fn chains<S: Simd, const N: usize>(simd: S, Chains { part, rounds: Rounds { rounds, a, b } }: Chains) {
+    let (a_vector, b_vector) = (simd.splat_f32s(a), simd.splat_f32s(b));
+    let (vectors, rest) = S::as_mut_simd_f32s(part);
+    let (groups, others) = vectors.as_chunks_mut::<N>();
+    for group in groups {
+        let mut v = *group;
+        for _ in 0..rounds {
+            for v in &mut v {
+                *v = simd.mul_add_f32s(a_vector, b_vector, *v);
+            }
+        }
+        *group = v;
+    }
+    others.iter_mut().for_each(|v| (0..rounds).for_each(|_| *v = simd.mul_add_f32s(a_vector, b_vector, *v)));
+    rest.iter_mut().for_each(|v| (0..rounds).for_each(|_| *v = a.mul_add(b, *v)));
+}
 
 fn lower(step: &Step, _: &Cuts) -> Lowered {
     let x = step.windows[0];
@@ -204,13 +248,16 @@ mod tests {
         for compute in [Compute::Cpu(Some(2)), Compute::Gpu(device)] {
             let mut program = Program::new();
             let x = program.matrix("x", 3, 96);
-            multiply_add(&mut program, x, 5);
+            multiply_add(&mut program, kernel(&compute), x, 5);
             let mut backend = compute.load(&program).unwrap();
             let values: Vec<f32> = (0..288).map(|i| i as f32 / 7.0).collect();
             backend.write(x, &values).unwrap();
             backend.run(0..1).unwrap();
             for (got, x) in backend.read(x).unwrap().into_iter().zip(values) {
-                let expected = (0..5).fold(f64::from(x), |v, _| v * 0.75 + 0.25);
+                let expected = match compute {
+                    Compute::Cpu(_) => f64::from(x) + 5.0 * 0.75 * 0.25,
+                    Compute::Gpu(_) => (0..5).fold(f64::from(x), |v, _| v * 0.75 + 0.25),
+                };
                 approx::assert_relative_eq!(f64::from(got), expected, max_relative = 1e-6);
             }
         }

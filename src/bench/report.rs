@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 
 use super::{Ceilings, Product, median};
 use crate::backend::gpu::warm;
-use crate::backend::{Span, Work};
+use crate::backend::{InstructionSet, Span, Work};
 use crate::batch::Input;
 use crate::model::{Config, Model};
 use crate::network::Compute;
@@ -71,6 +71,8 @@ pub struct Report {
     pub machine: String,
     /// The processor's name.
     pub cpu: String,
+    /// The vector instructions of the CPU backend, by [`InstructionSet::name`].
+    pub instructions: Option<&'static str>,
     /// Threads of the CPU backend.
     pub threads: usize,
     /// The adapter's name, if there was one.
@@ -348,6 +350,7 @@ impl Report {
         Report {
             machine: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
             cpu: processor(),
+            instructions: InstructionSet::from_environment().ok().map(InstructionSet::name),
             threads: threads.unwrap_or_else(cores),
             adapter,
             driver,

@@ -8,6 +8,7 @@ use crate::Activation;
 use crate::kernels::recurrence::{self, Unit};
 use crate::program::Kernel;
 use crate::rounding::{TINY, Terms, U};
+use crate::simd::arch;
 
 /// The cell.
 pub const ELMAN: Cell = Cell { name: "elman", forward: &FORWARD, backward: &BACKWARD };
@@ -46,7 +47,7 @@ impl Unit for Elman {
     }
 
     fn forward_row(activation: Activation, input: &[f32], state: &mut [f32]) {
-        pulp::Arch::new().dispatch(|| state.iter_mut().zip(input).for_each(|(h, p)| *h += p));
+        arch().dispatch(|| state.iter_mut().zip(input).for_each(|(h, p)| *h += p));
         activation.apply(state);
     }
 }

@@ -10,6 +10,7 @@ use crate::program::{
     all_windows, little, scalars, whole,
 };
 use crate::rounding::Terms;
+use crate::simd::arch;
 
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
@@ -103,7 +104,7 @@ fn bound(views: &mut [View<f64>], bytes: &[u8]) {
 fn run(views: &mut [View<f32>], bytes: &[u8]) {
     let [x, out] = views else { unreachable!("two windows") };
     let accumulates = scalars::<Accumulate>(bytes).accumulate != 0;
-    let arch = pulp::Arch::new();
+    let arch = arch();
     let add = |sums: &mut [f32], values: &[f32]| arch.dispatch(|| sums.iter_mut().zip(values).for_each(|(sum, v)| *sum += v));
     // Columns that a thread takes: all of what is small.
     let share = if x.rows * x.cols < 1 << 16 { x.cols } else { 64 };

@@ -12,6 +12,7 @@ use crate::program::{
     all_windows, little, whole,
 };
 use crate::rounding::{DIVISION, SQUARE_ROOT, TINY, U, roundings};
+use crate::simd::arch;
 
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
@@ -122,7 +123,7 @@ fn bound(views: &mut [View<f64>], _: &[u8]) {
 fn run(views: &mut [View<f32>], _: &[u8]) {
     let [x, out] = views else { unreachable!("two windows") };
     const BLOCK: usize = 1 << 14;
-    let arch = pulp::Arch::new();
+    let arch = arch();
     let blocks = || x.row(0).par_chunks(BLOCK);
     // NaN compares false with everything and would be lost here: `bad` tells of it.
     let largest = |block: &[f32]| arch.dispatch(|| in_lanes(block, 0.0, f32::abs, |m, x| if x > m { x } else { m }));

@@ -13,8 +13,10 @@ use bytemuck::{Pod, Zeroable};
 use num_traits::Float;
 
 use crate::Activation;
+use crate::activation::with_known;
 use crate::program::{Binding, Content, Contents, Kernel, Mat, Program, Step, Variant, View, all_windows, scalars};
 use crate::rounding::Terms;
+use crate::simd::arch;
 
 mod barrier;
 mod cpu;
@@ -462,6 +464,8 @@ fn run_backward<U: Unit>(views: &mut [View<f32>], bytes: &[u8]) {
     let activation = Activation::coded(activation);
     over_time(d_sum, weight, batch as usize, true, |row, cols, d| {
         let row = d.iter_mut().zip(&d_hidden.row(row)[cols.clone()]).zip(&hidden.row(row)[cols]);
-        pulp::Arch::new().dispatch(|| row.for_each(|((d, &d_hidden), &h)| *d = U::backward(activation, d_hidden, *d, h)));
+        with_known!(activation, KNOWN => {
+            arch().dispatch(|| row.for_each(|((d, &d_hidden), &h)| *d = U::backward(KNOWN, d_hidden, *d, h)));
+        });
     });
 }

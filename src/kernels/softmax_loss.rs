@@ -11,6 +11,7 @@ use crate::program::{
     whole,
 };
 use crate::rounding::{DIVISION, TINY, U, flushed, logarithm, roundings};
+use crate::simd::arch;
 
 const CHUNK: u32 = 1024;
 
@@ -148,7 +149,7 @@ fn run(views: &mut [View<f32>], _: &[u8]) {
             d.fill(0.0);
             return;
         }
-        let arch = pulp::Arch::new();
+        let arch = arch();
         let highest = arch.dispatch(|| in_lanes(z, f32::NEG_INFINITY, |z| z, |m, z| if z > m { z } else { m }));
         arch.dispatch(|| d.iter_mut().zip(z).for_each(|(d, z)| *d = exp_nonpositive(z - highest)));
         let sum = arch.dispatch(|| in_lanes(d, 0.0, |d| d, |sum, d| sum + d));

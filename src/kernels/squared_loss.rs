@@ -8,6 +8,7 @@ use crate::program::{
     Along, Binding, Cuts, Kernel, Lowered, Mat, Piece, Program, Shader, Step, Variant, View, all_windows, little, whole,
 };
 use crate::rounding::{DIVISION, TINY, U, flushed, roundings};
+use crate::simd::arch;
 
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
@@ -112,11 +113,11 @@ fn run(views: &mut [View<f32>], _: &[u8]) {
             }
             let scale = 2.0 * weight / cols as f32;
             // The errors first, and their squares from there.
-            let sum = pulp::Arch::new().dispatch(|| {
+            let sum = arch().dispatch(|| {
                 d_row.iter_mut().zip(output).zip(value).for_each(|((d, o), v)| *d = o - v);
                 in_lanes(d_row, 0.0, |e| e * e, |sum, square| sum + square)
             });
-            pulp::Arch::new().dispatch(|| d_row.iter_mut().for_each(|d| *d *= scale));
+            arch().dispatch(|| d_row.iter_mut().for_each(|d| *d *= scale));
             loss[0] = weight * sum / cols as f32;
         }
     });

@@ -18,6 +18,7 @@ use crate::program::{
     little, scalars, whole,
 };
 use crate::rounding::{DIVISION, SQUARE_ROOT, TINY, Terms, U, flushed};
+use crate::simd::arch;
 
 /// What an update follows besides gradients and states.
 #[derive(Debug, Clone, Copy)]
@@ -275,7 +276,7 @@ fn run_adam<T: Float + Send + Sync>(views: &mut [View<T>], bytes: &[u8]) {
     let (rate, correct) = (schedule.at(0, 0) * schedule.at(0, 1), schedule.at(0, 2));
     let moments = par_blocks(m.row_mut(0)).zip(par_blocks(v.row_mut(0)));
     par_blocks(weight.row_mut(0)).zip(moments).zip(gradient.row(0).par_chunks(BLOCK)).for_each(|((w, (m, v)), g)| {
-        pulp::Arch::new().dispatch(|| {
+        arch().dispatch(|| {
             for (((w, m), v), &g) in w.iter_mut().zip(&mut *m).zip(&mut *v).zip(g) {
                 let g = g * factor;
                 *m = b1 * *m + a1 * g;

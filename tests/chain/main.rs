@@ -22,3 +22,4 @@ mod shaders;
 mod training;
 mod translation;
 mod tune;
+mod widths;

@@ -19,6 +19,26 @@ fn expect(folder: &std::path::Path, cases: &[(&str, i32, &str)]) {
     }
 }
 
+/// The vector instructions that the environment asks for: those of no processor are refused, and plain ones train alike.
+#[test]
+fn instructions_from_the_environment() {
+    let folder = tempfile::tempdir().unwrap();
+    let train = |set: &str, run: &str| {
+        let line = format!("train --backend cpu --steps 3 --hidden 7 --window 5 --out {run}");
+        finished(&line, command(folder.path(), &line).env("RETROSPECT_SIMD", set).output().unwrap())
+    };
+    let (code, _, err) = train("sse9", "none");
+    assert_eq!(code, 2, "{err}");
+    assert!(err.contains("RETROSPECT_SIMD=sse9: this processor has") && err.contains("scalar"), "{err}");
+    assert_eq!(train("scalar", "scalar").0, 0);
+    succeed(folder.path(), "train --backend cpu --steps 3 --hidden 7 --window 5 --out widest");
+    let [narrow, wide] =
+        ["scalar", "widest"].map(|run| Tensors::read(folder.path().join(run).join("checkpoint.safetensors")).unwrap());
+    for name in ["rnn.weight_hh_l0", "rnn.weight_ih_l0", "decoder.weight"] {
+        assert_eq!(narrow.f32(name).unwrap(), wide.f32(name).unwrap(), "{name}");
+    }
+}
+
 #[test]
 fn the_command_line() {
     let folder = tempfile::tempdir().unwrap();

@@ -15,7 +15,7 @@ use std::process::{Command, Output, Stdio};
 pub fn command(folder: &Path, line: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_retrospect"));
     command.current_dir(folder).args(line.split_whitespace()).stdin(Stdio::null());
-    for variable in ["WGPU_BACKEND", "WGPU_ADAPTER_NAME", "WGPU_POWER_PREF", "RAYON_NUM_THREADS", "NO_COLOR"] {
+    for variable in ["WGPU_BACKEND", "WGPU_ADAPTER_NAME", "WGPU_POWER_PREF", "RAYON_NUM_THREADS", "RETROSPECT_SIMD", "NO_COLOR"] {
         command.env_remove(variable);
     }
     // What it keeps for the user, on Linux: not the user's own.

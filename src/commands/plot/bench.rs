@@ -523,6 +523,7 @@ mod tests {
         Report {
             machine: "linux x86_64".into(),
             cpu: "A processor <8 cores>".into(),
+            instructions: None,
             threads: 8,
             adapter: (ceilings.len() > 1).then(|| "An adapter".into()),
             driver: (ceilings.len() > 1).then(|| "its driver 1.2".into()),

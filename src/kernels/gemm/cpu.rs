@@ -6,8 +6,12 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::Form;
-use super::panels::{Base, Column, Group, Panels, ROWS, Scratch, Source, pack_columns, pack_rows};
+use super::pack::{pack_columns, pack_rows};
+use super::panels::{Panels, Source};
+use super::scratch::Scratch;
+use super::tile::{Base, Group};
 use crate::program::View;
+use crate::simd::arch;
 
 /// Below this many multiplications a product is not worth a second thread.
 pub(crate) const PARALLEL: usize = 1 << 19;
@@ -31,20 +35,18 @@ pub(crate) fn product(form: Form, a: &View<f32>, b: &View<f32>, out: &mut View<f
         let source = if form == Form::NT { Source::Cols(b.data(), b.stride) } else { Source::Rows(b.data(), b.stride) };
         panels.fill(source, k.clone(), threads);
         let base = if first > 0 { Base::Out } else { base };
-        let run = |Task { rows, panels: chunk, mut out }: Task| {
-            let mut packed = Scratch::new(rows.len().next_multiple_of(ROWS) * k.len());
-            let packed = packed.columns();
+        let run = |Task { rows, panels: chunk, out }: Task| {
+            let groups = panels.groups(rows.len());
+            let mut packed = Scratch::new(rows.len() * k.len());
+            let packed = &mut packed.numbers_mut()[..rows.len() * k.len()];
             match form {
-                Form::TN => pack_columns(a.data(), a.stride, rows, k.clone(), packed),
-                _ => {
-                    for (first, to) in rows.clone().step_by(ROWS).zip(packed.chunks_mut(k.len())) {
-                        pack_rows((first..rows.end.min(first + ROWS)).map(|r| &a.row(r)[k.clone()]), to);
-                    }
-                }
+                Form::TN => pack_columns(&a.data()[rows.start..], a.stride, k.clone(), groups.clone(), packed),
+                _ => pack_rows(|r| &a.row(rows.start + r)[k.clone()], groups.clone(), packed),
             }
-            let left: Vec<&[Column]> = packed.chunks(k.len()).collect();
-            let groups = out.chunks_mut(ROWS).zip(left.chunks(1));
-            let mut groups: Vec<Group> = groups.map(|(out, a)| Group::new(a, out.iter_mut().map(|row| &mut **row))).collect();
+            let left: Vec<&[f32]> = groups.clone().map(|group| &packed[group.start * k.len()..group.end * k.len()]).collect();
+            let mut out = out.into_iter();
+            let groups = groups.zip(left.chunks(1));
+            let mut groups: Vec<Group> = groups.map(|(group, a)| Group::new(a, out.by_ref().take(group.len()))).collect();
             panels.multiply(chunk, &mut groups, base);
         };
         let tasks = tasks(out, &panels, threads);
@@ -69,7 +71,7 @@ fn tasks<'a>(out: &'a mut View<f32>, panels: &Panels, threads: bool) -> Vec<Task
     let (rows, cols, stride) = (out.rows, out.cols, out.stride);
     // Two for each thread, if it can be, since one may be late.
     let tasks = if threads { 2 * rayon::current_num_threads() } else { 1 };
-    let height = rows.div_ceil(tasks).next_multiple_of(ROWS).min(TASK_ROWS);
+    let height = rows.div_ceil((rows / panels.tile_rows()).clamp(1, tasks)).min(TASK_ROWS);
     let wanted = tasks.div_ceil(rows.div_ceil(height));
     let chunks = panels.shares(wanted);
     let mut all = Vec::new();
@@ -133,7 +135,7 @@ fn rows_dot(matrix: &View<f32>, vector: &[f32]) -> Vec<f32> {
 
 /// x·y in 32 running sums, in blocks, so that rounding errors stay small and the order is fixed.
 fn dot(x: &[f32], y: &[f32]) -> f32 {
-    pulp::Arch::new().dispatch(|| {
+    arch().dispatch(|| {
         let block = |(x, y): (&[f32], &[f32])| {
             let mut sums = [0.0f32; 32];
             for (x, y) in x.chunks(32).zip(y.chunks(32)) {
@@ -152,7 +154,7 @@ fn weighted_rows(matrix: &View<f32>, vector: &[f32]) -> Vec<f32> {
     const COLS: usize = 256;
     let mut sums = vec![0.0; matrix.cols];
     let work = |(i, sums): (usize, &mut [f32])| {
-        pulp::Arch::new().dispatch(|| {
+        arch().dispatch(|| {
             let mut block = [0.0f32; COLS];
             for first in (0..matrix.rows).step_by(256) {
                 let block = &mut block[..sums.len()];

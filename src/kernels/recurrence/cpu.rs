@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError, RwLock};
 use rayon::prelude::*;
 
 use super::barrier::Barrier;
-use crate::kernels::gemm::{Base, Column, Group, PARALLEL, Panels, ROWS, Source, pack_rows, split};
+use crate::kernels::gemm::{Base, Group, PARALLEL, Panels, Source, pack_rows, split};
 use crate::program::View;
 
 /// Weights of at most so many numbers stay in a core's own cache: then each thread takes some sequences through all of time.
@@ -36,7 +36,7 @@ pub(super) fn over_time(
         finish(if backward { count - 1 - n } else { n } * batch + r, columns, sums);
     };
     // Sharing out the columns takes a meeting for each step, which must be worth it.
-    let is_enough = batch.div_ceil(ROWS) >= threads && cols * cols <= CACHED;
+    let is_enough = batch.div_ceil(panels.tile_rows()) >= threads && cols * cols <= CACHED;
     if threads == 1 || is_enough || step < PARALLEL {
         by_rows(blocks, &panels, [batch, cols, stride], threads, finish);
     } else {
@@ -52,25 +52,24 @@ fn by_rows(
     threads: usize,
     finish: impl Fn(usize, usize, Range<usize>, &mut [f32]) + Sync,
 ) {
-    let rows = batch.div_ceil(ROWS).div_ceil(threads) * ROWS;
+    let rows = batch.div_ceil(threads);
     let mut slices: Vec<Vec<&mut [f32]>> = (0..batch.div_ceil(rows)).map(|_| Vec::with_capacity(blocks.len())).collect();
     for block in blocks {
         block.chunks_mut(rows * stride).zip(&mut slices).for_each(|(part, slice)| slice.push(part));
     }
     slices.into_par_iter().enumerate().for_each(|(i, slice)| {
-        let mut before = vec![Column::default(); rows.min(batch).div_ceil(ROWS) * cols];
-        let pack = |block: &[f32], to: &mut [Column]| {
-            let groups = block.chunks(ROWS * stride).zip(to.chunks_mut(cols));
-            groups.for_each(|(group, to)| pack_rows(group.chunks(stride).map(|row| &row[..cols]), to));
-        };
+        let rows_here = slice[0].len().div_ceil(stride);
+        let groups = panels.groups(rows_here);
+        let mut before = vec![0.0; rows_here * cols];
+        let pack = |block: &[f32], to: &mut [f32]| pack_rows(|r| &block[r * stride..][..cols], groups.clone(), to);
         let mut blocks = slice.into_iter();
         pack(blocks.next().expect("the state before the first step"), &mut before);
         for (n, after) in blocks.enumerate() {
-            let left: Vec<&[Column]> = before.chunks(cols).collect();
-            let groups = left.chunks(1).zip(after.chunks_mut(ROWS * stride));
-            let mut groups: Vec<Group> =
-                groups.map(|(a, out)| Group::new(a, out.chunks_mut(stride).map(|row| &mut row[..cols]))).collect();
-            panels.multiply(0..panels.count(), &mut groups, Base::Nothing);
+            let left: Vec<&[f32]> = groups.clone().map(|group| &before[group.start * cols..group.end * cols]).collect();
+            let mut out = after.chunks_mut(stride).map(|row| &mut row[..cols]);
+            let each = groups.clone().zip(left.chunks(1));
+            let mut tiles: Vec<Group> = each.map(|(group, a)| Group::new(a, out.by_ref().take(group.len()))).collect();
+            panels.multiply(0..panels.count(), &mut tiles, Base::Nothing);
             for (r, row) in after.chunks_mut(stride).enumerate() {
                 finish(n, i * rows + r, 0..cols, &mut row[..cols]);
             }
@@ -87,16 +86,15 @@ fn by_columns(
     threads: usize,
     finish: impl Fn(usize, usize, Range<usize>, &mut [f32]) + Sync,
 ) {
-    let groups = batch.div_ceil(ROWS);
+    let groups = panels.groups(batch);
     let chunks = panels.shares(threads);
     // A state as it is read, packed, each chunk of its columns by itself; and the one that is being written.
-    let packed = [0, 1].map(|_| -> Vec<RwLock<Vec<Column>>> {
-        chunks.iter().map(|chunk| RwLock::new(vec![Column::default(); groups * panels.columns(chunk).len()])).collect()
+    let packed = [0, 1].map(|_| -> Vec<RwLock<Vec<f32>>> {
+        chunks.iter().map(|chunk| RwLock::new(vec![0.0; batch * panels.columns(chunk).len()])).collect()
     });
     let pack = |rows: &[&mut [f32]], chunk: usize, parity: usize| {
         let mut to = packed[parity][chunk].write().unwrap_or_else(PoisonError::into_inner);
-        let width = panels.columns(&chunks[chunk]).len();
-        rows.chunks(ROWS).zip(to.chunks_mut(width)).for_each(|(rows, to)| pack_rows(rows.iter().map(|row| &**row), to));
+        pack_rows(|r| &*rows[r], groups.clone(), &mut to);
     };
     // Of each chunk of columns, for each time step, the rows of the state.
     type Rows<'a> = Vec<&'a mut [f32]>;
@@ -120,14 +118,12 @@ fn by_columns(
             if n > 0 {
                 let before: Vec<_> =
                     packed[(n - 1) % 2].iter().map(|chunk| chunk.read().unwrap_or_else(PoisonError::into_inner)).collect();
-                let piece = |group: usize, all: &'_ [Column]| all.len() / groups * group..all.len() / groups * (group + 1);
-                let left = (0..groups).map(|group| before.iter().map(|all| &all[piece(group, all)]).collect());
-                let left: Vec<Vec<&[Column]>> = left.collect();
-                let mut tiles: Vec<Group> = left
-                    .iter()
-                    .zip(rows.chunks_mut(ROWS))
-                    .map(|(a, out)| Group::new(a, out.iter_mut().map(|row| &mut **row)))
-                    .collect();
+                let piece = |rows: &Range<usize>, all: &'_ [f32]| all.len() / batch * rows.start..all.len() / batch * rows.end;
+                let left = groups.clone().map(|group| before.iter().map(|all| &all[piece(&group, all)]).collect());
+                let left: Vec<Vec<&[f32]>> = left.collect();
+                let mut out = rows.iter_mut().map(|row| &mut **row);
+                let each = groups.clone().zip(&left);
+                let mut tiles: Vec<Group> = each.map(|(group, a)| Group::new(a, out.by_ref().take(group.len()))).collect();
                 panels.multiply(chunks[chunk].clone(), &mut tiles, Base::Nothing);
                 for (r, row) in rows.iter_mut().enumerate() {
                     finish(n - 1, r, panels.columns(&chunks[chunk]), row);
