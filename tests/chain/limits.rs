@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use retrospect::Activation;
 use retrospect::batch::{Input, Loss};
 use retrospect::model::{Config, Model, Optimizer};
-use retrospect::program::{Access, Cuts, Lowered, Mat, Piece, Step, Variant};
+use retrospect::program::{Access, Cuts, Lowered, Mat, Phase, Piece, Step, Variant};
 
 const WORKGROUPS: u32 = 65_535;
 const ITERATIONS: u32 = 30_000;
@@ -129,12 +129,15 @@ fn work(step: &Step, lowered: &Lowered) -> Option<String> {
     } else if step.kernel.bindings.iter().any(|b| b.name == "weight") && kernel.contains("ward") {
         // Each element of the weight is in as many terms as there are sequences and time steps.
         let (inputs, weight) = (windows[0], windows[1]);
-        let of = |piece: &Piece| {
+        let of = |phase: &Phase, piece: &Piece| -> u128 {
             let now = piece.windows.iter().find(|w| w.buffer() == inputs.buffer());
-            let weights = piece.windows.iter().filter(|w| w.buffer() == weight.buffer());
-            now.map_or(0, |now| weights.map(|weight| volume(weight, now.rows())).sum())
+            // A product of parts has no inputs; the rows of a time step are its second scalar.
+            let rows = || u32::from_ne_bytes(piece.scalars[4..8].try_into().expect("four bytes")) * phase.times.count;
+            let rows = now.map_or_else(rows, Mat::rows);
+            piece.windows.iter().filter(|w| w.buffer() == weight.buffer()).map(|weight| volume(weight, rows)).sum()
         };
-        (volume(&weight, inputs.rows()), pieces(lowered).map(of).sum())
+        let all = lowered.phases.iter().flat_map(|phase| phase.pieces.iter().map(move |piece| of(phase, piece)));
+        (volume(&weight, inputs.rows()), all.sum())
     } else {
         return None;
     };
