@@ -55,6 +55,8 @@ pub struct Progress<'a> {
 struct Part<'a> {
     name: String,
     variant: &'static str,
+    /// The variant with run-time checks that has to pass first.
+    checked: Option<&'static str>,
     run: Box<dyn FnOnce() -> Result<Vec<Outcome>> + 'a>,
 }
 
@@ -69,6 +71,19 @@ pub fn run(compute: &Compute, quick: bool, progress: &mut dyn FnMut(Progress)) -
     let mut results = Vec::new();
     for (done, part) in parts.into_iter().enumerate() {
         progress(Progress { done, of, next: &part.name });
+        if let Some(reason) = part.checked.and_then(|checked| failure(&results, part.kernel(), checked)) {
+            results.push(Outcome::new(
+                part.kernel().to_owned(),
+                Some(part.variant),
+                String::new(),
+                "loading",
+                0.0,
+                0.0,
+                f64::INFINITY,
+                vec![reason],
+            ));
+            continue;
+        }
         results.extend(match (part.run)() {
             Err(Error::Device { what, message }) => {
                 let refused = format!("the adapter refuses {what}: {message}");
@@ -91,8 +106,19 @@ pub fn run(compute: &Compute, quick: bool, progress: &mut dyn FnMut(Progress)) -
 
 impl<'a> Part<'a> {
     fn new(name: impl Into<String>, variant: &'static str, run: impl FnOnce() -> Result<Vec<Outcome>> + 'a) -> Part<'a> {
-        Part { name: name.into(), variant, run: Box::new(run) }
+        Part { name: name.into(), variant, checked: None, run: Box::new(run) }
     }
+
+    /// The name without the variant.
+    fn kernel(&self) -> &str {
+        self.name.split('/').next().unwrap_or_default()
+    }
+}
+
+/// Why what is compiled without run-time checks is not run: the same with them has failed.
+fn failure(results: &[Outcome], kernel: &str, checked: &str) -> Option<String> {
+    let failed = results.iter().any(|o| !o.passed && o.name == kernel && o.variant == checked);
+    failed.then(|| format!("not run, since {kernel}/{checked} failed"))
 }
 
 fn parts(compute: &Compute, quick: bool) -> Vec<Part<'_>> {
@@ -106,11 +132,14 @@ fn parts(compute: &Compute, quick: bool) -> Vec<Part<'_>> {
         Compute::Gpu(device) => {
             parts.push(Part::new("traps", "builtin", move || traps::check(device)));
             for kernel in all() {
-                for variant in kernel.variants.iter().filter(|variant| device.has(variant.needs)) {
+                let mut variants: Vec<&'static Variant> = kernel.variants.iter().filter(|v| device.has(v.needs)).collect();
+                // Those without run-time checks come last, and without the long sums: they are the same text.
+                variants.sort_by_key(|variant| variant.checked.is_some());
+                for variant in variants {
                     let name = format!("{}/{}", kernel.name, variant.name);
-                    parts.push(Part::new(name, variant.name, move || {
-                        kernels::on_gpu(kernel, variant, &kernels::sizes(quick), device)
-                    }));
+                    let sizes = kernels::sizes(quick || variant.checked.is_some());
+                    let run = move || kernels::on_gpu(kernel, variant, &sizes, device);
+                    parts.push(Part { checked: variant.checked, ..Part::new(name, variant.name, run) });
                 }
             }
             for variant in crate::kernels::map::ACTIVATE.variants {
@@ -138,12 +167,13 @@ fn parts(compute: &Compute, quick: bool) -> Vec<Part<'_>> {
     parts
 }
 
-/// The names of the variants of those kernels that have several: with each a network is run.
+/// The names of the variants, with run-time checks, of those kernels that have several: with each a network is run.
 fn sets(compute: &Compute) -> Vec<Option<&'static str>> {
     let Compute::Gpu(device) = compute else { return vec![None] };
     let several = all().into_iter().filter(|kernel| kernel.variants.len() > 1);
     let mut names: Vec<Option<&str>> = Vec::new();
-    for variant in several.flat_map(|kernel| kernel.variants).filter(|variant| device.has(variant.needs)) {
+    let usable = |variant: &&Variant| device.has(variant.needs) && variant.checked.is_none();
+    for variant in several.flat_map(|kernel| kernel.variants).filter(usable) {
         if !names.contains(&Some(variant.name)) {
             names.push(Some(variant.name));
         }
@@ -166,4 +196,22 @@ pub fn gpu(device: &Device, program: &Program, variant: Option<&'static str>) ->
     let cuts = device.cuts(program);
     let usable = |v: &&'static Variant, step: &Step| Some(v.name) == variant && device.is_able(v, step, &cuts);
     Gpu::with_variants(device, program, &|step| step.kernel.variants.iter().find(|v| usable(v, step)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is the same without run-time checks does not run where the one with them failed, and that is a failure.
+    #[test]
+    fn without_checks_nothing_runs_after_a_failure_with_them() {
+        let outcome = |variant, off: f64| {
+            Outcome::new("gemm_nn".to_owned(), Some(variant), "1×1×1".to_owned(), "definition", 0.0, 0.0, off, Vec::new())
+        };
+        let results = [outcome("large", 0.5), outcome("wide", 2.0)];
+        assert!(results[0].passed && !results[1].passed);
+        assert_eq!(failure(&results, "gemm_nn", "large"), None);
+        assert!(failure(&results, "gemm_nn", "wide").is_some_and(|reason| reason.contains("gemm_nn/wide failed")));
+        assert_eq!(failure(&results, "gemm_nt", "wide"), None);
+    }
 }
