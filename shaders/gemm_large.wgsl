@@ -13,7 +13,10 @@ fn fetch(block: u32, row: u32, col: u32, k: u32, end: u32) -> mat4x4<f32> {
     if block < A_BLOCKS {
         return fetch_a(block, row, k, end);
     }
-    return fetch_b(block - A_BLOCKS, k, col, end);
+    if block < A_BLOCKS + B_BLOCKS {
+        return fetch_b(block - A_BLOCKS, k, col, end);
+    }
+    return mat4x4<f32>();
 }
 
 fn keep(block: u32, values: mat4x4<f32>) {
