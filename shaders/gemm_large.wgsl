@@ -77,13 +77,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
 #for g in 0..2
 #for r in 0..4
 #for h in 0..2
-    give(group.z, row + p * 4u + 16u * $gu + $ru, col + q * 4u + 32u * $hu, s$g$r$h);
+    store_inside(group.z, row + p * 4u + 16u * $gu + $ru, col + q * 4u + 32u * $hu, s$g$r$h);
 #end
 #end
 #end
 }
 
-fn give(part: u32, row: u32, col: u32, sum: vec4<f32>) {
+fn store_inside(part: u32, row: u32, col: u32, sum: vec4<f32>) {
     if row < params.rows && col < params.out.cols {
         store(part, row, col, sum);
     }

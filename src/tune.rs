@@ -7,7 +7,7 @@
 mod kept;
 mod measure;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -139,14 +139,11 @@ fn within(budget: Duration, device: &mut Device, program: &Program, mode: Mode, 
 }
 
 /// Those of the candidates that are measured: all of them, or, where that has to be quick, those that are likely to be fast and the
-/// plainest.
-fn in_question(step: &Step, mut candidates: Vec<&'static Variant>, mode: Mode) -> Vec<&'static Variant> {
-    let plainest = candidates.len() - 1;
-    if mode == Mode::Auto {
-        let mut number = 0..;
-        candidates.retain(|v| (v.likely)(step) || number.next() == Some(plainest));
-    }
-    candidates
+/// plainest, which is the last.
+fn in_question(step: &Step, candidates: Vec<&'static Variant>, mode: Mode) -> Vec<&'static Variant> {
+    let last = candidates.len() - 1;
+    let is_meant = |&(i, v): &(usize, &Variant)| mode != Mode::Auto || i == last || (v.likely)(step);
+    candidates.into_iter().enumerate().filter(|(i, v)| is_meant(&(*i, v))).map(|(_, v)| v).collect()
 }
 
 /// Measures shapes, those that take the most time first, and returns the variant of each.
@@ -179,14 +176,18 @@ fn measure_all(
         let share = open.seconds / total;
         if begun.elapsed() > budget {
             left.push(share);
-        } else if let Some(measured) = measure(device, &open, share, agreed)? {
-            choices.insert(open.shape, measured.chosen.to_owned());
-            outcome.measured.push(measured);
-        } else {
-            outcome.notes.push(format!(
-                "tuning: there is no memory to measure {} beside what it is part of; it keeps the usual variant",
-                open.shape
-            ));
+            continue;
+        }
+        match measure(device, &open, share, agreed) {
+            Ok(measured) => {
+                choices.insert(open.shape, measured.chosen.to_owned());
+                outcome.measured.push(measured);
+            }
+            Err(error @ Error::DoesNotFit { .. }) => {
+                let shape = open.shape;
+                outcome.notes.push(format!("tuning: {shape} was not measured and keeps the usual variant: {error}"));
+            }
+            Err(error) => return Err(error),
         }
     }
     if !left.is_empty() {
@@ -199,48 +200,59 @@ fn measure_all(
     Ok(choices)
 }
 
-/// The candidates of a step, each timed; `None` when there is no memory for another of its kind. Those without run-time checks that agree
-/// are trusted.
-fn measure(device: &mut Device, open: &Open, share: f64, agreed: &mut Agreed) -> Result<Option<Measured>> {
-    let mut candidates = Vec::new();
-    for variant in &open.candidates {
-        candidates.push(Candidate { variant: variant.name, ms: None, problem: agreed.problem(device, open.step, variant)? });
-    }
-    let passed: Vec<usize> = (0..candidates.len()).filter(|&i| candidates[i].problem.is_none()).collect();
-    if passed.is_empty() {
-        return Err(none_is_right(open, &candidates));
-    }
-    let mut alone = match Alone::new(device, open.step, passed.iter().map(|&i| open.candidates[i]).collect()) {
-        Ok(alone) => alone,
-        Err(Error::DoesNotFit { .. }) => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    let mut expected = alone.expected()?;
-    let mut right = Vec::new();
-    // The plainest first, which has the fewest things to go wrong: it is what the others are compared with where the CPU takes too long.
-    for (place, &candidate) in passed.iter().enumerate().rev() {
-        let got = alone.results(place)?;
-        candidates[candidate].problem = expected.as_ref().and_then(|expected| difference(expected, &got));
-        if candidates[candidate].problem.is_none() {
-            expected.get_or_insert(got);
-            right.push(place);
-        }
-    }
-    for (&place, seconds) in right.iter().zip(alone.times(&right)?) {
-        candidates[passed[place]].ms = Some(seconds * 1e3);
-        device.trust(open.step, open.candidates[passed[place]]);
+/// The candidates of a step, each timed. Those without run-time checks that agree are trusted.
+fn measure(device: &mut Device, open: &Open, share: f64, agreed: &mut Agreed) -> Result<Measured> {
+    let (mut alone, mut candidates) = compare(device, open.step, &open.candidates, agreed)?;
+    let right: Vec<usize> = (0..candidates.len()).filter(|&i| candidates[i].problem.is_none()).collect();
+    for (&i, seconds) in right.iter().zip(alone.times(&right)?) {
+        candidates[i].ms = Some(seconds * 1e3);
+        device.trust(open.step, open.candidates[i]);
     }
     let fastest = candidates.iter().filter_map(|c| Some((c.variant, c.ms?))).min_by(|a, b| a.1.total_cmp(&b.1));
-    let (chosen, _) = fastest.ok_or_else(|| none_is_right(open, &candidates))?;
-    Ok(Some(Measured { shape: open.shape.clone(), share, candidates, chosen }))
+    match fastest {
+        Some((chosen, _)) => Ok(Measured { shape: open.shape.clone(), share, candidates, chosen }),
+        None => {
+            let problems: Vec<&str> = candidates.iter().filter_map(|c| c.problem.as_deref()).collect();
+            Err(Error::Device { what: format!("every variant of {}", open.shape), message: problems.join("; ") })
+        }
+    }
 }
 
-fn none_is_right(open: &Open, candidates: &[Candidate]) -> Error {
-    let problems: Vec<&str> = candidates.iter().filter_map(|c| c.problem.as_deref()).collect();
-    Error::Device { what: format!("every variant of {}", open.shape), message: problems.join("; ") }
+/// What each of some variants has against it: by its check on small sizes, and by its results at the step's own. One without run-time checks
+/// has all against it that the one with them has.
+fn compare(device: &Device, step: &Step, variants: &[&'static Variant], agreed: &mut Agreed) -> Result<(Alone, Vec<Candidate>)> {
+    let mut candidates = Vec::new();
+    for variant in variants {
+        candidates.push(Candidate { variant: variant.name, ms: None, problem: agreed.problem(device, step, variant)? });
+    }
+    let is_right = |i: &usize| candidates[*i].problem.is_none();
+    let mut alone = Alone::new(device, step, variants, &(0..variants.len()).filter(is_right).collect::<Vec<_>>())?;
+    let mut expected = alone.expected()?;
+    // The plainest first, which has the fewest things to go wrong: it is what the others are compared with where the CPU takes too long.
+    // It is the last, and one with run-time checks comes behind the one without.
+    for i in (0..variants.len()).rev() {
+        if candidates[i].problem.is_some() {
+            continue;
+        }
+        if let Some(checked) = variants[i].checked {
+            let twin = candidates.iter().find(|candidate| candidate.variant == checked);
+            let problem = twin.map_or(Some("it is not compared"), |twin| twin.problem.as_deref());
+            if let Some(problem) = problem {
+                candidates[i].problem = Some(format!("{checked}: {problem}"));
+                continue;
+            }
+        }
+        let got = alone.results(i)?;
+        candidates[i].problem = expected.as_ref().and_then(|expected| difference(expected, &got));
+        if candidates[i].problem.is_none() {
+            expected.get_or_insert(got);
+        }
+    }
+    Ok((alone, candidates))
 }
 
-/// Trusts the variants without run-time checks that were chosen before, by a run that goes on: from the file, or by checking them.
+/// Trusts the variants without run-time checks that were chosen before, by a run that goes on: from the file, or by comparing them with
+/// those with checks.
 fn confirm(
     device: &mut Device,
     program: &Program,
@@ -248,15 +260,27 @@ fn confirm(
     agreed: &mut Agreed,
     notes: &mut Vec<String>,
 ) -> Result<()> {
+    let mut failed = BTreeSet::new();
     for step in program.steps() {
         let Some(variant) = device.chosen(step).filter(|v| !device.is_trusted(step, v)) else { continue };
-        if kept.get(&step.shape()).is_some_and(|name| name == variant.name) {
+        let shape = step.shape();
+        if kept.get(&shape).is_some_and(|name| name == variant.name) {
             device.trust(step, variant);
             continue;
         }
-        match agreed.problem(device, step, variant)? {
+        let checked = step.kernel.variants.iter().find(|v| Some(v.name) == variant.checked);
+        let Some(checked) = checked.filter(|_| !failed.contains(&shape)) else { continue };
+        let problem = match compare(device, step, &[variant, checked], agreed) {
+            Ok((_, candidates)) => candidates[0].problem.clone(),
+            Err(error @ (Error::DoesNotFit { .. } | Error::Device { .. })) => Some(error.to_string()),
+            Err(error) => return Err(error),
+        };
+        match problem {
             None => device.trust(step, variant),
-            Some(problem) => notes.push(format!("{} runs with checks, since {} failed: {problem}", step.shape(), variant.name)),
+            Some(problem) => {
+                notes.push(format!("{shape} runs with run-time checks, since {} failed: {problem}", variant.name));
+                failed.insert(shape);
+            }
         }
     }
     Ok(())
@@ -324,7 +348,7 @@ mod tests {
         let share = note.split(" shapes, ").nth(1).and_then(|rest| rest.split(" %").next()).map(|share| share.parse::<f64>());
         assert!(matches!(share, Some(Ok(share)) if share > 0.0 && share <= 100.0), "{note}");
         let several = |step: &&Step| device.candidates(step, &cuts).count() > 1;
-        let shapes: std::collections::BTreeSet<String> = model.program().steps().iter().filter(several).map(Step::shape).collect();
+        let shapes: BTreeSet<String> = model.program().steps().iter().filter(several).map(Step::shape).collect();
         assert!(note.contains(&format!("no time for {} shapes", shapes.len())), "{note}");
         assert!(model.program().steps().iter().all(|step| device.chosen(step).is_none()));
     }

@@ -51,11 +51,13 @@ impl Contender {
     /// Measures the ceilings once more if a kernel or a product was faster than they allow. What a kernel did the machine can do, so the
     /// operations of one that is still faster count as its ceiling; bytes may have come from a cache.
     pub(super) fn raise(&mut self, rows: &[Row], products: &[Product]) -> Result<()> {
-        let kernels = rows.iter().filter(|row| row.backend == self.backend).filter_map(|row| row.measured.as_ref());
-        let kernels = kernels.flat_map(|measured| &measured.kernels).map(|kernel| kernel.gflops);
+        let own = || rows.iter().filter(|row| row.backend == self.backend).filter_map(|row| row.measured.as_ref());
+        let kernels = || own().flat_map(|measured| &measured.kernels);
         let products = products.iter().filter(|product| product.backend == self.backend);
-        let best = kernels.chain(products.filter_map(|product| Some(product.timed.as_ref()?.gflops))).fold(0.0, f64::max);
-        if best > self.ceilings.gflops {
+        let products = products.filter_map(|product| Some(product.timed.as_ref()?.gflops));
+        let speeds = own().map(|measured| measured.gflops).chain(kernels().map(|kernel| kernel.gflops));
+        let best = speeds.chain(products).fold(0.0, f64::max);
+        if best > self.ceilings.gflops || kernels().any(|kernel| kernel.gb_per_s > self.ceilings.gb_per_s) {
             let again = Ceilings::measure(&self.compute)?;
             self.ceilings.gflops = self.ceilings.gflops.max(again.gflops).max(best);
             self.ceilings.gb_per_s = self.ceilings.gb_per_s.max(again.gb_per_s);

@@ -66,42 +66,30 @@ struct Part<'a> {
 /// # Errors
 /// What keeps it from going on: a lost device, memory that is too small. A kernel that the adapter refuses is a failure in the report.
 pub fn run(compute: &Compute, quick: bool, progress: &mut dyn FnMut(Progress)) -> Result<Report> {
-    let parts = parts(compute, quick);
+    Ok(Report::new(compute, run_parts(parts(compute, quick), progress)?))
+}
+
+/// What came of each part. One that the adapter refuses, or that has to wait for one that failed, is a failure.
+fn run_parts(parts: Vec<Part>, progress: &mut dyn FnMut(Progress)) -> Result<Vec<Outcome>> {
     let of = parts.len();
     let mut results = Vec::new();
     for (done, part) in parts.into_iter().enumerate() {
         progress(Progress { done, of, next: &part.name });
-        if let Some(reason) = part.checked.and_then(|checked| failure(&results, part.kernel(), checked)) {
-            results.push(Outcome::new(
-                part.kernel().to_owned(),
-                Some(part.variant),
-                String::new(),
-                "loading",
-                0.0,
-                0.0,
-                f64::INFINITY,
-                vec![reason],
-            ));
+        let kernel = part.kernel().to_owned();
+        let refused = |reason: String| {
+            let infinite = f64::INFINITY;
+            Outcome::new(&*kernel, Some(part.variant), String::new(), "loading", 0.0, 0.0, infinite, vec![reason])
+        };
+        if let Some(reason) = part.checked.and_then(|checked| failure(&results, &kernel, checked)) {
+            results.push(refused(reason));
             continue;
         }
-        results.extend(match (part.run)() {
-            Err(Error::Device { what, message }) => {
-                let refused = format!("the adapter refuses {what}: {message}");
-                vec![Outcome::new(
-                    part.name,
-                    Some(part.variant),
-                    String::new(),
-                    "loading",
-                    0.0,
-                    0.0,
-                    f64::INFINITY,
-                    vec![refused],
-                )]
-            }
-            outcomes => outcomes?,
-        });
+        match (part.run)() {
+            Err(Error::Device { what, message }) => results.push(refused(format!("the adapter refuses {what}: {message}"))),
+            outcomes => results.extend(outcomes?),
+        }
     }
-    Ok(Report::new(compute, results))
+    Ok(results)
 }
 
 impl<'a> Part<'a> {
@@ -202,16 +190,23 @@ pub fn gpu(device: &Device, program: &Program, variant: Option<&'static str>) ->
 mod tests {
     use super::*;
 
-    /// What is the same without run-time checks does not run where the one with them failed, and that is a failure.
+    /// What is the same without run-time checks does not run where the one with them failed or was refused, and that is a failure too.
     #[test]
     fn without_checks_nothing_runs_after_a_failure_with_them() {
-        let outcome = |variant, off: f64| {
-            Outcome::new("gemm_nn".to_owned(), Some(variant), "1×1×1".to_owned(), "definition", 0.0, 0.0, off, Vec::new())
-        };
-        let results = [outcome("large", 0.5), outcome("wide", 2.0)];
-        assert!(results[0].passed && !results[1].passed);
-        assert_eq!(failure(&results, "gemm_nn", "large"), None);
-        assert!(failure(&results, "gemm_nn", "wide").is_some_and(|reason| reason.contains("gemm_nn/wide failed")));
-        assert_eq!(failure(&results, "gemm_nt", "wide"), None);
+        let outcome =
+            |off: f64| Outcome::new("gemm_nn", Some("large"), "1×1×1".to_owned(), "definition", 0.0, 0.0, off, Vec::new());
+        let refused = || Err(Error::Device { what: "gemm_nn/large".into(), message: "no".into() });
+        for (with_checks, runs) in [(Ok(outcome(0.5)), true), (Ok(outcome(2.0)), false), (refused(), false)] {
+            let ran = std::cell::Cell::new(false);
+            let with_checks = Part::new("gemm_nn/large", "large", || with_checks.map(|outcome| vec![outcome]));
+            let without = Part::new("gemm_nn/large_unchecked", "large_unchecked", || {
+                ran.set(true);
+                Ok(Vec::new())
+            });
+            let parts = vec![with_checks, Part { checked: Some("large"), ..without }];
+            let results = run_parts(parts, &mut |_| {}).unwrap();
+            assert_eq!((ran.get(), results.iter().all(|outcome| outcome.passed)), (runs, runs), "{results:?}");
+            assert_eq!(results.len(), if runs { 1 } else { 2 });
+        }
     }
 }

@@ -23,11 +23,11 @@ mod scratch;
 mod tile;
 use cpu::product;
 pub(crate) use cpu::{PARALLEL, split};
-pub(crate) use lower::{BUSY, BY_64_128, BY_128, SUMMED, Tile, parts, share_out};
 use lower::{
     BIAS_PARTS, BY_32, BY_64, BY_128_64, BY_COLUMNS, BY_LANES, BY_LANES_TN, BY_SUBGROUP, SKINNY_ROWS, SUM_PARTS, lower_lanes,
     lower_parts, lower_tiles,
 };
+pub(crate) use lower::{BUSY, BY_64_128, BY_128, PIECE_TERMS, SUMMED, Tile, share_out};
 pub(crate) use pack::{pack_rows, transpose_into};
 pub(crate) use panels::{Panels, Source};
 pub(crate) use tile::{Base, Group};

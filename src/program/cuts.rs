@@ -88,11 +88,6 @@ impl Cuts {
         window.end() - window.offset <= self.binding && window.end() <= self.section(window).1.end
     }
 
-    /// The same with bindings of at most half a buffer.
-    pub(crate) fn halves(&self) -> Cuts {
-        Cuts { binding: self.binding.min(self.buffer) / 2, ..self.clone() }
-    }
-
     /// The rows of scratch memory, so far apart, that are one binding of one section.
     pub(crate) fn scratch_rows(&self, stride: u32) -> u64 {
         let stride = u64::from(stride);

@@ -73,7 +73,8 @@ mod tests {
 
     #[test]
     fn loops_are_written_out_in_order() {
-        let text = "const ROWS: u32 = 2u;\n#for r in 0..ROWS\n  a$r\n  #for h in 1..3\n    s$r$h = x[$h];\n  #end\n  b$r\n#end\nend\n";
+        let text =
+            "const ROWS: u32 = 2u;\n#for r in 0..ROWS\n  a$r\n  #for h in 1..3\n    s$r$h = x[$h];\n  #end\n  b$r\n#end\nend\n";
         let expected = "const ROWS: u32 = 2u;\n  a0\n    s01 = x[1];\n    s02 = x[2];\n  b0\n  a1\n    s11 = x[1];\n    s12 = x[2];\n  b1\nend\n";
         assert_eq!(unroll(text), expected);
         assert_eq!(unroll("#for r in 0..0\nnever\n#end\nafter"), "after\n");
@@ -81,7 +82,9 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_is_said() {
-        for (text, said) in [("#for r in 0..2\nx", "no #end"), ("#for r 0..2\n#end", "no range"), ("#for r in 0..N\n#end", "N is neither")] {
+        for (text, said) in
+            [("#for r in 0..2\nx", "no #end"), ("#for r 0..2\n#end", "no range"), ("#for r in 0..N\n#end", "N is neither")]
+        {
             let panic = std::panic::catch_unwind(|| unroll(text)).expect_err(said);
             assert!(panic.downcast_ref::<String>().is_some_and(|message| message.contains(said)), "{said}");
         }

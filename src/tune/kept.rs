@@ -1,6 +1,7 @@
-//! The file of choices of one adapter, driver and version of this crate.
+//! The file of choices of one adapter, driver, interface and version of this crate, with the same shaders.
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -12,6 +13,9 @@ struct Kept {
     adapter: String,
     driver: String,
     version: String,
+    api: String,
+    /// A hash of all shaders' texts: others have to be checked and timed again.
+    shaders: String,
     /// Of each shape the variant's name. One without run-time checks is there only if it had passed its check.
     choices: BTreeMap<String, String>,
 }
@@ -26,6 +30,17 @@ pub(super) fn file_name(device: &Device) -> PathBuf {
     format!("{}.json", words.join("-").chars().take(150).collect::<String>()).into()
 }
 
+fn shaders() -> String {
+    let mut hasher = DefaultHasher::new();
+    for kernel in crate::kernels::all() {
+        for variant in kernel.variants {
+            (kernel.name, variant.name).hash(&mut hasher);
+            variant.shaders.iter().for_each(|shader| shader.source.hash(&mut hasher));
+        }
+    }
+    format!("{:016x}", hasher.finish())
+}
+
 /// The choices in a file; none where it is not there, damaged or of something else.
 pub(super) fn read(path: &Path, device: &Device, notes: &mut Vec<String>) -> BTreeMap<String, String> {
     let text = match std::fs::read_to_string(path) {
@@ -38,10 +53,11 @@ pub(super) fn read(path: &Path, device: &Device, notes: &mut Vec<String>) -> BTr
     };
     match serde_json::from_str::<Kept>(&text) {
         Ok(kept) if kept.adapter == device.adapter.name && kept.driver == device.adapter.driver => {
-            if kept.version == env!("CARGO_PKG_VERSION") {
+            if kept.version == env!("CARGO_PKG_VERSION") && kept.api == device.adapter.api && kept.shaders == shaders() {
                 return kept.choices;
             }
-            notes.push(format!("tuning: {} is not used: it is of version {}", path.display(), kept.version));
+            let what = format!("it is of version {} on {} with shaders {}", kept.version, kept.api, kept.shaders);
+            notes.push(format!("tuning: {} is not used: {what}", path.display()));
         }
         Ok(kept) => notes.push(format!("tuning: {} is not used: it is of {} ({})", path.display(), kept.adapter, kept.driver)),
         Err(error) => notes.push(format!("tuning: {} is not used: it is damaged: {error}", path.display())),
@@ -53,7 +69,8 @@ pub(super) fn read(path: &Path, device: &Device, notes: &mut Vec<String>) -> BTr
 pub(super) fn write(path: &Path, device: &Device, choices: BTreeMap<String, String>) -> std::io::Result<()> {
     let adapter = &device.adapter;
     let version = env!("CARGO_PKG_VERSION").to_owned();
-    let kept = Kept { adapter: adapter.name.clone(), driver: adapter.driver.clone(), version, choices };
+    let (name, driver, api) = (adapter.name.clone(), adapter.driver.clone(), adapter.api.clone());
+    let kept = Kept { adapter: name, driver, version, api, shaders: shaders(), choices };
     std::fs::create_dir_all(path.parent().unwrap_or(Path::new(".")))?;
     let beside = path.with_extension(format!("{}.new", std::process::id()));
     let text = serde_json::to_string_pretty(&kept).expect("strings and maps of them");

@@ -14,13 +14,15 @@ use retrospect::program::{Class, Kernel, Program, Shader, Step, Variant};
 use retrospect::tune::{Mode, tune};
 
 /// T, B, H, inputs and outputs of networks that together run every variant that a GPU takes unmeasured.
-const SIZES: [[usize; 5]; 6] = [
+const SIZES: [[usize; 5]; 8] = [
     [3, 2, 19, 5, 7],
     [2, 33, 300, 9, 70],
     [2, 70, 290, 70, 66],
     [1100, 1, 70, 5, 3],
     [18, 65, 70, 67, 5],
     [3, 5, 1029, 3, 2],
+    [2, 17, 1030, 3, 2],
+    [2, 65, 130, 3, 2],
 ];
 
 fn case([window, batch, hidden, inputs, outputs]: [usize; 5]) -> Case {
@@ -60,9 +62,10 @@ fn what_a_gpu_chooses_unmeasured_is_right() {
         assert!(variant.class != Class::Software && variant.checked.is_none(), "{kernel:?}/{name}");
     }
     let products: BTreeSet<&str> = used.iter().filter(|(kernel, _)| kernel.starts_with("gemm")).map(|(_, name)| *name).collect();
-    let recurrences: BTreeSet<&str> = used.iter().filter(|(kernel, _)| kernel.starts_with("elman")).map(|(_, name)| *name).collect();
+    let recurrences: BTreeSet<&str> =
+        used.iter().filter(|(kernel, _)| kernel.starts_with("elman")).map(|(_, name)| *name).collect();
     assert_eq!(products, BTreeSet::from(["large", "skinny", "small", "tall", "tiled", "wide"]));
-    assert_eq!(recurrences, BTreeSet::from(["large", "narrow", "sequence_128", "sequence_64", "skinny"]));
+    assert_eq!(recurrences, BTreeSet::from(["large", "narrow", "sequence_128", "sequence_64", "skinny", "tiled", "wide"]));
 }
 
 /// Measured choices train to the same losses as the CPU, and twice to the same bits.
@@ -133,12 +136,19 @@ fn a_variant_without_checks_runs_only_where_it_is_trusted() {
     assert!(!runs(&device, &other.steps()[0]).ends_with("_unchecked"));
 }
 
-/// Where the variant with checks is wrong, the one without is neither chosen nor run, though its own text is right.
+/// Where the variant with checks is wrong, at all sizes or only at the step's own, the one without is neither chosen nor run, though its own
+/// text is right.
 #[test]
 fn a_variant_without_checks_is_no_better_than_the_one_with_them() {
+    for end in ["begin + params.chunk - 1u)", "begin + params.chunk - select(0u, 1u, params.k == 65u))"] {
+        its_twin_is_wrong(end);
+    }
+}
+
+fn its_twin_is_wrong(end: &str) {
     let right = kernels::all().into_iter().find(|k| k.name == "gemm_nn").unwrap();
     let large = variant(right, "large");
-    let text: &'static str = large.shaders[0].wgsl().replace("begin + params.chunk)", "begin + params.chunk - 1u)").leak();
+    let text: &'static str = large.shaders[0].wgsl().replace("begin + params.chunk)", end).leak();
     let shaders = vec![Shader { source: vec![text].leak(), ..large.shaders[0] }, Shader { ..large.shaders[1] }].leak();
     let variants: Vec<Variant> = right
         .variants
@@ -152,6 +162,12 @@ fn a_variant_without_checks_is_no_better_than_the_one_with_them() {
     let outcome = tune(&mut device, &program, Mode::Full, None).unwrap();
     let measured = &outcome.measured[0];
     assert_eq!((measured.chosen, runs(&device, &program.steps()[0])), ("tiled", "tiled"));
+    // A run that asks for it is told, and runs with checks.
+    let mut again = discrete_device();
+    again.choose(&[(program.steps()[0].shape(), "large_unchecked".to_owned())].into()).unwrap();
+    let notes = tune(&mut again, &program, Mode::Off, None).unwrap().notes;
+    assert!(notes.len() == 1 && notes[0].contains("large_unchecked failed"), "{notes:?}");
+    assert_eq!(runs(&again, &program.steps()[0]), "large");
     for name in ["large", "large_unchecked"] {
         let candidate = measured.candidates.iter().find(|c| c.variant == name).unwrap();
         assert!(candidate.ms.is_none() && candidate.problem.is_some(), "{candidate:?}");
@@ -165,7 +181,11 @@ fn variants_with_and_without_checks_are_the_same() {
     for kernel in kernels::all() {
         for unchecked in kernel.variants.iter().filter(|v| v.checked.is_some()) {
             let checked = variant(kernel, unchecked.checked.unwrap());
-            assert!(std::ptr::eq(checked.shaders, unchecked.shaders) && checked.checked.is_none(), "{kernel:?}/{}", unchecked.name);
+            assert!(
+                std::ptr::eq(checked.shaders, unchecked.shaders) && checked.checked.is_none(),
+                "{kernel:?}/{}",
+                unchecked.name
+            );
             let mut program = Program::new();
             (kernel.sample)(&mut program, [66, 150, 35]);
             let results = |variant: &'static Variant| {

@@ -49,6 +49,14 @@ fn the_check_passes_on_the_adapter_and_on_the_cpu() {
         let trained = report.results.iter().filter(|o| o.name == "training steps" && o.oracle == "definition");
         assert_eq!(trained.count(), networks::cases().len());
     }
+    // What this adapter has not got the means for runs on another of this machine.
+    let missing = |v: &&Variant| !device().has(v.needs);
+    for kernel in kernels::all() {
+        for variant in kernel.variants.iter().filter(missing) {
+            let Some(other) = device_for(variant) else { continue };
+            assert_passed(&checked::on_gpu(kernel, variant, &checked::sizes(false), other).unwrap());
+        }
+    }
 }
 
 /// For sums of up to 32 terms the bounds are not so wide that something could hide: within a factor of 50 of the worst error seen.

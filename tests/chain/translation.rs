@@ -64,7 +64,11 @@ fn every_shader_translates_to_spir_v_msl_and_hlsl() {
                 let checks = variant.checked.is_none();
                 let texts = translate(&shader.wgsl(), shader, checks);
                 let texts = texts.unwrap_or_else(|error| panic!("{kernel:?}/{}/{}: {error}", variant.name, shader.entry));
-                assert!(texts.iter().all(|text| !text.is_empty()) && texts[1].contains("kernel void"), "{kernel:?}/{}", variant.name);
+                assert!(
+                    texts.iter().all(|text| !text.is_empty()) && texts[1].contains("kernel void"),
+                    "{kernel:?}/{}",
+                    variant.name
+                );
                 seen += 1;
                 without += u32::from(!checks);
             }

@@ -122,7 +122,7 @@ impl Device {
 
     /// Lets a variant without run-time checks run for steps of this one's shape. To be called where the variant with checks has passed
     /// its check on this device, and both agree on a step of that shape.
-    pub fn trust(&mut self, step: &Step, variant: &'static Variant) {
+    pub(crate) fn trust(&mut self, step: &Step, variant: &'static Variant) {
         self.trusted.insert((step.shape(), variant.name));
     }
 
@@ -173,7 +173,7 @@ impl Device {
         step.kernel.variants.iter().filter(move |v| of(v.class) && self.is_able(v, step, cuts))
     }
 
-    /// The variant that runs of a step: the one chosen for its shape, or the first that is likely to be fast. In place of one without run-time
+    /// The variant in which a step runs: the one chosen for its shape, or the first that is likely to be fast. In place of one without run-time
     /// checks that is not trusted it is the one with them.
     ///
     /// # Panics
@@ -182,7 +182,7 @@ impl Device {
     pub fn variant(&self, step: &Step, cuts: &Cuts) -> &'static Variant {
         let chosen = if self.chosen.is_empty() { None } else { self.chosen(step) };
         let with_checks = |v: &&Variant| v.checked.and_then(|name| step.kernel.variants.iter().find(|v| v.name == name));
-        let chosen = chosen.map(|v| if self.is_trusted(step, v) { v } else { with_checks(&v).unwrap_or(v) });
+        let chosen = chosen.and_then(|v| if self.is_trusted(step, v) { Some(v) } else { with_checks(&v) });
         let chosen = chosen.filter(|v| self.is_able(v, step, cuts));
         let likely = || self.candidates(step, cuts).find(|v| v.checked.is_none() && (v.likely)(step));
         chosen.or_else(likely).expect("a variant for any step on any adapter")

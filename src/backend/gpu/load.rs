@@ -83,9 +83,7 @@ pub(super) fn load(
                 let shader: &'static Shader = &variant.shaders[piece.shader];
                 let (pipeline, group_layout) = match compiled.entry(key(variant, shader)) {
                     Entry::Occupied(made) => made.into_mut(),
-                    Entry::Vacant(place) => {
-                        place.insert(compile(device, step.kernel.name, variant, shader)?)
-                    }
+                    Entry::Vacant(place) => place.insert(compile(device, step.kernel.name, variant, shader)?),
                 };
                 let slot = slots.next().expect("a slot for each piece");
                 let what = format!("{}/{}", step.kernel.name, variant.name);
@@ -180,7 +178,8 @@ impl<'a> Layout<'a> {
 }
 
 fn key(variant: &Variant, shader: &'static Shader) -> Key {
-    (std::ptr::from_ref(shader).addr(), variant.checked.is_some())
+    let address = std::ptr::from_ref(shader).addr();
+    (address, variant.checked.is_some() && unchecked::is_own(address))
 }
 
 /// Compiles the shaders of some variants of kernels that are not compiled yet, on all threads.
@@ -197,17 +196,25 @@ pub(super) fn compile_all(device: &Device, variants: &[(&'static str, &'static V
             }
         }
     }
-    let made: Vec<(Key, Compiled)> = wanted
+    let made: Vec<(Key, Result<Compiled>)> = wanted
         .into_par_iter()
-        .map(|(kernel, variant, shader)| Ok((key(variant, shader), compile(device, kernel, variant, shader)?)))
-        .collect::<Result<_>>()?;
-    device.compiled.lock().unwrap_or_else(PoisonError::into_inner).extend(made);
-    Ok(())
+        .map(|(kernel, variant, shader)| (key(variant, shader), compile(device, kernel, variant, shader)))
+        .collect();
+    let mut all = device.compiled.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut refused = Ok(());
+    for (key, made) in made {
+        match made {
+            Ok(made) => drop(all.insert(key, made)),
+            Err(error) => refused = refused.and(Err(error)),
+        }
+    }
+    refused
 }
 
-fn compile(device: &Device, kernel: &str, variant: &Variant, shader: &Shader) -> Result<Compiled> {
+fn compile(device: &Device, kernel: &str, variant: &Variant, shader: &'static Shader) -> Result<Compiled> {
     let label = format!("{kernel}/{}/{}", variant.name, shader.entry);
-    device.checked(&label, || pipeline(device, &label, shader, variant.checked.is_some()))
+    let (_, unchecked) = key(variant, shader);
+    device.checked(&label, || pipeline(device, &label, shader, unchecked))
 }
 
 fn pipeline(device: &Device, label: &str, shader: &Shader, unchecked: bool) -> Compiled {
@@ -221,8 +228,7 @@ fn pipeline(device: &Device, label: &str, shader: &Shader, unchecked: bool) -> C
     let mut entries = vec![entry(0, BufferBindingType::Uniform)];
     entries.extend((1..).zip(shader.bindings).map(|(i, b)| entry(i, storage(b.access))));
     let layout = device.device.create_bind_group_layout(&BindGroupLayoutDescriptor { label: Some(label), entries: &entries });
-    let descriptor =
-        wgpu::ShaderModuleDescriptor { label: Some(label), source: wgpu::ShaderSource::Wgsl(shader.wgsl().into()) };
+    let descriptor = wgpu::ShaderModuleDescriptor { label: Some(label), source: wgpu::ShaderSource::Wgsl(shader.wgsl().into()) };
     let module = match unchecked {
         true => unchecked::create_module(&device.device, descriptor),
         false => device.device.create_shader_module(descriptor),

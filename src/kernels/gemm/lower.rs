@@ -129,16 +129,18 @@ pub(super) fn lower_tiles(form: Form, step: &Step, tile: &Tile, cuts: &Cuts) -> 
 /// The terms of a part, at least.
 const PART_TERMS: u32 = 256;
 /// The terms of all parts of a piece, at most: one alone, where there is no room for more, stays below the most iterations of a loop.
-const PIECE_TERMS: u32 = 64 * MAX_TERMS;
+pub(crate) const PIECE_TERMS: u32 = 64 * MAX_TERMS;
 
-/// Parts along k for a product of so many tiles and terms: as many as keep a GPU busy, by the shape alone, so that the bits are the same
-/// on every adapter.
-pub(crate) fn parts(tiles: u32, terms: u32, least: u32) -> u32 {
+/// Parts along k for a product of so many tiles and terms: as many as keep a GPU busy, by the shape alone. So the bits are the same on every
+/// adapter where nothing has to be cut.
+fn parts(tiles: u32, terms: u32, least: u32) -> u32 {
     (BUSY / tiles.max(1)).min(terms.div_ceil(least)).max(1)
 }
 
-/// The terms of each of so many parts, and the number of parts that this makes.
-pub(crate) fn share_out(terms: u32, parts: u32) -> [u32; 2] {
+/// The terms of each part of a piece of so many tiles and terms, and the number of parts: no part has more terms than a running sum may,
+/// or fewer than `least`, unless there is only room for so many.
+pub(crate) fn share_out(tiles: u32, terms: u32, least: u32, room: u32) -> [u32; 2] {
+    let parts = parts(tiles, terms, least).max(terms.div_ceil(MAX_TERMS)).min(room);
     let chunk = terms.div_ceil(parts).next_multiple_of(16);
     [chunk, terms.div_ceil(chunk)]
 }
@@ -157,10 +159,11 @@ pub(super) fn lower_parts(form: Form, step: &Step, tile: &Tile, shaders: Parts, 
     if parts(tiles, k, PART_TERMS) == 1 {
         return lower_tiles(form, step, tile, cuts);
     }
-    // By halves of what fits, for which there is room in scratch memory wherever its sections meet.
-    let halves = cuts.halves();
-    let mut cutting = Cutting::new(form, &step.windows, accumulates(step), tile, &halves);
+    let mut cutting = Cutting::new(form, &step.windows, accumulates(step), tile, cuts);
     cutting.terms = u64::from(PIECE_TERMS);
+    // A part of a piece has to fit scratch memory.
+    let stride = step.windows[step.windows.len() - 1].cols.next_multiple_of(ROW_ALIGNMENT);
+    cutting.most[0] = cutting.most[0].min(cuts.scratch_rows(stride)).max(1);
     cutting.most[1] = cutting.most[1].min(u64::from(cuts.workgroups) * u64::from(SUMMED));
     Lowered::once(cutting.pieces().into_iter().flat_map(|piece| in_parts(piece, tile, shaders, cuts)).collect())
 }
@@ -172,8 +175,7 @@ fn in_parts(mut piece: Piece, tile: &Tile, shaders: Parts, cuts: &Cuts) -> Vec<P
     let stride = out.cols.next_multiple_of(ROW_ALIGNMENT);
     // The parts must fit a binding together.
     let most = (cuts.scratch_rows(stride) / u64::from(rows)).clamp(1, u64::from(cuts.workgroups)) as u32;
-    let wanted = parts(piece.grid[0] * piece.grid[1], k, PART_TERMS).max(k.div_ceil(MAX_TERMS)).min(most);
-    let [chunk, count] = share_out(k, wanted);
+    let [chunk, count] = share_out(piece.grid[0] * piece.grid[1], k, PART_TERMS, most);
     let sums = Mat { buf: Buf::SCRATCH[0], offset: 0, rows: count * rows, stride, ..out };
     let mut total = vec![sums];
     total.extend_from_slice(&piece.windows[2..]);

@@ -88,13 +88,16 @@ pub(crate) fn is_large(step: &Step, most: u32) -> bool {
 /// Whether the parts of at least one sequence fit the second scratch memory.
 pub(crate) fn has_room(step: &Step, cuts: &Cuts) -> bool {
     let weight = step.windows[1];
-    let runs = runs(weight, cuts, PIECE_TERMS).count() as u64;
+    let runs = runs(weight, cuts, gemm::PIECE_TERMS).count() as u64;
     runs <= cuts.scratch_rows(weight.cols.next_multiple_of(ROW_ALIGNMENT)) && weight.cols.div_ceil(SUMMED) <= cuts.workgroups
 }
 
-/// The runs of k of a weight, of at most so many, that are one binding each.
+/// The runs of k of a weight, of at most so many, that are one binding each: all about as long, where nothing else cuts them.
 fn runs(weight: Mat, cuts: &Cuts, most: u32) -> impl ExactSizeIterator<Item = Range<u32>> + Clone {
-    cuts.runs(weight.rows, &[Along::Rows(weight)], [4, 4], u64::from(most))
+    let of = |most: u32| cuts.runs(weight.rows, &[Along::Rows(weight)], [4, 4], u64::from(most));
+    let count = of(most).len() as u32;
+    let even = of(weight.rows.div_ceil(count).next_multiple_of(4).min(most));
+    if even.len() as u32 == count { even } else { of(most) }
 }
 
 /// How a variant computes a time step.
@@ -188,7 +191,7 @@ impl Lowering<'_> {
         let by_grid = u64::from(self.cuts.workgroups) * u64::from(self.way.rows());
         match self.way {
             Way::Fused(_) => by_grid,
-            Way::Parts(_) => by_grid.min(self.part_rows() / runs(self.weight, self.cuts, PIECE_TERMS).count() as u64),
+            Way::Parts(_) => by_grid.min(self.part_rows() / runs(self.weight, self.cuts, gemm::PIECE_TERMS).count() as u64),
         }
     }
 
@@ -267,14 +270,13 @@ impl Lowering<'_> {
 
     /// The parts of each run of k, and one piece that adds up all of them.
     fn parts(&self, inputs: &[Mat], states: Mat, batch: u32, tile: &gemm::Tile) -> Vec<Piece> {
-        let (weight, runs) = (self.weight, runs(self.weight, self.cuts, PIECE_TERMS));
+        let (weight, runs) = (self.weight, runs(self.weight, self.cuts, gemm::PIECE_TERMS));
         let grid = [weight.cols.div_ceil(tile.cols), batch.div_ceil(tile.rows)];
-        // For each run alike, by the shape alone, so that the bits are the same on every adapter.
+        // For each run alike, by the shape alone where nothing has to be cut.
         let room = (self.part_rows() / u64::from(batch) / runs.len() as u64).min(u64::from(self.cuts.workgroups)) as u32;
         let tiles = grid[0].saturating_mul(grid[1]).saturating_mul(runs.len() as u32);
-        let wanted = |k: u32| gemm::parts(tiles, k, PART_TERMS).max(k.div_ceil(MAX_TERMS)).min(room);
-        let shares: Vec<(Range<u32>, [u32; 2])> =
-            runs.clone().map(|k| (k.clone(), gemm::share_out(k.end - k.start, wanted(k.end - k.start)))).collect();
+        let share = |k: Range<u32>| (k.clone(), gemm::share_out(tiles, k.end - k.start, PART_TERMS, room));
+        let shares: Vec<(Range<u32>, [u32; 2])> = runs.map(share).collect();
         let count: u32 = shares.iter().map(|(_, [_, count])| count).sum();
         let stride = states.cols.next_multiple_of(ROW_ALIGNMENT);
         let all = Mat { buf: Buf::SCRATCH[1], offset: 0, rows: count * batch, stride, ..states };
@@ -304,5 +306,3 @@ impl Lowering<'_> {
 
 /// The terms of a part, at least: fewer than a product's, since the time steps follow each other.
 const PART_TERMS: u32 = 128;
-/// The terms of all parts of a piece, at most: one part alone, where there is no room for more, stays below the most iterations of a loop.
-const PIECE_TERMS: u32 = 64 * MAX_TERMS;
