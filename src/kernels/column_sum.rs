@@ -147,6 +147,9 @@ fn lower_software(step: &Step, cuts: &Cuts) -> Lowered {
     Lowered::once(pieces.collect())
 }
 
+/// The most turns of a thread's loop in `tree`: below the limit of lavapipe, with short running sums.
+const LONGEST: u32 = 1 << 13;
+
 /// How a sum is shared out, by the shape alone: rows of a part, and lanes, each with a vector of columns, of a workgroup.
 #[derive(Clone, Copy)]
 struct Tree {
@@ -171,7 +174,8 @@ impl Tree {
         }
         let lanes = vectors.next_power_of_two().min(32);
         let parts = WORKGROUPS.div_ceil(vectors.div_ceil(lanes));
-        Tree { rows: rows.div_ceil(parts).next_multiple_of(THREADS / lanes * UNROLLED), lanes }
+        let at_once = THREADS / lanes * UNROLLED;
+        Tree { rows: rows.div_ceil(parts).next_multiple_of(at_once).min(at_once * LONGEST), lanes }
     }
 
     fn parts(&self, x: Mat) -> u32 {

@@ -49,7 +49,7 @@ fn every_piece_has_its_shader_s_windows_and_scalars() {
     for kernel in kernels::all() {
         for variant in kernel.variants {
             let mut used = vec![false; variant.shaders.len()];
-            let sizes = [[1, 1, 1], [7, 19, 5], [66, 130, 33], [2, 1030, 3], [3, 5, 1030]];
+            let sizes = [[1, 1, 1], [7, 19, 5], [66, 130, 33], [2, 1030, 3], [3, 5, 1030], [60, 60, 3]];
             for (size, cuts) in sizes.into_iter().flat_map(|size| limits.iter().map(move |cuts| (size, cuts))) {
                 let mut program = Program::new();
                 (kernel.sample)(&mut program, size);
