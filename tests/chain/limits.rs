@@ -133,8 +133,8 @@ fn work(step: &Step, lowered: &Lowered) -> Option<String> {
             let now = piece.windows.iter().find(|w| w.buffer() == inputs.buffer());
             // A product of parts has no inputs; the rows of a time step are its second scalar.
             let rows = || u32::from_ne_bytes(piece.scalars[4..8].try_into().expect("four bytes")) * phase.times.count;
-            let rows = now.map_or_else(rows, Mat::rows);
-            piece.windows.iter().filter(|w| w.buffer() == weight.buffer()).map(|weight| volume(weight, rows)).sum()
+            let weights = piece.windows.iter().filter(|w| w.buffer() == weight.buffer());
+            weights.map(|weight| volume(weight, now.map_or_else(rows, Mat::rows))).sum()
         };
         let all = lowered.phases.iter().flat_map(|phase| phase.pieces.iter().map(move |piece| of(phase, piece)));
         (volume(&weight, inputs.rows()), all.sum())
