@@ -149,7 +149,7 @@ const EDITS: &[Edit] = &[
     edit(
         "no barrier before the next large tile",
         NN_TALL,
-        "        workgroupBarrier();\n    }\n    give",
+        "        workgroupBarrier();\n    }\n    store_inside",
         "    }\n    store_inside",
     ),
     edit("parts of k overlap", NN_LARGE, "begin + params.chunk)", "begin + params.chunk + 1u)"),
