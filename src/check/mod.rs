@@ -51,6 +51,15 @@ pub struct Progress<'a> {
     pub next: &'a str,
 }
 
+/// How much of it is run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Scope {
+    /// Without the long sums and with a seventh of the networks.
+    pub quick: bool,
+    /// With the variants that are made for another kind of adapter, which never run here otherwise; these without the long sums.
+    pub all_variants: bool,
+}
+
 /// A part of a check.
 struct Part<'a> {
     name: String,
@@ -60,13 +69,13 @@ struct Part<'a> {
     run: Box<dyn FnOnce() -> Result<Vec<Outcome>> + 'a>,
 }
 
-/// Checks everything on a device, or on the CPU: a few minutes at most on a software adapter, `quick` in seconds. What is wrong is
-/// in the report.
+/// Checks everything on a device, or on the CPU: a few minutes at most on a software adapter, `quick` in seconds. What is wrong is in the
+/// report.
 ///
 /// # Errors
 /// What keeps it from going on: a lost device, memory that is too small. A kernel that the adapter refuses is a failure in the report.
-pub fn run(compute: &Compute, quick: bool, progress: &mut dyn FnMut(Progress)) -> Result<Report> {
-    Ok(Report::new(compute, run_parts(parts(compute, quick), progress)?))
+pub fn run(compute: &Compute, scope: Scope, progress: &mut dyn FnMut(Progress)) -> Result<Report> {
+    Ok(Report::new(compute, run_parts(parts(compute, scope), progress)?))
 }
 
 /// What came of each part. One that the adapter refuses, or that has to wait for one that failed, is a failure.
@@ -109,7 +118,8 @@ fn failure(results: &[Outcome], kernel: &str, checked: &str) -> Option<String> {
     failed.then(|| format!("not run, since {kernel}/{checked} failed"))
 }
 
-fn parts(compute: &Compute, quick: bool) -> Vec<Part<'_>> {
+fn parts(compute: &Compute, scope: Scope) -> Vec<Part<'_>> {
+    let quick = scope.quick;
     let mut parts = Vec::new();
     match compute {
         Compute::Cpu(threads) => {
@@ -120,12 +130,12 @@ fn parts(compute: &Compute, quick: bool) -> Vec<Part<'_>> {
         Compute::Gpu(device) => {
             parts.push(Part::new("traps", "builtin", move || traps::check(device)));
             for kernel in all() {
-                let mut variants: Vec<&'static Variant> = kernel.variants.iter().filter(|v| device.has(v.needs)).collect();
+                let mut variants: Vec<&'static Variant> = kernel.variants.iter().filter(|v| is_meant(device, v, scope)).collect();
                 // Those without run-time checks come last, and without the long sums: they are the same text.
                 variants.sort_by_key(|variant| variant.checked.is_some());
                 for variant in variants {
                     let name = format!("{}/{}", kernel.name, variant.name);
-                    let sizes = kernels::sizes(quick || variant.checked.is_some());
+                    let sizes = kernels::sizes(quick || variant.checked.is_some() || !device.suits(variant));
                     let run = move || kernels::on_gpu(kernel, variant, &sizes, device);
                     parts.push(Part { checked: variant.checked, ..Part::new(name, variant.name, run) });
                 }
@@ -135,10 +145,10 @@ fn parts(compute: &Compute, quick: bool) -> Vec<Part<'_>> {
             }
         }
     }
-    let cases = networks::cases();
+    let (cases, sets) = (networks::cases(), sets(compute, scope));
     for (i, case) in cases.iter().enumerate().step_by(if quick { 7 } else { 1 }) {
         // One set of variants a network: each has the whole table's sizes, activations, losses and depths.
-        let set = sets(compute)[i / 11 % sets(compute).len()];
+        let set = sets[i / 11 % sets.len()];
         let case = case.clone();
         let run = move || {
             let mut outcomes =
@@ -155,12 +165,17 @@ fn parts(compute: &Compute, quick: bool) -> Vec<Part<'_>> {
     parts
 }
 
+/// Whether a variant is part of a check on a device.
+fn is_meant(device: &Device, variant: &Variant, scope: Scope) -> bool {
+    device.has(variant.needs) && (scope.all_variants || device.suits(variant))
+}
+
 /// The names of the variants, with run-time checks, of those kernels that have several: with each a network is run.
-fn sets(compute: &Compute) -> Vec<Option<&'static str>> {
+fn sets(compute: &Compute, scope: Scope) -> Vec<Option<&'static str>> {
     let Compute::Gpu(device) = compute else { return vec![None] };
     let several = all().into_iter().filter(|kernel| kernel.variants.len() > 1);
     let mut names: Vec<Option<&str>> = Vec::new();
-    let usable = |variant: &&Variant| device.has(variant.needs) && variant.checked.is_none();
+    let usable = |variant: &&Variant| is_meant(device, variant, scope) && variant.checked.is_none();
     for variant in several.flat_map(|kernel| kernel.variants).filter(usable) {
         if !names.contains(&Some(variant.name)) {
             names.push(Some(variant.name));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use retrospect::check::{self, Outcome, Progress, Report};
+use retrospect::check::{self, Outcome, Progress, Report, Scope};
 use retrospect::{Error, Result};
 
 use super::compute::ComputeArgs;
@@ -17,6 +17,10 @@ pub struct Check {
     #[arg(long)]
     quick: bool,
 
+    /// The variants too that are made for another kind of adapter, and never run on this one
+    #[arg(long)]
+    all_variants: bool,
+
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -28,9 +32,10 @@ pub struct Check {
 impl Check {
     pub fn run(&self) -> Result<()> {
         let compute = self.compute.choose_gpu()?;
+        let scope = Scope { quick: self.quick, all_variants: self.all_variants };
         let bar = ProgressBar::new(0)
             .with_style(ProgressStyle::with_template("{bar:30} {pos}/{len}  {msg}").expect("a template without mistakes"));
-        let report = check::run(&compute, self.quick, &mut |Progress { done, of, next }| {
+        let report = check::run(&compute, scope, &mut |Progress { done, of, next }| {
             bar.set_length(of as u64);
             bar.set_position(done as u64);
             bar.set_message(next.to_owned());

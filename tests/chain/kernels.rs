@@ -8,7 +8,7 @@ use std::rc::Rc;
 use super::device::{device, device_for, small};
 use super::faulty::{Fault, Faulty, written};
 use retrospect::backend::{Backend, Cpu, Device};
-use retrospect::check::{self, Outcome, kernels as checked, networks};
+use retrospect::check::{self, Outcome, Scope, kernels as checked, networks};
 use retrospect::kernels;
 use retrospect::network::Compute;
 use retrospect::program::{Program, Variant};
@@ -30,7 +30,7 @@ fn the_check_passes_on_the_adapter_and_on_the_cpu() {
         (Compute::Cpu(None), on_cpu().collect(), &["cpu"]),
     ];
     for (compute, expected, sets) in tables {
-        let report = check::run(&compute, false, &mut |_| {}).unwrap();
+        let report = check::run(&compute, Scope { quick: false, all_variants: true }, &mut |_| {}).unwrap();
         assert_passed(&report.results);
         assert!(report.passed);
         let named = |oracle: &str| -> BTreeSet<(&str, &str)> {

@@ -147,6 +147,13 @@ impl Device {
         needs.subgroup == 0 || needs.subgroup == self.subgroup
     }
 
+    /// Whether a variant is made for this kind of adapter.
+    #[must_use]
+    pub fn suits(&self, variant: &Variant) -> bool {
+        let kind = if self.adapter.is_software() { Class::Software } else { Class::Gpu };
+        variant.class == kind || variant.class == Class::Any
+    }
+
     /// What the lowering of a program's steps must keep to.
     #[must_use]
     pub fn cuts(&self, program: &Program) -> Cuts {
@@ -168,9 +175,7 @@ impl Device {
     /// The variants that come into question for a step: made for this kind of adapter, with what they need, and able to. Those without
     /// run-time checks are among them, trusted or not.
     pub fn candidates(&self, step: &Step, cuts: &Cuts) -> impl Iterator<Item = &'static Variant> {
-        let kind = if self.adapter.is_software() { Class::Software } else { Class::Gpu };
-        let of = move |class: Class| class == kind || class == Class::Any;
-        step.kernel.variants.iter().filter(move |v| of(v.class) && self.is_able(v, step, cuts))
+        step.kernel.variants.iter().filter(move |v| self.suits(v) && self.is_able(v, step, cuts))
     }
 
     /// The variant in which a step runs: the one chosen for its shape, or the first that is likely to be fast. In place of one without run-time
