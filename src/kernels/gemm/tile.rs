@@ -178,7 +178,16 @@ fn tile<S: Simd, const M: usize, const N: usize>(
 ) {
     let (mut now, _) = now.as_chunks::<N>();
     let kept = kept.as_chunks_mut::<N>().0.first_chunk_mut::<M>().expect("room for a tile");
-    let mut sums = if k.start == 0 { [[simd.splat_f32s(0.0); N]; M] } else { *kept };
+    // Where the sums go next is far away too. With few registers tiles are many, and this cost more than it gained.
+    if place.is_last && S::REGISTER_COUNT >= 32 {
+        for row in &group.out[..M] {
+            row[place.first..].chunks(16).take((N * S::F32_LANES).div_ceil(16)).for_each(|line| prefetch(&line[0]));
+        }
+    }
+    let mut sums = [[simd.splat_f32s(0.0); N]; M];
+    if k.start > 0 {
+        sums.iter_mut().zip(&*kept).for_each(|(sum, kept)| *sum = *kept);
+    }
     let mut begin = 0;
     let mut next = next.iter();
     for piece in group.a {
@@ -199,43 +208,32 @@ fn tile<S: Simd, const M: usize, const N: usize>(
         }
         begin = end;
     }
+    // Taken apart row by row, as values: were a sum asked for by a number, all of them would be in memory from the start.
     if place.is_last {
-        finish(simd, &sums, &mut group.out, place);
+        for (row, sums) in group.out.iter_mut().zip(sums) {
+            finish(simd, &sums, &mut row[place.first..], place);
+        }
     } else {
-        *kept = sums;
+        kept.iter_mut().zip(sums).for_each(|(kept, sum)| *kept = sum);
     }
 }
 
-/// Writes a tile's sums to its rows of out, with what they are added to. Sums are named by constants alone: one that is asked for by a
-/// number which is only known later has no register.
+/// Writes a row of a tile's sums to out, with what they are added to.
 #[inline(always)]
-fn finish<S: Simd, const M: usize, const N: usize>(
-    simd: S,
-    sums: &[[S::f32s; N]; M],
-    out: &mut [&mut [f32]; MOST_ROWS],
-    Place { first, col, base, .. }: Place,
-) {
-    for r in 0..M {
-        let row = &mut out[r][first..];
-        let len = row.len().min(N * S::F32_LANES);
-        let (full, rest) = S::as_mut_simd_f32s(&mut row[..len]);
-        let (base_full, base_rest) = S::as_simd_f32s(if let Base::Row(base) = base { &base[col..][..len] } else { &[] });
-        for c in 0..N {
-            let sum = sums[r][c];
-            if c < full.len() {
-                full[c] = match base {
-                    Base::Nothing => sum,
-                    Base::Out => simd.add_f32s(full[c], sum),
-                    Base::Row(_) => simd.add_f32s(base_full[c], sum),
-                };
-            } else if c == full.len() && !rest.is_empty() {
-                let sum = match base {
-                    Base::Nothing => sum,
-                    Base::Out => simd.add_f32s(simd.partial_load_f32s(rest), sum),
-                    Base::Row(_) => simd.add_f32s(simd.partial_load_f32s(base_rest), sum),
-                };
-                simd.partial_store_f32s(rest, sum);
-            }
-        }
+fn finish<S: Simd, const N: usize>(simd: S, sums: &[S::f32s; N], row: &mut [f32], Place { col, base, .. }: Place) {
+    let len = row.len().min(N * S::F32_LANES);
+    let row = &mut row[..len];
+    if let Base::Row(base) = base {
+        row.copy_from_slice(&base[col..][..len]);
+    }
+    let adds = !matches!(base, Base::Nothing);
+    let (full, rest) = S::as_mut_simd_f32s(row);
+    for (to, &sum) in full.iter_mut().zip(sums) {
+        *to = if adds { simd.add_f32s(*to, sum) } else { sum };
+    }
+    if !rest.is_empty() {
+        let sum = sums[full.len()];
+        let sum = if adds { simd.add_f32s(simd.partial_load_f32s(rest), sum) } else { sum };
+        simd.partial_store_f32s(rest, sum);
     }
 }
