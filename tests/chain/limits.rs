@@ -45,7 +45,7 @@ fn coverage(window: &Mat, rectangles: &[[u64; 4]]) -> (bool, u128) {
         let mut rows: Vec<[u64; 2]> =
             rectangles.iter().filter(|r| r[2] <= strip[0] && strip[1] <= r[3]).map(|r| [r[0], r[1]]).collect();
         rows.sort_unstable();
-        let reached = rows.iter().fold(Some(0), |end, [from, to]| end.filter(|end| from <= end).map(|end: u64| end.max(*to)));
+        let reached = rows.iter().try_fold(0u64, |end, [from, to]| (*from <= end).then(|| end.max(*to)));
         reached == Some(u64::from(window.rows()))
     });
     let area = |[top, bottom, left, right]: &[u64; 4]| u128::from(bottom - top) * u128::from(right - left);
@@ -98,17 +98,17 @@ fn fault(step: &Step, lowered: &Lowered, cuts: &Cuts) -> Option<String> {
         }
     }
     let (kernel, windows) = (step.kernel.name, &step.windows);
-    for index in 0..windows.len() {
+    for (index, window) in windows.iter().enumerate() {
         let (covered, area) = match kernel {
             "carry" => carried(step, &places(step, lowered, index)),
-            _ => coverage(&windows[index], &places(step, lowered, index)),
+            _ => coverage(window, &places(step, lowered, index)),
         };
         let written = step.kernel.bindings[index].access != Access::Read;
         if !covered {
             return Some(format!("{} is not covered", step.kernel.bindings[index].name));
         }
-        if written && ONCE.contains(&kernel) && area != windows[index].len() as u128 {
-            return Some(format!("{area} of {} elements of {} written", windows[index].len(), step.kernel.bindings[index].name));
+        if written && ONCE.contains(&kernel) && area != window.len() as u128 {
+            return Some(format!("{area} of {} elements of {} written", window.len(), step.kernel.bindings[index].name));
         }
     }
     work(step, lowered)

@@ -29,6 +29,15 @@ pub fn is_polling() -> bool {
     POLLING.get()
 }
 
+/// Which variants run where it is not the usual ones.
+#[derive(Debug, Clone, Default)]
+struct Choices {
+    /// Of steps of a shape, the variant.
+    chosen: HashMap<String, &'static Variant>,
+    /// Shapes of steps, each with the name of a variant without run-time checks that may run there.
+    trusted: HashSet<(String, &'static str)>,
+}
+
 /// An opened adapter.
 #[derive(Debug, Clone)]
 pub struct Device {
@@ -39,10 +48,7 @@ pub struct Device {
     limits: Arc<Cuts>,
     /// The lanes of every subgroup; 0 where there are none, or of several sizes.
     subgroup: u32,
-    /// The choice for steps of a shape, where it is not the usual one.
-    chosen: HashMap<String, &'static Variant>,
-    /// Shapes of steps, each with the name of a variant without run-time checks that may run there.
-    trusted: HashSet<(String, &'static str)>,
+    choices: Box<Choices>,
     lost: Arc<Mutex<Option<String>>>,
     /// The same shader is compiled once for all programs.
     pub(super) compiled: Arc<Mutex<HashMap<Key, Compiled>>>,
@@ -91,8 +97,7 @@ impl Device {
             adapter: adapter.clone(),
             limits: Arc::new(cuts),
             subgroup,
-            chosen: HashMap::new(),
-            trusted: HashSet::new(),
+            choices: Box::default(),
             lost,
             compiled: Arc::default(),
         })
@@ -109,7 +114,7 @@ impl Device {
             let known = crate::kernels::all().into_iter().find(|k| k.name == kernel);
             let found = known.and_then(|k| k.variants.iter().find(|v| v.name == variant));
             let missing = || Error::input("variants", format!("this version has no variant {variant} of {kernel}"));
-            self.chosen.insert(shape.clone(), found.ok_or_else(missing)?);
+            self.choices.chosen.insert(shape.clone(), found.ok_or_else(missing)?);
         }
         Ok(())
     }
@@ -117,19 +122,19 @@ impl Device {
     /// The variant that was chosen for steps of this one's shape, if one was.
     #[must_use]
     pub fn chosen(&self, step: &Step) -> Option<&'static Variant> {
-        self.chosen.get(&step.shape()).copied()
+        self.choices.chosen.get(&step.shape()).copied()
     }
 
     /// Lets a variant without run-time checks run for steps of this one's shape. To be called where the variant with checks has passed
     /// its check on this device, and both agree on a step of that shape.
     pub(crate) fn trust(&mut self, step: &Step, variant: &'static Variant) {
-        self.trusted.insert((step.shape(), variant.name));
+        self.choices.trusted.insert((step.shape(), variant.name));
     }
 
     /// Whether a variant may run for a step: it has run-time checks, or was trusted.
     #[must_use]
     pub fn is_trusted(&self, step: &Step, variant: &Variant) -> bool {
-        variant.checked.is_none() || self.trusted.contains(&(step.shape(), variant.name))
+        variant.checked.is_none() || self.choices.trusted.contains(&(step.shape(), variant.name))
     }
 
     /// Compiles the shaders of some variants, each with the name of its kernel, at the same time on all threads, so that none is
@@ -185,7 +190,7 @@ impl Device {
     /// When a kernel has none that computes any step on any adapter.
     #[must_use]
     pub fn variant(&self, step: &Step, cuts: &Cuts) -> &'static Variant {
-        let chosen = if self.chosen.is_empty() { None } else { self.chosen(step) };
+        let chosen = if self.choices.chosen.is_empty() { None } else { self.chosen(step) };
         let with_checks = |v: &&Variant| v.checked.and_then(|name| step.kernel.variants.iter().find(|v| v.name == name));
         let chosen = chosen.and_then(|v| if self.is_trusted(step, v) { Some(v) } else { with_checks(&v) });
         let chosen = chosen.filter(|v| self.is_able(v, step, cuts));
