@@ -111,13 +111,37 @@ impl Cuts {
         (self.binding / stride, (section.end - at).div_ceil(stride))
     }
 
-    /// The parts of a window that lie in one section each, by rows, or by columns where it has one row.
+    /// The parts of a window that lie in one section each, in order: by rows, and by columns where a row lies in several. (Sections meet at
+    /// rows of the windows that steps have. The host has others: those of an optimiser's states by tensors, of which steps know the whole.)
     pub(crate) fn parts(&self, window: Mat) -> Vec<Mat> {
         let all = Cuts { binding: u64::MAX, ..self.clone() };
-        match window.rows {
-            1 => all.runs(window.cols, &[Along::Cols(window)], [4, 4], u64::MAX).map(|c| window.slice_cols(c)).collect(),
-            rows => all.runs(rows, &[Along::Rows(window)], [1, 1], u64::MAX).map(|r| window.slice_rows(r)).collect(),
+        let by_cols = |row: Mat| {
+            let runs = all.runs(row.cols, &[Along::Cols(row)], [4, 4], u64::MAX);
+            runs.map(move |c| row.slice_cols(c)).collect::<Vec<Mat>>()
+        };
+        let mut parts = Vec::new();
+        let mut row = 0;
+        while row < window.rows {
+            let rest = window.slice_rows(row..window.rows);
+            let count = self.whole_rows_within(&rest);
+            match count {
+                0 => parts.extend(by_cols(rest.slice_rows(0..1))),
+                _ => parts.push(rest.slice_rows(0..count)),
+            }
+            row += count.max(1);
         }
+        parts
+    }
+
+    /// The rows of a window, from its first on, that lie in the section that it begins in.
+    fn whole_rows_within(&self, window: &Mat) -> u32 {
+        let (_, section) = self.section(window);
+        if window.end() <= section.end {
+            return window.rows;
+        }
+        let width = u64::from(window.cols.next_multiple_of(ROW_ALIGNMENT));
+        let room = section.end - window.offset;
+        if room < width { 0 } else { ((room - width) / u64::from(window.stride) + 1).min(u64::from(window.rows)) as u32 }
     }
 
     /// The runs, of at most `most`, that make up `0..len`, such that the same run of each window is one binding: as long as can be,
@@ -218,6 +242,33 @@ mod tests {
             assert_eq!(cuts.parts(arena).iter().map(|part| u64::from(part.cols)).sum::<u64>(), program.buffers()[0].len);
             assert!(windows.iter().flat_map(|w| cuts.parts(*w)).chain(cuts.parts(arena)).all(|part| cuts.fits(&part)));
         }
+    }
+
+    /// Windows that only the host has lie across sections: their parts make up each of them, in order, and each is in one section.
+    #[test]
+    fn rows_that_lie_across_sections_are_cut_by_columns() {
+        let mut program = Program::new();
+        let shapes = [(7, 19), (64, 64), (1, 64), (65, 3), (129, 63), (1, 1)];
+        let (arena, windows) = program.arena("arena", &shapes);
+        // Steps know the whole alone, as those of an optimiser do.
+        crate::kernels::fill::fill(&mut program, arena, 0.0);
+        let mut across = 0;
+        for most in [40, 100, 256, 1000, 5000, 1 << 20] {
+            let cuts = cuts(most).of(&program);
+            let columns = windows[1].slice_cols(8..40);
+            for window in windows.iter().copied().chain([arena, columns]) {
+                let parts = cuts.parts(window);
+                assert!(parts.iter().all(|part| part.end() <= cuts.section(part).1.end), "{window:?} of {most}: {parts:?}");
+                // Every element once, in the order in which the host has them.
+                let places = |window: &Mat| -> Vec<u64> {
+                    let row = |r: u32| window.offset + u64::from(r) * u64::from(window.stride);
+                    (0..window.rows).flat_map(|r| (0..u64::from(window.cols)).map(move |c| row(r) + c)).collect()
+                };
+                assert_eq!(parts.iter().flat_map(places).collect::<Vec<u64>>(), places(&window), "{window:?} of {most}");
+                across += parts.iter().filter(|part| part.cols < window.cols).count();
+            }
+        }
+        assert!(across > 20, "only {across} parts of rows");
     }
 
     /// Runs of several windows end where any of them must, and make up the whole.
