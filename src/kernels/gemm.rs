@@ -8,10 +8,8 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{Nothing, WINDOW, transpose};
-use crate::program::{
-    Binding, Class, Contents, Kernel, Mat, Needs, Program, Shader, Step, Variant, View, all_windows, scalars, whole,
-};
+use super::Nothing;
+use crate::program::{Binding, Contents, Kernel, Mat, Program, Step, View, all_windows, scalars, whole};
 use crate::rounding::Terms;
 
 mod cpu;
@@ -21,16 +19,14 @@ mod panels;
 mod prefetch;
 mod scratch;
 mod tile;
+mod variants;
 use cpu::product;
 pub(crate) use cpu::{PARALLEL, split};
-use lower::{
-    BIAS_PARTS, BY_32, BY_64, BY_128_64, BY_COLUMNS, BY_LANES, BY_LANES_TN, BY_SUBGROUP, SKINNY_ROWS, SUM_PARTS, lower_lanes,
-    lower_parts, lower_tiles,
-};
-pub(crate) use lower::{BUSY, BY_64_128, BY_128, PIECE_TERMS, SUMMED, Tile, share_out};
+pub(crate) use lower::{BY_64_128, BY_128, PIECE_TERMS, SUMMED, Tile, share_out};
 pub(crate) use pack::{pack_rows, transpose_into};
 pub(crate) use panels::{Panels, Source};
 pub(crate) use tile::{Base, Group};
+pub(crate) use variants::{LARGE, SUM_PARTS_TEXT, TILE_64_128, TILE_128, fetch};
 
 /// Which of the operands are transposed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -172,180 +168,8 @@ fn run_bias(views: &mut [View<f32>], _: &[u8]) {
 
 const SUM_BINDINGS: &[Binding] = &[Binding::read("a"), Binding::read("b"), Binding::update("out")];
 const BIAS_BINDINGS: &[Binding] = &[Binding::read("a"), Binding::read("b"), Binding::read("bias"), Binding::update("out")];
-const PIECE_SCALARS: &[&str] = &["k", "accumulate", "rows", "chunk"];
-
-const SUM: &str = include_str!("../../shaders/shared/gemm_sum.wgsl");
-const BIAS: &str = include_str!("../../shaders/shared/gemm_bias.wgsl");
-const FOUR: &str = include_str!("../../shaders/shared/four.wgsl");
-const NN_SOFTWARE: &str = include_str!("../../shaders/gemm_nn_software.wgsl");
-const TN_SOFTWARE: &str = include_str!("../../shaders/gemm_tn_software.wgsl");
-const NN_SUBGROUP: &str = include_str!("../../shaders/gemm_nn_subgroup.wgsl");
-const TN_SUBGROUP: &str = include_str!("../../shaders/gemm_tn_subgroup.wgsl");
-const TILED: &str = include_str!("../../shaders/gemm_tiled.wgsl");
-pub(crate) const LARGE: &str = include_str!("../../shaders/gemm_large.wgsl");
-const SKINNY: &str = include_str!("../../shaders/gemm_skinny.wgsl");
-pub(crate) const SUM_PARTS_TEXT: &str = include_str!("../../shaders/sum_parts.wgsl");
-const TILE_32: &str = include_str!("../../shaders/shared/tile_32.wgsl");
-const TILE_64: &str = include_str!("../../shaders/shared/tile_64.wgsl");
-pub(crate) const TILE_128: &str = include_str!("../../shaders/shared/tile_128.wgsl");
-pub(crate) const TILE_64_128: &str = include_str!("../../shaders/shared/tile_64_128.wgsl");
-const TILE_128_64: &str = include_str!("../../shaders/shared/tile_128_64.wgsl");
-/// How the tiles of a plain product come to workgroup memory.
-mod stage {
-    pub const A_ROWS: &str = include_str!("../../shaders/shared/stage_a_rows.wgsl");
-    pub const A_COLS: &str = include_str!("../../shaders/shared/stage_a_cols.wgsl");
-    pub const B_ROWS: &str = include_str!("../../shaders/shared/stage_b_rows.wgsl");
-    pub const B_COLS: &str = include_str!("../../shaders/shared/stage_b_cols.wgsl");
-}
-/// And those of a large one, by way of registers.
-pub(crate) mod fetch {
-    pub const A_ROWS: &str = include_str!("../../shaders/shared/fetch_a_rows.wgsl");
-    pub const A_COLS: &str = include_str!("../../shaders/shared/fetch_a_cols.wgsl");
-    pub const B_ROWS: &str = include_str!("../../shaders/shared/fetch_b_rows.wgsl");
-    pub const B_COLS: &str = include_str!("../../shaders/shared/fetch_b_cols.wgsl");
-}
-
-const fn sum_shader(source: &'static [&'static str]) -> Shader {
-    Shader { source, entry: "main", bindings: SUM_BINDINGS, scalars: PIECE_SCALARS }
-}
-
-const fn bias_shader(source: &'static [&'static str]) -> Shader {
-    Shader { source, entry: "main", bindings: BIAS_BINDINGS, scalars: PIECE_SCALARS }
-}
-
-const SUM_PARTS_SHADER: Shader = Shader {
-    source: &[WINDOW, include_str!("../../shaders/shared/parts_sum.wgsl"), SUM_PARTS_TEXT],
-    entry: "main",
-    bindings: &[Binding::read("parts"), Binding::update("out")],
-    scalars: &["count", "accumulate"],
-};
-const BIAS_PARTS_SHADER: Shader = Shader {
-    source: &[WINDOW, include_str!("../../shaders/shared/parts_bias.wgsl"), SUM_PARTS_TEXT],
-    entry: "main",
-    bindings: &[Binding::read("parts"), Binding::read("bias"), Binding::update("out")],
-    scalars: &["count", "accumulate"],
-};
-
-/// Whether out has more rows, or columns, than a small tile.
-fn is_long(form: Form, step: &Step) -> [bool; 2] {
-    let (m, n, _) = extent(form, step.windows[0], step.windows[1]);
-    [m, n].map(|side| side > 64)
-}
-
-/// Whether there are tiles of a size enough to keep a GPU busy, or terms enough to share out.
-fn is_much(form: Form, step: &Step, tile: &Tile) -> bool {
-    let (m, n, k) = extent(form, step.windows[0], step.windows[1]);
-    m.div_ceil(tile.rows).saturating_mul(n.div_ceil(tile.cols)) >= BUSY / 2 || k >= 1024
-}
-
-fn is_small(form: Form, step: &Step) -> bool {
-    let (m, n, _) = extent(form, step.windows[0], step.windows[1]);
-    m.div_ceil(64).saturating_mul(n.div_ceil(64)) < BUSY / 4
-}
-
-fn is_skinny(form: Form, step: &Step) -> bool {
-    extent(form, step.windows[0], step.windows[1]).0 <= SKINNY_ROWS
-}
-
-/// The shaders of large tiles: products whose sums are stored or added, and their parts.
-macro_rules! sum_tiles {
-    ($tile:expr, $a:ident, $b:ident) => {
-        &[sum_shader(&[WINDOW, SUM, $tile, fetch::$a, fetch::$b, LARGE]), SUM_PARTS_SHADER]
-    };
-}
-
-/// And of products with a bias, whose parts have none.
-macro_rules! bias_tiles {
-    ($tile:expr, $a:ident, $b:ident) => {
-        &[
-            bias_shader(&[WINDOW, BIAS, $tile, fetch::$a, fetch::$b, LARGE]),
-            sum_shader(&[WINDOW, SUM, $tile, fetch::$a, fetch::$b, LARGE]),
-            BIAS_PARTS_SHADER,
-        ]
-    };
-}
-
-/// The variants of a product in some form: `$shader` and `$head` say what becomes of its sums, `$large` makes the shaders of large tiles,
-/// `$a` and `$b` say how its sides lie, and `$software` are the shaders for software adapters, with and without subgroups.
-macro_rules! variants {
-    ($form:expr, $shader:ident, $head:expr, $large:ident, $parts:expr, $a:ident, $b:ident, $software:expr $(, $skinny:expr)?) => {{
-        const LARGE_TILES: Variant = Variant {
-            name: "large",
-            class: Class::Gpu,
-            likely: |step| is_long($form, step) == [true, true] && is_much($form, step, &BY_128),
-            shaders: $large!(TILE_128, $a, $b),
-            lower: |step, cuts| lower_parts($form, step, &BY_128, $parts, cuts),
-            ..Variant::PLAIN
-        };
-        const WIDE_TILES: Variant = Variant {
-            name: "wide",
-            class: Class::Gpu,
-            likely: |step| is_long($form, step) == [false, true] && is_much($form, step, &BY_64_128),
-            shaders: $large!(TILE_64_128, $a, $b),
-            lower: |step, cuts| lower_parts($form, step, &BY_64_128, $parts, cuts),
-            ..Variant::PLAIN
-        };
-        const TALL_TILES: Variant = Variant {
-            name: "tall",
-            class: Class::Gpu,
-            likely: |step| is_long($form, step) == [true, false] && is_much($form, step, &BY_128_64),
-            shaders: $large!(TILE_128_64, $a, $b),
-            lower: |step, cuts| lower_parts($form, step, &BY_128_64, $parts, cuts),
-            ..Variant::PLAIN
-        };
-        const SOFTWARE: [&[Shader]; 2] = $software;
-        const VARIANTS: &[Variant] = &[
-            Variant {
-                name: "subgroup",
-                class: Class::Software,
-                needs: Needs { subgroup: 8 },
-                shaders: SOFTWARE[0],
-                lower: |step, cuts| lower_lanes($form, step, &BY_SUBGROUP, cuts),
-                ..Variant::PLAIN
-            },
-            Variant {
-                name: "software",
-                class: Class::Software,
-                shaders: SOFTWARE[1],
-                lower: |step, cuts| lower_lanes($form, step, if $form == Form::TN { &BY_LANES_TN } else { &BY_LANES }, cuts),
-                ..Variant::PLAIN
-            },
-            $(Variant {
-                name: "skinny",
-                class: Class::Gpu,
-                can: |step, _| is_skinny($form, step),
-                shaders: $skinny,
-                lower: |step, cuts| lower_tiles($form, step, &BY_COLUMNS, cuts),
-                ..Variant::PLAIN
-            },)?
-            LARGE_TILES.unchecked("large_unchecked"),
-            LARGE_TILES,
-            WIDE_TILES.unchecked("wide_unchecked"),
-            WIDE_TILES,
-            TALL_TILES.unchecked("tall_unchecked"),
-            TALL_TILES,
-            Variant {
-                name: "small",
-                class: Class::Gpu,
-                likely: |step| is_small($form, step),
-                shaders: &[$shader(&[WINDOW, $head, TILE_32, stage::$a, stage::$b, TILED])],
-                lower: |step, cuts| lower_tiles($form, step, &BY_32, cuts),
-                ..Variant::PLAIN
-            },
-            Variant {
-                name: "tiled",
-                class: Class::Gpu,
-                shaders: &[$shader(&[WINDOW, $head, TILE_64, stage::$a, stage::$b, TILED])],
-                lower: |step, cuts| lower_tiles($form, step, &BY_64, cuts),
-                ..Variant::PLAIN
-            },
-        ];
-        VARIANTS
-    }};
-}
-
 macro_rules! sum_kernel {
-    ($(#[$doc:meta])* $name:ident, $label:literal, $form:expr, $a:ident, $b:ident, $software:expr $(, $skinny:expr)?) => {
+    ($(#[$doc:meta])* $name:ident, $label:literal, $form:expr) => {
         $(#[$doc])*
         pub static $name: Kernel = Kernel {
             name: $label,
@@ -356,7 +180,7 @@ macro_rules! sum_kernel {
             parts: whole,
             is_exact: |_| true,
             cpu: |views, bytes| run_sum($form, views, bytes),
-            variants: variants!($form, sum_shader, SUM, sum_tiles, SUM_PARTS, $a, $b, $software $(, $skinny)?),
+            variants: variants::$name,
             bytes: all_windows,
             working,
             flops: |step| flops($form, step),
@@ -367,22 +191,15 @@ macro_rules! sum_kernel {
 
 sum_kernel!(
     /// out = a·b (+ out).
-    NN, "gemm_nn", Form::NN, A_ROWS, B_ROWS,
-    [&[sum_shader(&[WINDOW, SUM, FOUR, NN_SUBGROUP])], &[sum_shader(&[WINDOW, SUM, NN_SOFTWARE])]]
+    NN, "gemm_nn", Form::NN
 );
 sum_kernel!(
     /// out = a·bᵀ (+ out).
-    NT, "gemm_nt", Form::NT, A_ROWS, B_COLS,
-    [
-        &[sum_shader(&[WINDOW, SUM, FOUR, NN_SUBGROUP]), transpose::SHADER],
-        &[sum_shader(&[WINDOW, SUM, NN_SOFTWARE]), transpose::SHADER]
-    ],
-    &[sum_shader(&[WINDOW, SUM, SKINNY])]
+    NT, "gemm_nt", Form::NT
 );
 sum_kernel!(
     /// out = aᵀ·b (+ out).
-    TN, "gemm_tn", Form::TN, A_COLS, B_ROWS,
-    [&[sum_shader(&[WINDOW, SUM, TN_SUBGROUP])], &[sum_shader(&[WINDOW, SUM, TN_SOFTWARE])]]
+    TN, "gemm_tn", Form::TN
 );
 
 /// out = a·bᵀ + bias.
@@ -395,20 +212,7 @@ pub static NT_BIAS: Kernel = Kernel {
     parts: whole,
     is_exact: |_| true,
     cpu: run_bias,
-    variants: variants!(
-        Form::NT,
-        bias_shader,
-        BIAS,
-        bias_tiles,
-        BIAS_PARTS,
-        A_ROWS,
-        B_COLS,
-        [
-            &[bias_shader(&[WINDOW, BIAS, FOUR, NN_SUBGROUP]), transpose::SHADER],
-            &[bias_shader(&[WINDOW, BIAS, NN_SOFTWARE]), transpose::SHADER]
-        ],
-        &[bias_shader(&[WINDOW, BIAS, SKINNY])]
-    ),
+    variants: variants::NT_BIAS,
     bytes: all_windows,
     working,
     flops: |step| flops(Form::NT, step),

@@ -2,6 +2,7 @@
 
 mod blocks;
 mod device;
+mod edits;
 mod faulty;
 mod fixtures;
 mod naive;
