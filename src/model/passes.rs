@@ -115,7 +115,8 @@ impl Recording<'_> {
             if let Some((states, _)) = layer.borders {
                 fill::copy(program, block(states, segment.number), block(hidden, 0));
             }
-            recurrence::forward(program, ELMAN.forward, self.config.activation, batch, input, layer.recurrent_weight_t, hidden);
+            let windows = [input, layer.recurrent_weight_t, hidden];
+            recurrence::record(program, ELMAN.forward, self.config.activation, batch, &windows);
             if let Some((states, _)) = layer.borders {
                 fill::copy(program, hidden.slice_rows(count..count + batch), block(states, segment.number + 1));
             }
@@ -194,16 +195,8 @@ impl Recording<'_> {
             Some((_, d_state)) => fill::copy(program, d_state, behind),
             None => {}
         }
-        recurrence::backward(
-            program,
-            ELMAN.backward,
-            self.config.activation,
-            self.config.batch as u32,
-            segment.of(self.d_hidden),
-            layer.recurrent_weight,
-            self.states(layer, segment)[0],
-            d_sum,
-        );
+        let windows = [segment.of(self.d_hidden), layer.recurrent_weight, self.states(layer, segment)[0], d_sum];
+        recurrence::record(program, ELMAN.backward, self.config.activation, self.config.batch as u32, &windows);
         if let Some((_, d_state)) = layer.borders {
             fill::copy(program, first, d_state);
         }

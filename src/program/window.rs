@@ -22,8 +22,8 @@ pub struct Buf(pub(crate) u32);
 
 impl Buf {
     /// Memory that a step needs while it runs and that keeps nothing from one step to the next.
-    /// Two, so that a piece can read one and write the other.
-    pub(crate) const SCRATCH: [Buf; 2] = [Buf(u32::MAX), Buf(u32::MAX - 1)];
+    /// Three, so that a piece can read one and write the others.
+    pub(crate) const SCRATCH: [Buf; 3] = [Buf(u32::MAX), Buf(u32::MAX - 1), Buf(u32::MAX - 2)];
 }
 
 /// A window into a buffer: `rows × cols` elements, row `r` starting at `offset + r·stride`.
