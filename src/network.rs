@@ -379,7 +379,7 @@ impl Network {
             let (t, b) = batch.shape();
             return Err(Error::input("batch", format!("expected [T, B] = [{window}, {size}], got [{t}, {b}]")));
         }
-        batch.check(input, outputs, layers, hidden)?;
+        batch.check(input, outputs, layers, hidden, &["h"])?;
 
         match (&batch.inputs, self.model.inputs) {
             (Inputs::Tokens(ids), InputWindows::Tokens { tokens, order, starts }) => {
@@ -413,7 +413,7 @@ impl Network {
         match &batch.initial_state {
             InitialState::Carried => Ok(()),
             InitialState::Zero => self.set_state(&Array3::zeros((layers, size, hidden))),
-            InitialState::Given(state) => self.set_state(state),
+            InitialState::Given(states) => self.set_state(&states["h"]),
         }
     }
 }

@@ -4,15 +4,17 @@
 use ndarray::ArrayD;
 
 use super::Outcome;
-use super::networks::{Case, Tensors, compare, in_f64};
-use crate::batch::{Batch, InitialState, Input, Loss, Reduction};
+use super::networks::{Case, Tensors, cell, compare, in_f64};
+use crate::batch::{Batch, Input, Loss, Reduction};
 use crate::model::Config;
-use crate::reference::{self, Weights};
+use crate::reference::{self, Cell, Weights};
 use crate::{Activation, Result};
 
 /// With ε = 1e-5 they agree to about 2e-8 of a tensor's largest value, in f64.
 const EPSILON: f64 = 1e-5;
 const BOUND: f64 = 1e-6;
+/// A step of ε moves no sum of these small networks as far.
+const FROM_KINK: f64 = 100.0 * EPSILON;
 
 /// Small networks of every activation, loss, kind of input and up to three layers, each held to its differences.
 ///
@@ -40,51 +42,54 @@ pub(crate) fn check(quick: bool) -> Result<Vec<Outcome>> {
 }
 
 fn of(case: &Case) -> Result<Outcome> {
-    let (weights, mut batch) = (in_f64(&case.weights(), case.config.layers), case.batch(5));
-    if let InitialState::Given(state) = &mut batch.initial_state {
-        // So that adding and subtracting a power of two is exact.
-        state.mapv_inplace(|h| (h * 256.0).round() / 256.0);
-    }
-    let phi = case.config.activation.name();
-    let gradient = reference::gradient(&weights, phi, &batch)?;
-    let mut got: Tensors = gradient.weights.tensors().into_iter().map(|(name, t)| (name, t.to_owned())).collect();
-    got.insert("h0".into(), gradient.initial_state.into_dyn());
-    let expected = differences(&weights, phi, &batch)?.into();
-    Ok(compare("reference", None, case.name(), "finite differences", &got, &expected, BOUND))
+    let cell = cell(&case.config);
+    let weights = in_f64(&cell, &case.weights());
+    let batch = smooth_batch(case, &weights, &cell)?;
+    let got = reference::gradient(&weights, &cell, &batch)?;
+    let mut all: Tensors = got.weights.tensors().into_iter().map(|(name, t)| (name, t.to_owned())).collect();
+    all.extend(got.initial_states.into_iter().map(|(name, t)| (format!("{name}0"), t.into_dyn())));
+    let expected = differences(&weights, &cell, &batch)?.into();
+    Ok(compare("reference", None, case.name(), "finite differences", &all, &expected, BOUND))
 }
 
-/// The derivative of the loss by each weight and by the initial state.
-fn differences(weights: &Weights, phi: &str, batch: &Batch) -> Result<Tensors> {
-    let loss = |weights: &Weights, batch: &Batch| Ok::<f64, crate::Error>(reference::forward(weights, phi, batch)?.loss);
+/// The first batch on which no sum of the network is so near to a kink of φ that a step of ε could cross it.
+fn smooth_batch(case: &Case, weights: &Weights, cell: &Cell) -> Result<Batch> {
+    let mut batch = case.batch(5);
+    for seed in 6..100 {
+        if reference::distance_from_kink(weights, cell, &batch)? > FROM_KINK {
+            break;
+        }
+        batch = case.batch(seed);
+    }
+    Ok(batch)
+}
+
+/// The derivative of the loss by each weight and by the initial states.
+fn differences(weights: &Weights, cell: &Cell, batch: &Batch) -> Result<Tensors> {
+    let start = reference::initial(weights, cell, batch);
     let mut all = Tensors::new();
     for (place, (name, tensor)) in weights.tensors().into_iter().enumerate() {
-        let mut derivative = ArrayD::zeros(tensor.raw_dim());
-        for (at, d) in derivative.iter_mut().enumerate() {
-            let moved = |by: f64| {
-                let mut weights = weights.clone();
-                let tensor = weights.tensors_mut().swap_remove(place).1;
-                *tensor.into_iter().nth(at).expect("an element") += by;
-                loss(&weights, batch)
-            };
-            *d = (moved(EPSILON)? - moved(-EPSILON)?) / (2.0 * EPSILON);
-        }
-        all.insert(name, derivative);
-    }
-    let InitialState::Given(state) = &batch.initial_state else { return Ok(all) };
-    let mut derivative = ndarray::Array3::zeros(state.raw_dim()).into_dyn();
-    for (at, d) in derivative.iter_mut().enumerate() {
-        // The state is f32, and cannot move by 1e-5: larger steps, and two of them, for an error of ε⁴.
-        let slope = |by: f32| {
-            let moved = |by: f32| {
-                let mut state = state.clone();
-                *state.iter_mut().nth(at).expect("an element") += by;
-                loss(weights, &Batch { initial_state: InitialState::Given(state), ..batch.clone() })
-            };
-            Ok::<f64, crate::Error>((moved(by)? - moved(-by)?) / (2.0 * f64::from(by)))
+        let loss = |at: usize, by: f64| {
+            let mut weights = weights.clone();
+            *weights.tensors_mut().swap_remove(place).1.into_iter().nth(at).expect("an element") += by;
+            Ok(reference::forward_from(&weights, cell, batch, &start)?.loss)
         };
-        let step = 1.0 / 1024.0;
-        *d = (4.0 * slope(step / 2.0)? - slope(step)?) / 3.0;
+        all.insert(name, slopes(tensor.shape(), loss)?);
     }
-    all.insert("h0".into(), derivative);
+    for (name, state) in &start {
+        let loss = |at: usize, by: f64| {
+            let mut start = start.clone();
+            *start.get_mut(name).expect("a state").iter_mut().nth(at).expect("an element") += by;
+            Ok(reference::forward_from(weights, cell, batch, &start)?.loss)
+        };
+        all.insert(format!("{name}0"), slopes(state.shape(), loss)?);
+    }
     Ok(all)
+}
+
+/// The central differences of a loss with one element moved, for each element of a tensor.
+fn slopes(shape: &[usize], loss: impl Fn(usize, f64) -> Result<f64>) -> Result<ArrayD<f64>> {
+    let slope = |at| Ok((loss(at, EPSILON)? - loss(at, -EPSILON)?) / (2.0 * EPSILON));
+    let values = (0..shape.iter().product()).map(slope).collect::<Result<Vec<f64>>>()?;
+    Ok(ArrayD::from_shape_vec(shape, values).expect("a value for each element"))
 }

@@ -6,8 +6,8 @@ mod expected;
 use std::collections::BTreeMap;
 
 pub(crate) use expected::compare;
-pub use expected::{Expected, bound, expected, in_f64, mismatches};
-use ndarray::{Array, ArrayD, Axis, Dimension, ShapeBuilder, arr1, stack};
+pub use expected::{Expected, bound, cell, expected, expected_from, in_f64, mismatches, parameters};
+use ndarray::{Array, ArrayD, Dimension, ShapeBuilder, arr1};
 
 use super::{Lockstep, Outcome};
 use crate::backend::Backend;
@@ -106,7 +106,7 @@ impl Case {
             },
             mask: self.masked.then_some(mask),
             reduction: self.reduction,
-            initial_state: InitialState::Given(reals(&mut random, (layers, batch, hidden))),
+            initial_state: InitialState::Given([("h".into(), reals(&mut random, (layers, batch, hidden)))].into()),
         }
     }
 
@@ -154,12 +154,12 @@ fn carried(batch: Batch) -> Batch {
 }
 
 /// What [`train`] should give: the reference's gradient from the reference's own last state.
-fn trained(case: &Case) -> Result<Expected> {
-    let weights = in_f64(&case.weights(), case.config.layers);
-    let before = reference::forward(&weights, case.config.activation.name(), &case.batch(3))?;
-    let last: Vec<_> = before.hidden.iter().map(|h| h.index_axis(Axis(0), case.config.window).mapv(|h| h as f32)).collect();
-    let state = stack(Axis(0), &last.iter().map(|h| h.view()).collect::<Vec<_>>()).expect("layers of one shape");
-    expected(&case.config, &weights, &Batch { initial_state: InitialState::Given(state), ..case.batch(4) })
+fn after_training(case: &Case) -> Result<Expected> {
+    let cell = cell(&case.config);
+    let weights = in_f64(&cell, &case.weights());
+    let before = reference::forward(&weights, &cell, &case.batch(3))?;
+    let last = reference::last(&before.states);
+    expected_from(&case.config, &weights, &carried(case.batch(4)), &last)
 }
 
 /// Trains a network in lockstep and holds each step to its definition, and its gradients before and after to the reference. Then trains
@@ -182,9 +182,9 @@ pub fn in_lockstep(case: &Case, model: Model, variant: Option<&'static str>, loa
         compare("gradient", variant, case.name(), "reference", got, expected, bound)
     };
     let bound = bound(&case.config);
-    let expected = expected(&case.config, &in_f64(&weights, case.config.layers), &case.batch(6))?;
+    let expected = expected(&case.config, &in_f64(&cell(&case.config), &weights), &case.batch(6))?;
     // The first is that of two batches, one after the other.
-    let gradients = [of(&before, &trained(case)?, 2.0 * bound), of(&after, &expected, bound)];
+    let gradients = [of(&before, &after_training(case)?, 2.0 * bound), of(&after, &expected, bound)];
 
     let differs = other_bits(&before, &train(&mut whole, case)?);
     let differs = differs.or(other_bits(&widened(&weights), &widened(&whole.parameters()?)));
@@ -218,7 +218,7 @@ pub fn gradients(case: &Case, model: Model, variant: Option<&'static str>, load:
     gradient(&mut network, &case.batch(2))?;
     let batch = case.batch(1);
     let got = gradient(&mut network, &batch)?;
-    let expected = expected(&case.config, &in_f64(&case.weights(), case.config.layers), &batch)?;
+    let expected = expected(&case.config, &in_f64(&cell(&case.config), &case.weights()), &batch)?;
     Ok(compare("gradient", variant, case.name(), "reference", &got, &expected, bound(&case.config)))
 }
 

@@ -69,7 +69,7 @@ impl Problem {
             activation,
             weights: weights.clone(),
             h0: match &batch.initial_state {
-                InitialState::Given(h0) => h0.mapv(f64::from),
+                InitialState::Given(states) => states["h"].mapv(f64::from),
                 _ => Array3::zeros((layers, sequences, hidden)),
             },
             nudge: Array4::zeros((layers, steps, sequences, hidden)),
@@ -104,7 +104,7 @@ impl Problem {
                             continue;
                         }
                         let layer = &self.weights.layers[k];
-                        let mut a = layer.bias[i];
+                        let mut a = layer.input_bias[i] + layer.recurrent_bias[i];
                         for j in 0..layer.input.ncols() {
                             let x = if k == 0 { self.inputs[[t - 1, b, j]] } else { pass.hidden[[k - 1, t, b, j]] };
                             a += layer.input[[i, j]] * x;
@@ -165,7 +165,7 @@ impl Problem {
     fn tensors_mut(&mut self) -> Vec<(String, ArrayViewMutD<'_, f64>)> {
         let mut all = self.weights.tensors_mut();
         all.push(("h0".into(), self.h0.view_mut().into_dyn()));
-        all.push(("d_hidden".into(), self.nudge.view_mut().into_dyn()));
+        all.push(("d_h".into(), self.nudge.view_mut().into_dyn()));
         all
     }
 
@@ -199,7 +199,8 @@ impl Problem {
                     let (layer, d_layer) = (&self.weights.layers[k], &mut d.layers[k]);
                     for i in 0..size {
                         let d_a = d_hidden[[k, t, b, i]] * self.phi_derivative(pass.sums[[k, t, b, i]]);
-                        d_layer.bias[i] += d_a;
+                        d_layer.input_bias[i] += d_a;
+                        d_layer.recurrent_bias[i] += d_a;
                         for j in 0..layer.input.ncols() {
                             let s = if fault == Fault::InputShifted { t.saturating_sub(1) } else { t };
                             let x = if k == 0 { self.inputs[[s, b, j]] } else { pass.hidden[[k - 1, s + 1, b, j]] };
@@ -224,7 +225,7 @@ impl Problem {
         }
         let mut all: BTreeMap<_, _> = d.tensors().into_iter().map(|(name, t)| (name, t.to_owned())).collect();
         all.insert("h0".into(), d_h0.into_dyn());
-        all.insert("d_hidden".into(), d_hidden.into_dyn());
+        all.insert("d_h".into(), d_hidden.into_dyn());
         all
     }
 

@@ -49,7 +49,7 @@ fn tensors(case: &Case, on: &'static str, batch: &Batch) -> Tensors {
 
 /// What the reference says.
 fn expected(case: &Case, batch: &Batch) -> Expected {
-    networks::expected(&case.config, &in_f64(&case.weights(), case.config.layers), batch).unwrap()
+    networks::expected(&case.config, &in_f64(&networks::cell(&case.config), &case.weights()), batch).unwrap()
 }
 
 /// Both sides round.
@@ -75,7 +75,7 @@ fn picked<T: Clone, D: Dimension + ndarray::RemoveAxis>(
 
 /// The same batch with its sequences in another order.
 fn permuted(batch: &Batch, order: &[usize]) -> Batch {
-    let InitialState::Given(state) = &batch.initial_state else { panic!("a state is given") };
+    let InitialState::Given(states) = &batch.initial_state else { panic!("a state is given") };
     Batch {
         inputs: match &batch.inputs {
             Inputs::Tokens(x) => Inputs::Tokens(picked(x.view(), 1, order)),
@@ -87,7 +87,9 @@ fn permuted(batch: &Batch, order: &[usize]) -> Batch {
         },
         mask: batch.mask.as_ref().map(|mask| picked(mask.view(), 1, order)),
         reduction: batch.reduction,
-        initial_state: InitialState::Given(picked(state.view(), 1, order)),
+        initial_state: InitialState::Given(
+            states.iter().map(|(name, state)| (name.clone(), picked(state.view(), 1, order))).collect(),
+        ),
     }
 }
 
