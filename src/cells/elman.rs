@@ -14,6 +14,7 @@ pub static ELMAN: Cell = Cell {
     states: &["h"],
     saved: 0,
     recurrent_bias: &[],
+    forget_gate: None,
     has_leak: false,
     has_activation: true,
     kept: &[(Side::After, 0)],

@@ -15,6 +15,7 @@ pub static GRU: Cell = Cell {
     states: &["h"],
     saved: 4,
     recurrent_bias: &[2],
+    forget_gate: None,
     has_leak: false,
     has_activation: false,
     kept: &[(Side::Before, 0)],

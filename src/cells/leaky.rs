@@ -14,6 +14,7 @@ pub static LEAKY: Cell = Cell {
     states: &["h"],
     saved: 1,
     recurrent_bias: &[],
+    forget_gate: None,
     has_leak: true,
     has_activation: true,
     kept: &[],

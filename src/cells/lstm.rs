@@ -14,6 +14,7 @@ pub static LSTM: Cell = Cell {
     states: &["h", "c"],
     saved: 4,
     recurrent_bias: &[],
+    forget_gate: Some(1),
     has_leak: false,
     has_activation: false,
     kept: &[(Side::Before, 1), (Side::After, 1)],

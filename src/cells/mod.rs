@@ -22,6 +22,8 @@ pub struct Cell {
     pub saved: u32,
     /// The gates whose recurrent bias is not added to the input's.
     pub recurrent_bias: &'static [u32],
+    /// The gate that a forget bias is added to.
+    pub forget_gate: Option<u32>,
     /// Whether it has a leak for each unit.
     pub has_leak: bool,
     /// Whether its activation can be chosen.
@@ -49,10 +51,35 @@ pub(crate) enum Side {
 pub static ALL: &[&Cell] = &[&elman::ELMAN, &leaky::LEAKY, &gru::GRU, &lstm::LSTM];
 
 impl Cell {
+    /// The cell that is chosen where nothing else is said.
+    #[must_use]
+    pub fn usual() -> &'static Cell {
+        &elman::ELMAN
+    }
+
+    /// The names of all of them.
+    #[must_use]
+    pub fn names() -> String {
+        ALL.iter().map(|cell| cell.name).collect::<Vec<_>>().join(", ")
+    }
+
     /// The cell of this name.
     #[must_use]
     pub fn named(name: &str) -> Option<&'static Cell> {
         ALL.iter().copied().find(|cell| cell.name == name)
+    }
+}
+
+impl serde::Serialize for Cell {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for &'static Cell {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<&'static Cell, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        Cell::named(&name).ok_or_else(|| serde::de::Error::custom(format!("there is no cell {name:?}")))
     }
 }
 

@@ -6,6 +6,7 @@ use ndarray::ArrayD;
 use super::Outcome;
 use super::networks::{Case, Tensors, cell, compare, in_f64};
 use crate::batch::{Batch, Input, Loss, Reduction};
+use crate::cells;
 use crate::model::Config;
 use crate::reference::{self, Cell, Weights};
 use crate::{Activation, Result};
@@ -36,6 +37,13 @@ pub(crate) fn check(quick: bool) -> Result<Vec<Outcome>> {
             let config = Config { layers, activation, ..Config::new(input, 5, 3, loss, 3, 7) };
             let reduction = if i % 2 == 0 { Reduction::Mean } else { Reduction::Sum };
             outcomes.push(of(&Case { config, masked: i > 0, reduction })?);
+        }
+    }
+    for (i, &cell) in cells::ALL.iter().filter(|&&cell| cell != cells::Cell::usual()).enumerate() {
+        for layers in 1..=if quick { 1 } else { 3 } {
+            let (input, loss) = if layers == 2 { (Input::Tokens(4), Loss::SquaredError) } else { (Input::Vectors(3), Loss::CrossEntropy) };
+            let config = Config { cell, layers, activation: Activation::ALL[i % 2], ..Config::new(input, 5, 3, loss, 3, 7) };
+            outcomes.push(of(&Case { config, masked: layers == 1, reduction: Reduction::Mean })?);
         }
     }
     Ok(outcomes)

@@ -34,6 +34,10 @@ pub(super) const LONG: &[[u32; 3]] = &[
     [1, 4100, 1],
 ];
 
+/// Of a recurrence of another cell than the first.
+pub(super) const OF_OTHER_CELLS: &[[u32; 3]] =
+    &[[1, 1, 1], [5, 3, 2], [7, 1, 19], [15, 33, 16], [9, 66, 5], [66, 130, 2], [3, 37, 9], [17, 64, 3]];
+
 /// A size whose sample is larger is left out: the matrix of a recurrence of 70,001 units.
 const MOST_BYTES: u64 = 1 << 24;
 /// The same of the long ones.

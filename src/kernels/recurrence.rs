@@ -29,7 +29,7 @@ pub(crate) use lower::{
     BY_LANES, BY_SLICES, COPY, LARGE_PRODUCT, NARROW, PARTS_SCALARS, PIECE_SCALARS, TILED, WIDE_PRODUCT, Way, by_sequence,
     by_subgroup, has_room, has_units, is_large, is_middling, is_skinny, lower,
 };
-pub(crate) use pointwise::{After, Before, Behind, Dims, Gradients, Pointwise, Windows, gate_cols};
+pub(crate) use pointwise::{After, Before, Behind, Dims, Gradients, Pointwise, Windows, gate_cols, gate_stride};
 pub(crate) use variants::{fused, in_parts, kernels, text, variants};
 
 #[derive(Clone, Copy, Pod, Zeroable)]

@@ -98,6 +98,12 @@ impl Mat {
         Mat { offset: self.offset + u64::from(cols.start), cols: cols.end - cols.start, ..*self }
     }
 
+    /// The window of some columns of a gate, for the host: behind them, up to the next multiple of four, it is zero.
+    pub(crate) fn slice_gate(&self, cols: Range<u32>) -> Mat {
+        assert!(cols.start <= cols.end && cols.end <= self.cols, "columns {cols:?} of {self:?}");
+        Mat { offset: self.offset + u64::from(cols.start), cols: cols.end - cols.start, ..*self }
+    }
+
     /// Its blocks, each small enough to be on the host at once: of some rows, or of some columns where it has one row.
     pub(crate) fn blocks(self) -> impl Iterator<Item = Mat> {
         let (rows, cols) = (self.rows as usize, self.cols as usize);
