@@ -14,8 +14,6 @@ pub struct Fixture {
     pub name: String,
     /// The cell, with its activation.
     pub cell: Cell,
-    /// `tanh`, `sigmoid`, `relu` or `identity`; empty where the cell has none.
-    pub activation: String,
     /// Multiples of 2^-12, exact in f32 too, and so are the sums of the two biases.
     pub weights: Weights,
     /// The batch.
@@ -43,8 +41,8 @@ fn load(path: &Path) -> Fixture {
     let file = SafeTensors::deserialize(&bytes).expect("a safetensors file");
     let mut tensors: BTreeMap<String, ArrayD<f64>> = file.iter().map(|(name, view)| (name.to_string(), values(&view))).collect();
 
-    let activation = metadata.get("activation").cloned().unwrap_or_default();
-    let cell = Cell::named(&metadata["cell"], if activation.is_empty() { "tanh" } else { &activation }).expect("a cell");
+    let activation = metadata.get("activation").map_or("tanh", String::as_str);
+    let cell = Cell::named(&metadata["cell"], activation).expect("a cell");
     let weights = Weights::new(&cell, |name| Ok(tensors.remove(&format!("weights.{name}")))).expect("weights of the cell");
     let single = |v: f64| v as f32;
     let given = cell.states.iter().filter(|name| tensors.contains_key(&format!("batch.{name}0"))).collect::<Vec<_>>();
@@ -76,7 +74,7 @@ fn load(path: &Path) -> Fixture {
         .map(|(name, tensor)| (name.strip_prefix("gradient.").expect("all else was taken").to_string(), tensor))
         .collect();
     let name = path.file_stem().expect("a file name").to_string_lossy().into_owned();
-    Fixture { name, cell, activation, weights, batch, gradient }
+    Fixture { name, cell, weights, batch, gradient }
 }
 
 fn take<D: Dimension>(tensors: &mut BTreeMap<String, ArrayD<f64>>, name: &str) -> Array<f64, D> {

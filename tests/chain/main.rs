@@ -19,6 +19,7 @@ mod network;
 mod properties;
 mod reductions;
 mod reference;
+mod reference_faults;
 mod shaders;
 mod training;
 mod translation;

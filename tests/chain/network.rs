@@ -65,7 +65,7 @@ fn it_is_pytorch_s_network() {
         let inputs = f.weights.layers[0].input.ncols();
         let input = if matches!(f.batch.inputs, Inputs::Tokens(_)) { Input::Tokens(inputs) } else { Input::Vectors(inputs) };
         let loss = if matches!(f.batch.targets, Targets::Classes(_)) { Loss::CrossEntropy } else { Loss::SquaredError };
-        let activation = Activation::named(&f.activation).unwrap();
+        let activation = Activation::named(f.cell.activation.unwrap().name()).unwrap();
         let shape = Config::new(input, hidden, outputs, loss, size, window);
         let config = Config { activation, layers: f.weights.layers.len(), ..shape };
         // It has the sum of the two biases, and each has its gradient.
