@@ -167,16 +167,16 @@ fn trained_activation(weights: &TensorFile) -> Option<Activation> {
 /// The cell that the weights are of: by the rows of `rnn.weight_hh_l0` over its columns, and leaky where there is an α. Another φ than tanh
 /// is for elman and leaky.
 fn reference_cell(weights: &TensorFile, activation: Option<Activation>) -> Result<Cell> {
-    let name = match weights.shape("rnn.weight_hh_l0")? {
-        &[rows, cols] if rows == 4 * cols => "lstm",
-        &[rows, cols] if rows == 3 * cols => "gru",
+    let name = match *weights.shape("rnn.weight_hh_l0")? {
+        [rows, cols] if rows == 4 * cols => "lstm",
+        [rows, cols] if rows == 3 * cols => "gru",
         _ if weights.contains("rnn.leak_l0") => "leaky",
         _ => "elman",
     };
     let cell = Cell::named(name, activation.unwrap_or(Activation::Tanh).name())?;
     match (cell.activation, activation) {
         (None, Some(given)) => {
-            Err(Error::Usage(format!("--activation {given} is for elman and leaky; the weights are of a {name}")))
+            Err(Error::Usage(format!("--activation {given} is for elman and leaky; the weights are of {name}")))
         }
         _ => Ok(cell),
     }

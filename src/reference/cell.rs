@@ -2,8 +2,8 @@
 
 use std::fmt;
 
+use super::CELLS;
 use super::activation::Activation;
-use super::{elman, gru, leaky, lstm};
 use crate::{Error, Result};
 
 /// A cell: how the states of a unit after a time step follow from its sums and its states before.
@@ -60,9 +60,6 @@ pub struct UnitGradient<'a> {
     /// By [`Unit::before`], where it does not go through [`Unit::recurrent`].
     pub before: &'a mut [f64],
 }
-
-/// All cells, with tanh where there is a φ.
-pub const CELLS: [Cell; 4] = [elman::CELL, leaky::CELL, gru::CELL, lstm::CELL];
 
 impl Cell {
     /// The cell of this name; `activation` is φ, where the cell has one.

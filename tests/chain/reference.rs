@@ -373,6 +373,12 @@ fn what_does_not_fit_is_an_error_that_says_where() {
     stacked.layers.push(LayerWeights { input: Array2::zeros((1, 2)), ..weights.layers[0].clone() });
     fails(&stacked, &batch, "rnn.weight_ih_l1");
     fails(&weights, &Batch { targets: Targets::Classes(array![[2]]), ..batch.clone() }, "classes");
+    let given = |states: &[&str]| {
+        let states = states.iter().map(|name| (name.to_string(), Array3::zeros((1, 1, 1)))).collect();
+        Batch { initial_state: InitialState::Given(states), ..batch.clone() }
+    };
+    fails(&weights, &given(&["h", "c"]), "c0");
+    fails(&weights, &given(&["c"]), "h0");
     fails(&weights, &Batch { inputs: Inputs::Tokens(array![[1]]), ..batch.clone() }, "tokens");
     fails(&weights, &Batch { mask: Some(array![[0.0]]), ..batch }, "mask");
 }
