@@ -84,11 +84,7 @@ fn states_and_activations_must_be_those_of_the_cell() {
     super::errors::expect(
         folder.path(),
         &[
-            (
-                &line("--weights lstm --batch lstm.batch --activation relu"),
-                2,
-                "--activation relu is for elman and leaky; the weights are of lstm",
-            ),
+            (&line("--weights lstm --batch lstm.batch --activation relu"), 2, "--activation relu is for elman and leaky"),
             (&line("--weights lstm --batch h0"), 7, "h0: c0: it is missing"),
             (&line("--weights tanh --batch lstm.batch"), 7, "lstm.batch: c0: this cell has no such state; it has h"),
             (
