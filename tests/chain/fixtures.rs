@@ -1,6 +1,6 @@
 //! Reads `tests/fixtures`: what PyTorch computed in f64 for small networks (written by `scripts/pytorch_fixtures.py`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use ndarray::{Array, ArrayD, Dimension};
@@ -34,13 +34,17 @@ pub fn load_all() -> Vec<Fixture> {
     paths.iter().map(|path| load(path)).collect()
 }
 
-fn load(path: &Path) -> Fixture {
+/// The tensors of a file, and its metadata.
+pub fn read(path: &Path) -> (BTreeMap<String, ArrayD<f64>>, HashMap<String, String>) {
     let bytes = std::fs::read(path).expect("a readable fixture");
     let (_, header) = SafeTensors::read_metadata(&bytes).expect("a safetensors header");
-    let metadata = header.metadata().as_ref().expect("metadata");
+    let metadata = header.metadata().clone().expect("metadata");
     let file = SafeTensors::deserialize(&bytes).expect("a safetensors file");
-    let mut tensors: BTreeMap<String, ArrayD<f64>> = file.iter().map(|(name, view)| (name.to_string(), values(&view))).collect();
+    (file.iter().map(|(name, view)| (name.to_string(), values(&view))).collect(), metadata)
+}
 
+fn load(path: &Path) -> Fixture {
+    let (mut tensors, metadata) = read(path);
     let activation = metadata.get("activation").map_or("tanh", String::as_str);
     let cell = Cell::named(&metadata["cell"], activation).expect("a cell");
     let weights = Weights::new(&cell, |name| Ok(tensors.remove(&format!("weights.{name}")))).expect("weights of the cell");

@@ -21,6 +21,7 @@ mod reductions;
 mod reference;
 mod reference_faults;
 mod shaders;
+mod simulation;
 mod training;
 mod translation;
 mod tune;
