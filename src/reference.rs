@@ -65,13 +65,16 @@ use std::collections::BTreeMap;
 use ndarray::{Array3, Axis, s, stack};
 
 pub use activation::Activation;
-pub use cell::{CELLS, Cell, Unit, UnitGradient};
+pub use cell::{Cell, Unit, UnitGradient};
 pub use weights::{LayerWeights, Weights};
 
 use crate::batch::{Batch, InitialState, Input, Inputs};
 use crate::{Error, Result};
 use input::LayerInput;
 use layer::{Trajectory, in_steps, rows};
+
+/// All cells, with tanh where there is a φ.
+pub const CELLS: [Cell; 4] = [elman::CELL, leaky::CELL, gru::CELL, lstm::CELL];
 
 /// Named states of a network or of a layer: `h`, and for lstm `c`.
 pub type States = BTreeMap<String, Array3<f64>>;

@@ -16,18 +16,28 @@ pub enum Activation {
 }
 
 impl Activation {
+    /// All of them.
+    pub const ALL: [Activation; 4] = [Activation::Tanh, Activation::Sigmoid, Activation::Relu, Activation::Identity];
+
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Activation::Tanh => "tanh",
+            Activation::Sigmoid => "sigmoid",
+            Activation::Relu => "relu",
+            Activation::Identity => "identity",
+        }
+    }
+
     /// The activation of this name.
     ///
     /// # Errors
     /// [`Error::Usage`] if there is none.
     pub fn named(name: &str) -> Result<Activation> {
-        match name {
-            "tanh" => Ok(Activation::Tanh),
-            "sigmoid" => Ok(Activation::Sigmoid),
-            "relu" => Ok(Activation::Relu),
-            "identity" => Ok(Activation::Identity),
-            _ => Err(Error::Usage(format!("there is no activation \"{name}\"; there are tanh, sigmoid, relu and identity"))),
-        }
+        let names = Activation::ALL.map(Activation::name).join(", ");
+        let missing = || Error::Usage(format!("there is no activation \"{name}\"; there are {names}"));
+        Activation::ALL.into_iter().find(|activation| activation.name() == name).ok_or_else(missing)
     }
 
     /// φ(a).

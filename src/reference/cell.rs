@@ -1,11 +1,13 @@
 //! What a cell is: the equations of one unit at one time step, forward and backward. Each cell has a file of its own.
 
+use std::fmt;
+
+use super::CELLS;
 use super::activation::Activation;
-use super::{elman, gru, leaky, lstm};
 use crate::{Error, Result};
 
 /// A cell: how the states of a unit after a time step follow from its sums and its states before.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Cell {
     /// Its name: elman, leaky, gru or lstm.
     pub name: &'static str,
@@ -21,6 +23,13 @@ pub struct Cell {
     pub forward: fn(unit: &Unit, after: &mut [f64]),
     /// Writes the derivative of the loss by everything that the unit reads.
     pub backward: fn(unit: &Unit, after: &[f64], d: &mut UnitGradient),
+}
+
+impl fmt::Debug for Cell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let activation = self.activation.map_or(String::new(), |phi| format!(" of {}", phi.name()));
+        write!(f, "{}{activation}", self.name)
+    }
 }
 
 /// What the equations of one unit read at one time step.
@@ -52,18 +61,15 @@ pub struct UnitGradient<'a> {
     pub before: &'a mut [f64],
 }
 
-/// All cells, with tanh where there is a φ.
-pub const CELLS: [Cell; 4] = [elman::CELL, leaky::CELL, gru::CELL, lstm::CELL];
-
 impl Cell {
     /// The cell of this name; `activation` is φ, where the cell has one.
     ///
     /// # Errors
     /// [`Error::Usage`] if there is no such cell or no such activation.
     pub fn named(name: &str, activation: &str) -> Result<Cell> {
-        let cell = CELLS.into_iter().find(|cell| cell.name == name);
-        let cell =
-            cell.ok_or_else(|| Error::Usage(format!("there is no cell \"{name}\"; there are elman, leaky, gru and lstm")))?;
+        let names = CELLS.map(|cell| cell.name).join(", ");
+        let missing = || Error::Usage(format!("there is no cell \"{name}\"; there are {names}"));
+        let cell = CELLS.into_iter().find(|cell| cell.name == name).ok_or_else(missing)?;
         let activation = Activation::named(activation)?;
         Ok(Cell { activation: cell.activation.and(Some(activation)), ..cell })
     }

@@ -148,7 +148,11 @@ mod tests {
     fn a_batch_is_read_as_it_was_written() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("batch.safetensors");
-        for batch in [vectors(), tokens()] {
+        let mut two_states = vectors();
+        if let InitialState::Given(states) = &mut two_states.initial_state {
+            states.insert("c".into(), Array3::from_elem((1, 2, 5), -0.25));
+        }
+        for batch in [vectors(), two_states, tokens()] {
             Tensors::from_batch(&batch).write(&path).unwrap();
             assert_eq!(read_batch(&path).unwrap(), batch);
         }
@@ -160,7 +164,7 @@ mod tests {
         fn replace(tensors: &mut Tensors, name: &str, tensor: impl Into<Tensor>) {
             tensors.insert(name, tensor);
         }
-        let cases: [(Batch, Change, &str); 15] = [
+        let cases: [(Batch, Change, &str); 16] = [
             (
                 vectors(),
                 |t| replace(t, "tokens", array![[1_i64]]),
@@ -200,6 +204,7 @@ mod tests {
                 "mask: [0, 1] is 0.5; expected 0 or 1",
             ),
             (vectors(), |t| replace(t, "h0", Array3::<f32>::zeros((1, 3, 5))), "h0: expected shape [1, 2, 5], got [1, 3, 5]"),
+            (vectors(), |t| replace(t, "c0", Array3::<f32>::zeros((2, 2, 5))), "h0: expected shape [2, 2, 5], got [1, 2, 5]"),
         ];
         for (batch, change, expected) in cases {
             let mut tensors = Tensors::from_batch(&batch);

@@ -1,6 +1,6 @@
 //! Reads `tests/fixtures`: what PyTorch computed in f64 for small networks (written by `scripts/pytorch_fixtures.py`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use ndarray::{Array, ArrayD, Dimension};
@@ -14,8 +14,6 @@ pub struct Fixture {
     pub name: String,
     /// The cell, with its activation.
     pub cell: Cell,
-    /// `tanh`, `sigmoid`, `relu` or `identity`; empty where the cell has none.
-    pub activation: String,
     /// Multiples of 2^-12, exact in f32 too, and so are the sums of the two biases.
     pub weights: Weights,
     /// The batch.
@@ -36,15 +34,19 @@ pub fn load_all() -> Vec<Fixture> {
     paths.iter().map(|path| load(path)).collect()
 }
 
-fn load(path: &Path) -> Fixture {
+/// The tensors of a file, and its metadata.
+pub fn read(path: &Path) -> (BTreeMap<String, ArrayD<f64>>, HashMap<String, String>) {
     let bytes = std::fs::read(path).expect("a readable fixture");
     let (_, header) = SafeTensors::read_metadata(&bytes).expect("a safetensors header");
-    let metadata = header.metadata().as_ref().expect("metadata");
+    let metadata = header.metadata().clone().expect("metadata");
     let file = SafeTensors::deserialize(&bytes).expect("a safetensors file");
-    let mut tensors: BTreeMap<String, ArrayD<f64>> = file.iter().map(|(name, view)| (name.to_string(), values(&view))).collect();
+    (file.iter().map(|(name, view)| (name.to_string(), values(&view))).collect(), metadata)
+}
 
-    let activation = metadata.get("activation").cloned().unwrap_or_default();
-    let cell = Cell::named(&metadata["cell"], if activation.is_empty() { "tanh" } else { &activation }).expect("a cell");
+fn load(path: &Path) -> Fixture {
+    let (mut tensors, metadata) = read(path);
+    let activation = metadata.get("activation").map_or("tanh", String::as_str);
+    let cell = Cell::named(&metadata["cell"], activation).expect("a cell");
     let weights = Weights::new(&cell, |name| Ok(tensors.remove(&format!("weights.{name}")))).expect("weights of the cell");
     let single = |v: f64| v as f32;
     let given = cell.states.iter().filter(|name| tensors.contains_key(&format!("batch.{name}0"))).collect::<Vec<_>>();
@@ -76,7 +78,7 @@ fn load(path: &Path) -> Fixture {
         .map(|(name, tensor)| (name.strip_prefix("gradient.").expect("all else was taken").to_string(), tensor))
         .collect();
     let name = path.file_stem().expect("a file name").to_string_lossy().into_owned();
-    Fixture { name, cell, activation, weights, batch, gradient }
+    Fixture { name, cell, weights, batch, gradient }
 }
 
 fn take<D: Dimension>(tensors: &mut BTreeMap<String, ArrayD<f64>>, name: &str) -> Array<f64, D> {

@@ -65,7 +65,7 @@ fn it_is_pytorch_s_network() {
         let inputs = f.weights.layers[0].input.ncols();
         let input = if matches!(f.batch.inputs, Inputs::Tokens(_)) { Input::Tokens(inputs) } else { Input::Vectors(inputs) };
         let loss = if matches!(f.batch.targets, Targets::Classes(_)) { Loss::CrossEntropy } else { Loss::SquaredError };
-        let activation = Activation::named(&f.activation).unwrap_or(Activation::Tanh);
+        let activation = f.cell.activation.and_then(|phi| Activation::named(phi.name())).unwrap_or(Activation::Tanh);
         let cell = retrospect::cells::Cell::named(f.cell.name).unwrap();
         let shape = Config::new(input, hidden, outputs, loss, size, window);
         let shape = Config { cell, activation, layers: f.weights.layers.len(), ..shape };
