@@ -117,8 +117,8 @@ pub const EDITS: &[Edit] = &[
     edit("every second k is the one before", TN_SUBGROUP, "let own = k + (lane >> 2u);", "let own = k;"),
     edit("every second k is lost", TN_SUBGROUP, "near)], k < last_k);", "near)], false);"),
     edit("four rows by others' values", TN_SUBGROUP, "subgroupBroadcast(mine, 2u)", "subgroupBroadcast(mine, 1u)"),
-    edit("half of a tile's columns twice", NN_LARGE, "+ q + 8u * 1u", "+ q"),
-    edit("four rows of a tile twice", TN_LARGE, "+ p + 4u * 1u", "+ p"),
+    edit("half of a tile's columns twice", NN_LARGE, "q + 8u * 1u", "q"),
+    edit("four rows of a tile twice", TN_LARGE, "p + 4u * 1u", "p"),
     edit("one of 16 values of k is lost", NT_LARGE, "s110 = fma(vec4<f32>(x1[1]), y0, s110);", ""),
     edit("the far columns are stored past the end", NN_LARGE, "row < params.rows && col < params.out.cols", "row < params.rows"),
     edit("rows are stored past the end", TN_LARGE, "row < params.rows && col < params.out.cols", "col < params.out.cols"),
@@ -132,6 +132,7 @@ pub const EDITS: &[Edit] = &[
     edit("the last tile of k is fetched never", TN_WIDE, "if k + TILE_K < end {", "if k + 2u * TILE_K < end {"),
     edit("a's block is not turned", NN_WIDE, "let turned = transpose(values);", "let turned = values;"),
     edit("b's block is not turned", BIAS_LARGE, "let turned = transpose(values);", "let turned = values;"),
+    edit("groups of a block are kept where others are read", NT_LARGE, "slot_a(k + 0u,", "slot_a(k + 4u,"),
     edit("the last value of k is masked", TN_TALL, "if k >= end {", "if k + 1u >= end {"),
     edit("the last four values of k are masked", NT_LARGE, "if c >= end {", "if c + 4u >= end {"),
     edit(
@@ -149,10 +150,10 @@ pub const EDITS: &[Edit] = &[
     edit("parts of k overlap", NN_LARGE, "begin + params.chunk)", "begin + params.chunk + 1u)"),
     edit("every part begins at the first", TN_WIDE, "let begin = group.z * params.chunk;", "let begin = 0u;"),
     edit("the parts overwrite each other", NT_LARGE, "part * params.rows + row", "row"),
-    edit("a part is left out", NN_LARGE, "p < params.count;", "p + 1u < max(params.count, 2u);"),
-    edit("a lane of parts is left out", TN_TALL, "p += LANES", "p += LANES + 1u"),
-    edit("a level of the tree is left out", NN_LARGE, "sums[i] += sums[i + (LANES >> 2u) * 4u];", ""),
-    edit("no barrier in the tree", NT_LARGE, "sums[i] = sum;\n        workgroupBarrier();", "sums[i] = sum;"),
+    edit("a part is left out", NN_LARGE, "value, p < params.count)", "value, p + 1u < max(params.count, 2u))"),
+    edit("a lane of parts is left out", TN_TALL, "p += 4u * params.lanes", "p += 4u * params.lanes + 1u"),
+    edit("a level of the tree is left out", NN_LARGE, "apart >= width;", "apart > width;"),
+    edit("no barrier in the tree", NT_LARGE, "sums[i] = sum;\n            workgroupBarrier();", "sums[i] = sum;"),
     edit("the sum of the parts overwrites", TN_LARGE, "select(sum, out[i] + sum, params.accumulate != 0u)", "sum"),
     edit(
         "the parts' bias is lost",
@@ -194,7 +195,7 @@ pub const EDITS: &[Edit] = &[
     ),
     edit("the states of this step on the way back", BACKWARD_LARGE, "(immediates.time + params.later)", "immediates.time"),
     edit("the cell without its input", FORWARD_WIDE, "unit(inputs_at(immediates.time, row, col), sum)", "sum"),
-    edit("a part of a time step is lost", BACKWARD_LARGE, "p < params.count;", "p + 1u < max(params.count, 2u);"),
+    edit("a part of a time step is lost", BACKWARD_LARGE, "value, p < params.count)", "value, p + 1u < max(params.count, 2u))"),
     edit("the state does not go on", FORWARD_SEQUENCE, "state[i] = finish(", "_ = finish("),
     edit(
         "no barrier before the sums of a sequence",
@@ -438,6 +439,10 @@ pub const EQUIVALENT: &[(Edit, &str)] = &[
     ),
     (edit("sequences past the last are read", FORWARD, "min(row + r, last_row)", "(row + r)"), "their sums are not stored"),
     (edit("rows of a past the last are read", NN, "min(row + r, last_row)", "(row + r)"), "their sums are not stored"),
+    (
+        edit("the norm's factors multiplied first", NORM_TREE, "sums * factors * factors", "sums * (factors * factors)"),
+        "a compiler may do the same, and a GPU's did where a factor's square was infinite: zero times that is NaN",
+    ),
     (
         edit("the sums of partial norms in one block", NORM, "if (i & 63u) == 63u {", "if false {"),
         "the same sum in another order, which only rounds more",
