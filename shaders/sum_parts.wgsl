@@ -35,19 +35,16 @@ fn main(
             sum += part$n;
 #end
         }
-        if params.lanes > 1u {
-            sums[i] = sum;
-            workgroupBarrier();
-            for (var apart = THREADS / 2u; apart >= width; apart /= 2u) {
-                if i < apart {
-                    sums[i] += sums[i + apart];
-                }
-                workgroupBarrier();
+        sums[i] = sum;
+        workgroupBarrier();
+        for (var apart = THREADS / 2u; apart >= width; apart /= 2u) {
+            if i < apart {
+                sums[i] += sums[i + apart];
             }
-            sum = sums[i];
+            workgroupBarrier();
         }
         if lane == 0u && first + i < all {
-            store(row, col, sum);
+            store(row, col, sums[i]);
         }
     }
 }
