@@ -1,6 +1,6 @@
 //! Recurrent neural networks, trained on any GPU through wgpu and WGSL, or on the CPU, by one recorded program.
 //!
-//! h_t = φ(U·x_t + W·h_{t−1} + b), o_t = V·h_t + c, L = Σ_t L^(t), and the gradient by backpropagation through time.
+//! Layers of Elman, leaky, GRU or LSTM cells ([`cells`]), o_t = V·h_t + c, L = Σ_t L^(t), and the gradient by backpropagation through time.
 //!
 //! # Training
 //!
@@ -71,7 +71,7 @@
 //! |---|---|
 //! | [`program`] | buffers, windows, kernels, steps |
 //! | [`kernels`] | each contract with its definition, CPU function and WGSL variants |
-//! | [`cells`] | the pointwise part of a recurrence |
+//! | [`cells`] | what a recurrence is made of: the pointwise part of a unit |
 //! | [`model`] | a network's configuration, its parameters, and the program it records |
 //! | [`backend`] | [`backend::Cpu`] and [`backend::Gpu`], which run programs |
 //! | [`network`] | networks on backends: fed, trained, read back |

@@ -10,16 +10,16 @@ use crate::program::Kernel;
 /// The cell.
 pub static ELMAN: Cell = Cell {
     name: "elman",
-    gates: 1,
+    gates: DIMS.gates as u32,
     states: &["h"],
-    saved: 0,
+    saved: DIMS.saved as u32,
     recurrent_bias: &[],
     forget_gate: None,
     has_leak: false,
     has_activation: true,
     kept: &[(Side::After, 0)],
     direct: &[],
-    distinct: false,
+    distinct: DIMS.distinct,
     forward: &FORWARD,
     backward: &BACKWARD,
 };

@@ -11,16 +11,16 @@ use crate::program::Kernel;
 /// The cell.
 pub static GRU: Cell = Cell {
     name: "gru",
-    gates: 3,
+    gates: DIMS.gates as u32,
     states: &["h"],
-    saved: 4,
+    saved: DIMS.saved as u32,
     recurrent_bias: &[2],
     forget_gate: None,
     has_leak: false,
     has_activation: false,
     kept: &[(Side::Before, 0)],
     direct: &[0],
-    distinct: true,
+    distinct: DIMS.distinct,
     forward: &FORWARD,
     backward: &BACKWARD,
 };
@@ -33,7 +33,8 @@ impl Pointwise for Gru {
 
     #[inline(always)]
     fn forward<N: Number>(_: Activation, at: &Before<N>) -> After<N> {
-        let [r, z] = [0, 1].map(|gate| (at.input[gate] + at.recurrent[gate]).activate(Activation::Sigmoid));
+        let r = (at.input[0] + at.recurrent[0]).activate(Activation::Sigmoid);
+        let z = (at.input[1] + at.recurrent[1]).activate(Activation::Sigmoid);
         let s = at.recurrent[2] + at.constants[0];
         let n = (at.input[2] + r * s).activate(Activation::Tanh);
         let h = (z.constant(1.0) - z) * n + z * at.states[0];

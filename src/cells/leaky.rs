@@ -10,16 +10,16 @@ use crate::program::{Content, Kernel};
 /// The cell.
 pub static LEAKY: Cell = Cell {
     name: "leaky",
-    gates: 1,
+    gates: DIMS.gates as u32,
     states: &["h"],
-    saved: 1,
+    saved: DIMS.saved as u32,
     recurrent_bias: &[],
     forget_gate: None,
     has_leak: true,
     has_activation: true,
     kept: &[],
     direct: &[0],
-    distinct: false,
+    distinct: DIMS.distinct,
     forward: &FORWARD,
     backward: &BACKWARD,
 };

@@ -10,16 +10,16 @@ use crate::program::Kernel;
 /// The cell.
 pub static LSTM: Cell = Cell {
     name: "lstm",
-    gates: 4,
+    gates: DIMS.gates as u32,
     states: &["h", "c"],
-    saved: 4,
+    saved: DIMS.saved as u32,
     recurrent_bias: &[],
     forget_gate: Some(1),
     has_leak: false,
     has_activation: false,
     kept: &[(Side::Before, 1), (Side::After, 1)],
     direct: &[1],
-    distinct: false,
+    distinct: DIMS.distinct,
     forward: &FORWARD,
     backward: &BACKWARD,
 };
@@ -32,9 +32,10 @@ impl Pointwise for Lstm {
 
     #[inline(always)]
     fn forward<N: Number>(_: Activation, at: &Before<N>) -> After<N> {
-        let sum = |gate: usize| at.input[gate] + at.recurrent[gate];
-        let [i, f, o] = [0, 1, 3].map(|gate| sum(gate).activate(Activation::Sigmoid));
-        let g = sum(2).activate(Activation::Tanh);
+        let i = (at.input[0] + at.recurrent[0]).activate(Activation::Sigmoid);
+        let f = (at.input[1] + at.recurrent[1]).activate(Activation::Sigmoid);
+        let g = (at.input[2] + at.recurrent[2]).activate(Activation::Tanh);
+        let o = (at.input[3] + at.recurrent[3]).activate(Activation::Sigmoid);
         let c = f * at.states[1] + i * g;
         let h = o * c.activate(Activation::Tanh);
         After { states: [h, c, c, c], saved: [i, f, g, o] }
@@ -44,14 +45,13 @@ impl Pointwise for Lstm {
     fn backward<N: Number>(_: Activation, at: &Behind<N>) -> Gradients<N> {
         let [i, f, g, o] = at.saved;
         let [c_before, c, ..] = at.kept;
-        let slope = |gate: N, activation: Activation| gate.derivative(activation);
         let tanh_c = c.activate(Activation::Tanh);
         let d_h = at.d_hidden + at.recurrent;
-        let d_c = at.direct[0] + d_h * o * slope(tanh_c, Activation::Tanh);
-        let d_i = d_c * g * slope(i, Activation::Sigmoid);
-        let d_f = d_c * c_before * slope(f, Activation::Sigmoid);
-        let d_g = d_c * i * slope(g, Activation::Tanh);
-        let d_o = d_h * tanh_c * slope(o, Activation::Sigmoid);
+        let d_c = at.direct[0] + d_h * o * tanh_c.derivative(Activation::Tanh);
+        let d_i = d_c * g * i.derivative(Activation::Sigmoid);
+        let d_f = d_c * c_before * f.derivative(Activation::Sigmoid);
+        let d_g = d_c * i * g.derivative(Activation::Tanh);
+        let d_o = d_h * tanh_c * o.derivative(Activation::Sigmoid);
         let recurrent = [d_i, d_f, d_g, d_o];
         Gradients { recurrent, input: recurrent, direct: [d_c * f; 4] }
     }

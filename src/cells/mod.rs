@@ -94,3 +94,25 @@ impl std::fmt::Display for Cell {
         f.write_str(self.name)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a cell says of its windows is what its kernels have.
+    #[test]
+    fn cells_are_what_their_kernels_are() {
+        for cell in ALL {
+            let names = |kernel: &Kernel, prefix: &str| kernel.bindings.iter().filter(|b| b.name.starts_with(prefix)).count();
+            let constants = cell.recurrent_bias.len() + usize::from(cell.has_leak);
+            let states = names(cell.forward, "hidden") + names(cell.forward, "state");
+            assert_eq!((states, names(cell.forward, "constant")), (cell.states.len(), constants), "{cell}");
+            let of_backward = ["kept", "d_state", "d_input"].map(|prefix| names(cell.backward, prefix));
+            assert_eq!(of_backward, [cell.kept.len(), cell.direct.len(), usize::from(cell.distinct)], "{cell}");
+            assert!(std::ptr::eq(Cell::named(cell.name).unwrap(), *cell));
+            // States other than h, which the product reads, have a path of their own, and the sums over some of k a place to lie.
+            assert!((1..cell.states.len()).all(|state| cell.direct.contains(&state)), "{cell}");
+            assert!(cell.saved >= cell.gates || (cell.saved, cell.gates) == (0, 1), "{cell}");
+        }
+    }
+}

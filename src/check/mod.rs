@@ -29,12 +29,12 @@ mod report;
 mod samples;
 mod traps;
 
-use crate::{Error, Result};
 use crate::backend::{Backend, Cpu, Device, Gpu};
 use crate::kernels::all;
 use crate::model::Model;
 use crate::network::Compute;
 use crate::program::{Program, Step, Variant};
+use crate::{Error, Result};
 
 pub use deviation::Deviation;
 pub use exact::Exact;
@@ -98,7 +98,9 @@ fn parts<'a>(compute: &'a Compute, scope: Scope) -> Vec<Part<'a>> {
     match compute {
         Compute::Cpu(threads) => {
             for kernel in all() {
-                parts.push(Part::new(kernel.name, "cpu", move || kernels::on_cpu(kernel, &kernels::sizes_of(kernel, quick), *threads)));
+                parts.push(Part::new(kernel.name, "cpu", move || {
+                    kernels::on_cpu(kernel, &kernels::sizes_of(kernel, quick), *threads)
+                }));
             }
         }
         Compute::Gpu(device) => {

@@ -147,7 +147,8 @@ impl Gradient {
 
     /// The network that the weights and the batch describe.
     fn config(&self, tensors: &TensorFile, batch: &Batch) -> Result<Config> {
-        let (inputs, hidden, layers, outputs) = sizes(tensors)?;
+        let cell = self.cell.choose(Some(tensors), self.asked_activation())?;
+        let (inputs, hidden, layers, outputs) = sizes(tensors, cell)?;
         let input = match batch.inputs {
             Inputs::Tokens(_) => Input::Tokens(inputs),
             Inputs::Vectors(_) => Input::Vectors(inputs),
@@ -158,7 +159,7 @@ impl Gradient {
         };
         let (window, size) = batch.shape();
         Ok(Config {
-            cell: self.cell.choose(Some(tensors), self.asked_activation())?,
+            cell,
             activation: self.activation_of(tensors),
             leak: self.cell.leak.map(|leak| leak as f32),
             layers,

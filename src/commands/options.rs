@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use retrospect::batch::{Input, Loss};
+use retrospect::cells::Cell;
 use retrospect::data::{self, Defaults, Opened, Options, Task};
 use retrospect::model::{Config, Optimizer, RecurrentInit, sizes};
 use retrospect::tensors::TensorFile;
@@ -17,6 +18,12 @@ use super::terminal::note;
 pub struct RunArgs {
     #[command(flatten)]
     what: WhatArgs,
+
+    #[command(flatten)]
+    cell: CellArgs,
+
+    #[command(flatten)]
+    biases: BiasArgs,
 
     /// Training steps of the whole run [default: the task's, or 3000]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = count())]
@@ -78,12 +85,6 @@ struct WhatArgs {
     /// Stacked layers [default: those of --init, or 1]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = size(), help_heading = "Network")]
     layers: Option<usize>,
-
-    #[command(flatten)]
-    cell: CellArgs,
-
-    #[command(flatten)]
-    biases: BiasArgs,
 
     /// φ of elman and leaky: tanh, sigmoid, relu or identity [default: the task's, or tanh]
     #[arg(long, value_name = "NAME", value_parser = activation, help_heading = "Network")]
@@ -196,9 +197,9 @@ impl RunArgs {
                 "--window {asked}: the sequences of {path} have {steps} steps, which are one window"
             )));
         }
-        let cell = what.cell.choose(init.as_ref(), what.activation)?;
+        let cell = self.cell.choose(init.as_ref(), what.activation)?;
         let trained = init.as_ref().and_then(trained);
-        let init = init.map(|tensors| self.sizes_of(&tensors, &opened)).transpose()?;
+        let init = init.map(|tensors| self.sizes_of(&tensors, cell, &opened)).transpose()?;
 
         let clip = match what.clip {
             Some(Clip(clip)) => clip,
@@ -228,9 +229,9 @@ impl RunArgs {
             layers: what.layers.or(init.map(|(_, _, layers, _)| layers)).unwrap_or(1),
             cell,
             activation: activation.unwrap_or(Activation::Tanh),
-            leak: what.cell.leak.map(|leak| leak as f32),
-            biases: what.biases.biases.unwrap_or_default(),
-            forget_bias: what.biases.forget_bias.unwrap_or_default(),
+            leak: self.cell.leak.map(|leak| leak as f32),
+            biases: self.biases.biases.unwrap_or_default(),
+            forget_bias: self.biases.forget_bias.unwrap_or_default(),
             optimizer: optimizer.with(what.momentum.unwrap_or(0.9)),
             clip,
             recompute: what.recompute.and_then(|choice| choice.of(steps)),
@@ -257,8 +258,8 @@ impl RunArgs {
     }
 
     /// The sizes of given weights; what does not belong to this network, or to this text, is not passed over.
-    fn sizes_of(&self, tensors: &TensorFile, opened: &Opened) -> Result<(usize, usize, usize, usize)> {
-        let (inputs, hidden, layers, outputs) = sizes(tensors)?;
+    fn sizes_of(&self, tensors: &TensorFile, cell: &Cell, opened: &Opened) -> Result<(usize, usize, usize, usize)> {
+        let (inputs, hidden, layers, outputs) = sizes(tensors, cell)?;
         let path = self.what.init.as_deref().unwrap_or(Path::new("")).display();
         let bad = |problem: String| Error::BadInput { what: path.to_string(), problem };
         if let Some(asked) = self.what.layers.filter(|&asked| asked != layers) {

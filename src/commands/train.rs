@@ -33,7 +33,7 @@ pub struct Train {
     out: Option<PathBuf>,
 
     /// Go on with the run in DIR, from its last checkpoint; steps, rate, intervals and device may change
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["WhatArgs", "out"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["WhatArgs", "CellArgs", "BiasArgs", "out"])]
     resume: Option<PathBuf>,
 
     /// Print the result as JSON

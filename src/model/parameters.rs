@@ -7,8 +7,8 @@ use ndarray::{ArrayD, Dimension};
 
 use super::config::{Biases, Config, RecurrentInit, USUAL_LEAK};
 use crate::batch::Input;
-use crate::cells::Cell;
 use crate::blocks::blocks;
+use crate::cells::Cell;
 use crate::kernels::recurrence::{gate_cols, gate_stride};
 use crate::memory::check_memory_or;
 use crate::program::Mat;
@@ -363,7 +363,7 @@ pub(crate) fn in_blocks(config: &Config, prefix: &str, file: &TensorFile, take: 
         let second = parameter.second_bias().map(|second| format!("{prefix}{second}"));
         second.filter(|name| file.contains(name))
     };
-    expect_cell(config, prefix, file)?;
+    expect_cell(config.cell, prefix, file)?;
     for (_, parameter) in wanted().filter(|(_, parameter)| parameter.role != Role::Leak) {
         let name = format!("{prefix}{}", parameter.name);
         // A file may have one bias alone.
@@ -428,19 +428,15 @@ fn leaks(config: &Config, parameter: &Parameter, file: &TensorFile) -> Result<Ve
     Ok(leaks.into_iter().map(|leak| leak as f32).collect())
 }
 
-/// Checks that weights are those of the configuration's cell, as far as their shapes tell.
-fn expect_cell(config: &Config, prefix: &str, file: &TensorFile) -> Result<()> {
+/// Checks that weights are those of a cell, as far as the shape of their first recurrent weight tells.
+fn expect_cell(cell: &Cell, prefix: &str, file: &TensorFile) -> Result<()> {
     let name = format!("{prefix}rnn.weight_hh_l0");
-    let cell = config.cell;
-    match file.shape(&name)? {
-        &[rows, cols] if cols > 0 && rows == cols * cell.gates as usize => Ok(()),
-        &[rows, cols] if cols > 0 && rows % cols == 0 => match cell_of(rows / cols) {
-            Some(other) => {
-                let of = article(other.name);
-                Err(file.bad(&name, format!("[{rows}, {cols}] is {of}'s; this network's cell is {}", cell.name)))
-            }
-            None => Ok(()),
-        },
+    let &[rows, cols] = file.shape(&name)? else { return Ok(()) };
+    match cell_of(rows, cols) {
+        Some(other) if other.gates != cell.gates => {
+            let problem = format!("this is {}'s: [{rows}, {cols}]; the cell is {cell}", article(other.name));
+            Err(file.bad(&name, problem))
+        }
         _ => Ok(()),
     }
 }
@@ -455,41 +451,41 @@ fn article(name: &str) -> String {
     }
 }
 
-/// The first cell of so many gates.
-fn cell_of(gates: usize) -> Option<&'static Cell> {
-    crate::cells::ALL.iter().copied().find(|cell| cell.gates as usize == gates)
+/// The first cell whose recurrent weight has this shape.
+fn cell_of(rows: usize, cols: usize) -> Option<&'static Cell> {
+    crate::cells::ALL.iter().copied().find(|cell| cols > 0 && cell.gates as usize * cols == rows)
 }
 
-/// The cell that weights say: of those with as many gates the first, and of one gate the leaky one where there are leaks.
+/// The cell that weights say: by the rows of the recurrent weight over its columns, and of one gate the leaky one where there are leaks. A
+/// shape that no cell has is for the check of shapes.
 ///
 /// # Errors
-/// [`Error::BadInput`] when the recurrent weight is missing, or of a shape that no cell has.
+/// [`Error::BadInput`] when the recurrent weight is missing.
 pub fn cell(tensors: &TensorFile) -> Result<&'static Cell> {
-    let name = "rnn.weight_hh_l0";
-    let found = match tensors.shape(name)? {
-        &[rows, cols] if cols > 0 && rows % cols == 0 => cell_of(rows / cols),
+    let found = match tensors.shape("rnn.weight_hh_l0")? {
+        &[rows, cols] => cell_of(rows, cols),
         _ => None,
     };
-    let shape = tensors.shape(name)?;
-    let found = found.ok_or_else(|| tensors.bad(name, format!("no cell has a recurrent weight of shape {shape:?}")))?;
+    let found = found.unwrap_or(Cell::usual());
     let leaks = tensors.contains("rnn.leak_l0");
     Ok(crate::cells::ALL.iter().copied().find(|cell| leaks && cell.has_leak && cell.gates == found.gates).unwrap_or(found))
 }
 
-/// The sizes that weights say: (inputs, hidden, layers, outputs).
+/// The sizes that weights of a cell say: (inputs, hidden, layers, outputs).
 ///
 /// # Errors
-/// [`Error::BadInput`] when a tensor is missing or is no matrix.
-pub fn sizes(tensors: &TensorFile) -> Result<(usize, usize, usize, usize)> {
+/// [`Error::BadInput`] when a tensor is missing or is no matrix, or when the weights are another cell's.
+pub fn sizes(tensors: &TensorFile, cell: &Cell) -> Result<(usize, usize, usize, usize)> {
     let matrix = |name: &str| match tensors.shape(name)? {
         &[rows, cols] if rows > 0 && cols > 0 => Ok((rows, cols)),
         other => Err(tensors.bad(name, format!("expected a matrix, got shape {other:?}"))),
     };
-    let (_, inputs) = matrix("rnn.weight_ih_l0")?;
-    let (_, hidden) = matrix("rnn.weight_hh_l0")?;
+    let (rows, inputs) = matrix("rnn.weight_ih_l0")?;
     let layers = (0..).take_while(|k| tensors.contains(&format!("rnn.weight_hh_l{k}"))).count();
     let (outputs, _) = matrix("decoder.weight")?;
-    Ok((inputs, hidden, layers, outputs))
+    matrix("rnn.weight_hh_l0")?;
+    expect_cell(cell, "", tensors)?;
+    Ok((inputs, (rows / cell.gates as usize).max(1), layers, outputs))
 }
 
 /// A table of parameters and their windows in each arena.

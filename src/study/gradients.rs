@@ -1,6 +1,6 @@
 //! The flow of gradients through untrained networks, and through given ones.
 
-use ndarray::Array3;
+use ndarray::{Array3, ArrayD};
 use serde::Serialize;
 
 use crate::batch::{Batch, Input, Inputs, Loss, Targets};
@@ -40,7 +40,8 @@ pub struct Gradients {
     pub smallest: f64,
     /// All of them, the largest first; of several networks the means of each.
     pub singular_values: Vec<f64>,
-    /// What a step back can change the norm by at most: γ·‖W‖. `None` below the top layer, where gradients arrive from above as well.
+    /// What a step back can change the norm by at most: γ·‖W‖, and of a leaky network 1 − α + α·γ·‖W‖. `None` below the top layer, where
+    /// gradients arrive from above as well, and of cells with gates.
     pub bound: Option<f64>,
     /// What was seen.
     #[serde(flatten)]
@@ -69,7 +70,7 @@ pub fn gradients(compute: &Compute, setup: &Setup, activation: Activation, gain:
         network.set_parameters(&weights)?;
         seen.see(&mut network, &normal(setup, seed))?;
     }
-    Ok(Gradients::new(&config, 0, values, seen.flows().remove(0)))
+    Ok(Gradients::new(&config, None, 0, values, seen.flows().remove(0)))
 }
 
 /// Standard normal vectors, and values of the kind to be told from them.
@@ -94,17 +95,22 @@ pub fn gradients_of(compute: &Compute, config: &Config, weights: &Named, batch: 
     seen.see(&mut network, batch)?;
     let of = |(layer, flow): (usize, Flow)| {
         let values = singular_values(&weights[&format!("rnn.weight_hh_l{layer}")]);
-        Gradients::new(&config, layer, values, flow)
+        let leaks = weights.get(&format!("rnn.leak_l{layer}"));
+        Gradients::new(&config, leaks, layer, values, flow)
     };
     Ok(seen.flows().into_iter().enumerate().map(of).collect())
 }
 
 impl Gradients {
-    fn new(config: &Config, layer: usize, singular_values: Vec<f64>, flow: Flow) -> Gradients {
+    fn new(config: &Config, leaks: Option<&ArrayD<f32>>, layer: usize, singular_values: Vec<f64>, flow: Flow) -> Gradients {
         let activation = config.activation;
         let gain = singular_values.first().copied().unwrap_or(0.0);
         let smallest = singular_values.last().copied().unwrap_or(0.0);
-        let bound = (layer + 1 == config.layers).then(|| activation.steepest() * gain);
+        // The units that keep the most, and those that take the most of what comes through W.
+        let [least, most] = [f32::min as fn(f32, f32) -> f32, f32::max]
+            .map(|of| leaks.map_or(1.0, |leaks| leaks.iter().copied().reduce(of).map_or(1.0, f64::from)));
+        let is_top = layer + 1 == config.layers && config.cell.gates == 1;
+        let bound = is_top.then(|| 1.0 - least + most * activation.steepest() * gain);
         Gradients { activation, layer, gain, smallest, singular_values, bound, flow }
     }
 }

@@ -7,8 +7,9 @@ use super::fixtures;
 use ndarray::ArrayD;
 use retrospect::Activation;
 use retrospect::batch::{Batch, Input, Inputs, Loss, Reduction, Targets};
+use retrospect::cells::Cell;
 use retrospect::check::networks::{self, Case, Expected, Tensors, bound, gradient, in_f64, mismatches, parameters};
-use retrospect::kernels::gemm;
+use retrospect::kernels::{fill, gemm};
 use retrospect::model::{Biases, Config, Model, Named};
 use retrospect::network::Network;
 use retrospect::program::{Mat, Program, Step};
@@ -66,7 +67,7 @@ fn it_is_pytorch_s_network() {
         let input = if matches!(f.batch.inputs, Inputs::Tokens(_)) { Input::Tokens(inputs) } else { Input::Vectors(inputs) };
         let loss = if matches!(f.batch.targets, Targets::Classes(_)) { Loss::CrossEntropy } else { Loss::SquaredError };
         let activation = f.cell.activation.and_then(|phi| Activation::named(phi.name())).unwrap_or(Activation::Tanh);
-        let cell = retrospect::cells::Cell::named(f.cell.name).unwrap();
+        let cell = Cell::named(f.cell.name).unwrap();
         let shape = Config::new(input, hidden, outputs, loss, size, window);
         let shape = Config { cell, activation, layers: f.weights.layers.len(), ..shape };
         for biases in [Biases::One, Biases::Two] {
@@ -235,18 +236,86 @@ fn faults() -> Vec<Fault> {
     ]
 }
 
+/// What can go wrong with a cell's own windows, by the cell.
+fn cell_faults() -> Vec<(&'static str, Fault)> {
+    /// The step of the recurrence back through the first layer.
+    fn back<'a>(program: &'a mut Program, kernel: &str) -> &'a mut Step {
+        // That of the upper layer comes before it.
+        let mut all = program.steps_mut().iter_mut().filter(|s| s.kernel.name == kernel);
+        all.nth(1).expect("the recurrence of the first layer")
+    }
+    let lstm = |name, plant, buffer, seen| ("lstm", Fault { name, plant, buffer, seen });
+    let gru = |name, plant, seen| ("gru", Fault { name, plant, buffer: None, seen });
+    vec![
+        lstm(
+            "a bias that does not learn",
+            |program| {
+                let zero = program.matrix("planted", 35, 4 * 64 - 1);
+                step(program, "column_sum", "gradient of sums").windows[0] = zero;
+            },
+            Some(("planted", 0.0)),
+            &["rnn.bias_ih_l1"],
+        ),
+        lstm(
+            "c after each step for c before it",
+            |program| {
+                let step = back(program, "lstm_backward");
+                step.windows[2] = step.windows[3];
+            },
+            None,
+            &["rnn.weight_hh_l0", "rnn.weight_ih_l0", "rnn.bias_ih_l0"],
+        ),
+        lstm(
+            "the gradient by c_0 is that by c_1",
+            |program| {
+                let d_cell = back(program, "lstm_backward").windows[6];
+                step(program, "copy", "gradient of initial state c, layer 0").windows[0] = d_cell.slice_rows(7..14);
+            },
+            None,
+            &["c0"],
+        ),
+        gru(
+            "∂L/∂W from the gradient of the input's parts",
+            |program| {
+                let d_input = back(program, "gru_backward").windows[7];
+                gradient_of(program, ["gradient of sums", "hidden, layer 1"], 0).windows[0] = d_input;
+            },
+            &["rnn.weight_hh_l1"],
+        ),
+        gru(
+            "the gradient by h_0 without what stays of it",
+            |program| step(program, "gemm_nn", "gradient of initial state, layer 0").scalars = vec![0; 4],
+            &["h0"],
+        ),
+        (
+            "leaky",
+            Fault {
+                name: "the traced gradient without what stays of the state",
+                plant: |program| {
+                    let add = step(program, "add", "gradient of traced hidden, layer 1");
+                    *add = Step { kernel: &fill::FILL, windows: vec![add.windows[0]], scalars: vec![0; 4] };
+                },
+                buffer: None,
+                seen: &["d_hidden_l1"],
+            },
+        ),
+    ]
+}
+
 /// Five steps of seven sequences, 63 units in two layers.
-fn faulty_case() -> Case {
+fn faulty_case(cell: &str) -> Case {
     let shape = Config::new(Input::Tokens(19), 63, 7, Loss::CrossEntropy, 7, 5);
-    Case { config: Config { layers: 2, trace: true, ..shape }, masked: true, reduction: Reduction::Sum }
+    let cell = Cell::named(cell).expect("a cell");
+    Case { config: Config { cell, layers: 2, trace: true, ..shape }, masked: true, reduction: Reduction::Sum }
 }
 
 #[test]
 fn planted_faults_of_a_program_are_caught() {
-    let case = faulty_case();
-    let (weights, batch) = (case.weights(), case.batch(1));
     for on in ["CPU", "tiled"] {
-        for Fault { name, plant, buffer, seen } in faults() {
+        let all = faults().into_iter().map(|fault| ("elman", fault)).chain(cell_faults());
+        for (cell, Fault { name, plant, buffer, seen }) in all {
+            let case = faulty_case(cell);
+            let (weights, batch) = (case.weights(), case.batch(1));
             let mut model = Model::new(&case.config).unwrap();
             plant(model.program_mut());
             let planted = buffer.map(|(name, value)| {
@@ -273,7 +342,7 @@ fn planted_faults_of_a_program_are_caught() {
 /// ones.
 #[test]
 fn the_check_sees_programs_that_compute_something_else() {
-    let case = faulty_case();
+    let case = faulty_case("elman");
     let carried = |program: &mut Program, steps: u32| {
         let carry = step(program, "carry", "hidden, layer 1");
         carry.windows[0] = carry.windows[0].slice_rows(0..7 * (steps + 1));

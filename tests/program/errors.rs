@@ -67,6 +67,18 @@ fn the_command_line() {
             ("train --momentum 1", 2, "1 is not in [0, 1)"),
             ("train --seed -1", 2, "-1"),
             ("train --activation swish", 2, "there are tanh, sigmoid, relu, identity"),
+            ("train --cell rnn", 2, "there are elman, leaky, gru, lstm"),
+            ("train --cell gru --activation relu", 2, "--activation relu is for elman and leaky"),
+            ("train --cell lstm --recurrent-init identity", 2, "lstm has gates"),
+            ("train --leak 0.5", 2, "--leak 0.5 is for leaky, and the cell is elman"),
+            ("train --cell leaky --leak 0", 2, "0 is not in (0, 1]"),
+            ("train --cell leaky --leak NaN", 2, "NaN is not in (0, 1]"),
+            ("train --cell gru --forget-bias 1", 2, "gru has no forget gate"),
+            ("train --cell lstm --forget-bias inf", 2, "inf is not a finite number"),
+            ("train --biases three", 2, "--biases"),
+            ("train --resume a --cell gru", 2, "cannot be used with"),
+            ("train --resume a --biases two", 2, "cannot be used with"),
+            ("bench --cell rnn", 2, "there are elman, leaky, gru, lstm"),
             ("train --task nothing", 2, "there are adding, copy-memory, temporal-order"),
             ("train --text a --task adding", 2, "cannot be used with"),
             ("train --resume a --hidden 5", 2, "cannot be used with"),
@@ -255,6 +267,13 @@ fn weights_and_batches() {
     save("mask", &|t| t.insert("mask", floats(&[5, 2], 0.0)));
     save("half", &|t| t.insert("mask", floats(&[5, 2], 0.5)));
     save("h0", &|t| t.insert("h0", floats(&[1, 3, 3], 0.0)));
+    let gates = |t: &mut Tensors, gates: usize| {
+        t.insert("rnn.weight_ih_l0", floats(&[3 * gates, 2], 0.5));
+        t.insert("rnn.weight_hh_l0", floats(&[3 * gates, 3], 0.5));
+        t.insert("rnn.bias_ih_l0", floats(&[3 * gates], 0.5));
+    };
+    save("lstm", &|t| gates(t, 4));
+    save("gru", &|t| gates(t, 3));
     save("huge", &|t| t.insert("decoder.weight", floats(&[4, 3], 3e38)));
     Tensors::new().write(folder.path().join("empty")).unwrap();
     for backend in ["cpu", "gpu", "reference"] {
@@ -277,6 +296,15 @@ fn weights_and_batches() {
         assert!(!folder.path().join("out").exists(), "{backend}");
         let (code, _, err) = run(folder.path(), &line("good", "good").replace("--out out", "--out none/out"));
         assert!(code == 1 && err.contains("none/out"), "{err}");
+    }
+    for (cell, file, message) in [
+        ("gru", "lstm", "rnn.weight_hh_l0: this is an LSTM's: [12, 3]; the cell is gru"),
+        ("elman", "gru", "rnn.weight_hh_l0: this is a GRU's: [9, 3]; the cell is elman"),
+        ("lstm", "good", "rnn.weight_hh_l0: this is an Elman network's: [3, 3]; the cell is lstm"),
+    ] {
+        let gradient = format!("gradient --weights {file} --cell {cell} --batch good --out out --backend cpu");
+        let train = format!("train --init {file} --cell {cell} --data good --batch 1 --steps 1 --out run");
+        expect(folder.path(), &[(&gradient, 7, message), (&train, 7, message)]);
     }
     for backend in ["cpu", "gpu"] {
         let line = format!("gradient --weights huge --batch good --out out --backend {backend}");

@@ -1,4 +1,7 @@
-//! A cell's pointwise part over some units of a row, in vectors.
+//! A cell's pointwise part over some units of a row, in vectors. There are no closures here, nor in the cells: one that is not inlined is not
+//! compiled for the processor's instructions, and each of its operations becomes a call.
+
+#![allow(clippy::needless_range_loop, reason = "iterators take closures")]
 
 use std::marker::PhantomData;
 
@@ -16,44 +19,50 @@ type SlicesMut<'a> = [&'a mut [f32]; MOST];
 /// Slices as vectors, and what is left.
 #[inline(always)]
 fn vectors<'a, S: Simd>(slices: &Slices<'a>) -> ([&'a [S::f32s]; MOST], Slices<'a>) {
-    let split = slices.map(|slice| S::as_simd_f32s(slice));
-    (split.map(|(vectors, _)| vectors), split.map(|(_, rest)| rest))
+    let [(a, x), (b, y), (c, z), (d, w)] =
+        [S::as_simd_f32s(slices[0]), S::as_simd_f32s(slices[1]), S::as_simd_f32s(slices[2]), S::as_simd_f32s(slices[3])];
+    ([a, b, c, d], [x, y, z, w])
 }
 
 #[inline(always)]
 fn vectors_mut<'a, S: Simd>(slices: SlicesMut<'a>) -> ([&'a mut [S::f32s]; MOST], SlicesMut<'a>) {
-    let mut rest: SlicesMut = Default::default();
-    let mut rests = rest.iter_mut();
-    let vectors = slices.map(|slice| {
-        let (vectors, left) = S::as_mut_simd_f32s(slice);
-        *rests.next().expect("as many") = left;
-        vectors
-    });
-    (vectors, rest)
+    let [a, b, c, d] = slices;
+    let [(a, x), (b, y), (c, z), (d, w)] =
+        [S::as_mut_simd_f32s(a), S::as_mut_simd_f32s(b), S::as_mut_simd_f32s(c), S::as_mut_simd_f32s(d)];
+    ([a, b, c, d], [x, y, z, w])
 }
 
 /// As many as a cell has of a kind, of vector i.
 #[inline(always)]
 fn load<S: Simd>(simd: S, count: usize, vectors: &[&[S::f32s]; MOST], i: usize) -> [Vector<S>; MOST] {
-    std::array::from_fn(|n| Vector { simd, values: if n < count { vectors[n][i] } else { simd.splat_f32s(0.0) } })
+    let mut all = [Vector { simd, values: simd.splat_f32s(0.0) }; MOST];
+    for n in 0..count {
+        all[n].values = vectors[n][i];
+    }
+    all
 }
 
 #[inline(always)]
 fn load_rest<S: Simd>(simd: S, count: usize, rest: &Slices) -> [Vector<S>; MOST] {
-    std::array::from_fn(|n| Vector {
-        simd,
-        values: if n < count { simd.partial_load_f32s(rest[n]) } else { simd.splat_f32s(0.0) },
-    })
+    let mut all = [Vector { simd, values: simd.splat_f32s(0.0) }; MOST];
+    for n in 0..count {
+        all[n].values = simd.partial_load_f32s(rest[n]);
+    }
+    all
 }
 
 #[inline(always)]
 fn store<S: Simd>(count: usize, vectors: &mut [&mut [S::f32s]; MOST], i: usize, values: [Vector<S>; MOST]) {
-    vectors.iter_mut().zip(values).take(count).for_each(|(to, value)| to[i] = value.values);
+    for n in 0..count {
+        vectors[n][i] = values[n].values;
+    }
 }
 
 #[inline(always)]
 fn store_rest<S: Simd>(simd: S, count: usize, rest: &mut SlicesMut, values: [Vector<S>; MOST]) {
-    rest.iter_mut().zip(values).take(count).for_each(|(to, value)| simd.partial_store_f32s(to, value.values));
+    for n in 0..count {
+        simd.partial_store_f32s(rest[n], values[n].values);
+    }
 }
 
 /// New states, and what is saved.
