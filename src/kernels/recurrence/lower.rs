@@ -276,7 +276,7 @@ impl Lowering<'_> {
         // For each run alike, by the shape alone where nothing has to be cut.
         let room = (self.part_rows() / u64::from(batch) / runs.len() as u64).min(u64::from(self.cuts.workgroups)) as u32;
         let sums = tile.sums(batch, weight.cols).saturating_mul(runs.len() as u32);
-        let share = |k: Range<u32>| (k.clone(), gemm::share_out(sums, k.end - k.start, PART_TERMS, room));
+        let share = |k: Range<u32>| (k.clone(), gemm::share_out(sums, tile.busy, k.end - k.start, PART_TERMS, room));
         let shares: Vec<(Range<u32>, [u32; 2])> = runs.map(share).collect();
         let count: u32 = shares.iter().map(|(_, [_, count])| count).sum();
         let stride = states.cols.next_multiple_of(ROW_ALIGNMENT);
@@ -307,4 +307,4 @@ impl Lowering<'_> {
 }
 
 /// The terms of a part, at least: fewer than a product's, since the time steps follow each other.
-const PART_TERMS: u32 = 128;
+const PART_TERMS: u32 = 64;
