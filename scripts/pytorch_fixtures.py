@@ -8,11 +8,12 @@ The numbers in the repository were made with PyTorch 2.15.0, on a CPU. To make t
 A file holds, under the names of the `gradient` command's files and with these prefixes:
 
     weights.rnn.weight_ih_l0 …   weights.decoder.bias        float64; both biases of a layer are there, and differ
-    batch.inputs | tokens, batch.classes | values, batch.mask?, batch.h0?
-    gradient.loss, gradient.outputs, gradient.h0, gradient.rnn.weight_ih_l0 …, gradient.decoder.bias
+    weights.rnn.leak_l0 …                                    float64, for leaky: a number for each unit, or one for all
+    batch.inputs | tokens, batch.classes | values, batch.mask?, batch.h0?, batch.c0?
+    gradient.loss, gradient.outputs, gradient.h0, gradient.c0?, gradient.rnn.weight_ih_l0 …, gradient.decoder.bias
 
-and `activation`, `reduction` and `pytorch` as metadata. All weights and inputs are multiples of 2^-12, so they are exact in
-float32 too, and so is the sum of the two biases: what a float32 program differs by is its own arithmetic.
+and `cell`, `activation` (where the cell has one), `reduction` and `pytorch` as metadata. All weights and inputs are multiples of 2^-12, so
+they are exact in float32 too, and so is the sum of the two biases: what a float32 program differs by is its own arithmetic.
 """
 
 import json
@@ -25,48 +26,79 @@ from torch.nn import functional as F
 
 FOLDER = Path(__file__).resolve().parent.parent / "tests" / "fixtures"
 
-# name: activation, layers, T, B, input size, H, O, input, loss, mask, h0, reduction
+# name: cell, activation, layers, T, B, input size, H, O, input, loss, mask, initial states, reduction
 CASES = {
-    "tanh_1_tokens_entropy": ("tanh", 1, 19, 3, 11, 7, 11, "tokens", "classes", False, False, "mean"),
-    "tanh_1_vectors_entropy_one_step": ("tanh", 1, 1, 1, 1, 1, 3, "vectors", "classes", False, True, "sum"),
-    "tanh_2_vectors_squared_mask": ("tanh", 2, 7, 5, 3, 9, 2, "vectors", "values", True, True, "sum"),
-    "tanh_3_tokens_entropy_mask": ("tanh", 3, 9, 5, 13, 5, 7, "tokens", "classes", True, True, "mean"),
-    "tanh_2_tokens_squared_one_sequence": ("tanh", 2, 31, 1, 5, 6, 3, "tokens", "values", False, True, "mean"),
-    "relu_1_vectors_squared": ("relu", 1, 11, 3, 2, 13, 1, "vectors", "values", False, True, "mean"),
-    "relu_2_tokens_entropy_mask": ("relu", 2, 8, 7, 9, 10, 9, "tokens", "classes", True, False, "mean"),
-    "relu_3_vectors_entropy": ("relu", 3, 5, 2, 4, 7, 6, "vectors", "classes", False, True, "sum"),
-    "sigmoid_2_tokens_entropy_mask": ("sigmoid", 2, 7, 3, 6, 9, 5, "tokens", "classes", True, True, "mean"),
-    "identity_2_vectors_squared": ("identity", 2, 7, 3, 5, 6, 3, "vectors", "values", False, True, "sum"),
+    "tanh_1_tokens_entropy": ("elman", "tanh", 1, 19, 3, 11, 7, 11, "tokens", "classes", False, False, "mean"),
+    "tanh_1_vectors_entropy_one_step": ("elman", "tanh", 1, 1, 1, 1, 1, 3, "vectors", "classes", False, True, "sum"),
+    "tanh_2_vectors_squared_mask": ("elman", "tanh", 2, 7, 5, 3, 9, 2, "vectors", "values", True, True, "sum"),
+    "tanh_3_tokens_entropy_mask": ("elman", "tanh", 3, 9, 5, 13, 5, 7, "tokens", "classes", True, True, "mean"),
+    "tanh_2_tokens_squared_one_sequence": ("elman", "tanh", 2, 31, 1, 5, 6, 3, "tokens", "values", False, True, "mean"),
+    "relu_1_vectors_squared": ("elman", "relu", 1, 11, 3, 2, 13, 1, "vectors", "values", False, True, "mean"),
+    "relu_2_tokens_entropy_mask": ("elman", "relu", 2, 8, 7, 9, 10, 9, "tokens", "classes", True, False, "mean"),
+    "relu_3_vectors_entropy": ("elman", "relu", 3, 5, 2, 4, 7, 6, "vectors", "classes", False, True, "sum"),
+    "sigmoid_2_tokens_entropy_mask": ("elman", "sigmoid", 2, 7, 3, 6, 9, 5, "tokens", "classes", True, True, "mean"),
+    "identity_2_vectors_squared": ("elman", "identity", 2, 7, 3, 5, 6, 3, "vectors", "values", False, True, "sum"),
+    "lstm_1_tokens_entropy": ("lstm", None, 1, 19, 3, 11, 7, 11, "tokens", "classes", False, False, "mean"),
+    "lstm_1_vectors_entropy_one_step": ("lstm", None, 1, 1, 1, 1, 1, 3, "vectors", "classes", False, True, "sum"),
+    "lstm_2_vectors_squared_mask": ("lstm", None, 2, 7, 5, 3, 9, 2, "vectors", "values", True, True, "sum"),
+    "lstm_3_tokens_entropy_mask": ("lstm", None, 3, 9, 5, 13, 5, 7, "tokens", "classes", True, True, "mean"),
+    "gru_1_tokens_entropy": ("gru", None, 1, 19, 3, 11, 7, 11, "tokens", "classes", False, False, "mean"),
+    "gru_1_vectors_entropy_one_step": ("gru", None, 1, 1, 1, 1, 1, 3, "vectors", "classes", False, True, "sum"),
+    "gru_2_vectors_squared_mask": ("gru", None, 2, 7, 5, 3, 9, 2, "vectors", "values", True, True, "sum"),
+    "gru_3_tokens_entropy_mask": ("gru", None, 3, 9, 5, 13, 5, 7, "tokens", "classes", True, True, "mean"),
+    "leaky_1_vectors_squared_one_alpha": ("leaky", "tanh", 1, 11, 3, 2, 13, 1, "vectors", "values", False, True, "mean"),
+    "leaky_2_tokens_entropy_mask": ("leaky", "relu", 2, 8, 7, 9, 10, 9, "tokens", "classes", True, True, "mean"),
+    "leaky_3_vectors_entropy": ("leaky", "sigmoid", 3, 5, 2, 4, 7, 6, "vectors", "classes", False, True, "sum"),
 }
+
+MODULES = {"elman": nn.RNN, "leaky": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
+STATES = {"elman": ["h"], "leaky": ["h"], "gru": ["h"], "lstm": ["h", "c"]}
 
 
 class Network(nn.Module):
-    """nn.RNN and nn.Linear, under the names that the weight files use."""
+    """A recurrent module and nn.Linear, under the names that the weight files use."""
 
-    def __init__(self, inputs, hidden, layers, outputs, activation):
+    def __init__(self, inputs, hidden, layers, outputs, cell, activation):
         super().__init__()
-        self.rnn = nn.RNN(inputs, hidden, layers, nonlinearity="relu" if activation == "relu" else "tanh", dtype=torch.float64)
+        options = {"nonlinearity": "relu"} if activation == "relu" else {}
+        self.rnn = MODULES[cell](inputs, hidden, layers, dtype=torch.float64, **options)
         self.decoder = nn.Linear(hidden, outputs, dtype=torch.float64)
-        self.activation = activation
+        self.cell, self.activation = cell, activation
+        self.leaks = []
 
-    def forward(self, x, h0):
-        if self.activation in ("tanh", "relu"):
-            states, _ = self.rnn(x, h0)
-        else:  # nn.RNN has no other activation.
-            states = self.loop(x, h0)
-        return self.decoder(states)
+    def forward(self, x, states):
+        # PyTorch has no leaky cell, and nn.RNN no other activation.
+        if self.cell != "leaky" and self.activation in ("tanh", "relu", None):
+            h, _ = self.rnn(x, tuple(states) if len(states) > 1 else states[0])
+        else:
+            h = self.loop(x, states)
+        return self.decoder(h)
 
-    def loop(self, x, h0):
+    def loop(self, x, states):
         """The same network as plain operations, one layer and one step at a time."""
-        phi = {"tanh": torch.tanh, "relu": torch.relu, "sigmoid": torch.sigmoid, "identity": lambda a: a}[self.activation]
         for k in range(self.rnn.num_layers):
             u, w, b, b2 = (getattr(self.rnn, f"{name}_l{k}") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
-            h, states = h0[k], []
+            state, all_h = [s[k] for s in states], []
             for x_t in x:
-                h = phi(x_t @ u.T + b + h @ w.T + b2)
-                states.append(h)
-            x = torch.stack(states)
+                state = self.step(k, x_t @ u.T + b, state[0] @ w.T + b2, *state)
+                all_h.append(state[0])
+            x = torch.stack(all_h)
         return x
+
+    def step(self, k, a, r, h, c=None):
+        """The states after a step from the sums of the input, those of the state before, and the states before."""
+        if self.cell == "lstm":
+            i, f, g, o = (a + r).chunk(4, -1)
+            c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+            return torch.sigmoid(o) * torch.tanh(c), c
+        if self.cell == "gru":
+            (a_r, a_z, a_n), (r_r, r_z, r_n) = a.chunk(3, -1), r.chunk(3, -1)
+            z = torch.sigmoid(a_z + r_z)
+            return ((1 - z) * torch.tanh(a_n + torch.sigmoid(a_r + r_r) * r_n) + z * h,)
+        phi = {"tanh": torch.tanh, "relu": torch.relu, "sigmoid": torch.sigmoid, "identity": lambda v: v}[self.activation]
+        if self.cell == "leaky":
+            return ((1 - self.leaks[k]) * h + self.leaks[k] * phi(a + r),)
+        return (phi(a + r),)
 
 
 def exact(x):
@@ -88,9 +120,9 @@ def save(path, tensors, metadata):
 
 
 def make(name, seed):
-    activation, layers, T, B, I, H, O, kind, loss_kind, masked, h0_given, reduction = CASES[name]
+    cell, activation, layers, T, B, I, H, O, kind, loss_kind, masked, states_given, reduction = CASES[name]
     torch.manual_seed(seed)
-    network = Network(I, H, layers, O, activation)
+    network = Network(I, H, layers, O, cell, activation)
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.copy_(exact((torch.rand_like(parameter) * 2 - 1) * 1.2 / H**0.5))
@@ -102,18 +134,23 @@ def make(name, seed):
     else:
         batch["inputs"] = exact(torch.randn(T, B, I)).float()
         x = batch["inputs"].double()
-    h0 = torch.zeros(layers, B, H, dtype=torch.float64)
-    if h0_given:
-        batch["h0"] = exact(torch.rand(layers, B, H) - 0.5).float()
-        h0 = batch["h0"].double()
-    h0.requires_grad_()
+    states = {}
+    for state in STATES[cell]:
+        states[state] = torch.zeros(layers, B, H, dtype=torch.float64)
+        if states_given:
+            batch[f"{state}0"] = exact(torch.rand(layers, B, H) - 0.5).float()
+            states[state] = batch[f"{state}0"].double()
+        states[state].requires_grad_()
     mask = torch.ones(T, B, dtype=torch.float64)
     if masked:
         batch["mask"] = (torch.rand(T, B) < 0.6).float()
         assert 0 < batch["mask"].sum() < T * B
         mask = batch["mask"].double()
+    if cell == "leaky":
+        units = 1 if name.endswith("one_alpha") else H
+        network.leaks = [exact(torch.rand(units, dtype=torch.float64) * 0.9 + 0.05) for _ in range(layers)]
 
-    outputs = network(x, h0)
+    outputs = network(x, list(states.values()))
     if loss_kind == "classes":
         batch["classes"] = torch.randint(O, (T, B))
         each = F.cross_entropy(outputs.flatten(0, 1), batch["classes"].flatten(), reduction="none").view(T, B)
@@ -125,12 +162,17 @@ def make(name, seed):
         loss = loss / mask.sum()
     loss.backward()
 
-    torch.testing.assert_close(outputs, network.decoder(network.loop(x, h0)), rtol=1e-12, atol=1e-12)
+    again = network.decoder(network.loop(x, list(states.values())))
+    torch.testing.assert_close(outputs, again, rtol=1e-12, atol=1e-12)
     tensors = {f"batch.{key}": value for key, value in batch.items()}
     tensors |= {f"weights.{key}": value.detach() for key, value in network.named_parameters()}
+    tensors |= {f"weights.rnn.leak_l{k}": leak for k, leak in enumerate(network.leaks)}
     tensors |= {f"gradient.{key}": value.grad for key, value in network.named_parameters()}
-    tensors |= {"gradient.loss": loss.detach().reshape(1), "gradient.outputs": outputs.detach(), "gradient.h0": h0.grad}
-    metadata = {"activation": activation, "reduction": reduction, "pytorch": torch.__version__}
+    tensors |= {f"gradient.{key}0": value.grad for key, value in states.items()}
+    tensors |= {"gradient.loss": loss.detach().reshape(1), "gradient.outputs": outputs.detach()}
+    metadata = {"cell": cell, "reduction": reduction, "pytorch": torch.__version__}
+    if activation:
+        metadata["activation"] = activation
     save(FOLDER / f"{name}.safetensors", tensors, metadata)
 
 

@@ -1,5 +1,7 @@
 //! What a network is fed and what it is measured against: one window of `T` steps of `B` sequences, time first.
 
+use std::collections::BTreeMap;
+
 use ndarray::{Array2, Array3};
 
 use crate::{Error, Result};
@@ -62,15 +64,18 @@ pub enum Targets {
     Values(Array3<f32>),
 }
 
-/// The hidden state before a window's first step.
+/// The states of a network by name, `[layers, B, H]` each: `h`, and `c` of an LSTM. In files their names end with 0.
+pub type States = BTreeMap<String, Array3<f32>>;
+
+/// The states before a window's first step.
 #[derive(Debug, Clone, PartialEq)]
 pub enum InitialState {
     /// Zero.
     Zero,
-    /// The last state of the window before; gradients stop there.
+    /// The last states of the window before; gradients stop there.
     Carried,
-    /// This one, `[layers, B, H]`.
-    Given(Array3<f32>),
+    /// These, all that the cell has.
+    Given(States),
 }
 
 /// One window of `T` steps of `B` sequences.
@@ -84,7 +89,7 @@ pub struct Batch {
     pub mask: Option<Array2<f32>>,
     /// Mean or sum over the outputs that count.
     pub reduction: Reduction,
-    /// The hidden state before the first step.
+    /// The states before the first step.
     pub initial_state: InitialState,
 }
 
@@ -144,11 +149,23 @@ impl Batch {
         }
     }
 
-    /// Checks shapes, ranges and finiteness against what a network expects: its input, number of outputs, layers and hidden size.
+    /// [`Batch::check`] as far as it can be without a network: layers, hidden size and names are those of the given states themselves.
+    ///
+    /// # Errors
+    /// As [`Batch::check`].
+    pub fn check_alone(&self, input: Input, outputs: usize) -> Result<()> {
+        let InitialState::Given(given) = &self.initial_state else { return self.check(input, outputs, 0, 0, &[]) };
+        let names: Vec<&str> = given.keys().map(String::as_str).collect();
+        let (layers, _, hidden) = given.values().next().map_or((0, 0, 0), |state| state.dim());
+        self.check(input, outputs, layers, hidden, &names)
+    }
+
+    /// Checks shapes, ranges and finiteness against what a network expects: its input, number of outputs, layers, hidden size and
+    /// the names of its cell's states.
     ///
     /// # Errors
     /// [`Error::BadInput`] with the tensor, the position and what was expected.
-    pub fn check(&self, input: Input, outputs: usize, layers: usize, hidden: usize) -> Result<()> {
+    pub fn check(&self, input: Input, outputs: usize, layers: usize, hidden: usize, states: &[&str]) -> Result<()> {
         let (steps, batch) = self.shape();
         if steps == 0 || batch == 0 {
             return Err(Error::input("inputs", format!("[{steps}, {batch}, …] has no element")));
@@ -186,11 +203,19 @@ impl Batch {
                 return Err(Error::input("mask", format!("all {} entries are 0, so there is no loss", steps * batch)));
             }
         }
-        if let InitialState::Given(h) = &self.initial_state {
-            if h.dim() != (layers, batch, hidden) {
-                return Err(wrong("h0", h.shape(), &[layers, batch, hidden]));
+        let InitialState::Given(given) = &self.initial_state else { return Ok(()) };
+        if let Some(missing) = states.iter().find(|&&name| !given.contains_key(name)) {
+            return Err(Error::input(format!("{missing}0"), "it is missing, and the cell's other states are given"));
+        }
+        for (name, state) in given {
+            let name = format!("{name}0");
+            if !states.contains(&&name[..name.len() - 1]) {
+                return Err(Error::input(name, format!("this cell has no such state; it has {}", states.join(" and "))));
             }
-            finite("h0", h.indexed_iter().map(|((t, b, i), &v)| ([t, b, i], v)))?;
+            if state.dim() != (layers, batch, hidden) {
+                return Err(wrong(&name, state.shape(), &[layers, batch, hidden]));
+            }
+            finite(&name, state.indexed_iter().map(|((t, b, i), &v)| ([t, b, i], v)))?;
         }
         Ok(())
     }

@@ -1,90 +1,158 @@
 //! The f64 reference against central finite differences of its own loss: (L(θ + ε) − L(θ − ε)) / 2ε, which is off by about
 //! ε²·L‴/6 and by the rounding of L over ε.
 
-use ndarray::ArrayD;
+use ndarray::{Array1, Array2, Array3, ArrayD, Axis};
 
 use super::Outcome;
-use super::networks::{Case, Tensors, compare, in_f64};
+use super::networks::{Case, Tensors, compare};
+use crate::Result;
 use crate::batch::{Batch, InitialState, Input, Loss, Reduction};
 use crate::model::Config;
-use crate::reference::{self, Weights};
-use crate::{Activation, Result};
+use crate::random::Random;
+use crate::reference::{self, Activation, Cell, LayerWeights, Weights};
 
 /// With ε = 1e-5 they agree to about 2e-8 of a tensor's largest value, in f64.
 const EPSILON: f64 = 1e-5;
 const BOUND: f64 = 1e-6;
+/// A step of ε moves no sum of these small networks as far.
+const FROM_KINK: f64 = 100.0 * EPSILON;
 
-/// Small networks of every activation, loss, kind of input and up to three layers, each held to its differences.
+const HIDDEN: usize = 5;
+const SIZE: usize = 4;
+const OUTPUTS: usize = 3;
+const STEPS: usize = 7;
+const SEQUENCES: usize = 3;
+
+/// A small network of a cell of the reference, and what its batches are like.
+struct Small {
+    cell: Cell,
+    layers: usize,
+    tokens: bool,
+    loss: Loss,
+    masked: bool,
+    reduction: Reduction,
+}
+
+/// Small networks of every cell and activation, with every loss, kind of input and up to three layers, each held to its differences.
 ///
 /// # Errors
 /// As [`reference::gradient`].
 pub(crate) fn check(quick: bool) -> Result<Vec<Outcome>> {
+    let all = [(Loss::CrossEntropy, true), (Loss::SquaredError, false), (Loss::CrossEntropy, false), (Loss::SquaredError, true)];
     let mut outcomes = Vec::new();
-    for activation in Activation::ALL {
-        for (i, (loss, tokens)) in
-            [(Loss::CrossEntropy, true), (Loss::SquaredError, false), (Loss::CrossEntropy, false), (Loss::SquaredError, true)]
-                .into_iter()
-                .enumerate()
-        {
-            if quick && i > 1 {
-                continue;
-            }
-            let input = if tokens { Input::Tokens(4) } else { Input::Vectors(3) };
-            let layers = 1 + (i + activation.code() as usize) % 3;
-            let config = Config { layers, activation, ..Config::new(input, 5, 3, loss, 3, 7) };
+    for (place, cell) in reference::CELLS.into_iter().flat_map(with_activations).enumerate() {
+        for (i, (loss, tokens)) in all.into_iter().enumerate().take(if quick { 2 } else { all.len() }) {
+            let layers = 1 + (i + place) % 3;
             let reduction = if i % 2 == 0 { Reduction::Mean } else { Reduction::Sum };
-            outcomes.push(of(&Case { config, masked: i > 0, reduction })?);
+            outcomes.push(Small { cell, layers, tokens, loss, masked: i > 0, reduction }.check()?);
         }
     }
     Ok(outcomes)
 }
 
-fn of(case: &Case) -> Result<Outcome> {
-    let (weights, mut batch) = (in_f64(&case.weights(), case.config.layers), case.batch(5));
-    if let InitialState::Given(state) = &mut batch.initial_state {
-        // So that adding and subtracting a power of two is exact.
-        state.mapv_inplace(|h| (h * 256.0).round() / 256.0);
+/// The cell with each φ, if it has one.
+fn with_activations(cell: Cell) -> Vec<Cell> {
+    match cell.activation {
+        Some(_) => Activation::ALL.into_iter().map(|phi| Cell { activation: Some(phi), ..cell }).collect(),
+        None => vec![cell],
     }
-    let phi = case.config.activation.name();
-    let gradient = reference::gradient(&weights, phi, &batch)?;
-    let mut got: Tensors = gradient.weights.tensors().into_iter().map(|(name, t)| (name, t.to_owned())).collect();
-    got.insert("h0".into(), gradient.initial_state.into_dyn());
-    let expected = differences(&weights, phi, &batch)?.into();
-    Ok(compare("reference", None, case.name(), "finite differences", &got, &expected, BOUND))
 }
 
-/// The derivative of the loss by each weight and by the initial state.
-fn differences(weights: &Weights, phi: &str, batch: &Batch) -> Result<Tensors> {
-    let loss = |weights: &Weights, batch: &Batch| Ok::<f64, crate::Error>(reference::forward(weights, phi, batch)?.loss);
+impl Small {
+    fn check(&self) -> Result<Outcome> {
+        let Small { cell, layers, .. } = self;
+        let weights = self.weights();
+        let batch = self.smooth_batch(&weights)?;
+        let got = reference::gradient(&weights, cell, &batch)?;
+        let mut all: Tensors = got.weights.tensors().into_iter().map(|(name, t)| (name, t.to_owned())).collect();
+        all.extend(got.initial_states.into_iter().map(|(name, t)| (format!("{name}0"), t.into_dyn())));
+        let expected = differences(&weights, cell, &batch)?.into();
+        let input = if self.tokens { "tokens" } else { "vectors" };
+        let loss = if self.loss == Loss::CrossEntropy { "cross-entropy" } else { "squared error" };
+        let shape = format!("{cell:?}, {input}, {loss}, {layers} × H={HIDDEN}, T={STEPS}, B={SEQUENCES}");
+        Ok(compare("reference", None, shape, "finite differences", &all, &expected, BOUND))
+    }
+
+    /// Weights of the usual size.
+    fn weights(&self) -> Weights {
+        let random = &mut Random::new(7, 98);
+        let rows = self.cell.gates * HIDDEN;
+        let bound = 1.0 / (HIDDEN as f32).sqrt();
+        let mut draw =
+            |shape: (usize, usize)| Array2::from_shape_simple_fn(shape, || f64::from(random.uniform_in(-bound, bound)));
+        let layer = |k: usize| LayerWeights {
+            input: draw((rows, if k == 0 { SIZE } else { HIDDEN })),
+            recurrent: draw((rows, HIDDEN)),
+            input_bias: draw((1, rows)).remove_axis(Axis(0)),
+            recurrent_bias: draw((1, rows)).remove_axis(Axis(0)),
+            leak: if self.cell.has_leak { draw((1, HIDDEN)).remove_axis(Axis(0)) + 0.5 } else { Array1::zeros(0) },
+        };
+        let layers = (0..self.layers).map(layer).collect();
+        Weights { layers, decoder: draw((OUTPUTS, HIDDEN)), decoder_bias: draw((1, OUTPUTS)).remove_axis(Axis(0)) }
+    }
+
+    /// The first batch on which no sum of the network is so near to a kink of φ that a step of ε could cross it.
+    fn smooth_batch(&self, weights: &Weights) -> Result<Batch> {
+        let mut batch = self.batch(5);
+        for seed in 6..100 {
+            if reference::distance_from_kink(weights, &self.cell, &batch)? > FROM_KINK {
+                break;
+            }
+            batch = self.batch(seed);
+        }
+        Ok(batch)
+    }
+
+    fn batch(&self, seed: u64) -> Batch {
+        let input = if self.tokens { Input::Tokens(SIZE) } else { Input::Vectors(SIZE) };
+        let config = Config { layers: self.layers, ..Config::new(input, HIDDEN, OUTPUTS, self.loss, SEQUENCES, STEPS) };
+        let batch = Case { config, masked: self.masked, reduction: self.reduction }.batch(seed);
+        let random = &mut Random::new(seed, 97);
+        let mut state = || Array3::from_shape_simple_fn((self.layers, SEQUENCES, HIDDEN), || random.uniform_in(-1.0, 1.0));
+        let states = self.cell.states.iter().map(|name| (name.to_string(), state())).collect();
+        Batch { initial_state: InitialState::Given(states), ..batch }
+    }
+}
+
+/// The derivative of the loss by each weight and by the initial states.
+fn differences(weights: &Weights, cell: &Cell, batch: &Batch) -> Result<Tensors> {
+    let start = reference::initial(weights, cell, batch);
     let mut all = Tensors::new();
     for (place, (name, tensor)) in weights.tensors().into_iter().enumerate() {
-        let mut derivative = ArrayD::zeros(tensor.raw_dim());
-        for (at, d) in derivative.iter_mut().enumerate() {
-            let moved = |by: f64| {
-                let mut weights = weights.clone();
-                let tensor = weights.tensors_mut().swap_remove(place).1;
-                *tensor.into_iter().nth(at).expect("an element") += by;
-                loss(&weights, batch)
-            };
-            *d = (moved(EPSILON)? - moved(-EPSILON)?) / (2.0 * EPSILON);
-        }
-        all.insert(name, derivative);
-    }
-    let InitialState::Given(state) = &batch.initial_state else { return Ok(all) };
-    let mut derivative = ndarray::Array3::zeros(state.raw_dim()).into_dyn();
-    for (at, d) in derivative.iter_mut().enumerate() {
-        // The state is f32, and cannot move by 1e-5: larger steps, and two of them, for an error of ε⁴.
-        let slope = |by: f32| {
-            let moved = |by: f32| {
-                let mut state = state.clone();
-                *state.iter_mut().nth(at).expect("an element") += by;
-                loss(weights, &Batch { initial_state: InitialState::Given(state), ..batch.clone() })
-            };
-            Ok::<f64, crate::Error>((moved(by)? - moved(-by)?) / (2.0 * f64::from(by)))
+        let loss = |at: usize, by: f64| {
+            let mut weights = weights.clone();
+            *weights.tensors_mut().swap_remove(place).1.into_iter().nth(at).expect("an element") += by;
+            Ok(reference::forward_from(&weights, cell, batch, &start)?.loss)
         };
-        let step = 1.0 / 1024.0;
-        *d = (4.0 * slope(step / 2.0)? - slope(step)?) / 3.0;
+        all.insert(name, slopes(tensor.shape(), loss)?);
     }
-    all.insert("h0".into(), derivative);
+    for (name, state) in &start {
+        let loss = |at: usize, by: f64| {
+            let mut start = start.clone();
+            *start.get_mut(name).expect("a state").iter_mut().nth(at).expect("an element") += by;
+            Ok(reference::forward_from(weights, cell, batch, &start)?.loss)
+        };
+        all.insert(format!("{name}0"), slopes(state.shape(), loss)?);
+    }
     Ok(all)
+}
+
+/// The central differences of a loss with one element moved, for each element of a tensor.
+fn slopes(shape: &[usize], loss: impl Fn(usize, f64) -> Result<f64>) -> Result<ArrayD<f64>> {
+    let slope = |at| Ok((loss(at, EPSILON)? - loss(at, -EPSILON)?) / (2.0 * EPSILON));
+    let values = (0..shape.iter().product()).map(slope).collect::<Result<Vec<f64>>>()?;
+    Ok(ArrayD::from_shape_vec(shape, values).expect("a value for each element"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_cells_agree_with_their_differences() {
+        let outcomes = check(false).unwrap();
+        assert!(reference::CELLS.iter().all(|cell| outcomes.iter().any(|o| o.shape.starts_with(cell.name))));
+        let wrong: Vec<_> = outcomes.iter().filter(|outcome| !outcome.passed).collect();
+        assert!(wrong.is_empty(), "{wrong:?}");
+    }
 }

@@ -29,7 +29,7 @@ mod report;
 mod samples;
 mod traps;
 
-use crate::Result;
+use crate::{Error, Result};
 use crate::backend::{Backend, Cpu, Device, Gpu};
 use crate::kernels::all;
 use crate::model::Model;
@@ -55,20 +55,33 @@ pub struct Progress<'a> {
 
 /// How much of it is run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Scope {
+pub struct Scope<'a> {
     /// Without the long sums and with a seventh of the networks.
     pub quick: bool,
     /// With the variants that are made for another kind of adapter, which never run here otherwise; these without the long sums.
     pub all_variants: bool,
+    /// What has this text in its name alone, or, of training steps, in the network's.
+    pub only: Option<&'a str>,
 }
 
 /// Checks everything on a device, or on the CPU: a few minutes at most on a software adapter, `quick` in seconds. What is wrong is in the
 /// report.
 ///
 /// # Errors
-/// What keeps it from going on: a lost device, memory that is too small. A kernel that the adapter refuses is a failure in the report.
+/// [`Error::Usage`] when nothing has the name that is asked for; what keeps it from going on: a lost device, memory that is too small. A kernel that the adapter refuses is a failure in the report.
 pub fn run(compute: &Compute, scope: Scope, progress: &mut dyn FnMut(Progress)) -> Result<Report> {
-    Ok(Report::new(compute, part::run_all(parts(compute, scope), workers(compute), progress)?))
+    let parts = chosen(parts(compute, scope), scope.only)?;
+    Ok(Report::new(compute, part::run_all(parts, workers(compute), progress)?))
+}
+
+/// The parts with a text in their names, and what has to pass before them.
+fn chosen<'a>(mut parts: Vec<Part<'a>>, only: Option<&str>) -> Result<Vec<Part<'a>>> {
+    let Some(text) = only else { return Ok(parts) };
+    let is_named = |part: &Part| part.name.contains(text) || part.about.contains(text);
+    let named = parts.iter().filter(|part| is_named(part));
+    let needed: Vec<String> = named.filter_map(|part| Some(format!("{}/{}", part.kernel(), part.checked?))).collect();
+    parts.retain(|part| is_named(part) || needed.contains(&part.name));
+    if parts.is_empty() { Err(Error::Usage(format!("nothing in the check is named {text:?}"))) } else { Ok(parts) }
 }
 
 /// Parts that run at the same time: most of a part's time a GPU waits for the host, or the host for a GPU. The CPU has its own threads.
@@ -79,13 +92,13 @@ fn workers(compute: &Compute) -> usize {
     }
 }
 
-fn parts(compute: &Compute, scope: Scope) -> Vec<Part<'_>> {
+fn parts<'a>(compute: &'a Compute, scope: Scope) -> Vec<Part<'a>> {
     let quick = scope.quick;
     let mut parts = Vec::new();
     match compute {
         Compute::Cpu(threads) => {
             for kernel in all() {
-                parts.push(Part::new(kernel.name, "cpu", move || kernels::on_cpu(kernel, &kernels::sizes(quick), *threads)));
+                parts.push(Part::new(kernel.name, "cpu", move || kernels::on_cpu(kernel, &kernels::sizes_of(kernel, quick), *threads)));
             }
         }
         Compute::Gpu(device) => {
@@ -96,7 +109,7 @@ fn parts(compute: &Compute, scope: Scope) -> Vec<Part<'_>> {
                 variants.sort_by_key(|variant| variant.checked.is_some());
                 for variant in variants {
                     let name = format!("{}/{}", kernel.name, variant.name);
-                    let sizes = kernels::sizes(quick || variant.checked.is_some() || !device.suits(variant));
+                    let sizes = kernels::sizes_of(kernel, quick || variant.checked.is_some() || !device.suits(variant));
                     let run = move || kernels::on_gpu(kernel, variant, &sizes, device);
                     parts.push(Part { checked: variant.checked, ..Part::new(name, variant.name, run) });
                 }
@@ -110,7 +123,7 @@ fn parts(compute: &Compute, scope: Scope) -> Vec<Part<'_>> {
     for (i, case) in cases.iter().enumerate().step_by(if quick { 7 } else { 1 }) {
         // One set of variants a network: each has the whole table's sizes, activations, losses and depths.
         let set = sets[i / 11 % sets.len()];
-        let case = case.clone();
+        let (case, about) = (case.clone(), case.name());
         let run = move || {
             let mut outcomes =
                 networks::in_lockstep(&case, Model::new(&case.config)?, set, &mut |program| load(compute, set, program))?;
@@ -120,7 +133,7 @@ fn parts(compute: &Compute, scope: Scope) -> Vec<Part<'_>> {
             }
             Ok(outcomes)
         };
-        parts.push(Part::new("training steps", set.unwrap_or("cpu"), run));
+        parts.push(Part { about, ..Part::new("training steps", set.unwrap_or("cpu"), run) });
     }
     parts.push(Part::new("reference", "cpu", move || differences::check(quick)));
     parts

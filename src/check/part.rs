@@ -10,6 +10,8 @@ use crate::{Error, Result};
 /// A part of a check.
 pub(super) struct Part<'a> {
     pub name: String,
+    /// What it is about, if the name does not say it.
+    pub about: String,
     pub variant: &'static str,
     /// The variant with run-time checks that has to pass first.
     pub checked: Option<&'static str>,
@@ -22,11 +24,11 @@ impl<'a> Part<'a> {
         variant: &'static str,
         run: impl FnOnce() -> Result<Vec<Outcome>> + Send + 'a,
     ) -> Part<'a> {
-        Part { name: name.into(), variant, checked: None, run: Box::new(run) }
+        Part { name: name.into(), about: String::new(), variant, checked: None, run: Box::new(run) }
     }
 
     /// The name without the variant.
-    fn kernel(&self) -> &str {
+    pub fn kernel(&self) -> &str {
         self.name.split('/').next().unwrap_or_default()
     }
 

@@ -1,17 +1,17 @@
 //! `retrospect gradient`: the bridge to PyTorch and NumPy.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use ndarray::{ArrayD, Ix1, Ix2};
 use retrospect::batch::{Batch, Input, Inputs, Loss, Reduction, Targets};
 use retrospect::model::{Config, Optimizer, sizes};
 use retrospect::network::Network;
-use retrospect::reference::{self, LayerWeights, Weights};
+use retrospect::reference::{self, Cell, Weights};
 use retrospect::tensors::{TensorFile, Tensors, read_batch};
-use retrospect::train::{Checkpoint, Settings};
+use retrospect::train::Checkpoint;
 use retrospect::{Activation, Error, Result};
 
+use super::cell::{CellArgs, trained};
 use super::compute::{Choice, DeviceArgs};
 use super::terminal::{note, pairs, print};
 
@@ -22,7 +22,7 @@ pub struct Gradient {
     #[arg(long, value_name = "FILE")]
     weights: PathBuf,
 
-    /// The batch: `inputs` or `tokens`, `classes` or `values`; optionally `mask`, `h0`
+    /// The batch: `inputs` or `tokens`, `classes` or `values`; optionally `mask`, `h0`, `c0`, `c0`
     #[arg(long, value_name = "FILE")]
     batch: PathBuf,
 
@@ -30,7 +30,10 @@ pub struct Gradient {
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
 
-    /// φ [default: the checkpoint's, or tanh]
+    #[command(flatten)]
+    cell: CellArgs,
+
+    /// φ of elman and leaky [default: the checkpoint's, or tanh]
     #[arg(long, value_parser = super::options::activation)]
     activation: Option<Activation>,
 
@@ -88,12 +91,12 @@ impl Gradient {
             ReductionChoice::Sum => Reduction::Sum,
         };
         let batch = Batch { reduction, ..read_batch(&self.batch)? };
-        let config = self.config(&tensors, &batch)?;
-        batch.check(config.input, config.outputs, config.layers, config.hidden).map_err(|e| self.in_batch(e))?;
-
         let loss = match choice {
-            None => self.by_reference(&config, &tensors, &batch)?.to_string(),
+            None => self.by_reference(&tensors, &batch)?.to_string(),
             Some(choice) => {
+                let config = self.config(&tensors, &batch)?;
+                let Config { input, outputs, layers, hidden, .. } = config;
+                batch.check(input, outputs, layers, hidden, config.cell.states).map_err(|e| in_file(&self.batch, e))?;
                 let mut network = Network::new(&config, &self.device.choose(Some(choice))?)?;
                 network.load_parameters(&tensors)?;
                 f64::from(network.write_gradient(&batch, &self.out)?).to_string()
@@ -102,25 +105,44 @@ impl Gradient {
         print(&pairs(&[("loss", loss), ("out", self.out.display().to_string())]))
     }
 
-    /// By the equations in f64; gives the loss.
-    fn by_reference(&self, config: &Config, weights: &TensorFile, batch: &Batch) -> Result<f64> {
+    /// By the equations in f64, for any cell; returns the loss.
+    fn by_reference(&self, file: &TensorFile, batch: &Batch) -> Result<f64> {
         note("Evaluating the equations in f64.");
-        let gradient = reference::gradient(&reference_weights(config, weights)?, config.activation.name(), batch)?;
+        let cell = self.cell.choose(Some(file), self.asked_activation())?;
+        let cell = Cell::named(cell.name, self.activation_of(file).name())?;
+        let tensor = |name: &str| match (name.starts_with("rnn.leak"), self.cell.leak) {
+            (true, Some(leak)) => Ok(Some(ndarray::arr1(&[leak]).into_dyn())),
+            _ if file.contains(name) => file.f64(name).map(Some),
+            (true, None) => Ok(Some(ndarray::arr1(&[self.cell.leak_or_usual()]).into_dyn())),
+            (false, _) => Ok(None),
+        };
+        let weights = Weights::new(&cell, tensor).and_then(|weights| weights.check(&cell).map(|_| weights));
+        let weights = weights.map_err(|e| in_file(&self.weights, e))?;
+        let gradient = reference::gradient(&weights, &cell, batch).map_err(|e| in_file(&self.batch, e))?;
         let mut out = Tensors::new();
         for (name, array) in gradient.weights.tensors() {
-            if name.contains("bias_ih") {
-                out.insert(name.replace("bias_ih", "bias_hh"), array.to_owned());
-            }
             out.insert(name, array.to_owned());
+        }
+        for (name, array) in gradient.initial_states {
+            out.insert(format!("{name}0"), array);
         }
         out.insert("loss", ndarray::arr1(&[gradient.loss]));
         out.insert("outputs", gradient.outputs);
-        out.insert("h0", gradient.initial_state);
         if let Some(name) = out.not_finite() {
             return Err(Error::NotFinite { tensor: name.to_owned() });
         }
         out.write(&self.out)?;
         Ok(gradient.loss)
+    }
+
+    /// φ, if it is asked for and another than tanh, which scripts may name for any cell.
+    fn asked_activation(&self) -> Option<Activation> {
+        self.activation.filter(|activation| *activation != Activation::Tanh)
+    }
+
+    /// φ: the one asked for, or that of a checkpoint.
+    fn activation_of(&self, weights: &TensorFile) -> Activation {
+        self.activation.or(trained(weights).map(|network| network.activation)).unwrap_or(Activation::Tanh)
     }
 
     /// The network that the weights and the batch describe.
@@ -134,53 +156,26 @@ impl Gradient {
             Targets::Classes(_) => Loss::CrossEntropy,
             Targets::Values(_) => Loss::SquaredError,
         };
-        let trained = tensors.metadata.get("configuration").and_then(|json| serde_json::from_str::<Settings>(json).ok());
         let (window, size) = batch.shape();
         Ok(Config {
-            activation: self.activation.or(trained.map(|s| s.network.activation)).unwrap_or(Activation::Tanh),
+            cell: self.cell.choose(Some(tensors), self.asked_activation())?,
+            activation: self.activation_of(tensors),
+            leak: self.cell.leak.map(|leak| leak as f32),
             layers,
             optimizer: Optimizer::Sgd,
             recompute: self.recompute.and_then(|choice| choice.of(window)),
             ..Config::new(input, hidden, outputs, loss, size, window)
         })
     }
-
-    /// Names the file as well as the tensor.
-    fn in_batch(&self, error: Error) -> Error {
-        match error {
-            Error::BadInput { what, problem } => Error::BadInput { what: format!("{}: {what}", self.batch.display()), problem },
-            other => other,
-        }
-    }
 }
 
-/// The weights in f64, as the file has them.
-fn reference_weights(config: &Config, tensors: &TensorFile) -> Result<Weights> {
-    let read = |name: &str, shape: &[usize]| -> Result<ArrayD<f64>> {
-        tensors.expect_shape(name, shape)?;
-        tensors.f64(name)
-    };
-    let matrix = |name: &str, rows, cols| -> Result<_> {
-        Ok(read(name, &[rows, cols])?.into_dimensionality::<Ix2>().expect("the shape was checked"))
-    };
-    let vector =
-        |name: &str, size| -> Result<_> { Ok(read(name, &[size])?.into_dimensionality::<Ix1>().expect("the shape was checked")) };
-    let Config { hidden, outputs, .. } = *config;
-    let layer = |k: usize| -> Result<LayerWeights> {
-        let mut bias = vector(&format!("rnn.bias_ih_l{k}"), hidden)?;
-        let second = format!("rnn.bias_hh_l{k}");
-        if tensors.contains(&second) {
-            bias += &vector(&second, hidden)?;
+/// Names the file as well as the tensor, where the error does not yet.
+fn in_file(path: &Path, error: Error) -> Error {
+    let file = path.display().to_string();
+    match error {
+        Error::BadInput { what, problem } if !what.starts_with(&file) => {
+            Error::BadInput { what: format!("{file}: {what}"), problem }
         }
-        Ok(LayerWeights {
-            input: matrix(&format!("rnn.weight_ih_l{k}"), hidden, if k == 0 { config.input.size() } else { hidden })?,
-            recurrent: matrix(&format!("rnn.weight_hh_l{k}"), hidden, hidden)?,
-            bias,
-        })
-    };
-    Ok(Weights {
-        layers: (0..config.layers).map(layer).collect::<Result<_>>()?,
-        decoder: matrix("decoder.weight", outputs, hidden)?,
-        decoder_bias: vector("decoder.bias", outputs)?,
-    })
+        other => other,
+    }
 }

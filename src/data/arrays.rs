@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use ndarray::{Array2, Axis};
+use ndarray::{Array2, Array3, Axis};
 
 use super::{Shape, Source};
 use crate::batch::{Batch, InitialState, Inputs, Targets};
@@ -67,11 +67,7 @@ impl Arrays {
             return Err(Error::Usage("a batch of 0 sequences".into()));
         }
         let shape = Shape::of(&data);
-        let (layers, hidden) = match &data.initial_state {
-            InitialState::Given(h) => (h.dim().0, h.dim().2),
-            _ => (0, 0),
-        };
-        data.check(shape.input, shape.outputs, layers, hidden)?;
+        data.check_alone(shape.input, shape.outputs)?;
         let uncounted = |mask: &Array2<f32>| mask.columns().into_iter().position(|column| column.iter().all(|&v| v == 0.0));
         match data.mask.as_ref().and_then(uncounted) {
             Some(b) => Err(Error::input(what, format!("mask: no output of sequence {b} counts; leave it out"))),
@@ -105,7 +101,10 @@ impl Arrays {
             mask,
             reduction: data.reduction,
             initial_state: match &data.initial_state {
-                InitialState::Given(h) => InitialState::Given(h.select(Axis(1), indices)),
+                InitialState::Given(states) => {
+                    let select = |(name, state): (&String, &Array3<f32>)| (name.clone(), state.select(Axis(1), indices));
+                    InitialState::Given(states.iter().map(select).collect())
+                }
                 // Sequences have no window before them.
                 InitialState::Zero | InitialState::Carried => InitialState::Zero,
             },
@@ -154,7 +153,7 @@ impl Source for Arrays {
 
 #[cfg(test)]
 mod tests {
-    use ndarray::{Array3, array};
+    use ndarray::array;
 
     use super::*;
 
@@ -162,7 +161,7 @@ mod tests {
     fn data(n: usize) -> Batch {
         Batch {
             mask: Some(Array2::from_shape_fn((3, n), |(t, b)| if t == b % 3 { 1.0 } else { 0.0 })),
-            initial_state: InitialState::Given(Array3::from_shape_fn((2, n, 4), |(_, b, _)| b as f32)),
+            initial_state: InitialState::Given([("h".into(), Array3::from_shape_fn((2, n, 4), |(_, b, _)| b as f32))].into()),
             ..Batch::new(
                 Inputs::Vectors(Array3::from_shape_fn((3, n, 2), |(t, b, i)| (10 * b) as f32 + (2 * t + i) as f32)),
                 Targets::Classes(Array2::from_shape_fn((3, n), |(t, b)| (3 * b + t) as u32)),
@@ -172,14 +171,19 @@ mod tests {
 
     /// The sequence in each place of a batch, after checking that all its tensors are of that one.
     fn members(batch: &Batch, n: usize) -> Vec<usize> {
-        let (Inputs::Vectors(x), InitialState::Given(h)) = (&batch.inputs, &batch.initial_state) else { panic!("{batch:?}") };
+        let (Inputs::Vectors(x), InitialState::Given(states)) = (&batch.inputs, &batch.initial_state) else {
+            panic!("{batch:?}")
+        };
         let (Targets::Classes(y), Some(mask)) = (&batch.targets, &batch.mask) else { panic!("{batch:?}") };
         (0..batch.shape().1)
             .map(|b| {
                 let id = (x[[0, b, 0]] / 10.0) as usize;
                 let masked = mask.column(b).sum() == 0.0;
                 assert!(
-                    id < n && y[[2, b]] == 3 * id as u32 + 2 && x[[2, b, 1]] == (10 * id + 5) as f32 && h[[1, b, 3]] == id as f32
+                    id < n
+                        && y[[2, b]] == 3 * id as u32 + 2
+                        && x[[2, b, 1]] == (10 * id + 5) as f32
+                        && states["h"][[1, b, 3]] == id as f32
                 );
                 assert!(masked || mask[[id % 3, b]] == 1.0);
                 if masked { usize::MAX } else { id }

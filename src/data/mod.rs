@@ -209,7 +209,7 @@ mod tests {
                 let mut all = (0..4).map(|k| source.batch(k)).collect::<Vec<_>>();
                 all.extend((0..2).map(|k| source.held_out(k)));
                 for (i, b) in all.iter().enumerate() {
-                    b.check(shape.input, shape.outputs, 1, 1).unwrap_or_else(|e| panic!("{}: {e}", task.name));
+                    b.check_alone(shape.input, shape.outputs).unwrap_or_else(|e| panic!("{}: {e}", task.name));
                     assert_eq!((b.shape(), b.shape().1), (source.window(), batch), "{}", task.name);
                     assert!(all[..i].iter().all(|other| other != b), "{}: batch {i} comes twice", task.name);
                 }

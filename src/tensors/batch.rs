@@ -5,12 +5,15 @@ use std::path::Path;
 use ndarray::{Array, Array2, ArrayD, Dimension};
 
 use super::{Data, Tensors};
-use crate::batch::{Batch, InitialState, Inputs, Targets};
+use crate::batch::{Batch, InitialState, Inputs, States, Targets};
 use crate::data::Shape;
 use crate::{Error, Result};
 
+/// The states that a file of a batch may hold, each with a 0 behind its name.
+const STATES: [&str; 2] = ["h", "c"];
+
 /// Reads a batch: `inputs` F32 `[T, B, I]` or `tokens` I64 `[T, B]`; `classes` I64 `[T, B]` or `values` F32 `[T, B, O]`;
-/// optional `mask` F32 `[T, B]` and `h0` F32 `[layers, B, H]`. Other tensors are left alone.
+/// optional `mask` F32 `[T, B]`, `h0` and, for an LSTM, `c0` F32 `[layers, B, H]`. Other tensors are left alone.
 ///
 /// # Errors
 /// [`Error::BadInput`] with the file, the tensor, the position and what was expected.
@@ -36,16 +39,19 @@ impl Tensors {
         if self.contains("mask") {
             batch.mask = Some(self.ranked("mask", "[T, B]", self.mask()?)?);
         }
-        if self.contains("h0") {
-            batch.initial_state = InitialState::Given(self.vectors("h0", "[layers, B, H]")?);
+        let mut states = States::new();
+        for name in STATES {
+            let file = format!("{name}0");
+            if self.contains(&file) {
+                states.insert(name.to_owned(), self.vectors(&file, "[layers, B, H]")?);
+            }
+        }
+        if !states.is_empty() {
+            batch.initial_state = InitialState::Given(states);
         }
 
         let shape = Shape::of(&batch);
-        let (layers, hidden) = match &batch.initial_state {
-            InitialState::Given(h) => (h.dim().0, h.dim().2),
-            _ => (0, 0),
-        };
-        batch.check(shape.input, shape.outputs, layers, hidden).map_err(|error| match error {
+        batch.check_alone(shape.input, shape.outputs).map_err(|error| match error {
             Error::BadInput { what, problem } => self.bad(&what, problem),
             other => other,
         })?;
@@ -67,8 +73,10 @@ impl Tensors {
         if let Some(mask) = &batch.mask {
             tensors.insert("mask", mask.clone());
         }
-        if let InitialState::Given(h) = &batch.initial_state {
-            tensors.insert("h0", h.clone());
+        if let InitialState::Given(states) = &batch.initial_state {
+            for (name, state) in states {
+                tensors.insert(format!("{name}0"), state.clone());
+            }
         }
         tensors
     }
@@ -124,7 +132,7 @@ mod tests {
     fn vectors() -> Batch {
         Batch {
             mask: Some(array![[1.0, 0.0], [1.0, 1.0], [0.0, 0.0]]),
-            initial_state: InitialState::Given(Array3::from_elem((1, 2, 5), 0.5)),
+            initial_state: InitialState::Given([("h".into(), Array3::from_elem((1, 2, 5), 0.5))].into()),
             ..Batch::new(
                 Inputs::Vectors(Array3::from_shape_fn((3, 2, 4), |(t, b, i)| (100 * t + 10 * b + i) as f32)),
                 Targets::Values(Array3::from_shape_fn((3, 2, 1), |(t, b, _)| t as f32 - b as f32)),
@@ -140,7 +148,11 @@ mod tests {
     fn a_batch_is_read_as_it_was_written() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("batch.safetensors");
-        for batch in [vectors(), tokens()] {
+        let mut two_states = vectors();
+        if let InitialState::Given(states) = &mut two_states.initial_state {
+            states.insert("c".into(), Array3::from_elem((1, 2, 5), -0.25));
+        }
+        for batch in [vectors(), two_states, tokens()] {
             Tensors::from_batch(&batch).write(&path).unwrap();
             assert_eq!(read_batch(&path).unwrap(), batch);
         }
@@ -152,7 +164,7 @@ mod tests {
         fn replace(tensors: &mut Tensors, name: &str, tensor: impl Into<Tensor>) {
             tensors.insert(name, tensor);
         }
-        let cases: [(Batch, Change, &str); 15] = [
+        let cases: [(Batch, Change, &str); 16] = [
             (
                 vectors(),
                 |t| replace(t, "tokens", array![[1_i64]]),
@@ -192,6 +204,7 @@ mod tests {
                 "mask: [0, 1] is 0.5; expected 0 or 1",
             ),
             (vectors(), |t| replace(t, "h0", Array3::<f32>::zeros((1, 3, 5))), "h0: expected shape [1, 2, 5], got [1, 3, 5]"),
+            (vectors(), |t| replace(t, "c0", Array3::<f32>::zeros((2, 2, 5))), "h0: expected shape [2, 2, 5], got [1, 2, 5]"),
         ];
         for (batch, change, expected) in cases {
             let mut tensors = Tensors::from_batch(&batch);

@@ -58,8 +58,10 @@ mod tests {
 
     use super::*;
     use crate::batch::{InitialState, Input, Inputs, Loss};
+    use crate::check::networks;
     use crate::model::{Config, RecurrentInit};
     use crate::network::Compute;
+    use crate::reference;
 
     #[test]
     fn outputs_that_count_are_weighed_alike_and_the_state_comes_back() {
@@ -67,7 +69,7 @@ mod tests {
         let mut network = Network::new(&config, &Compute::Cpu(Some(1))).unwrap();
         network.initialise(3, RecurrentInit::Uniform).unwrap();
         let state = Array3::from_shape_fn((1, 2, 5), |(_, b, h)| (b as f32 - h as f32) / 9.0);
-        network.set_state(&state).unwrap();
+        network.set_state(&[("h".to_owned(), state.clone())].into()).unwrap();
 
         let tokens = |k: usize| Array2::from_shape_fn((4, 2), |(t, b)| ((t * 5 + b + k) % 3) as u32);
         let batch = |k: u64| Batch {
@@ -77,17 +79,18 @@ mod tests {
         };
         let got = evaluate(&mut network, 2, batch, true).unwrap();
         assert_eq!(got.counted, 8 + 3);
-        assert_eq!(network.state().unwrap(), state);
+        assert_eq!(network.state().unwrap()["h"], state);
 
         // The same from the reference: each window alone, the second from the first's last state.
         let (mut loss, mut right) = (0.0, 0);
-        let weights = weights(&mut network);
-        let mut h0 = Array3::zeros((1, 2, 5));
+        let cell = networks::cell(&config);
+        let weights = networks::in_f64(&cell, &network.parameters().unwrap());
+        let mut start = reference::initial(&weights, &cell, &batch(0));
         for k in 0..2 {
-            let batch = Batch { initial_state: InitialState::Given(h0.clone()), ..batch(k) };
-            let forward = crate::reference::forward(&weights, "tanh", &batch).unwrap();
+            let batch = batch(k);
+            let forward = reference::forward_from(&weights, &cell, &batch, &start).unwrap();
             loss += forward.loss * batch.counted() as f64;
-            h0.assign(&forward.hidden[0].slice(ndarray::s![4..5, .., ..]).mapv(|v| v as f32));
+            start = reference::last(&forward.states);
             let Targets::Classes(classes) = &batch.targets else { unreachable!() };
             for ((t, b), &class) in classes.indexed_iter() {
                 let logits = forward.outputs.slice(ndarray::s![t, b, ..]);
@@ -100,21 +103,5 @@ mod tests {
         // Windows weighed alike would give another mean.
         let windows_alike = (0..2).map(|k| f64::from(network.loss(&batch(k)).unwrap())).sum::<f64>() / 2.0;
         assert!((windows_alike - got.loss).abs() > 1e-4 * got.loss, "{windows_alike} {}", got.loss);
-    }
-
-    fn weights(network: &mut Network) -> crate::reference::Weights {
-        let named = network.parameters().unwrap();
-        let of = |name: &str| named[name].mapv(f64::from);
-        let matrix = |name: &str| of(name).into_dimensionality::<ndarray::Ix2>().unwrap();
-        let vector = |name: &str| of(name).into_dimensionality::<ndarray::Ix1>().unwrap();
-        crate::reference::Weights {
-            layers: vec![crate::reference::LayerWeights {
-                input: matrix("rnn.weight_ih_l0"),
-                recurrent: matrix("rnn.weight_hh_l0"),
-                bias: vector("rnn.bias_ih_l0"),
-            }],
-            decoder: matrix("decoder.weight"),
-            decoder_bias: vector("decoder.bias"),
-        }
     }
 }

@@ -1,24 +1,24 @@
 //! Reads `tests/fixtures`: what PyTorch computed in f64 for small networks (written by `scripts/pytorch_fixtures.py`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
-use ndarray::{Array, ArrayD, Dimension, Ix1};
-use retrospect::batch::{Batch, InitialState, Inputs, Reduction, Targets};
-use retrospect::reference::{LayerWeights, Weights};
+use ndarray::{Array, ArrayD, Dimension};
+use retrospect::batch::{Batch, InitialState, Inputs, Reduction, States, Targets};
+use retrospect::reference::{Cell, Weights};
 use safetensors::{Dtype, SafeTensors};
 
 /// One network, one batch and PyTorch's answer.
 pub struct Fixture {
     /// The file's name without its extension.
     pub name: String,
-    /// `tanh`, `sigmoid`, `relu` or `identity`.
-    pub activation: String,
-    /// Multiples of 2^-12, exact in f32 too; the bias is the sum of the two in the file.
+    /// The cell, with its activation.
+    pub cell: Cell,
+    /// Multiples of 2^-12, exact in f32 too, and so are the sums of the two biases.
     pub weights: Weights,
     /// The batch.
     pub batch: Batch,
-    /// `loss` `[1]`, `outputs` `[T, B, O]`, `h0` and the gradient by each weight under PyTorch's name; `bias_ih` stands for both.
+    /// `loss` `[1]`, `outputs` `[T, B, O]`, and the gradient by `h0`, by `c0` of an LSTM, and by each weight under PyTorch's name.
     pub gradient: BTreeMap<String, ArrayD<f64>>,
 }
 
@@ -34,32 +34,24 @@ pub fn load_all() -> Vec<Fixture> {
     paths.iter().map(|path| load(path)).collect()
 }
 
-fn load(path: &Path) -> Fixture {
+/// The tensors of a file, and its metadata.
+pub fn read(path: &Path) -> (BTreeMap<String, ArrayD<f64>>, HashMap<String, String>) {
     let bytes = std::fs::read(path).expect("a readable fixture");
     let (_, header) = SafeTensors::read_metadata(&bytes).expect("a safetensors header");
-    let metadata = header.metadata().as_ref().expect("metadata");
+    let metadata = header.metadata().clone().expect("metadata");
     let file = SafeTensors::deserialize(&bytes).expect("a safetensors file");
-    let mut tensors: BTreeMap<String, ArrayD<f64>> = file.iter().map(|(name, view)| (name.to_string(), values(&view))).collect();
+    (file.iter().map(|(name, view)| (name.to_string(), values(&view))).collect(), metadata)
+}
 
-    let layers = (0..).take_while(|k| tensors.contains_key(&format!("weights.rnn.weight_ih_l{k}"))).count();
-    for k in 0..layers {
-        let second = take::<Ix1>(&mut tensors, &format!("gradient.rnn.bias_hh_l{k}"));
-        let same = second.iter().zip(&tensors[&format!("gradient.rnn.bias_ih_l{k}")]).all(|(a, b)| (a - b).abs() < 1e-14);
-        assert!(same, "the gradients by the two biases differ by more than the order of their sums");
-    }
-    let weights = Weights {
-        layers: (0..layers)
-            .map(|k| LayerWeights {
-                input: take(&mut tensors, &format!("weights.rnn.weight_ih_l{k}")),
-                recurrent: take(&mut tensors, &format!("weights.rnn.weight_hh_l{k}")),
-                bias: take::<Ix1>(&mut tensors, &format!("weights.rnn.bias_ih_l{k}"))
-                    + take::<Ix1>(&mut tensors, &format!("weights.rnn.bias_hh_l{k}")),
-            })
-            .collect(),
-        decoder: take(&mut tensors, "weights.decoder.weight"),
-        decoder_bias: take(&mut tensors, "weights.decoder.bias"),
-    };
+fn load(path: &Path) -> Fixture {
+    let (mut tensors, metadata) = read(path);
+    let activation = metadata.get("activation").map_or("tanh", String::as_str);
+    let cell = Cell::named(&metadata["cell"], activation).expect("a cell");
+    let weights = Weights::new(&cell, |name| Ok(tensors.remove(&format!("weights.{name}")))).expect("weights of the cell");
     let single = |v: f64| v as f32;
+    let given = cell.states.iter().filter(|name| tensors.contains_key(&format!("batch.{name}0"))).collect::<Vec<_>>();
+    let states: States =
+        given.iter().map(|name| (name.to_string(), take(&mut tensors, &format!("batch.{name}0")).mapv(single))).collect();
     let id = |v: f64| v as u32;
     let batch = Batch {
         inputs: match tensors.contains_key("batch.tokens") {
@@ -76,9 +68,9 @@ fn load(path: &Path) -> Fixture {
             "sum" => Reduction::Sum,
             other => panic!("reduction {other}"),
         },
-        initial_state: match tensors.contains_key("batch.h0") {
-            true => InitialState::Given(take(&mut tensors, "batch.h0").mapv(single)),
-            false => InitialState::Zero,
+        initial_state: match states.is_empty() {
+            false => InitialState::Given(states),
+            true => InitialState::Zero,
         },
     };
     let gradient = tensors
@@ -86,7 +78,7 @@ fn load(path: &Path) -> Fixture {
         .map(|(name, tensor)| (name.strip_prefix("gradient.").expect("all else was taken").to_string(), tensor))
         .collect();
     let name = path.file_stem().expect("a file name").to_string_lossy().into_owned();
-    Fixture { name, activation: metadata["activation"].clone(), weights, batch, gradient }
+    Fixture { name, cell, weights, batch, gradient }
 }
 
 fn take<D: Dimension>(tensors: &mut BTreeMap<String, ArrayD<f64>>, name: &str) -> Array<f64, D> {

@@ -27,9 +27,10 @@ fn norms(weights: &Named, layers: usize, activation: Activation, batch: &Batch) 
     let ends: Vec<Option<usize>> = (0..sequences).map(|b| (0..steps).rev().find(|&t| counts(t, b))).collect();
     let last = Array2::from_shape_fn((steps, sequences), |(t, b)| if ends[b] == Some(t) { 1.0 } else { 0.0 });
     let batch = Batch { mask: Some(last), ..batch.clone() };
-    let expected = reference::gradient(&in_f64(weights, layers), activation.name(), &batch).unwrap();
+    let cell = reference::Cell::named("elman", activation.name()).unwrap();
+    let expected = reference::gradient(&in_f64(&cell, weights), &cell, &batch).unwrap();
     let norm = |layer: usize, t: usize, b: usize| {
-        let row = expected.d_hidden[layer].slice(s![t, b, ..]).to_owned();
+        let row = expected.d_states[layer]["h"].slice(s![t, b, ..]).to_owned();
         row.mapv(|d| d * d).sum().sqrt()
     };
     let curve = |layer: usize, b: usize| Some((0..=ends[b]?).rev().map(|t| norm(layer, t, b)).collect());

@@ -1,20 +1,29 @@
-//! The network as plain loops over single numbers: its loss, finite differences of that loss, and its gradient, right or with a fault.
+//! The network as plain loops over single numbers: its loss, and finite differences of that loss. For Elman's cell also its gradient.
 //!
 //! Nothing here knows a matrix product, so that it can share no mistake with `reference`.
 
+mod backward;
+
 use std::collections::BTreeMap;
 
-use ndarray::{Array1, Array2, Array3, Array4, ArrayD, ArrayViewMutD};
+use ndarray::{Array2, Array3, Array4, ArrayD, ArrayViewMutD};
 use retrospect::batch::{Batch, InitialState, Inputs, Reduction, Targets};
-use retrospect::reference::Weights;
+use retrospect::reference::{Activation, Cell, Weights};
+
+pub use backward::Fault;
 
 /// Everything that the loss depends on, in f64, so that each number can be moved by 1e-5.
 pub struct Problem {
-    activation: &'static str,
+    cell: &'static str,
+    activation: Activation,
+    mistake: Mistake,
     weights: Weights,
-    h0: Array3<f64>,
-    /// Added to each `h_t`, and zero: `∂L/∂h_t` is the derivative by it. `[layers, T, B, H]`.
-    nudge: Array4<f64>,
+    /// The names of the cell's states, `h` first.
+    names: &'static [&'static str],
+    /// Each state before the first step, `[layers, B, H]`.
+    start: Vec<Array3<f64>>,
+    /// Added to each state after each step, and zero: `∂L/∂h_t` is the derivative by it. `[layers, T, B, H]`.
+    nudge: Vec<Array4<f64>>,
     /// A token is its one-hot vector.
     inputs: Array3<f64>,
     targets: Targets,
@@ -26,36 +35,32 @@ pub struct Problem {
 pub struct Pass {
     pub loss: f64,
     pub outputs: Array3<f64>,
-    /// `a = U·x_t + W·h_{t-1} + b`, `[layers, T, B, H]`.
+    /// The sum of each gate, `U·x_t + b_ih + W·h_{t-1} + b_hh`, `[layers, T, B, G·H]`.
     pub sums: Array4<f64>,
-    /// `[layers, T+1, B, H]`.
-    hidden: Array4<f64>,
+    /// Each state, `[layers, T+1, B, H]`.
+    states: Vec<Array4<f64>>,
 }
 
-/// A mistake that a program could make without its loss looking wrong.
+/// Equations that are another convention than PyTorch's, as a program could have them; their own gradient is right.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Fault {
+pub enum Mistake {
     None,
-    /// `∂L/∂W` from `h_t` instead of `h_{t-1}`.
-    StateShifted,
-    /// `∂L/∂U` from the input of the step before.
-    InputShifted,
-    /// No gradient from `h_t` to `h_{t-1}`.
-    TimePathLost,
-    /// `W` where `Wᵀ` belongs, on the way from `h_t` to `h_{t-1}`.
-    TimePathTransposed,
-    /// No gradient from a layer to the one below.
-    LayerPathLost,
-    /// No gradient to the initial state.
-    InitialStateLost,
-    /// Outputs that do not count count in the gradient.
-    MaskIgnored,
-    /// A mean over all outputs instead of those that count.
-    MeanOverAll,
+    /// The LSTM's gates in the order i, f, o, g.
+    LstmGatesReordered,
+    /// The GRU's in the order z, r, n.
+    GruGatesReordered,
+    /// The GRU's reset on `h_{t-1}` instead of the recurrent sum.
+    ResetOnState,
+    /// The GRU's reset on the recurrent sum without its bias.
+    BiasOutsideReset,
+    /// The GRU's z for 1 − z.
+    UpdateReversed,
+    /// 1 − α for α.
+    LeakReversed,
 }
 
 impl Problem {
-    pub fn new(weights: &Weights, activation: &'static str, batch: &Batch) -> Problem {
+    pub fn new(weights: &Weights, cell: &Cell, batch: &Batch) -> Problem {
         let (steps, sequences) = batch.shape();
         let (layers, hidden) = (weights.layers.len(), weights.decoder.ncols());
         let inputs = match &batch.inputs {
@@ -65,19 +70,28 @@ impl Problem {
                 Array3::from_shape_fn((steps, sequences, size), |(t, b, i)| f64::from(u8::from(x[[t, b]] as usize == i)))
             }
         };
+        let start = |name: &&str| match &batch.initial_state {
+            InitialState::Given(states) => states[*name].mapv(f64::from),
+            _ => Array3::zeros((layers, sequences, hidden)),
+        };
         Problem {
-            activation,
+            cell: cell.name,
+            activation: cell.activation.unwrap_or(Activation::Identity),
+            mistake: Mistake::None,
             weights: weights.clone(),
-            h0: match &batch.initial_state {
-                InitialState::Given(h0) => h0.mapv(f64::from),
-                _ => Array3::zeros((layers, sequences, hidden)),
-            },
-            nudge: Array4::zeros((layers, steps, sequences, hidden)),
+            names: cell.states,
+            start: cell.states.iter().map(start).collect(),
+            nudge: vec![Array4::zeros((layers, steps, sequences, hidden)); cell.states.len()],
             inputs,
             targets: batch.targets.clone(),
             mask: batch.mask.as_ref().map_or_else(|| Array2::ones((steps, sequences)), |m| m.mapv(f64::from)),
             reduction: batch.reduction,
         }
+    }
+
+    /// The same with another convention.
+    pub fn with(self, mistake: Mistake) -> Problem {
+        Problem { mistake, ..self }
     }
 
     /// The weight of an output that counts.
@@ -89,60 +103,132 @@ impl Problem {
         let (steps, sequences, _) = self.inputs.dim();
         let (outputs, size) = self.weights.decoder.dim();
         let layers = self.weights.layers.len();
+        let rows = self.weights.layers[0].recurrent.nrows();
         let mut pass = Pass {
             loss: 0.0,
             outputs: Array3::zeros((steps, sequences, outputs)),
-            sums: Array4::zeros((layers, steps, sequences, size)),
-            hidden: Array4::zeros((layers, steps + 1, sequences, size)),
+            sums: Array4::zeros((layers, steps, sequences, rows)),
+            states: vec![Array4::zeros((layers, steps + 1, sequences, size)); self.names.len()],
         };
         for b in 0..sequences {
-            for t in 0..=steps {
-                for k in 0..layers {
-                    for i in 0..size {
-                        if t == 0 {
-                            pass.hidden[[k, 0, b, i]] = self.h0[[k, b, i]];
-                            continue;
-                        }
-                        let layer = &self.weights.layers[k];
-                        let mut a = layer.bias[i];
-                        for j in 0..layer.input.ncols() {
-                            let x = if k == 0 { self.inputs[[t - 1, b, j]] } else { pass.hidden[[k - 1, t, b, j]] };
-                            a += layer.input[[i, j]] * x;
-                        }
-                        for j in 0..size {
-                            a += layer.recurrent[[i, j]] * pass.hidden[[k, t - 1, b, j]];
-                        }
-                        pass.sums[[k, t - 1, b, i]] = a;
-                        pass.hidden[[k, t, b, i]] = self.phi(a) + self.nudge[[k, t - 1, b, i]];
+            for k in 0..layers {
+                for i in 0..size {
+                    for (state, start) in pass.states.iter_mut().zip(&self.start) {
+                        state[[k, 0, b, i]] = start[[k, b, i]];
                     }
                 }
             }
             for t in 0..steps {
-                for o in 0..outputs {
-                    pass.outputs[[t, b, o]] = self.weights.decoder_bias[o];
+                for k in 0..layers {
                     for i in 0..size {
-                        pass.outputs[[t, b, o]] += self.weights.decoder[[o, i]] * pass.hidden[[layers - 1, t + 1, b, i]];
+                        self.step(&mut pass, [k, t, b], i);
                     }
                 }
-                let mut loss = 0.0;
-                match &self.targets {
-                    Targets::Classes(y) => {
-                        let sum: f64 = (0..outputs).map(|o| pass.outputs[[t, b, o]].exp()).sum();
-                        loss -= (pass.outputs[[t, b, y[[t, b]] as usize]].exp() / sum).ln();
-                    }
-                    Targets::Values(y) => {
-                        for o in 0..outputs {
-                            loss += (pass.outputs[[t, b, o]] - f64::from(y[[t, b, o]])).powi(2) / outputs as f64;
-                        }
-                    }
-                }
-                pass.loss += self.mask[[t, b]] * self.scale() * loss;
+                self.output(&mut pass, t, b);
             }
         }
         pass
     }
 
-    /// `(L(θ + ε) − L(θ − ε)) / 2ε` for every number θ of every weight, of `h0` and of every hidden state; ε = 1e-5.
+    /// The two sums of a gate of a unit: of the input, and of the state before.
+    fn sums(&self, pass: &Pass, [k, t, b]: [usize; 3], gate: usize, i: usize) -> (f64, f64) {
+        let layer = &self.weights.layers[k];
+        let row = gate * self.weights.decoder.ncols() + i;
+        let (mut u, mut w) = (layer.input_bias[row], layer.recurrent_bias[row]);
+        for j in 0..layer.input.ncols() {
+            let x = if k == 0 { self.inputs[[t, b, j]] } else { pass.states[0][[k - 1, t + 1, b, j]] };
+            u += layer.input[[row, j]] * x;
+        }
+        for j in 0..layer.recurrent.ncols() {
+            w += layer.recurrent[[row, j]] * pass.states[0][[k, t, b, j]];
+        }
+        (u, w)
+    }
+
+    /// The states of a unit after step `t`.
+    fn step(&self, pass: &mut Pass, at: [usize; 3], i: usize) {
+        let [k, t, b] = at;
+        let size = self.weights.decoder.ncols();
+        let gates = self.weights.layers[k].recurrent.nrows() / size;
+        let pairs: Vec<(f64, f64)> = (0..gates).map(|gate| self.sums(pass, at, gate, i)).collect();
+        let sum = |gate: usize| pairs[gate].0 + pairs[gate].1;
+        let before: Vec<f64> = pass.states.iter().map(|state| state[[k, t, b, i]]).collect();
+        let after = match self.cell {
+            "elman" => vec![self.phi(sum(0))],
+            "leaky" => {
+                let leak = &self.weights.layers[k].leak;
+                let alpha = if leak.len() == 1 { leak[0] } else { leak[i] };
+                let alpha = if self.mistake == Mistake::LeakReversed { 1.0 - alpha } else { alpha };
+                vec![before[0] + alpha * (self.phi(sum(0)) - before[0])]
+            }
+            "gru" => vec![self.gru(pass, at, i, &pairs, before[0])],
+            "lstm" => {
+                let [g, o] = if self.mistake == Mistake::LstmGatesReordered { [3, 2] } else { [2, 3] };
+                let c = logistic(sum(1)) * before[1] + logistic(sum(0)) * sum(g).tanh() + self.nudge[1][[k, t, b, i]];
+                vec![logistic(sum(o)) * c.tanh(), c]
+            }
+            other => panic!("{other}"),
+        };
+        for gate in 0..gates {
+            pass.sums[[k, t, b, gate * size + i]] = sum(gate);
+        }
+        for (state, after) in pass.states.iter_mut().zip(&after) {
+            state[[k, t + 1, b, i]] = *after;
+        }
+        pass.states[0][[k, t + 1, b, i]] += self.nudge[0][[k, t, b, i]];
+    }
+
+    /// The state of a gated recurrent unit.
+    fn gru(&self, pass: &Pass, at: [usize; 3], i: usize, pairs: &[(f64, f64)], before: f64) -> f64 {
+        let [k, t, b] = at;
+        let layer = &self.weights.layers[k];
+        let size = layer.recurrent.ncols();
+        let [reset, update] = if self.mistake == Mistake::GruGatesReordered { [1, 0] } else { [0, 1] };
+        let r = logistic(pairs[reset].0 + pairs[reset].1);
+        let z = logistic(pairs[update].0 + pairs[update].1);
+        let bias = layer.recurrent_bias[2 * size + i];
+        let recurrent = match self.mistake {
+            Mistake::ResetOnState => {
+                let mut w = bias;
+                for j in 0..size {
+                    let (u_r, w_r) = self.sums(pass, at, 0, j);
+                    w += layer.recurrent[[2 * size + i, j]] * logistic(u_r + w_r) * pass.states[0][[k, t, b, j]];
+                }
+                w
+            }
+            Mistake::BiasOutsideReset => bias + r * (pairs[2].1 - bias),
+            _ => r * pairs[2].1,
+        };
+        let n = (pairs[2].0 + recurrent).tanh();
+        if self.mistake == Mistake::UpdateReversed { n + (1.0 - z) * (before - n) } else { n + z * (before - n) }
+    }
+
+    /// The outputs of step `t`, and what they add to the loss.
+    fn output(&self, pass: &mut Pass, t: usize, b: usize) {
+        let (outputs, size) = self.weights.decoder.dim();
+        let layers = self.weights.layers.len();
+        for o in 0..outputs {
+            pass.outputs[[t, b, o]] = self.weights.decoder_bias[o];
+            for i in 0..size {
+                pass.outputs[[t, b, o]] += self.weights.decoder[[o, i]] * pass.states[0][[layers - 1, t + 1, b, i]];
+            }
+        }
+        let mut loss = 0.0;
+        match &self.targets {
+            Targets::Classes(y) => {
+                let sum: f64 = (0..outputs).map(|o| pass.outputs[[t, b, o]].exp()).sum();
+                loss -= (pass.outputs[[t, b, y[[t, b]] as usize]].exp() / sum).ln();
+            }
+            Targets::Values(y) => {
+                for o in 0..outputs {
+                    loss += (pass.outputs[[t, b, o]] - f64::from(y[[t, b, o]])).powi(2) / outputs as f64;
+                }
+            }
+        }
+        pass.loss += self.mask[[t, b]] * self.scale() * loss;
+    }
+
+    /// `(L(θ + ε) − L(θ − ε)) / 2ε` for every number θ of every weight, of the initial states and of all states; ε = 1e-5.
     pub fn differences(&mut self) -> BTreeMap<String, ArrayD<f64>> {
         const STEP: f64 = 1e-5;
         let empty: Vec<_> = self.tensors_mut().into_iter().map(|(name, t)| (name, ArrayD::zeros(t.shape()))).collect();
@@ -164,8 +250,10 @@ impl Problem {
 
     fn tensors_mut(&mut self) -> Vec<(String, ArrayViewMutD<'_, f64>)> {
         let mut all = self.weights.tensors_mut();
-        all.push(("h0".into(), self.h0.view_mut().into_dyn()));
-        all.push(("d_hidden".into(), self.nudge.view_mut().into_dyn()));
+        for ((name, start), nudge) in self.names.iter().zip(&mut self.start).zip(&mut self.nudge) {
+            all.push((format!("{name}0"), start.view_mut().into_dyn()));
+            all.push((format!("d_{name}"), nudge.view_mut().into_dyn()));
+        }
         all
     }
 
@@ -178,89 +266,17 @@ impl Problem {
         before
     }
 
-    /// The gradient under the names of [`Problem::differences`], by the chain rule number by number, with one mistake.
-    pub fn gradient(&self, fault: Fault) -> BTreeMap<String, ArrayD<f64>> {
-        let pass = self.forward();
-        let (layers, steps, sequences, size) = self.nudge.dim();
-        let mut d = self.weights.clone();
-        d.tensors_mut().into_iter().for_each(|(_, mut t)| t.fill(0.0));
-        let mut d_h0 = Array3::<f64>::zeros(self.h0.dim());
-        let mut d_hidden = Array4::<f64>::zeros(self.nudge.dim());
-        for b in 0..sequences {
-            for t in (0..steps).rev() {
-                for (o, d_o) in self.d_output(&pass, t, b, fault).indexed_iter() {
-                    d.decoder_bias[o] += d_o;
-                    for i in 0..size {
-                        d.decoder[[o, i]] += d_o * pass.hidden[[layers - 1, t + 1, b, i]];
-                        d_hidden[[layers - 1, t, b, i]] += d_o * self.weights.decoder[[o, i]];
-                    }
-                }
-                for k in (0..layers).rev() {
-                    let (layer, d_layer) = (&self.weights.layers[k], &mut d.layers[k]);
-                    for i in 0..size {
-                        let d_a = d_hidden[[k, t, b, i]] * self.phi_derivative(pass.sums[[k, t, b, i]]);
-                        d_layer.bias[i] += d_a;
-                        for j in 0..layer.input.ncols() {
-                            let s = if fault == Fault::InputShifted { t.saturating_sub(1) } else { t };
-                            let x = if k == 0 { self.inputs[[s, b, j]] } else { pass.hidden[[k - 1, s + 1, b, j]] };
-                            d_layer.input[[i, j]] += d_a * x;
-                            if k > 0 && fault != Fault::LayerPathLost {
-                                d_hidden[[k - 1, t, b, j]] += d_a * layer.input[[i, j]];
-                            }
-                        }
-                        for j in 0..size {
-                            let s = if fault == Fault::StateShifted { t + 1 } else { t };
-                            d_layer.recurrent[[i, j]] += d_a * pass.hidden[[k, s, b, j]];
-                            let w = layer.recurrent[if fault == Fault::TimePathTransposed { [j, i] } else { [i, j] }];
-                            if t > 0 && fault != Fault::TimePathLost {
-                                d_hidden[[k, t - 1, b, j]] += d_a * w;
-                            } else if t == 0 && fault != Fault::InitialStateLost {
-                                d_h0[[k, b, j]] += d_a * w;
-                            }
-                        }
-                    }
-                }
-            }
-        }
-        let mut all: BTreeMap<_, _> = d.tensors().into_iter().map(|(name, t)| (name, t.to_owned())).collect();
-        all.insert("h0".into(), d_h0.into_dyn());
-        all.insert("d_hidden".into(), d_hidden.into_dyn());
-        all
-    }
-
-    fn d_output(&self, pass: &Pass, t: usize, b: usize, fault: Fault) -> Array1<f64> {
-        let counts = if fault == Fault::MaskIgnored { 1.0 } else { self.mask[[t, b]] };
-        let scale = if fault == Fault::MeanOverAll { 1.0 / self.mask.len() as f64 } else { self.scale() };
-        let width = pass.outputs.dim().2;
-        let sum: f64 = (0..width).map(|o| pass.outputs[[t, b, o]].exp()).sum();
-        Array1::from_shape_fn(width, |o| {
-            let output = pass.outputs[[t, b, o]];
-            counts
-                * scale
-                * match &self.targets {
-                    Targets::Classes(y) => output.exp() / sum - f64::from(u8::from(y[[t, b]] as usize == o)),
-                    Targets::Values(y) => 2.0 * (output - f64::from(y[[t, b, o]])) / width as f64,
-                }
-        })
-    }
-
+    /// φ by other formulas than the reference's, where there are any.
     fn phi(&self, a: f64) -> f64 {
         match self.activation {
-            "tanh" => 1.0 - 2.0 / ((2.0 * a).exp() + 1.0),
-            "sigmoid" => (1.0 + (a / 2.0).tanh()) / 2.0,
-            "relu" => a.max(0.0),
-            "identity" => a,
-            other => panic!("{other}"),
+            Activation::Tanh => 1.0 - 2.0 / ((2.0 * a).exp() + 1.0),
+            Activation::Sigmoid => logistic(a),
+            Activation::Relu => a.max(0.0),
+            other => other.value(a),
         }
     }
+}
 
-    fn phi_derivative(&self, a: f64) -> f64 {
-        match self.activation {
-            "tanh" => a.cosh().powi(-2),
-            "sigmoid" => (a / 2.0).cosh().powi(-2) / 4.0,
-            "relu" => a.signum().max(0.0),
-            "identity" => 1.0,
-            other => panic!("{other}"),
-        }
-    }
+fn logistic(a: f64) -> f64 {
+    (1.0 + (a / 2.0).tanh()) / 2.0
 }

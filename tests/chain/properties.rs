@@ -49,7 +49,7 @@ fn tensors(case: &Case, on: &'static str, batch: &Batch) -> Tensors {
 
 /// What the reference says.
 fn expected(case: &Case, batch: &Batch) -> Expected {
-    networks::expected(&case.config, &in_f64(&case.weights(), case.config.layers), batch).unwrap()
+    networks::expected(&case.config, &in_f64(&networks::cell(&case.config), &case.weights()), batch).unwrap()
 }
 
 /// Both sides round.
@@ -60,7 +60,7 @@ fn twice(case: &Case) -> f64 {
 /// The bits of the loss and of every gradient, each times a power of two. A sum of zeros may be -0 or 0, by the signs of what they were
 /// multiplied with.
 fn bits(gradient: &Gradient, times: f32) -> Vec<u32> {
-    let all = gradient.parameters.values().flatten().chain(&gradient.initial_state);
+    let all = gradient.parameters.values().flatten().chain(gradient.initial_states.values().flatten());
     all.chain([&gradient.loss]).map(|v| (v * times + 0.0).to_bits()).collect()
 }
 
@@ -75,7 +75,7 @@ fn picked<T: Clone, D: Dimension + ndarray::RemoveAxis>(
 
 /// The same batch with its sequences in another order.
 fn permuted(batch: &Batch, order: &[usize]) -> Batch {
-    let InitialState::Given(state) = &batch.initial_state else { panic!("a state is given") };
+    let InitialState::Given(states) = &batch.initial_state else { panic!("a state is given") };
     Batch {
         inputs: match &batch.inputs {
             Inputs::Tokens(x) => Inputs::Tokens(picked(x.view(), 1, order)),
@@ -87,7 +87,9 @@ fn permuted(batch: &Batch, order: &[usize]) -> Batch {
         },
         mask: batch.mask.as_ref().map(|mask| picked(mask.view(), 1, order)),
         reduction: batch.reduction,
-        initial_state: InitialState::Given(picked(state.view(), 1, order)),
+        initial_state: InitialState::Given(
+            states.iter().map(|(name, state)| (name.clone(), picked(state.view(), 1, order))).collect(),
+        ),
     }
 }
 
@@ -133,7 +135,7 @@ fn forward(case: &Case, on: &'static str, window: usize, batches: &[Batch]) -> V
         ndarray::concatenate(Axis(0), &parts.iter().map(|p| p.view()).collect::<Vec<_>>()).expect("windows of one network")
     };
     let mut joined: Vec<_> = all.iter().map(join).collect();
-    joined.push(network.state().unwrap());
+    joined.extend(network.state().unwrap().into_values());
     joined
 }
 

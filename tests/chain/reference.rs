@@ -6,14 +6,12 @@ use ndarray::{Array, Array1, Array2, Array3, ArrayD, Dimension, ShapeBuilder, ar
 use retrospect::Error;
 use retrospect::batch::{Batch, InitialState, Inputs, Loss, Reduction, Targets};
 use retrospect::check::networks::mismatches;
-use retrospect::reference::{Gradient, LayerWeights, Weights, forward, gradient};
+use retrospect::reference::{Activation, CELLS, Cell, Gradient, LayerWeights, Weights, forward, gradient};
 
-use super::fixtures;
+use super::fixtures::{self, Fixture};
 use super::naive::{Fault, Problem};
 
-type Tensors = BTreeMap<String, ArrayD<f64>>;
-
-const ACTIVATIONS: [&str; 4] = ["tanh", "sigmoid", "relu", "identity"];
+pub type Tensors = BTreeMap<String, ArrayD<f64>>;
 
 /// Numbers that differ and repeat (SplitMix64).
 struct Random(u64);
@@ -38,26 +36,26 @@ impl Random {
 
 /// One row of the table of networks.
 #[derive(Debug, Clone, Copy)]
-struct Case {
-    activation: &'static str,
-    loss: Loss,
-    tokens: bool,
-    layers: usize,
-    masked: bool,
-    reduction: Reduction,
-    steps: usize,
-    sequences: usize,
-    hidden: usize,
+pub struct Case {
+    pub cell: Cell,
+    pub loss: Loss,
+    pub tokens: bool,
+    pub layers: usize,
+    pub masked: bool,
+    pub reduction: Reduction,
+    pub steps: usize,
+    pub sequences: usize,
+    pub hidden: usize,
 }
 
 impl Case {
-    fn all(activation: &'static str) -> Vec<Case> {
+    pub fn all(cell: Cell) -> Vec<Case> {
         let mut all = Vec::new();
         for loss in [Loss::CrossEntropy, Loss::SquaredError] {
             for (tokens, layers) in [(true, 1), (true, 2), (true, 3), (false, 1), (false, 2), (false, 3)] {
                 for (masked, reduction) in [false, true].into_iter().flat_map(|m| [(m, Reduction::Mean), (m, Reduction::Sum)]) {
                     for (steps, sequences, hidden) in [(1, 3, 5), (5, 1, 3), (7, 3, 5)] {
-                        all.push(Case { activation, loss, tokens, layers, masked, reduction, steps, sequences, hidden });
+                        all.push(Case { cell, loss, tokens, layers, masked, reduction, steps, sequences, hidden });
                     }
                 }
             }
@@ -65,13 +63,15 @@ impl Case {
         all
     }
 
-    /// Weights and a batch: the first in which every gradient has something in it (a ReLU layer may be dead) and no ReLU is near its
-    /// kink, where there is no derivative to compare.
-    fn make(self) -> (Weights, Batch) {
+    /// Weights and a batch: the first in which every gradient has something in it (a ReLU layer may be dead) and no sum is near a
+    /// kink of φ, where there is no derivative to compare.
+    pub fn make(self) -> (Weights, Batch) {
+        let kinks = self.cell.activation.map_or(&[][..], Activation::kinks);
         let suits = |(weights, batch): &(Weights, Batch)| {
-            let problem = Problem::new(weights, self.activation, batch);
-            let smooth = self.activation != "relu" || problem.forward().sums.iter().all(|a| a.abs() > 1e-3);
-            smooth && problem.gradient(Fault::None).values().all(|t| t.iter().any(|&v| v != 0.0))
+            let sums = Problem::new(weights, &self.cell, batch).forward().sums;
+            let smooth = sums.iter().all(|sum| kinks.iter().all(|kink| (sum - kink).abs() > 1e-3));
+            let got = derivatives(&gradient(weights, &self.cell, batch).expect("a good batch"));
+            smooth && got.values().all(|t| t.iter().any(|&v| v != 0.0))
         };
         (1..100).map(|seed| self.draw(&mut Random(seed))).find(suits).expect("one seed in a hundred suits")
     }
@@ -79,12 +79,20 @@ impl Case {
     fn draw(self, random: &mut Random) -> (Weights, Batch) {
         let Case { steps, sequences, hidden, .. } = self;
         let (size, outputs) = (4, 2);
+        let rows = self.cell.gates * hidden;
+        let state = |random: &mut Random| random.array((self.layers, sequences, hidden)).mapv(|x| x as f32);
         let weights = Weights {
             layers: (0..self.layers)
                 .map(|k| LayerWeights {
-                    input: random.array((hidden, if k == 0 { size } else { hidden })),
-                    recurrent: random.array((hidden, hidden)) * 0.7,
-                    bias: random.array(hidden) * 0.5,
+                    input: random.array((rows, if k == 0 { size } else { hidden })),
+                    recurrent: random.array((rows, hidden)) * 0.7,
+                    input_bias: random.array(rows) * 0.5,
+                    recurrent_bias: random.array(rows) * 0.5,
+                    // One for all units of the first layer, and one for each unit above.
+                    leak: match self.cell.has_leak {
+                        true => random.array(if k == 0 { 1 } else { hidden }) * 0.45 + 0.5,
+                        false => Array1::zeros(0),
+                    },
                 })
                 .collect(),
             decoder: random.array((outputs, hidden)),
@@ -106,25 +114,27 @@ impl Case {
             },
             mask: self.masked.then_some(mask),
             reduction: self.reduction,
-            initial_state: InitialState::Given(random.array((self.layers, sequences, hidden)).mapv(|x| x as f32)),
+            initial_state: InitialState::Given(self.cell.states.iter().map(|name| (name.to_string(), state(random))).collect()),
         };
         (weights, batch)
     }
 }
 
-/// What finite differences see: the weights' gradients, `h0` and `d_hidden`.
-fn derivatives(gradient: &Gradient) -> Tensors {
+/// What finite differences see: the gradients by the weights, by the initial states and, as `d_h` and `d_c`, by all states.
+pub fn derivatives(gradient: &Gradient) -> Tensors {
     let mut all: Tensors = gradient.weights.tensors().into_iter().map(|(name, t)| (name, t.to_owned())).collect();
-    all.insert("h0".into(), gradient.initial_state.clone().into_dyn());
-    let d_hidden: Vec<_> = gradient.d_hidden.iter().map(|d| d.view()).collect();
-    all.insert("d_hidden".into(), stack(ndarray::Axis(0), &d_hidden).expect("layers of one shape").into_dyn());
+    for (name, initial) in &gradient.initial_states {
+        all.insert(format!("{name}0"), initial.clone().into_dyn());
+        let states: Vec<_> = gradient.d_states.iter().map(|layer| layer[name].view()).collect();
+        all.insert(format!("d_{name}"), stack(ndarray::Axis(0), &states).expect("layers of one shape").into_dyn());
+    }
     all
 }
 
 /// What PyTorch sees, under the names of a gradient file.
-fn as_file(gradient: &Gradient) -> Tensors {
+pub fn as_file(gradient: &Gradient) -> Tensors {
     let mut all = derivatives(gradient);
-    all.remove("d_hidden");
+    all.retain(|name, _| !name.starts_with("d_"));
     all.insert("loss".into(), array![gradient.loss].into_dyn());
     all.insert("outputs".into(), gradient.outputs.clone().into_dyn());
     all
@@ -136,58 +146,82 @@ fn assert_agree(label: &str, got: &Tensors, expected: &Tensors, bound: f64) {
     assert!(found.is_empty(), "{label}:\n{}", found.join("\n"));
 }
 
-fn agrees_with_differences_and_loops(activation: &'static str) {
-    for case in Case::all(activation) {
-        let (weights, batch) = case.make();
-        let mut problem = Problem::new(&weights, activation, &batch);
-        let got = gradient(&weights, activation, &batch).expect("a good batch");
-        let label = format!("{case:?}");
+/// Every `nth` case of each activation that the cell has.
+fn agrees_with_differences_and_loops(cell: &str, nth: usize) {
+    for cell in with_activations(Cell::named(cell, "tanh").expect("a cell")) {
+        for case in Case::all(cell).into_iter().step_by(nth) {
+            agrees(case);
+        }
+    }
+}
 
-        let pass = problem.forward();
-        assert!((got.loss - pass.loss).abs() <= 1e-13 * pass.loss.abs(), "{label}: {} and {}", got.loss, pass.loss);
-        assert!((&got.outputs - &pass.outputs).iter().all(|d| d.abs() < 1e-12), "{label}: outputs");
-        let forward = forward(&weights, activation, &batch).expect("a good batch");
-        assert_eq!(
-            (forward.loss, forward.outputs, forward.hidden),
-            (got.loss, got.outputs.clone(), got.hidden.clone()),
-            "{label}"
-        );
+fn agrees(case: Case) {
+    let (weights, batch) = case.make();
+    let mut problem = Problem::new(&weights, &case.cell, &batch);
+    let got = gradient(&weights, &case.cell, &batch).expect("a good batch");
+    let label = format!("{case:?}");
 
-        let got = derivatives(&got);
+    let pass = problem.forward();
+    assert!((got.loss - pass.loss).abs() <= 1e-13 * pass.loss.abs(), "{label}: {} and {}", got.loss, pass.loss);
+    assert!((&got.outputs - &pass.outputs).iter().all(|d| d.abs() < 1e-12), "{label}: outputs");
+    let forward = forward(&weights, &case.cell, &batch).expect("a good batch");
+    assert_eq!((forward.loss, &forward.outputs, &forward.states), (got.loss, &got.outputs, &got.states), "{label}");
+
+    let got = derivatives(&got);
+    if case.cell.name == "elman" {
         assert_agree(&label, &got, &problem.gradient(Fault::None), 1e-12);
-        assert_agree(&label, &got, &problem.differences(), 1e-6);
+    }
+    assert_agree(&label, &got, &problem.differences(), 1e-6);
+}
+
+/// The cell with each φ, if it has one.
+fn with_activations(cell: Cell) -> Vec<Cell> {
+    match cell.activation {
+        Some(_) => Activation::ALL.into_iter().map(|phi| Cell { activation: Some(phi), ..cell }).collect(),
+        None => vec![cell],
     }
 }
 
 #[test]
-fn tanh_agrees_with_differences_and_loops() {
-    agrees_with_differences_and_loops("tanh");
+fn elman_agrees_with_differences_and_loops() {
+    agrees_with_differences_and_loops("elman", 1);
+}
+
+// Steps that share no factor with the lengths of the table's lists, so that every value of each is there.
+#[test]
+fn leaky_agrees_with_differences_and_loops() {
+    agrees_with_differences_and_loops("leaky", 5);
 }
 
 #[test]
-fn sigmoid_agrees_with_differences_and_loops() {
-    agrees_with_differences_and_loops("sigmoid");
+fn gru_agrees_with_differences_and_loops() {
+    agrees_with_differences_and_loops("gru", 5);
 }
 
 #[test]
-fn relu_agrees_with_differences_and_loops() {
-    agrees_with_differences_and_loops("relu");
+fn lstm_agrees_with_differences_and_loops() {
+    agrees_with_differences_and_loops("lstm", 5);
 }
 
+/// Every cell has its test above.
 #[test]
-fn identity_agrees_with_differences_and_loops() {
-    agrees_with_differences_and_loops("identity");
+fn the_cells_are_these() {
+    assert_eq!(CELLS.map(|cell| cell.name), ["elman", "leaky", "gru", "lstm"]);
 }
 
 #[test]
 fn agrees_with_pytorch() {
     let fixtures = fixtures::load_all();
-    assert!(fixtures.len() >= 8, "only {} fixtures", fixtures.len());
-    for activation in ACTIVATIONS {
-        assert!(fixtures.iter().any(|f| f.activation == activation), "no fixture of {activation}");
+    for name in ["tanh", "sigmoid", "relu", "identity"] {
+        let has = |f: &Fixture| f.cell.name == "elman" && f.cell.activation.is_some_and(|phi| phi.name() == name);
+        assert!(fixtures.iter().any(has), "no fixture of {name}");
+    }
+    for cell in CELLS {
+        let count = fixtures.iter().filter(|f| f.cell.name == cell.name).count();
+        assert!(count >= 3, "{count} fixtures of {}", cell.name);
     }
     for f in fixtures {
-        let got = as_file(&gradient(&f.weights, &f.activation, &f.batch).expect("a good batch"));
+        let got = as_file(&gradient(&f.weights, &f.cell, &f.batch).expect("a good batch"));
         assert!(got.values().all(|t| t.iter().any(|&v| v != 0.0)), "{}: a gradient of zero compares with nothing", f.name);
         assert_agree(&f.name, &got, &f.gradient, 1e-10);
         assert_caught_when_off_by_a_ten_thousandth(&f.name, &got, &f.gradient, 1e-10);
@@ -220,20 +254,20 @@ fn planted_faults_are_caught() {
     let faults: [(Fault, &[&str]); 8] = [
         (Fault::StateShifted, &["rnn.weight_hh_l0", "rnn.weight_hh_l1"]),
         (Fault::InputShifted, &["rnn.weight_ih_l0", "rnn.weight_ih_l1"]),
-        (Fault::TimePathLost, &["rnn.weight_ih_l0", "rnn.weight_hh_l1", "rnn.bias_ih_l1", "d_hidden", "h0"]),
-        (Fault::TimePathTransposed, &["rnn.weight_ih_l0", "rnn.weight_hh_l1", "rnn.bias_ih_l1", "d_hidden", "h0"]),
-        (Fault::LayerPathLost, &["rnn.weight_ih_l0", "rnn.weight_hh_l0", "rnn.bias_ih_l0", "d_hidden", "h0"]),
+        (Fault::TimePathLost, &["rnn.weight_ih_l0", "rnn.weight_hh_l1", "rnn.bias_ih_l1", "d_h", "h0"]),
+        (Fault::TimePathTransposed, &["rnn.weight_ih_l0", "rnn.weight_hh_l1", "rnn.bias_ih_l1", "d_h", "h0"]),
+        (Fault::LayerPathLost, &["rnn.weight_ih_l0", "rnn.weight_hh_l0", "rnn.bias_ih_l0", "d_h", "h0"]),
         (Fault::InitialStateLost, &["h0"]),
-        (Fault::MaskIgnored, &["decoder.weight", "decoder.bias", "rnn.weight_hh_l0", "d_hidden"]),
-        (Fault::MeanOverAll, &["decoder.weight", "decoder.bias", "rnn.weight_hh_l0", "d_hidden"]),
+        (Fault::MaskIgnored, &["decoder.weight", "decoder.bias", "rnn.weight_hh_l0", "d_h"]),
+        (Fault::MeanOverAll, &["decoder.weight", "decoder.bias", "rnn.weight_hh_l0", "d_h"]),
     ];
-    for activation in ACTIVATIONS {
+    for cell in with_activations(Cell::named("elman", "tanh").expect("a cell")) {
         let keep = |c: &Case| (c.layers, c.steps, c.masked, c.reduction) == (2, 7, true, Reduction::Mean);
-        for case in Case::all(activation).into_iter().filter(keep) {
+        for case in Case::all(cell).into_iter().filter(keep) {
             let (weights, batch) = case.make();
-            let mut problem = Problem::new(&weights, activation, &batch);
+            let mut problem = Problem::new(&weights, &cell, &batch);
             let expected = problem.differences();
-            let got = derivatives(&gradient(&weights, activation, &batch).expect("a good batch"));
+            let got = derivatives(&gradient(&weights, &cell, &batch).expect("a good batch"));
             assert_caught_when_off_by_a_ten_thousandth(&format!("{case:?}"), &got, &expected, 1e-6);
             for (fault, where_seen) in faults {
                 let found = mismatches(&problem.gradient(fault), &expected, 1e-6);
@@ -246,9 +280,18 @@ fn planted_faults_are_caught() {
     }
 }
 
+fn elman(activation: &str) -> Cell {
+    Cell::named("elman", activation).expect("a cell")
+}
+
+fn elman_layer(input: Array2<f64>, recurrent: Array2<f64>, input_bias: Array1<f64>) -> LayerWeights {
+    let recurrent_bias = Array1::zeros(input_bias.len());
+    LayerWeights { input, recurrent, input_bias, recurrent_bias, leak: Array1::zeros(0) }
+}
+
 /// One unit that passes its input on, and two logits.
 fn one_unit(decoder: f64) -> Weights {
-    let layer = LayerWeights { input: array![[1.0]], recurrent: array![[0.0]], bias: Array1::zeros(1) };
+    let layer = elman_layer(array![[1.0]], array![[0.0]], Array1::zeros(1));
     Weights { layers: vec![layer], decoder: array![[decoder], [0.0]], decoder_bias: Array1::zeros(2) }
 }
 
@@ -256,12 +299,12 @@ fn one_unit(decoder: f64) -> Weights {
 fn an_output_that_does_not_count_adds_nothing_even_if_not_finite() {
     let mut batch = Batch::new(Inputs::Vectors(array![[[0.0]], [[10.0]]]), Targets::Classes(array![[0], [1]]));
     let weights = one_unit(f64::MAX);
-    assert!(!gradient(&weights, "identity", &batch).expect("a good batch").loss.is_finite());
+    assert!(!gradient(&weights, &elman("identity"), &batch).expect("a good batch").loss.is_finite());
     batch.mask = Some(array![[1.0], [0.0]]);
-    let got = gradient(&weights, "identity", &batch).expect("a good batch");
+    let got = gradient(&weights, &elman("identity"), &batch).expect("a good batch");
     assert!(got.outputs[[1, 0, 0]].is_infinite());
     assert!((got.loss - 2.0_f64.ln()).abs() < 1e-15);
-    assert_eq!(got.d_hidden[0][[1, 0, 0]], 0.0);
+    assert_eq!(got.d_states[0]["h"][[1, 0, 0]], 0.0);
     for (name, derivative) in derivatives(&got) {
         assert!(derivative.iter().all(|v| v.is_finite()), "{name}: {derivative}");
     }
@@ -270,26 +313,26 @@ fn an_output_that_does_not_count_adds_nothing_even_if_not_finite() {
 #[test]
 fn large_logits_do_not_overflow() {
     let batch = Batch::new(Inputs::Vectors(array![[[1.0]]]), Targets::Classes(array![[1]]));
-    let got = gradient(&one_unit(1000.0), "identity", &batch).expect("a good batch");
+    let got = gradient(&one_unit(1000.0), &elman("identity"), &batch).expect("a good batch");
     assert_eq!((got.loss, got.weights.decoder_bias), (1000.0, array![1.0, -1.0]));
 }
 
 #[test]
 fn relu_has_slope_zero_at_zero_and_keeps_nan() {
     let batch = Batch::new(Inputs::Vectors(array![[[0.0]]]), Targets::Classes(array![[1]]));
-    let got = gradient(&one_unit(1.0), "relu", &batch).expect("a good batch");
-    assert_eq!((got.weights.layers[0].bias[0], got.d_hidden[0][[0, 0, 0]]), (0.0, 0.5));
+    let got = gradient(&one_unit(1.0), &elman("relu"), &batch).expect("a good batch");
+    assert_eq!((got.weights.layers[0].input_bias[0], got.d_states[0]["h"][[0, 0, 0]]), (0.0, 0.5));
     let mut weights = one_unit(1.0);
-    weights.layers[0].bias[0] = f64::NAN;
-    assert!(forward(&weights, "relu", &batch).expect("a good batch").loss.is_nan());
+    weights.layers[0].input_bias[0] = f64::NAN;
+    assert!(forward(&weights, &elman("relu"), &batch).expect("a good batch").loss.is_nan());
 }
 
 #[test]
 fn a_carried_state_counts_as_zero() {
     let batch = Batch::new(Inputs::Vectors(array![[[0.5]]]), Targets::Classes(array![[1]]));
     let carried = Batch { initial_state: InitialState::Carried, ..batch.clone() };
-    let zeros = Batch { initial_state: InitialState::Given(Array3::zeros((1, 1, 1))), ..batch.clone() };
-    let [a, b, c] = [batch, carried, zeros].map(|batch| gradient(&one_unit(1.0), "tanh", &batch).expect("a good batch"));
+    let zeros = Batch { initial_state: InitialState::Given([("h".into(), Array3::zeros((1, 1, 1)))].into()), ..batch.clone() };
+    let [a, b, c] = [batch, carried, zeros].map(|batch| gradient(&one_unit(1.0), &elman("tanh"), &batch).expect("a good batch"));
     assert_eq!(a, b);
     assert_eq!(a, c);
 }
@@ -303,11 +346,14 @@ fn the_order_of_an_array_in_memory_does_not_matter() {
         columns.assign(rows);
         columns
     };
-    let layer = LayerWeights { input: random.array((5, 2)), recurrent: random.array((5, 5)), bias: random.array(5) };
+    let layer = elman_layer(random.array((5, 2)), random.array((5, 5)), random.array(5));
     let weights = Weights { layers: vec![layer], decoder: random.array((2, 5)), decoder_bias: random.array(2) };
     let turned = Batch::new(Inputs::Vectors(column_major(&inputs)), Targets::Values(column_major(&values)));
     let straight = Batch::new(Inputs::Vectors(inputs), Targets::Values(values));
-    assert_eq!(gradient(&weights, "tanh", &straight).expect("a good batch"), gradient(&weights, "tanh", &turned).expect("too"));
+    assert_eq!(
+        gradient(&weights, &elman("tanh"), &straight).expect("a good batch"),
+        gradient(&weights, &elman("tanh"), &turned).expect("too")
+    );
 }
 
 #[test]
@@ -315,11 +361,11 @@ fn what_does_not_fit_is_an_error_that_says_where() {
     let batch = Batch::new(Inputs::Vectors(array![[[0.5]]]), Targets::Classes(array![[1]]));
     let weights = one_unit(1.0);
     let fails = |weights: &Weights, batch: &Batch, expected: &str| {
-        let error = forward(weights, "tanh", batch).expect_err(expected);
+        let error = forward(weights, &elman("tanh"), batch).expect_err(expected);
         assert!(matches!(&error, Error::BadInput { what, .. } if what == expected), "{error}");
-        assert_eq!(gradient(weights, "tanh", batch).expect_err(expected).to_string(), error.to_string());
+        assert_eq!(gradient(weights, &elman("tanh"), batch).expect_err(expected).to_string(), error.to_string());
     };
-    assert!(matches!(gradient(&weights, "gelu", &batch), Err(Error::Usage(_))));
+    assert!(matches!(Cell::named("elman", "gelu"), Err(Error::Usage(_))));
     fails(&Weights { layers: Vec::new(), ..weights.clone() }, &batch, "weights");
     fails(&Weights { decoder: Array2::zeros((2, 3)), ..weights.clone() }, &batch, "decoder.weight");
     fails(&Weights { decoder_bias: Array1::zeros(3), ..weights.clone() }, &batch, "decoder.bias");
@@ -327,6 +373,12 @@ fn what_does_not_fit_is_an_error_that_says_where() {
     stacked.layers.push(LayerWeights { input: Array2::zeros((1, 2)), ..weights.layers[0].clone() });
     fails(&stacked, &batch, "rnn.weight_ih_l1");
     fails(&weights, &Batch { targets: Targets::Classes(array![[2]]), ..batch.clone() }, "classes");
+    let given = |states: &[&str]| {
+        let states = states.iter().map(|name| (name.to_string(), Array3::zeros((1, 1, 1)))).collect();
+        Batch { initial_state: InitialState::Given(states), ..batch.clone() }
+    };
+    fails(&weights, &given(&["h", "c"]), "c0");
+    fails(&weights, &given(&["c"]), "h0");
     fails(&weights, &Batch { inputs: Inputs::Tokens(array![[1]]), ..batch.clone() }, "tokens");
     fails(&weights, &Batch { mask: Some(array![[0.0]]), ..batch }, "mask");
 }

@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 
 use super::device::{device, load};
-use ndarray::{ArrayD, Axis, Zip, stack};
+use ndarray::{ArrayD, Zip};
 use retrospect::Activation;
 use retrospect::batch::{Batch, InitialState, Input, Loss, Reduction};
-use retrospect::check::networks::{Case, bound, in_f64};
+use retrospect::check::networks::{Case, bound, cell, in_f64, parameters};
 use retrospect::model::{Config, Model, Named, Optimizer};
 use retrospect::program::{Program, Step};
 use retrospect::reference;
@@ -83,16 +83,15 @@ fn expected(config: &Config, weights: &Named, batches: &[Batch; 3]) -> Expected 
     let mut exact = Trained { w, m: zero.clone(), v: zero };
     let mut off = vec![exact.clone()];
     let mut reports = Tensors::new();
-    let mut weights = in_f64(weights, config.layers);
-    let mut state = None;
+    let cell = cell(config);
+    let mut weights = in_f64(&cell, weights);
+    let mut carried = None;
     for (t, batch) in (1..).zip(batches) {
-        let initial_state = state.take().map_or(batch.initial_state.clone(), InitialState::Given);
-        let batch = Batch { initial_state, ..batch.clone() };
-        let got = reference::gradient(&weights, config.activation.name(), &batch).unwrap();
-        let last: Vec<_> = got.hidden.iter().map(|h| h.index_axis(Axis(0), config.window)).collect();
-        state = Some(stack(Axis(0), &last).unwrap().mapv(|h| h as f32));
+        let start = carried.unwrap_or_else(|| reference::initial(&weights, &cell, batch));
+        let got = reference::gradient_from(&weights, &cell, batch, &start).unwrap();
+        carried = Some(reference::last(&got.states));
 
-        let mut gradient: Tensors = got.weights.tensors().into_iter().map(|(name, t)| (name, t.to_owned())).collect();
+        let mut gradient = parameters(config, &got.weights);
         let norm = gradient.values().flatten().map(|g| g * g).sum::<f64>().sqrt();
         reports.insert(format!("loss of step {t}"), scalar(got.loss));
         reports.insert(format!("gradient norm of step {t}"), scalar(norm));
@@ -115,7 +114,10 @@ fn expected(config: &Config, weights: &Named, batches: &[Batch; 3]) -> Expected 
             })
             .collect();
         for (name, mut tensor) in weights.tensors_mut() {
-            tensor.assign(&exact.w[&name]);
+            // What the network does not train stays zero.
+            if let Some(value) = exact.w.get(&name) {
+                tensor.assign(value);
+            }
         }
     }
     let mut values = exact.all();

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::{command, finished, run, succeed, text};
 
 /// Runs each line and compares exit code and message.
-fn expect(folder: &std::path::Path, cases: &[(&str, i32, &str)]) {
+pub fn expect(folder: &std::path::Path, cases: &[(&str, i32, &str)]) {
     for (line, code, message) in cases {
         let (got, out, err) = run(folder, line);
         assert_eq!(got, *code, "{line}: {err}");

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use ndarray::{Array, ArrayD, Dimension, arr1};
+use ndarray::{ArrayD, Dimension, arr1};
 
 use super::Tensors;
 use crate::Result;
 use crate::batch::{Batch, Targets};
 use crate::check::Outcome;
 use crate::model::{Config, Named};
-use crate::reference::{self, LayerWeights, Weights};
+use crate::reference::{self, Cell, States, Weights};
 use crate::rounding::U;
 
 /// What tensors should be, and against what they are measured.
@@ -53,17 +53,34 @@ impl Expected {
     }
 }
 
+/// The cell of a network, as the reference has it.
+#[must_use]
+pub fn cell(config: &Config) -> Cell {
+    Cell::named(config.cell.name, config.activation.name()).expect("the reference has every cell and activation")
+}
+
 /// What a network should compute for a batch, under the names of [`super::gradient`].
 ///
 /// # Errors
 /// As [`reference::gradient`].
 pub fn expected(config: &Config, weights: &Weights, batch: &Batch) -> Result<Expected> {
-    let got = reference::gradient(weights, config.activation.name(), batch)?;
-    let mut all: Tensors = got.weights.tensors().into_iter().map(|(name, t)| (name, t.to_owned())).collect();
-    all.insert("h0".into(), got.initial_state.into_dyn());
+    expected_from(config, weights, batch, &reference::initial(weights, &cell(config), batch))
+}
+
+/// [`expected`] from other initial states than the batch's.
+///
+/// # Errors
+/// As [`reference::gradient`].
+pub fn expected_from(config: &Config, weights: &Weights, batch: &Batch, start: &States) -> Result<Expected> {
+    let got = reference::gradient_from(weights, &cell(config), batch, start)?;
+    let mut all = parameters(config, &got.weights);
+    for (name, derivative) in got.initial_states {
+        all.insert(format!("{name}0"), derivative.into_dyn());
+    }
     all.insert("loss".into(), arr1(&[got.loss]).into_dyn());
     all.insert("outputs".into(), got.outputs.into_dyn());
-    for (layer, (hidden, d_hidden)) in got.hidden.iter().zip(&got.d_hidden).enumerate() {
+    for (layer, (states, d_states)) in got.states.iter().zip(&got.d_states).enumerate() {
+        let (hidden, d_hidden) = (&states["h"], &d_states["h"]);
         let hidden = hidden.slice(ndarray::s![1.., .., ..]).to_owned().into_dyn();
         if config.trace {
             all.insert(format!("traced_l{layer}"), hidden.clone());
@@ -74,8 +91,9 @@ pub fn expected(config: &Config, weights: &Weights, batch: &Batch) -> Result<Exp
         }
     }
     let largest = |tensor: ndarray::ArrayViewD<f64>| tensor.fold(0.0, |a: f64, b| a.max(b.abs()));
-    let mut sizes: BTreeMap<String, f64> = got.magnitudes.tensors().into_iter().map(|(name, t)| (name, largest(t))).collect();
-    let others = all.keys().filter(|name| ["h0", "loss"].contains(&name.as_str()) || name.starts_with("d_hidden")).cloned();
+    let mut sizes: BTreeMap<String, f64> =
+        parameters(config, &got.magnitudes).into_iter().map(|(name, t)| (name, largest(t.view()))).collect();
+    let others = all.keys().filter(|name| ["h0", "c0", "loss"].contains(&name.as_str()) || name.starts_with("d_hidden")).cloned();
     sizes.extend(
         others
             .map(|name| {
@@ -151,25 +169,23 @@ fn error(name: &str, got: Option<&ArrayD<f64>>, expected: &ArrayD<f64>, size: Op
     (error, format!("{name}{:?}: {got:e}, expected {expected:e}, off by {error:.2e} of {size:e}", at.slice()))
 }
 
-/// The parameters as the reference takes them.
+/// The tensors that a network trains, of its weights or of their gradient: where a layer has one bias, it is under the name of the first of
+/// PyTorch's two.
+#[must_use]
+pub fn parameters(config: &Config, weights: &Weights) -> Tensors {
+    let trained: Vec<String> = crate::model::parameters::table(config).into_iter().map(|parameter| parameter.name).collect();
+    let tensors = weights.tensors().into_iter().filter(|(name, _)| trained.contains(name));
+    tensors.map(|(name, tensor)| (name, tensor.to_owned())).collect()
+}
+
+/// A network's parameters as the reference takes them.
 ///
 /// # Panics
 /// When one is missing.
 #[must_use]
-pub fn in_f64(named: &Named, layers: usize) -> Weights {
-    fn take<D: Dimension>(named: &Named, name: &str) -> Array<f64, D> {
-        named[name].mapv(f64::from).into_dimensionality().unwrap_or_else(|e| panic!("{name}: {e}"))
-    }
-    let layer = |k| LayerWeights {
-        input: take(named, &format!("rnn.weight_ih_l{k}")),
-        recurrent: take(named, &format!("rnn.weight_hh_l{k}")),
-        bias: take(named, &format!("rnn.bias_ih_l{k}")),
-    };
-    Weights {
-        layers: (0..layers).map(layer).collect(),
-        decoder: take(named, "decoder.weight"),
-        decoder_bias: take(named, "decoder.bias"),
-    }
+pub fn in_f64(cell: &Cell, named: &Named) -> Weights {
+    let tensor = |name: &str| Ok(named.get(name).map(|tensor| tensor.mapv(f64::from)));
+    Weights::new(cell, tensor).expect("all parameters of the network")
 }
 
 /// How far f32 may be from the reference, relative to a tensor's largest value. A running sum of K terms is off by about

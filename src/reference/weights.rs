@@ -1,0 +1,141 @@
+//! The weights of a network under PyTorch's names.
+
+use ndarray::{Array, Array1, Array2, ArrayD, ArrayViewD, ArrayViewMutD, Dimension};
+
+use super::cell::Cell;
+use crate::{Error, Result};
+
+/// What one layer computes its sums with, `U·x_t + b_ih` and `W·h_{t-1} + b_hh`; row `g·H + j` belongs to gate `g` of unit `j`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LayerWeights {
+    /// `U`, `[G·H, I]` in the first layer and `[G·H, H]` above.
+    pub input: Array2<f64>,
+    /// `W`, `[G·H, H]`.
+    pub recurrent: Array2<f64>,
+    /// `b_ih`, `[G·H]`.
+    pub input_bias: Array1<f64>,
+    /// `b_hh`, `[G·H]`.
+    pub recurrent_bias: Array1<f64>,
+    /// α of each unit, `[H]`, or one for all, `[1]`. It is not trained: a gradient has zero here. `[0]` where the cell has none.
+    pub leak: Array1<f64>,
+}
+
+/// All weights of a network, or the gradient by each of them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Weights {
+    /// The layers, the one that reads the input first.
+    pub layers: Vec<LayerWeights>,
+    /// `V`, `[O, H]`.
+    pub decoder: Array2<f64>,
+    /// `c`, `[O]`.
+    pub decoder_bias: Array1<f64>,
+}
+
+impl Weights {
+    /// The weights that `tensor` has under PyTorch's names: for each layer `rnn.weight_ih_l{k}` `[G·H, I or H]`, `rnn.weight_hh_l{k}`
+    /// `[G·H, H]`, `rnn.bias_ih_l{k}` and `rnn.bias_hh_l{k}` `[G·H]`, and then `decoder.weight` `[O, H]` and `decoder.bias` `[O]`;
+    /// for leaky also `rnn.leak_l{k}` `[H]` or `[1]`. There are as many layers as there are `rnn.weight_hh_l{k}`.
+    ///
+    /// A `rnn.bias_hh_l{k}` that is not there is zero.
+    ///
+    /// # Errors
+    /// What `tensor` reports; [`Error::BadInput`] for a tensor that is missing or has a wrong number of axes.
+    pub fn new(cell: &Cell, mut tensor: impl FnMut(&str) -> Result<Option<ArrayD<f64>>>) -> Result<Weights> {
+        let mut layers = Vec::new();
+        while let Some(recurrent) = tensor(&format!("rnn.weight_hh_l{}", layers.len()))? {
+            let k = layers.len();
+            let input_bias: Array1<f64> = required(&mut tensor, &format!("rnn.bias_ih_l{k}"))?;
+            let second = format!("rnn.bias_hh_l{k}");
+            layers.push(LayerWeights {
+                input: required(&mut tensor, &format!("rnn.weight_ih_l{k}"))?,
+                recurrent: ranked(&format!("rnn.weight_hh_l{k}"), recurrent)?,
+                recurrent_bias: match tensor(&second)? {
+                    Some(bias) => ranked(&second, bias)?,
+                    None => Array1::zeros(input_bias.len()),
+                },
+                leak: match cell.has_leak {
+                    true => required(&mut tensor, &format!("rnn.leak_l{k}"))?,
+                    false => Array1::zeros(0),
+                },
+                input_bias,
+            });
+        }
+        let decoder = required(&mut tensor, "decoder.weight")?;
+        Ok(Weights { layers, decoder, decoder_bias: required(&mut tensor, "decoder.bias")? })
+    }
+
+    /// Every tensor that is trained under PyTorch's name for it, `rnn.weight_ih_l0` first and `decoder.bias` last.
+    #[must_use]
+    pub fn tensors(&self) -> Vec<(String, ArrayViewD<'_, f64>)> {
+        let mut all = Vec::new();
+        for LayerWeights { input, recurrent, input_bias, recurrent_bias, .. } in &self.layers {
+            all.extend([input.view().into_dyn(), recurrent.view().into_dyn()]);
+            all.extend([input_bias.view().into_dyn(), recurrent_bias.view().into_dyn()]);
+        }
+        all.extend([self.decoder.view().into_dyn(), self.decoder_bias.view().into_dyn()]);
+        names(self.layers.len()).zip(all).collect()
+    }
+
+    /// The same tensors in the same order, to be changed.
+    pub fn tensors_mut(&mut self) -> Vec<(String, ArrayViewMutD<'_, f64>)> {
+        let names = names(self.layers.len());
+        let mut all = Vec::new();
+        for LayerWeights { input, recurrent, input_bias, recurrent_bias, .. } in &mut self.layers {
+            all.extend([input.view_mut().into_dyn(), recurrent.view_mut().into_dyn()]);
+            all.extend([input_bias.view_mut().into_dyn(), recurrent_bias.view_mut().into_dyn()]);
+        }
+        all.extend([self.decoder.view_mut().into_dyn(), self.decoder_bias.view_mut().into_dyn()]);
+        names.zip(all).collect()
+    }
+
+    /// Checks that the shapes fit the cell and each other, and α: the hidden size is the rows of the first `W` over the gates, the
+    /// input's size the columns of the first `U`. Returns (input size, hidden size, outputs).
+    ///
+    /// # Errors
+    /// [`Error::BadInput`] with the tensor and what was expected.
+    pub fn check(&self, cell: &Cell) -> Result<(usize, usize, usize)> {
+        let first = self.layers.first().ok_or_else(|| Error::input("weights", "a network has at least one layer"))?;
+        let (hidden, size, outputs) = (first.recurrent.nrows() / cell.gates, first.input.ncols(), self.decoder.nrows());
+        let rows = cell.gates * hidden;
+        let wrong = |name: String, expected: &[usize], got: &[usize]| {
+            Err(Error::input(name, format!("expected shape {expected:?}, got {got:?}")))
+        };
+        for (place, (name, tensor)) in self.tensors().into_iter().enumerate() {
+            let (layer, role) = (place / 4, place % 4);
+            let expected = match (layer == self.layers.len(), role) {
+                (false, 0) => vec![rows, if layer == 0 { size } else { hidden }],
+                (false, 1) => vec![rows, hidden],
+                (false, _) => vec![rows],
+                (true, 0) => vec![outputs, hidden],
+                (true, _) => vec![outputs],
+            };
+            if tensor.shape() != expected {
+                return wrong(name, &expected, tensor.shape());
+            }
+        }
+        for (k, LayerWeights { leak, .. }) in self.layers.iter().enumerate().filter(|_| cell.has_leak) {
+            let name = format!("rnn.leak_l{k}");
+            if leak.len() != hidden && leak.len() != 1 {
+                return wrong(name, &[hidden], leak.shape());
+            }
+            if let Some((j, alpha)) = leak.iter().enumerate().find(|&(_, &alpha)| !(alpha > 0.0 && alpha <= 1.0)) {
+                return Err(Error::input(name, format!("[{j}] is {alpha}; expected a number above 0 and up to 1")));
+            }
+        }
+        Ok((size, hidden, outputs))
+    }
+}
+
+fn names(layers: usize) -> impl Iterator<Item = String> {
+    let layer = |k| ["weight_ih", "weight_hh", "bias_ih", "bias_hh"].map(|name| format!("rnn.{name}_l{k}"));
+    (0..layers).flat_map(layer).chain(["decoder.weight".into(), "decoder.bias".into()])
+}
+
+fn required<D: Dimension>(tensor: &mut impl FnMut(&str) -> Result<Option<ArrayD<f64>>>, name: &str) -> Result<Array<f64, D>> {
+    ranked(name, tensor(name)?.ok_or_else(|| Error::input(name, "it is missing"))?)
+}
+
+fn ranked<D: Dimension>(name: &str, array: ArrayD<f64>) -> Result<Array<f64, D>> {
+    let (shape, axes) = (array.shape().to_vec(), D::NDIM.unwrap_or_default());
+    array.into_dimensionality().map_err(|_| Error::input(name, format!("expected {axes} axes, got shape {shape:?}")))
+}
