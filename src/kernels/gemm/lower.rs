@@ -8,12 +8,12 @@ use crate::program::{Along, Buf, Cuts, Lowered, Mat, Piece, ROW_ALIGNMENT, Step,
 
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
-struct PieceScalars {
-    k: u32,
-    accumulate: u32,
-    rows: u32,
+pub(crate) struct PieceScalars {
+    pub k: u32,
+    pub accumulate: u32,
+    pub rows: u32,
     /// Of the sum over k, what one workgroup along z has.
-    chunk: u32,
+    pub chunk: u32,
 }
 
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -50,6 +50,8 @@ pub(crate) const BY_64_128: Tile = Tile { rows: 64, cols: 128, iterations: |k| k
 pub(crate) const BY_128_64: Tile = Tile { rows: 128, cols: 64, iterations: |k| k.div_ceil(16), busy: BUSY_IN_THREES };
 pub(crate) const BY_128: Tile = Tile { rows: 128, cols: 128, iterations: |k| k.div_ceil(16), busy: BUSY };
 pub(super) const BY_128_BY_16: Tile = Tile { rows: 128, cols: 128, iterations: |k| k.div_ceil(16), busy: BUSY };
+/// Of 64 threads four workgroups fit a multiprocessor.
+pub(crate) const BY_64_BY_16: Tile = Tile { rows: 64, cols: 128, iterations: |k| k.div_ceil(16), busy: BUSY };
 pub(super) const BY_COLUMNS: Tile = Tile { rows: SKINNY_ROWS, cols: 4, iterations: |k| k.div_ceil(256) + 16, busy: BUSY };
 
 /// Rows of a product that reads its second side once.

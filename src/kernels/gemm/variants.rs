@@ -10,7 +10,7 @@ use crate::program::{Binding, Class, Needs, Shader, Step, Variant};
 
 const PIECE_SCALARS: &[&str] = &["k", "accumulate", "rows", "chunk"];
 
-const SUM: &str = include_str!("../../../shaders/shared/gemm_sum.wgsl");
+pub(crate) const SUM: &str = include_str!("../../../shaders/shared/gemm_sum.wgsl");
 const BIAS: &str = include_str!("../../../shaders/shared/gemm_bias.wgsl");
 const FOUR: &str = include_str!("../../../shaders/shared/four.wgsl");
 const NN_SOFTWARE: &str = include_str!("../../../shaders/gemm_nn_software.wgsl");
@@ -24,6 +24,7 @@ const SUM_PARTS_TEXT: &str = include_str!("../../../shaders/sum_parts.wgsl");
 const TILE_32: &str = include_str!("../../../shaders/shared/tile_32.wgsl");
 const TILE_64: &str = include_str!("../../../shaders/shared/tile_64.wgsl");
 pub(crate) const TILE_128: &str = include_str!("../../../shaders/shared/tile_128.wgsl");
+pub(crate) const TILE_64_BY_16: &str = include_str!("../../../shaders/shared/tile_64_by_16.wgsl");
 const TILE_128_BY_16: &str = include_str!("../../../shaders/shared/tile_128_by_16.wgsl");
 pub(crate) const TILE_64_128: &str = include_str!("../../../shaders/shared/tile_64_128.wgsl");
 const TILE_128_64: &str = include_str!("../../../shaders/shared/tile_128_64.wgsl");
@@ -42,7 +43,8 @@ pub(crate) mod fetch {
     pub const B_COLS: &str = include_str!("../../../shaders/shared/fetch_b_cols.wgsl");
 }
 
-const fn sum_shader(source: &'static [&'static str]) -> Shader {
+/// A product whose sums are stored, or those of its parts.
+pub(crate) const fn sum_shader(source: &'static [&'static str]) -> Shader {
     Shader { source, entry: "main", bindings: SUM_BINDINGS, scalars: PIECE_SCALARS }
 }
 
