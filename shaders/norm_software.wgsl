@@ -28,7 +28,8 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
             bad = min(bad, 4u * i + select(select(select(3u, 2u, bits.z), 1u, bits.y), 0u, bits.x));
         }
     }
-    let largest = max(max(m.x, m.y), max(m.z, m.w));
+    // A quotient by more than 2¹²⁶ may be anything, as WGSL has it; a GPU made it zero.
+    let largest = min(max(max(m.x, m.y), max(m.z, m.w)), 8.507059173023462e37);
     var s = vec4<f32>();
     for (var i = id.x; i < vectors; i += params.out.rows) {
         let q = select(vec4<f32>(), x[at(params.x, 0u, 4u * i)] / largest, largest > 0.0);

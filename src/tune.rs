@@ -71,7 +71,7 @@ pub struct Outcome {
     pub not_kept: Option<String>,
 }
 
-/// The time that the measurements of a program may take; shapes that come later keep the usual choice.
+/// The time that the measurements of a program may take once all is compiled; shapes that come later keep the usual choice.
 const BUDGET: Duration = Duration::from_secs(4);
 /// Sizes at which a variant is held to its definition; and those that are added where the CPU takes too long at the step's own size: several
 /// of the largest tiles and two parts of a long sum; several dispatches of many time steps.
@@ -156,6 +156,13 @@ fn measure_all(
     agreed: &mut Agreed,
     outcome: &mut Outcome,
 ) -> Result<BTreeMap<String, String>> {
+    // All that is needed at the same time, on all threads: what runs unmeasured, and the candidates.
+    let cuts = device.cuts(program);
+    let usual = program.steps().iter().map(|step| (step.kernel.name, device.variant(step, &cuts)));
+    let candidates = open.iter().flat_map(|open| open.candidates.iter().map(|v| (open.step.kernel.name, *v)));
+    let all: Vec<(&'static str, &'static Variant)> = usual.chain(candidates).collect();
+    // A refusal is that of one variant, which says so when it is its turn.
+    let _ = device.compile(&all);
     let begun = Instant::now();
     let seconds = match profile(device, program) {
         Ok(seconds) => seconds,
@@ -168,10 +175,6 @@ fn measure_all(
     }
     open.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
     let total: f64 = seconds.iter().sum::<f64>().max(f64::MIN_POSITIVE);
-    let all: Vec<(&'static str, &'static Variant)> =
-        open.iter().flat_map(|open| open.candidates.iter().map(|v| (open.step.kernel.name, *v))).collect();
-    // A refusal is that of one variant, which says so when it is its turn.
-    let _ = device.compile(&all);
     let (mut choices, mut left) = (BTreeMap::new(), Vec::new());
     for open in open {
         let share = open.seconds / total;

@@ -26,8 +26,9 @@ mod variants;
 use cpu::{run_backward, run_forward};
 use definition::{bound_backward, bound_forward, define_backward, define_forward, steps_of};
 pub(crate) use lower::{
-    BY_LANES, BY_SLICES, COPY, LARGE_PRODUCT, NARROW, PARTS_SCALARS, PIECE_SCALARS, TILED, WIDE_PRODUCT, Way, by_sequence,
-    by_subgroup, has_room, has_units, is_large, is_middling, is_skinny, lower,
+    BY_LANES, BY_SLICES, COPY, LARGE_PRODUCT, NARROW, PARTS_SCALARS, PIECE_SCALARS, TILED, TURN, TURNED_PRODUCT, WIDE_PRODUCT,
+    Way, by_sequence, by_subgroup, has_room, has_room_turned, has_units, is_large, is_middling, is_skinny, is_worth_turning,
+    lower,
 };
 pub(crate) use pointwise::{After, Before, Behind, Dims, Gradients, Pointwise, Windows, gate_cols, gate_stride};
 pub(crate) use variants::{fused, in_parts, kernels, text, variants};

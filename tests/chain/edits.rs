@@ -44,6 +44,9 @@ const FORWARD_SKINNY: [&str; 2] = ["elman_forward", "skinny"];
 const BACKWARD_SKINNY: [&str; 2] = ["elman_backward", "skinny"];
 const FORWARD_NARROW: [&str; 2] = ["elman_forward", "narrow"];
 const BACKWARD_NARROW: [&str; 2] = ["elman_backward", "narrow"];
+const FORWARD_TURNED: [&str; 2] = ["elman_forward", "turned"];
+const BACKWARD_TURNED: [&str; 2] = ["elman_backward", "turned"];
+const NT_LARGE_16: [&str; 2] = ["gemm_nt", "large_16"];
 const FORWARD_WIDE: [&str; 2] = ["elman_forward", "wide"];
 const BACKWARD_LARGE: [&str; 2] = ["elman_backward", "large"];
 const FORWARD_SEQUENCE: [&str; 2] = ["elman_forward", "sequence_64"];
@@ -144,6 +147,21 @@ pub const EDITS: &[Edit] = &[
     edit("the last tile of k is fetched never", TN_WIDE, "if k + TILE_K < end {", "if k + 2u * TILE_K < end {"),
     edit("a's block is not turned", NN_WIDE, "let turned = transpose(values);", "let turned = values;"),
     edit("b's block is not turned", BIAS_LARGE, "let turned = transpose(values);", "let turned = values;"),
+    edit("four columns of a large thread tile twice", NT_LARGE_16, "q + 8u * 3u", "q + 8u * 2u"),
+    edit(
+        "sums of a large thread tile are not stored",
+        NT_LARGE_16,
+        "col + q * 4u + 32u * 3u, s113",
+        "col + q * 4u + 32u * 3u, s112",
+    ),
+    edit(
+        "the turned states of another step",
+        BACKWARD_TURNED,
+        "(immediates.time + params.later) * params.batch",
+        "immediates.time * params.batch",
+    ),
+    edit("the states are not turned", FORWARD_TURNED, "let turned = transpose(mat4x4<f32>(", "let turned = (mat4x4<f32>("),
+    edit("a sequence is turned twice", FORWARD_TURNED, "first + min(m + 3u, last)", "first + min(m + 2u, last)"),
     edit("groups of a block are kept where others are read", NT_LARGE, "slot_a(k + 0u,", "slot_a(k + 4u,"),
     edit("the last value of k is masked", TN_TALL, "if k >= end {", "if k + 1u >= end {"),
     edit("the last four values of k are masked", NT_LARGE, "if c >= end {", "if c + 4u >= end {"),

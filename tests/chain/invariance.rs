@@ -162,6 +162,8 @@ fn a_program_takes_the_same_memory_for_any_number_of_time_steps() {
                         name if name.starts_with("sequence") => 100_000u64.div_ceil(1024),
                         // The product of a time step in parts, and their sum.
                         name if name.starts_with("wide") || name.starts_with("large") => 200_000,
+                        // And before it the states are turned.
+                        name if name.starts_with("turned") => 300_000,
                         _ => 100_000,
                     };
                     assert_eq!(many.dispatches(), expected, "{label}");

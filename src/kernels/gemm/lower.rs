@@ -8,12 +8,12 @@ use crate::program::{Along, Buf, Cuts, Lowered, Mat, Piece, ROW_ALIGNMENT, Step,
 
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
-struct PieceScalars {
-    k: u32,
-    accumulate: u32,
-    rows: u32,
+pub(crate) struct PieceScalars {
+    pub k: u32,
+    pub accumulate: u32,
+    pub rows: u32,
     /// Of the sum over k, what one workgroup along z has.
-    chunk: u32,
+    pub chunk: u32,
 }
 
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -24,11 +24,13 @@ struct PartsScalars {
     accumulate: u32,
 }
 
-/// How a variant lays its workgroups over out: rows and columns of each, and iterations for one k.
+/// How a variant lays its workgroups over out: rows and columns of each, iterations for so many k, and the sums at a time that keep a large
+/// GPU busy.
 pub(crate) struct Tile {
     pub rows: u32,
     pub cols: u32,
     pub iterations: fn(u32) -> u32,
+    pub busy: u32,
 }
 
 impl Tile {
@@ -39,20 +41,25 @@ impl Tile {
     }
 }
 
-pub(super) const BY_LANES: Tile = Tile { rows: 8, cols: 32, iterations: |k| k.div_ceil(4) * 9 + 8 };
-pub(super) const BY_LANES_TN: Tile = Tile { rows: 8, cols: 32, iterations: |k| k + 8 };
-pub(super) const BY_SUBGROUP: Tile = Tile { rows: 16, cols: 32, iterations: |k| k.div_ceil(2) };
-pub(super) const BY_32: Tile = Tile { rows: 32, cols: 32, iterations: |k| k.div_ceil(32) * 42 };
-pub(super) const BY_64: Tile = Tile { rows: 64, cols: 64, iterations: |k| k.div_ceil(16) * 20 };
-pub(crate) const BY_64_128: Tile = Tile { rows: 64, cols: 128, iterations: |k| k.div_ceil(16) };
-pub(crate) const BY_128_64: Tile = Tile { rows: 128, cols: 64, iterations: |k| k.div_ceil(16) };
-pub(crate) const BY_128: Tile = Tile { rows: 128, cols: 128, iterations: |k| k.div_ceil(16) };
-pub(super) const BY_COLUMNS: Tile = Tile { rows: SKINNY_ROWS, cols: 4, iterations: |k| k.div_ceil(256) + 16 };
+pub(super) const BY_LANES: Tile = Tile { rows: 8, cols: 32, iterations: |k| k.div_ceil(4) * 9 + 8, busy: BUSY };
+pub(super) const BY_LANES_TN: Tile = Tile { rows: 8, cols: 32, iterations: |k| k + 8, busy: BUSY };
+pub(super) const BY_SUBGROUP: Tile = Tile { rows: 16, cols: 32, iterations: |k| k.div_ceil(2), busy: BUSY };
+pub(super) const BY_32: Tile = Tile { rows: 32, cols: 32, iterations: |k| k.div_ceil(32) * 42, busy: BUSY };
+pub(super) const BY_64: Tile = Tile { rows: 64, cols: 64, iterations: |k| k.div_ceil(16) * 20, busy: BUSY };
+pub(crate) const BY_64_128: Tile = Tile { rows: 64, cols: 128, iterations: |k| k.div_ceil(16), busy: BUSY_IN_THREES };
+pub(crate) const BY_128_64: Tile = Tile { rows: 128, cols: 64, iterations: |k| k.div_ceil(16), busy: BUSY_IN_THREES };
+pub(crate) const BY_128: Tile = Tile { rows: 128, cols: 128, iterations: |k| k.div_ceil(16), busy: BUSY };
+pub(super) const BY_128_BY_16: Tile = Tile { rows: 128, cols: 128, iterations: |k| k.div_ceil(16), busy: BUSY };
+/// Of 64 threads four workgroups fit a multiprocessor.
+pub(crate) const BY_64_BY_16: Tile = Tile { rows: 64, cols: 128, iterations: |k| k.div_ceil(16), busy: BUSY };
+pub(super) const BY_COLUMNS: Tile = Tile { rows: SKINNY_ROWS, cols: 4, iterations: |k| k.div_ceil(256) + 16, busy: BUSY };
 
 /// Rows of a product that reads its second side once.
 pub(super) const SKINNY_ROWS: u32 = 8;
-/// Sums at a time that keep a large GPU busy: two workgroups of 256 threads with 64 sums each on every one of 128 multiprocessors.
-pub(crate) const BUSY: u32 = 1 << 22;
+/// Two workgroups of 128 × 128 sums on each of 128 multiprocessors: with 64 sums a thread, or 128, no more of them fit the registers.
+pub(crate) const BUSY: u32 = 2 * 128 * 128 * 128;
+/// Three workgroups of 64 × 128 sums on each: of 128 threads with 64 sums a fourth does not fit, and would run when the others have ended.
+const BUSY_IN_THREES: u32 = 3 * 128 * 64 * 128;
 
 /// A product is cut by rows of out, by columns where b's rows are, and along k in ascending order, adding.
 struct Cutting<'a> {
@@ -140,14 +147,14 @@ pub(crate) const PIECE_TERMS: u32 = 64 * MAX_TERMS;
 
 /// Parts along k for a product of so many sums and terms: as many as keep a GPU busy, by the shape alone. So the bits are the same on every
 /// adapter where nothing has to be cut.
-fn parts(sums: u32, terms: u32, least: u32) -> u32 {
-    (BUSY / sums.max(1)).min(terms.div_ceil(least)).max(1)
+fn parts(sums: u32, busy: u32, terms: u32, least: u32) -> u32 {
+    (busy / sums.max(1)).min(terms.div_ceil(least)).max(1)
 }
 
 /// The terms of each part of a piece of so many sums and terms, and the number of parts: no part has more terms than a running sum may,
 /// or fewer than `least`, unless there is only room for so many.
-pub(crate) fn share_out(sums: u32, terms: u32, least: u32, room: u32) -> [u32; 2] {
-    let parts = parts(sums, terms, least).max(terms.div_ceil(MAX_TERMS)).min(room);
+pub(crate) fn share_out(sums: u32, busy: u32, terms: u32, least: u32, room: u32) -> [u32; 2] {
+    let parts = parts(sums, busy, terms, least).max(terms.div_ceil(MAX_TERMS)).min(room);
     let chunk = terms.div_ceil(parts).next_multiple_of(16);
     [chunk, terms.div_ceil(chunk)]
 }
@@ -185,16 +192,51 @@ pub(super) const BIAS_PARTS: Parts = [0, 1, 2];
 
 /// As [`lower_tiles`] where the tiles of out are enough to keep a GPU busy; else in parts along k at the same time, and then their sum.
 pub(super) fn lower_parts(form: Form, step: &Step, tile: &Tile, shaders: Parts, cuts: &Cuts) -> Lowered {
-    let (m, n, k) = extent(form, step.windows[0], step.windows[1]);
-    if parts(tile.sums(m, n), k, PART_TERMS) == 1 {
-        return lower_tiles(form, step, tile, cuts);
+    Lowered::once(pieces_in_parts(form, &step.windows, accumulates(step), tile, shaders, cuts))
+}
+
+fn pieces_in_parts(form: Form, windows: &[Mat], accumulate: bool, tile: &Tile, shaders: Parts, cuts: &Cuts) -> Vec<Piece> {
+    let (m, n, k) = extent(form, windows[0], windows[1]);
+    let mut cutting = Cutting::new(form, windows, accumulate, tile, cuts);
+    if parts(tile.sums(m, n), tile.busy, k, PART_TERMS) == 1 {
+        return cutting.pieces();
     }
-    let mut cutting = Cutting::new(form, &step.windows, accumulates(step), tile, cuts);
     cutting.terms = u64::from(PIECE_TERMS);
     // A part of a piece has to fit scratch memory.
-    let stride = step.windows[step.windows.len() - 1].cols.next_multiple_of(ROW_ALIGNMENT);
+    let stride = windows[windows.len() - 1].cols.next_multiple_of(ROW_ALIGNMENT);
     cutting.most[0] = cutting.most[0].min(cuts.scratch_rows(stride)).max(1);
-    Lowered::once(cutting.pieces().into_iter().flat_map(|piece| in_parts(piece, tile, shaders, cuts)).collect())
+    cutting.pieces().into_iter().flat_map(|piece| in_parts(piece, tile, shaders, cuts)).collect()
+}
+
+/// The sides of a product that do not lie as those of aᵀ·b do, one behind the other in scratch memory, each turned.
+fn turned(form: Form, a: Mat, b: Mat) -> [Option<Mat>; 2] {
+    let turn = |side: Mat, offset: u64| {
+        let stride = side.rows.next_multiple_of(ROW_ALIGNMENT);
+        Mat { buf: Buf::SCRATCH[1], offset, rows: side.cols, cols: side.rows, stride, ..side }
+    };
+    let turned_a = (form != Form::TN).then(|| turn(a, 0));
+    let turned_b =
+        (form == Form::NT).then(|| turn(b, turned_a.map_or(0, |a| a.end().next_multiple_of(u64::from(ROW_ALIGNMENT)))));
+    [turned_a, turned_b]
+}
+
+/// Whether the sides that have to be turned have room in scratch memory.
+pub(super) fn has_room(form: Form, step: &Step, cuts: &Cuts) -> bool {
+    turned(form, step.windows[0], step.windows[1]).iter().flatten().all(|side| cuts.fits(side))
+}
+
+/// As [`lower_parts`] of aᵀ·b, where the sides that do not lie so are turned first: a large thread tile has no registers left to turn them on
+/// their way in. The last shader turns them.
+pub(super) fn lower_turned(form: Form, step: &Step, tile: &Tile, shaders: Parts, cuts: &Cuts) -> Lowered {
+    let mut windows = step.windows.clone();
+    let mut pieces = Vec::new();
+    for (side, to) in turned(form, windows[0], windows[1]).into_iter().enumerate() {
+        let Some(to) = to else { continue };
+        pieces.extend(transpose::pieces(windows[side], to, shaders[2] + 1, cuts));
+        windows[side] = to;
+    }
+    pieces.extend(pieces_in_parts(Form::TN, &windows, accumulates(step), tile, shaders, cuts));
+    Lowered::once(pieces)
 }
 
 /// A piece in parts along k, in scratch memory, and their sum; as it is where there is room for one alone.
@@ -204,7 +246,7 @@ fn in_parts(mut piece: Piece, tile: &Tile, shaders: Parts, cuts: &Cuts) -> Vec<P
     let stride = out.cols.next_multiple_of(ROW_ALIGNMENT);
     // The parts must fit a binding together.
     let most = (cuts.scratch_rows(stride) / u64::from(rows)).clamp(1, u64::from(cuts.workgroups)) as u32;
-    let [chunk, count] = share_out(tile.sums(rows, out.cols), k, PART_TERMS, most);
+    let [chunk, count] = share_out(tile.sums(rows, out.cols), tile.busy, k, PART_TERMS, most);
     let sums = Mat { buf: Buf::SCRATCH[0], offset: 0, rows: count * rows, stride, ..out };
     let mut total = vec![sums];
     total.extend_from_slice(&piece.windows[2..]);

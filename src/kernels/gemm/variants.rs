@@ -1,8 +1,8 @@
 //! The variants of products on GPUs: what their shaders are made of, and how each is lowered.
 
 use super::lower::{
-    BIAS_PARTS, BUSY, BY_32, BY_64, BY_64_128, BY_128, BY_128_64, BY_COLUMNS, BY_LANES, BY_LANES_TN, BY_SUBGROUP, SKINNY_ROWS,
-    SUM_PARTS, Tile, lower_lanes, lower_parts, lower_tiles,
+    BIAS_PARTS, BUSY, BY_32, BY_64, BY_64_128, BY_128, BY_128_64, BY_128_BY_16, BY_COLUMNS, BY_LANES, BY_LANES_TN, BY_SUBGROUP,
+    SKINNY_ROWS, SUM_PARTS, Tile, has_room, lower_lanes, lower_parts, lower_tiles, lower_turned,
 };
 use super::{BIAS_BINDINGS, Form, SUM_BINDINGS, extent};
 use crate::kernels::{WINDOW, transpose};
@@ -10,7 +10,7 @@ use crate::program::{Binding, Class, Needs, Shader, Step, Variant};
 
 const PIECE_SCALARS: &[&str] = &["k", "accumulate", "rows", "chunk"];
 
-const SUM: &str = include_str!("../../../shaders/shared/gemm_sum.wgsl");
+pub(crate) const SUM: &str = include_str!("../../../shaders/shared/gemm_sum.wgsl");
 const BIAS: &str = include_str!("../../../shaders/shared/gemm_bias.wgsl");
 const FOUR: &str = include_str!("../../../shaders/shared/four.wgsl");
 const NN_SOFTWARE: &str = include_str!("../../../shaders/gemm_nn_software.wgsl");
@@ -24,6 +24,8 @@ const SUM_PARTS_TEXT: &str = include_str!("../../../shaders/sum_parts.wgsl");
 const TILE_32: &str = include_str!("../../../shaders/shared/tile_32.wgsl");
 const TILE_64: &str = include_str!("../../../shaders/shared/tile_64.wgsl");
 pub(crate) const TILE_128: &str = include_str!("../../../shaders/shared/tile_128.wgsl");
+pub(crate) const TILE_64_BY_16: &str = include_str!("../../../shaders/shared/tile_64_by_16.wgsl");
+const TILE_128_BY_16: &str = include_str!("../../../shaders/shared/tile_128_by_16.wgsl");
 pub(crate) const TILE_64_128: &str = include_str!("../../../shaders/shared/tile_64_128.wgsl");
 const TILE_128_64: &str = include_str!("../../../shaders/shared/tile_128_64.wgsl");
 /// How the tiles of a plain product come to workgroup memory.
@@ -41,7 +43,8 @@ pub(crate) mod fetch {
     pub const B_COLS: &str = include_str!("../../../shaders/shared/fetch_b_cols.wgsl");
 }
 
-const fn sum_shader(source: &'static [&'static str]) -> Shader {
+/// A product whose sums are stored, or those of its parts.
+pub(crate) const fn sum_shader(source: &'static [&'static str]) -> Shader {
     Shader { source, entry: "main", bindings: SUM_BINDINGS, scalars: PIECE_SCALARS }
 }
 
@@ -71,7 +74,7 @@ fn is_long(form: Form, step: &Step) -> [bool; 2] {
 /// Whether there are tiles of a size enough to keep a GPU busy, or terms enough to share out.
 fn is_much(form: Form, step: &Step, tile: &Tile) -> bool {
     let (m, n, k) = extent(form, step.windows[0], step.windows[1]);
-    tile.sums(m, n) >= BUSY / 2 || k >= 1024
+    tile.sums(m, n) >= tile.busy / 2 || k >= 1024
 }
 
 fn is_small(form: Form, step: &Step) -> bool {
@@ -83,34 +86,50 @@ fn is_skinny(form: Form, step: &Step) -> bool {
     extent(form, step.windows[0], step.windows[1]).0 <= SKINNY_ROWS
 }
 
+/// Whether turning a side takes little of a product's time, and its large tiles are a GPU's load.
+fn is_worth_turning(form: Form, step: &Step) -> bool {
+    let (m, n, k) = extent(form, step.windows[0], step.windows[1]);
+    m.min(n) >= 512 && (form == Form::TN || m.min(n).min(k) >= 1024)
+}
+
 /// The shaders of large tiles: products whose sums are stored or added, and their parts.
 macro_rules! sum_tiles {
-    ($tile:expr, $a:ident, $b:ident) => {
-        &[sum_shader(&[WINDOW, SUM, $tile, fetch::$a, fetch::$b, LARGE]), SUM_PARTS_SHADER]
+    ($tile:expr, $a:ident, $b:ident $(, $more:expr)?) => {
+        &[sum_shader(&[WINDOW, SUM, $tile, fetch::$a, fetch::$b, LARGE]), SUM_PARTS_SHADER $(, $more)?]
     };
 }
 
 /// And of products with a bias, whose parts have none.
 macro_rules! bias_tiles {
-    ($tile:expr, $a:ident, $b:ident) => {
+    ($tile:expr, $a:ident, $b:ident $(, $more:expr)?) => {
         &[
             bias_shader(&[WINDOW, BIAS, $tile, fetch::$a, fetch::$b, LARGE]),
             sum_shader(&[WINDOW, SUM, $tile, fetch::$a, fetch::$b, LARGE]),
             BIAS_PARTS_SHADER,
+            $($more,)?
         ]
     };
 }
 
 /// The variants of a product in some form: `$shader` and `$head` say what becomes of its sums, `$large` makes the shaders of large tiles,
-/// `$a` and `$b` say how its sides lie, and `$software` are the shaders for software adapters, with and without subgroups.
+/// `$a` and `$b` say how its sides lie, `$turn` turns one that does not lie as in aᵀ·b, and `$software` are the shaders for software adapters, with and without subgroups.
 macro_rules! variants {
-    ($form:expr, $shader:ident, $head:expr, $large:ident, $parts:expr, $a:ident, $b:ident, $software:expr $(, $skinny:expr)?) => {{
+    ($form:expr, $shader:ident, $head:expr, $large:ident, $parts:expr, $a:ident, $b:ident, [$($turn:expr)?], $software:expr $(, $skinny:expr)?) => {{
         const LARGE_TILES: Variant = Variant {
             name: "large",
             class: Class::Gpu,
             likely: |step| is_long($form, step) == [true, true] && is_much($form, step, &BY_128),
             shaders: $large!(TILE_128, $a, $b),
             lower: |step, cuts| lower_parts($form, step, &BY_128, $parts, cuts),
+            ..Variant::PLAIN
+        };
+        const LARGE_16: Variant = Variant {
+            name: "large_16",
+            class: Class::Gpu,
+            can: |step, cuts| has_room($form, step, cuts),
+            likely: |step| is_worth_turning($form, step),
+            shaders: $large!(TILE_128_BY_16, A_COLS, B_ROWS $(, $turn)?),
+            lower: |step, cuts| lower_turned($form, step, &BY_128_BY_16, $parts, cuts),
             ..Variant::PLAIN
         };
         const WIDE_TILES: Variant = Variant {
@@ -156,6 +175,8 @@ macro_rules! variants {
             },)?
             LARGE_TILES.unchecked("large_unchecked"),
             LARGE_TILES,
+            LARGE_16.unchecked("large_16_unchecked"),
+            LARGE_16,
             WIDE_TILES.unchecked("wide_unchecked"),
             WIDE_TILES,
             TALL_TILES.unchecked("tall_unchecked"),
@@ -189,6 +210,7 @@ pub(super) const NN: &[Variant] = variants!(
     SUM_PARTS,
     A_ROWS,
     B_ROWS,
+    [transpose::SHADER],
     [&[sum_shader(&[WINDOW, SUM, FOUR, NN_SUBGROUP])], &[sum_shader(&[WINDOW, SUM, NN_SOFTWARE])]]
 );
 
@@ -201,6 +223,7 @@ pub(super) const NT: &[Variant] = variants!(
     SUM_PARTS,
     A_ROWS,
     B_COLS,
+    [transpose::SHADER],
     [
         &[sum_shader(&[WINDOW, SUM, FOUR, NN_SUBGROUP]), transpose::SHADER],
         &[sum_shader(&[WINDOW, SUM, NN_SOFTWARE]), transpose::SHADER]
@@ -217,6 +240,7 @@ pub(super) const TN: &[Variant] = variants!(
     SUM_PARTS,
     A_COLS,
     B_ROWS,
+    [],
     [&[sum_shader(&[WINDOW, SUM, TN_SUBGROUP])], &[sum_shader(&[WINDOW, SUM, TN_SOFTWARE])]]
 );
 
@@ -229,6 +253,7 @@ pub(super) const NT_BIAS: &[Variant] = variants!(
     BIAS_PARTS,
     A_ROWS,
     B_COLS,
+    [transpose::SHADER],
     [
         &[bias_shader(&[WINDOW, BIAS, FOUR, NN_SUBGROUP]), transpose::SHADER],
         &[bias_shader(&[WINDOW, BIAS, NN_SOFTWARE]), transpose::SHADER]

@@ -58,11 +58,22 @@ const fn product(source: &'static [&'static str]) -> Shader {
 }
 
 const STATES: &str = include_str!("../../../shaders/shared/gemm_states.wgsl");
-/// The recurrent sums of a time step, for all cells: in tiles of 64 × 128, and of 128 × 128.
+/// The recurrent sums of a time step, for all cells: in tiles of 64 × 128, and of 128 × 128, and from states that are turned.
 pub(crate) const WIDE_PRODUCT: Shader =
     product(&[WINDOW, text::TIME, STATES, gemm::TILE_64_128, gemm::fetch::A_ROWS, gemm::fetch::B_ROWS, gemm::LARGE]);
 pub(crate) const LARGE_PRODUCT: Shader =
     product(&[WINDOW, text::TIME, STATES, gemm::TILE_128, gemm::fetch::A_ROWS, gemm::fetch::B_ROWS, gemm::LARGE]);
+
+pub(crate) const TURNED_PRODUCT: Shader =
+    gemm::sum_shader(&[WINDOW, gemm::SUM, gemm::TILE_64_BY_16, gemm::fetch::A_COLS, gemm::fetch::B_ROWS, gemm::LARGE]);
+/// The fourth shader of a variant in parts: it turns the states of a time step.
+pub(crate) const TURN: Shader = Shader {
+    source: &[WINDOW, text::TIME, include_str!("../../../shaders/recurrence_turn.wgsl")],
+    entry: "main",
+    bindings: &[Binding::read("states"), Binding::write("out")],
+    scalars: &["batch", "later"],
+};
+const TURNING: usize = 3;
 
 /// The units of a layer: of its weight each gate has as many rows or columns.
 fn units(step: &Step) -> u32 {
@@ -90,11 +101,23 @@ pub(crate) fn is_large(step: &Step, most: u32) -> bool {
     batch > 16 && batch <= most && units(step) > 256
 }
 
+/// Whether a time step's product takes much longer than a dispatch.
+pub(crate) fn is_worth_turning(step: &Step) -> bool {
+    let weight = step.windows[1];
+    u64::from(weight.rows) * u64::from(weight.cols) >= 1 << 22
+}
+
 /// Whether the parts of at least one sequence fit the second scratch memory.
 pub(crate) fn has_room(step: &Step, cuts: &Cuts) -> bool {
     let weight = step.windows[1];
     let runs = runs(weight, cuts, gemm::PIECE_TERMS).count() as u64;
     runs <= cuts.scratch_rows(weight.cols.next_multiple_of(ROW_ALIGNMENT))
+}
+
+/// And, besides, those of the states of a time step, turned, in the fourth.
+pub(crate) fn has_room_turned(step: &Step, cuts: &Cuts) -> bool {
+    let (rows, batch) = (step.windows[1].rows, step.scalars::<Shape>().batch);
+    has_room(step, cuts) && u64::from(rows) <= cuts.scratch_rows(batch.next_multiple_of(ROW_ALIGNMENT))
 }
 
 /// The runs of k of a weight, of at most so many, that are one binding each: all about as long, where nothing else cuts them.
@@ -111,6 +134,8 @@ pub(crate) enum Way {
     Fused(Tile),
     /// The sum over k in parts, and then their sum and the cell.
     Parts(gemm::Tile),
+    /// The same from the states turned, which is a dispatch before them.
+    Turned(gemm::Tile),
 }
 
 impl Way {
@@ -118,7 +143,7 @@ impl Way {
     fn rows(&self) -> u32 {
         match self {
             Way::Fused(tile) => tile.rows,
-            Way::Parts(tile) => tile.rows,
+            Way::Parts(tile) | Way::Turned(tile) => tile.rows,
         }
     }
 }
@@ -237,7 +262,9 @@ impl Lowering<'_> {
         let by_grid = u64::from(self.cuts.workgroups) * u64::from(self.way.rows());
         match self.way {
             Way::Fused(_) => by_grid,
-            Way::Parts(_) => by_grid.min(self.part_rows() / runs(self.weight(), self.cuts, gemm::PIECE_TERMS).count() as u64),
+            Way::Parts(_) | Way::Turned(_) => {
+                by_grid.min(self.part_rows() / runs(self.weight(), self.cuts, gemm::PIECE_TERMS).count() as u64)
+            }
         }
     }
 
@@ -296,7 +323,7 @@ impl Lowering<'_> {
     fn pieces(&self, slices: &Slices, batch: u32) -> Vec<Piece> {
         match &self.way {
             Way::Fused(tile) => self.fused(slices, batch, tile),
-            Way::Parts(tile) => self.parts(slices, batch, tile),
+            Way::Parts(tile) | Way::Turned(tile) => self.parts(slices, batch, tile),
         }
     }
 
@@ -335,19 +362,28 @@ impl Lowering<'_> {
         // For each run alike, by the shape alone where nothing has to be cut.
         let room = (self.part_rows() / u64::from(batch) / runs.len() as u64).min(u64::from(self.cuts.workgroups)) as u32;
         let sums = tile.sums(batch, weight.cols).saturating_mul(runs.len() as u32);
-        let share = |k: Range<u32>| (k.clone(), gemm::share_out(sums, k.end - k.start, PART_TERMS, room));
+        let share = |k: Range<u32>| (k.clone(), gemm::share_out(sums, tile.busy, k.end - k.start, PART_TERMS, room));
         let shares: Vec<(Range<u32>, [u32; 2])> = runs.map(share).collect();
         let count: u32 = shares.iter().map(|(_, [_, count])| count).sum();
         let stride = weight.cols.next_multiple_of(ROW_ALIGNMENT);
         let all = Mat { buf: Buf::SCRATCH[1], offset: 0, rows: count * batch, cols: weight.cols, stride, ..state };
-        let (mut pieces, mut first) = (Vec::new(), 0);
+        let later = u32::from(self.backward);
+        let turned = matches!(self.way, Way::Turned(_)).then(|| turned(state, batch));
+        let mut pieces: Vec<Piece> = turned.iter().map(|&out| turn(state, out, batch, later)).collect();
+        let mut first = 0;
         for (k, [chunk, count]) in shares {
             let rows = first * batch..(first + count) * batch;
-            let scalars = ProductScalars { k: k.end - k.start, rows: batch, chunk, later: u32::from(self.backward) };
+            let terms = k.end - k.start;
+            let (a, scalars) = match turned {
+                Some(turned) => {
+                    (turned.slice_rows(k.clone()), bytes(&gemm::PieceScalars { k: terms, accumulate: 0, rows: batch, chunk }))
+                }
+                None => (state.slice_cols(k.clone()), bytes(&ProductScalars { k: terms, rows: batch, chunk, later })),
+            };
             pieces.push(Piece {
                 shader: 0,
-                windows: vec![state.slice_cols(k.clone()), weight.slice_rows(k), all.slice_rows(rows)],
-                scalars: bytes(&scalars),
+                windows: vec![a, weight.slice_rows(k), all.slice_rows(rows)],
+                scalars,
                 grid: [grid[0], grid[1], count],
                 iterations: (tile.iterations)(chunk),
             });
@@ -365,8 +401,31 @@ impl Lowering<'_> {
     }
 }
 
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct TurnScalars {
+    batch: u32,
+    later: u32,
+}
+
+/// Where the states of a time step lie turned: a row for each unit, or gate, and a column for each sequence.
+fn turned(states: Mat, batch: u32) -> Mat {
+    let stride = batch.next_multiple_of(ROW_ALIGNMENT);
+    Mat { buf: Buf::SCRATCH[3], offset: 0, rows: states.cols, cols: batch, stride, ..states }
+}
+
+fn turn(states: Mat, out: Mat, batch: u32, later: u32) -> Piece {
+    Piece {
+        shader: TURNING,
+        windows: vec![states, out],
+        scalars: bytes(&TurnScalars { batch, later }),
+        grid: [states.cols.div_ceil(4 * 64), batch.div_ceil(4), 1],
+        iterations: 1,
+    }
+}
+
 /// Where the states of a time step lie that is computed in scratch memory.
 const STATE_SCRATCH: [Buf; 2] = [Buf::SCRATCH[0], Buf::SCRATCH[2]];
 
 /// The terms of a part, at least: fewer than a product's, since the time steps follow each other.
-const PART_TERMS: u32 = 128;
+const PART_TERMS: u32 = 64;

@@ -48,7 +48,7 @@ macro_rules! fused {
 
 /// The shaders of a variant that leaves the sums over parts of k in scratch memory, and then adds them up and calls the cell.
 macro_rules! in_parts {
-    ([$unit:expr, $bind:expr, $step:expr], $bindings:expr, $product:expr) => {{
+    ([$unit:expr, $bind:expr, $step:expr], $bindings:expr, $product:expr $(, $turn:expr)?) => {{
         const SHADERS: &[$crate::program::Shader] = &[
             $product,
             recurrence::COPY,
@@ -58,6 +58,7 @@ macro_rules! in_parts {
                 bindings: $bindings,
                 scalars: recurrence::PARTS_SCALARS,
             },
+            $($turn,)?
         ];
         SHADERS
     }};
@@ -96,6 +97,15 @@ macro_rules! variants {
             likely: |step| recurrence::is_large(step, u32::MAX),
             shaders: in_parts!([$unit, $bind_parts, $step], $parts, recurrence::LARGE_PRODUCT),
             lower: |step, cuts| recurrence::lower(step, cuts, &$dims, $backward, Way::Parts(gemm::BY_128)),
+            ..Variant::PLAIN
+        };
+        const TURNED: Variant = Variant {
+            name: "turned",
+            class: Class::Gpu,
+            can: |step, cuts| recurrence::has_room_turned(step, cuts),
+            likely: |step| recurrence::is_large(step, 64) && recurrence::is_worth_turning(step),
+            shaders: in_parts!([$unit, $bind_parts, $step], $parts, recurrence::TURNED_PRODUCT, recurrence::TURN),
+            lower: |step, cuts| recurrence::lower(step, cuts, &$dims, $backward, Way::Turned(gemm::BY_64_BY_16)),
             ..Variant::PLAIN
         };
         const SUBGROUP: Variant = Variant {
@@ -157,6 +167,8 @@ macro_rules! variants {
             WIDE,
             LARGE.unchecked("large_unchecked"),
             LARGE,
+            TURNED.unchecked("turned_unchecked"),
+            TURNED,
             SKINNY,
             TILED,
         ];
@@ -170,6 +182,8 @@ macro_rules! variants {
             WIDE,
             LARGE.unchecked("large_unchecked"),
             LARGE,
+            TURNED.unchecked("turned_unchecked"),
+            TURNED,
             SKINNY,
             TILED,
         ];
