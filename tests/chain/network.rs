@@ -382,3 +382,52 @@ fn the_check_sees_programs_that_compute_something_else() {
         }
     }
 }
+
+/// With α = 1 a leaky network is the Elman network.
+#[test]
+fn without_a_leak_a_leaky_network_is_elman_s() {
+    for activation in Activation::ALL {
+        let shape = Config::new(Input::Vectors(5), 37, 4, Loss::SquaredError, 9, 12);
+        let config = |cell, leak| {
+            let cell = Cell::named(cell).expect("a cell");
+            Config { cell, leak, activation, layers: 2, trace: true, ..shape.clone() }
+        };
+        let case = |config| Case { config, masked: false, reduction: Reduction::Mean };
+        let (elman, leaky) = (case(config("elman", None)), case(config("leaky", Some(1.0))));
+        let mut weights = elman.weights();
+        let expected = computed(&mut network(&elman.config, "CPU"), &weights, &elman.batch(1));
+        for layer in 0..2 {
+            weights.insert(format!("rnn.leak_l{layer}"), ArrayD::ones(vec![37]));
+        }
+        let got = computed(&mut network(&leaky.config, "CPU"), &weights, &elman.batch(1));
+        assert!(got == expected, "{activation}: {:?}", mismatches(&got, &expected, 0.0));
+    }
+}
+
+/// The gradient of the outputs has as many columns as that of a GRU's input sums, and its memory: what lies between the gates is zero all
+/// the same.
+#[test]
+fn what_lies_between_gates_is_zero_in_shared_memory() {
+    let cell = Cell::named("gru").expect("a cell");
+    let config = Config { cell, ..Config::new(Input::Vectors(3), 63, 2 * 64 + 63, Loss::SquaredError, 5, 6) };
+    let model = Model::new(&config).unwrap();
+    let plan = model.program().plan();
+    let place = |name: &str| plan.place(model.program().buffers().iter().position(|b| b.name == name).expect("a buffer"));
+    assert_eq!(place("gradient of outputs"), place("gradient of input sums"));
+    let case = Case { config, masked: false, reduction: Reduction::Mean };
+    for on in ["CPU", "tiled", "software"] {
+        let mut network = network(&case.config, on);
+        let found = wrong(&mut network, &case.weights(), &case.batch(1));
+        assert!(found.is_empty(), "{on}: {found:?}");
+        let reported = |network: &mut Network| {
+            network.train_step(&case.batch(1), 0.01).unwrap();
+            network.fetch().unwrap();
+            f64::from(network.reports(true).unwrap().last().expect("a step").gradient_norm)
+        };
+        let mut gradient = network.gradient(&case.batch(1)).unwrap().parameters;
+        // Of the second bias that of n alone is trained.
+        gradient.get_mut("rnn.bias_hh_l0").expect("n's").as_slice_mut().expect("a vector")[..2 * 63].fill(0.0);
+        let norm = gradient.values().flatten().map(|g| f64::from(*g).powi(2)).sum::<f64>().sqrt();
+        assert!((reported(&mut network) / norm - 1.0).abs() < 1e-5, "{on}: the norm has more in it than the gradient");
+    }
+}

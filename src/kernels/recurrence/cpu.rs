@@ -1,16 +1,19 @@
 //! The loop over time on the CPU: the weight is packed once for all steps, each gate's by itself, and the threads share out sequences or
 //! units.
 
+use std::marker::PhantomData;
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError, RwLock};
 
+use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::barrier::Barrier;
 use super::pointwise::{MOST, Pointwise, gate_stride};
-use super::row::{BackwardRow, ForwardRow};
+use super::row::{BackwardRow, ForwardRow, backward_row, forward_row};
 use super::{Shape, windows_of};
 use crate::Activation;
+use crate::activation::with_known;
 use crate::kernels::gemm::{Base, Group, PARALLEL, Panels, Source, pack_rows};
 use crate::program::{View, scalars};
 use crate::simd::arch;
@@ -23,69 +26,125 @@ pub(super) fn run_forward<P: Pointwise>(views: &mut [View<f32>], bytes: &[u8]) {
     let Shape { batch, activation } = scalars(bytes);
     let (dims, place) = (P::DIMS, windows_of::<P>(false));
     let (inputs, written) = views.split_at_mut(place.first_state());
-    let [input, weight] = [&inputs[0], &inputs[1]];
+    let (input, weight) = (&inputs[0], &inputs[1]);
     let constants = &inputs[2..2 + dims.constants];
-    let units = written[0].cols;
-    let stride = gate_stride(units as u32) as usize;
     let activation = Activation::coded(activation);
-    let shape = [batch as usize, units, dims.gates, place.states];
-    Loop::new(shape, weight, [1, dims.saved], false).over_time(written, |row, unit, parts| {
-        let Parts { sums, first_before, others_before, first, others, output } = parts;
-        let [h_before, ..] = first_before;
-        let [h, ..] = first;
-        arch().dispatch(ForwardRow::<P>::new(
-            activation,
-            gate_parts(input.row(row), dims.gates, stride, &unit),
-            sums,
-            constant_parts(constants, &unit),
-            in_front(h_before, others_before),
-            in_front(h, others),
-            output,
-        ));
+    let shape = [batch as usize, written[0].cols, dims.gates, place.states];
+    Loop::new(shape, weight, [1, dims.saved], false).over_time(written, |units, rows| {
+        let constants = constant_parts(constants, &units);
+        arch().dispatch(ForwardStep::<P> { activation, input, constants, units, rows, cell: PhantomData });
     });
+}
+
+/// The pointwise part of a time step, in one function for the processor's instructions.
+struct ForwardStep<'a, 'v, P> {
+    activation: Activation,
+    input: &'a View<'a, f32>,
+    constants: [&'a [f32]; MOST],
+    units: Range<usize>,
+    rows: Rows<'a, 'v>,
+    cell: PhantomData<P>,
+}
+
+impl<P: Pointwise> WithSimd for ForwardStep<'_, '_, P> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let ForwardStep { input, constants, units, mut rows, .. } = self;
+        let activation = if P::IS_ACTIVATED { self.activation } else { Activation::Tanh };
+        let stride = rows.stride;
+        with_known!(activation, KNOWN => {
+            while let Some((row, parts)) = rows.next() {
+                let Parts { sums, first_before, others_before, first, others, output } = parts;
+                let [h_before, ..] = first_before;
+                let [h, ..] = first;
+                let input = gate_parts(input.row(row), P::DIMS.gates, stride, &units);
+                let before = in_front(h_before, others_before);
+                let row = ForwardRow { input, recurrent: sums, constants, before, states: in_front(h, others), saved: output };
+                forward_row::<P, S>(simd, KNOWN, row);
+            }
+        });
+    }
 }
 
 pub(super) fn run_backward<P: Pointwise>(views: &mut [View<f32>], bytes: &[u8]) {
     let Shape { batch, activation } = scalars(bytes);
     let (dims, place) = (P::DIMS, windows_of::<P>(true));
     let (inputs, written) = views.split_at_mut(place.first_state());
-    let [d_hidden, weight] = [&inputs[0], &inputs[1]];
+    let (d_hidden, weight) = (&inputs[0], &inputs[1]);
     let constants = &inputs[2..2 + dims.constants];
     let kept = &inputs[place.first_read()..place.first_read() + dims.kept];
     let saved = inputs.last().expect("the windows that are read");
-    let units = d_hidden.cols;
-    let stride = gate_stride(units as u32) as usize;
     let activation = Activation::coded(activation);
-    let shape = [batch as usize, units, dims.gates, place.states];
-    Loop::new(shape, weight, [dims.gates; 2], true).over_time(written, |row, unit, parts| {
-        let Parts { sums: [recurrent, ..], others_before, first, others, output, .. } = parts;
-        let mut before: [&[f32]; MOST] = [&[]; MOST];
-        before.iter_mut().zip(kept).for_each(|(part, view)| *part = &view.row(row)[unit.clone()]);
-        arch().dispatch(BackwardRow::<P>::new(
-            activation,
-            [&d_hidden.row(row)[unit.clone()], recurrent],
-            others_before,
-            constant_parts(constants, &unit),
-            before,
-            gate_parts(saved.row(row), dims.saved, stride, &unit),
-            [first, others, output],
-        ));
+    let shape = [batch as usize, d_hidden.cols, dims.gates, place.states];
+    Loop::new(shape, weight, [dims.gates; 2], true).over_time(written, |units, rows| {
+        let constants = constant_parts(constants, &units);
+        arch().dispatch(BackwardStep::<P> { activation, d_hidden, constants, kept, saved, units, rows, cell: PhantomData });
     });
 }
 
-/// Some units of the parts of a row.
-fn gate_parts<'a>(row: &'a [f32], count: usize, stride: usize, unit: &Range<usize>) -> [&'a [f32]; MOST] {
-    std::array::from_fn(|part| if part < count { &row[part * stride..][unit.clone()] } else { &[][..] })
+/// The same back in time.
+struct BackwardStep<'a, 'v, P> {
+    activation: Activation,
+    d_hidden: &'a View<'a, f32>,
+    constants: [&'a [f32]; MOST],
+    kept: &'a [View<'a, f32>],
+    saved: &'a View<'a, f32>,
+    units: Range<usize>,
+    rows: Rows<'a, 'v>,
+    cell: PhantomData<P>,
 }
 
-fn constant_parts<'a>(constants: &'a [View<f32>], unit: &Range<usize>) -> [&'a [f32]; MOST] {
-    std::array::from_fn(|c| constants.get(c).map_or(&[][..], |view| &view.row(0)[unit.clone()]))
+impl<P: Pointwise> WithSimd for BackwardStep<'_, '_, P> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let BackwardStep { d_hidden, constants, kept, saved, units, mut rows, .. } = self;
+        let activation = if P::IS_ACTIVATED { self.activation } else { Activation::Tanh };
+        let stride = rows.stride;
+        with_known!(activation, KNOWN => {
+            while let Some((row, parts)) = rows.next() {
+                let Parts { sums: [recurrent, ..], others_before, first, others, output, .. } = parts;
+                let row = BackwardRow {
+                    d_hidden: [&d_hidden.row(row)[units.clone()], recurrent, &[], &[]],
+                    direct: others_before,
+                    constants,
+                    kept: rows_of(kept, row, &units),
+                    saved: gate_parts(saved.row(row), P::DIMS.saved, stride, &units),
+                    written: [first, others, output],
+                };
+                backward_row::<P, S>(simd, KNOWN, row);
+            }
+        });
+    }
+}
+
+/// Some units of the parts of a row.
+fn gate_parts<'a>(row: &'a [f32], count: usize, stride: usize, units: &Range<usize>) -> [&'a [f32]; MOST] {
+    let mut parts: [&[f32]; MOST] = [&[]; MOST];
+    for (part, to) in parts.iter_mut().enumerate().take(count) {
+        *to = &row[part * stride..][units.clone()];
+    }
+    parts
+}
+
+fn constant_parts<'a>(constants: &'a [View<f32>], units: &Range<usize>) -> [&'a [f32]; MOST] {
+    rows_of(constants, 0, units)
+}
+
+/// Some units of a row of each window.
+fn rows_of<'a>(windows: &'a [View<f32>], row: usize, units: &Range<usize>) -> [&'a [f32]; MOST] {
+    let mut parts: [&[f32]; MOST] = [&[]; MOST];
+    parts.iter_mut().zip(windows).for_each(|(part, view)| *part = &view.row(row)[units.clone()]);
+    parts
 }
 
 /// The first of some, and those behind it.
-fn in_front<T: Default>(first: T, others: [T; MOST]) -> [T; MOST] {
-    let mut all = std::iter::once(first).chain(others);
-    std::array::from_fn(|_| all.next().expect("one more than there is room for"))
+fn in_front<T>(first: T, others: [T; MOST]) -> [T; MOST] {
+    let [a, b, c, _] = others;
+    [first, a, b, c]
 }
 
 /// Some units of a row of a time step.
@@ -101,40 +160,99 @@ struct Parts<'a> {
     output: [&'a mut [f32]; MOST],
 }
 
+/// The rows of a time step that a thread has, one after the other.
+struct Rows<'a, 'v> {
+    /// Of each state, the block before the time step and the one after it; the product reads the first.
+    first: (&'a Block<'v>, &'a mut Block<'v>),
+    others: Vec<(&'a Block<'v>, &'a mut Block<'v>)>,
+    output: Option<&'a mut Block<'v>>,
+    /// The sums of each gate, or the one of h, one below the other.
+    sums: &'a [f32],
+    sides: usize,
+    width: usize,
+    /// Columns from one gate to the next.
+    stride: usize,
+    /// How many, the next, and the first's place among the rows of all time steps.
+    count: usize,
+    next: usize,
+    place: usize,
+}
+
+impl Rows<'_, '_> {
+    /// The next row's place among those of all time steps, and its parts.
+    fn next(&mut self) -> Option<(usize, Parts<'_>)> {
+        let (r, width) = (self.next, self.width);
+        if r == self.count {
+            return None;
+        }
+        self.next += 1;
+        let mut sums: [&[f32]; MOST] = [&[]; MOST];
+        for (side, to) in sums.iter_mut().enumerate().take(self.sides) {
+            *to = &self.sums[(side * self.count + r) * width..][..width];
+        }
+        let mut others_before: [&[f32]; MOST] = [&[]; MOST];
+        let mut others: [&mut [f32]; MOST] = Default::default();
+        for (i, (before, after)) in self.others.iter_mut().enumerate() {
+            [others_before[i], ..] = before.row(r);
+            [others[i], ..] = after.row_mut(r);
+        }
+        let parts = Parts {
+            sums,
+            first_before: self.first.0.row(r),
+            others_before,
+            first: self.first.1.row_mut(r),
+            others,
+            output: self.output.as_mut().map(|block| block.row_mut(r)).unwrap_or_default(),
+        };
+        Some((self.place + r, parts))
+    }
+}
+
 /// Some rows of a block of a window, of some units, in parts.
 enum Block<'a> {
-    /// Of all units.
+    /// Of all units. What lies between the parts of a row becomes zero as they are asked for.
     Rows { values: &'a mut [f32], stride: usize, units: usize, parts: usize },
-    /// The parts of each row, one after the other.
+    /// The parts of each row, one after the other. What lies between them was made zero.
     Pieces { pieces: Vec<&'a mut [f32]>, parts: usize },
 }
 
 impl Block<'_> {
     fn row(&self, r: usize) -> [&[f32]; MOST] {
+        let mut row: [&[f32]; MOST] = [&[]; MOST];
         match self {
             Block::Rows { values, stride, units, parts } => {
-                let row = &values[r * stride..];
+                let values = &values[r * stride..];
                 let step = gate_stride(*units as u32) as usize;
-                std::array::from_fn(|part| if part < *parts { &row[part * step..][..*units] } else { &[][..] })
+                for (part, to) in row.iter_mut().enumerate().take(*parts) {
+                    *to = &values[part * step..][..*units];
+                }
             }
             Block::Pieces { pieces, parts } => {
-                std::array::from_fn(|part| if part < *parts { &*pieces[r * parts + part] } else { &[][..] })
+                row.iter_mut().zip(&pieces[r * parts..][..*parts]).for_each(|(to, piece)| *to = piece);
             }
         }
+        row
     }
 
     fn row_mut(&mut self, r: usize) -> [&mut [f32]; MOST] {
+        let mut row: [&mut [f32]; MOST] = Default::default();
         match self {
             Block::Rows { values, stride, units, parts } => {
                 let step = gate_stride(*units as u32) as usize;
-                let mut row = values[r * *stride..].chunks_mut(step).take(*parts);
-                std::array::from_fn(|_| row.next().map(|part| &mut part[..*units]).unwrap_or_default())
+                let mut rest = &mut values[r * *stride..];
+                for (part, to) in row.iter_mut().enumerate().take(*parts) {
+                    let (own, behind) = rest.split_at_mut(if part + 1 < *parts { step } else { *units });
+                    let between;
+                    (*to, between) = own.split_at_mut(*units);
+                    between.fill(0.0);
+                    rest = behind;
+                }
             }
             Block::Pieces { pieces, parts } => {
-                let mut row = pieces[r * *parts..].iter_mut().take(*parts);
-                std::array::from_fn(|_| row.next().map(|part| &mut **part).unwrap_or_default())
+                row.iter_mut().zip(&mut pieces[r * *parts..][..*parts]).for_each(|(to, piece)| *to = piece);
             }
         }
+        row
     }
 }
 
@@ -167,16 +285,13 @@ impl<'a> Loop<'a> {
         Loop { batch, units, weight, gates, states, parts, backward }
     }
 
-    /// Runs the time steps. `cell(row, units, parts)` makes of some units' sums what their states are; row counts over all time steps. The
-    /// same bits however the work is shared: each sum is one chain over k, or one for each gate.
-    fn over_time(&self, written: &mut [View<f32>], cell: impl Fn(usize, Range<usize>, Parts) + Sync) {
+    /// Runs the time steps. `cell(units, rows)` makes of some units' sums what their states are. The same bits however the work is shared:
+    /// each sum is one chain over k, or one for each gate.
+    fn over_time(&self, written: &mut [View<f32>], cell: impl Fn(Range<usize>, Rows) + Sync) {
         let Loop { batch, units, gates, .. } = *self;
         let (count, step) = (written[0].rows / batch - 1, batch * units * units * gates);
         let threads = if count * step < PARALLEL { 1 } else { rayon::current_num_threads() };
         let panels = self.pack(threads > 1);
-        let cell = |n: usize, r: usize, unit: Range<usize>, parts: Parts| {
-            cell(if self.backward { count - 1 - n } else { n } * batch + r, unit, parts);
-        };
         // Sharing out the units takes a meeting for each step, which must be worth it.
         let is_enough = batch.div_ceil(panels[0].tile_rows()) >= threads && units * units * gates <= CACHED;
         if threads == 1 || is_enough || step < PARALLEL {
@@ -233,69 +348,60 @@ impl<'a> Loop<'a> {
         shares
     }
 
-    /// The product of a time step, of some rows and panels, left[part][group] being packed rows in pieces along k, into sums[part].
-    fn multiply(&self, panels: &[Panels], chunk: &Range<usize>, left: &[Vec<Vec<&[f32]>>], rows: usize, sums: &mut [f32]) {
+    /// The product of a time step, of some rows and panels. left holds packed rows, of each part of the state those of each group in so many
+    /// pieces along k.
+    fn multiply(
+        &self,
+        panels: &[Panels],
+        chunk: &Range<usize>,
+        (left, pieces): (&[&[f32]], usize),
+        rows: usize,
+        sums: &mut [f32],
+    ) {
         let [parts, _] = self.sides();
         let width = panels[0].columns(chunk).len();
+        let groups = left.len() / (parts * pieces);
         for (gate, panels) in panels.iter().enumerate() {
-            let (left, sums) = if self.backward {
-                (&left[gate], &mut sums[..rows * width])
-            } else {
-                (&left[0], &mut sums[gate * rows * width..][..rows * width])
-            };
-            let mut out = sums.chunks_mut(width);
-            let each = panels.groups(rows).zip(left);
+            let (part, side) = if self.backward { (gate, 0) } else { (0, gate) };
+            let mut out = sums[side * rows * width..][..rows * width].chunks_mut(width);
+            let each = panels.groups(rows).zip(left[part * groups * pieces..].chunks(pieces));
             let mut tiles: Vec<Group> = each.map(|(group, a)| Group::new(a, out.by_ref().take(group.len()))).collect();
-            let base = if parts > 1 && gate > 0 { Base::Out } else { Base::Nothing };
+            let base = if part > 0 { Base::Out } else { Base::Nothing };
             panels.multiply(chunk.clone(), &mut tiles, base);
         }
     }
 
-    /// Calls the cell for the rows of time step n of a share, the first of which is the `first`-th sequence.
+    /// Calls the cell for the rows of time step n of a share, of which the first is the `first`-th sequence.
     fn call(
         &self,
         share: &mut Share,
         [n, first, rows]: [usize; 3],
-        unit: &Range<usize>,
+        units: Range<usize>,
         sums: &[f32],
-        cell: &impl Fn(usize, usize, Range<usize>, Parts),
+        cell: &impl Fn(Range<usize>, Rows),
     ) {
-        let (width, [_, sides]) = (unit.len(), self.sides());
+        let steps = share.states[0].len() - 1;
         let mut states = share.states.iter_mut().map(|blocks| {
             let (before, after) = blocks.split_at_mut(n + 1);
             (&before[n], &mut after[0])
         });
-        let (first_before, first_after) = states.next().expect("a state");
-        let mut others: Vec<(&Block, &mut Block)> = states.collect();
-        let mut output = share.outputs.first_mut().map(|blocks| &mut blocks[n]);
-        for r in 0..rows {
-            let sum = |side: usize| if side < sides { &sums[(side * rows + r) * width..][..width] } else { &[][..] };
-            let mut others_before: [&[f32]; MOST] = [&[]; MOST];
-            let mut others_after: [&mut [f32]; MOST] = Default::default();
-            for (i, (before, after)) in others.iter_mut().enumerate() {
-                others_before[i] = before.row(r)[0];
-                [others_after[i], ..] = after.row_mut(r);
-            }
-            let parts = Parts {
-                sums: std::array::from_fn(sum),
-                first_before: first_before.row(r),
-                others_before,
-                first: first_after.row_mut(r),
-                others: others_after,
-                output: output.as_mut().map(|block| block.row_mut(r)).unwrap_or_default(),
-            };
-            cell(n, first + r, unit.clone(), parts);
-        }
+        let rows = Rows {
+            first: states.next().expect("a state"),
+            others: states.collect(),
+            output: share.outputs.first_mut().map(|blocks| &mut blocks[n]),
+            sums,
+            sides: self.sides()[1],
+            width: units.len(),
+            stride: gate_stride(self.units as u32) as usize,
+            count: rows,
+            next: 0,
+            place: if self.backward { steps - 1 - n } else { n } * self.batch + first,
+        };
+        cell(units, rows);
     }
 
     /// Each thread takes some sequences through all of time.
-    fn by_rows(
-        &self,
-        written: &mut [View<f32>],
-        panels: &[Panels],
-        threads: usize,
-        cell: impl Fn(usize, usize, Range<usize>, Parts) + Sync,
-    ) {
+    fn by_rows(&self, written: &mut [View<f32>], panels: &[Panels], threads: usize, cell: impl Fn(Range<usize>, Rows) + Sync) {
         let Loop { batch, units, .. } = *self;
         let [lefts, sides] = self.sides();
         let rows = batch.div_ceil(threads);
@@ -312,24 +418,18 @@ impl<'a> Loop<'a> {
                 for (part, to) in before.chunks_mut(rows * units).enumerate() {
                     pack_rows(|r| block.row(r)[part], groups.clone(), to);
                 }
-                let part = before.chunks(rows * units);
-                let left: Vec<Vec<Vec<&[f32]>>> = part
-                    .map(|all| groups.clone().map(|group| vec![&all[group.start * units..group.end * units]]).collect())
-                    .collect();
-                self.multiply(panels, &(0..panels[0].count()), &left, rows, &mut sums);
-                self.call(&mut share, [n, first, rows], &(0..units), &sums, &cell);
+                let mut left: Vec<&[f32]> = Vec::with_capacity(lefts * rows);
+                for all in before.chunks(rows * units) {
+                    left.extend(groups.clone().map(|group| &all[group.start * units..group.end * units]));
+                }
+                self.multiply(panels, &(0..panels[0].count()), (&left, 1), rows, &mut sums);
+                self.call(&mut share, [n, first, rows], 0..units, &sums, &cell);
             }
         });
     }
 
     /// Each thread takes all gates of some units, and they meet after each time step.
-    fn by_units(
-        &self,
-        written: &mut [View<f32>],
-        panels: &[Panels],
-        threads: usize,
-        cell: impl Fn(usize, usize, Range<usize>, Parts) + Sync,
-    ) {
+    fn by_units(&self, written: &mut [View<f32>], panels: &[Panels], threads: usize, cell: impl Fn(Range<usize>, Rows) + Sync) {
         let Loop { batch, units, .. } = *self;
         let [lefts, sides] = self.sides();
         let groups = panels[0].groups(batch);
@@ -362,18 +462,18 @@ impl<'a> Loop<'a> {
                 {
                     let before: Vec<_> =
                         packed[n % 2].iter().map(|chunk| chunk.read().unwrap_or_else(PoisonError::into_inner)).collect();
-                    let piece = |part: usize, rows: &Range<usize>, all: &'_ [f32]| {
-                        let width = all.len() / (lefts * batch);
-                        (part * batch + rows.start) * width..(part * batch + rows.end) * width
-                    };
-                    let group = |part: usize, rows: Range<usize>| -> Vec<&[f32]> {
-                        before.iter().map(|all| &all[piece(part, &rows, all)]).collect()
-                    };
-                    let left: Vec<Vec<Vec<&[f32]>>> =
-                        (0..lefts).map(|part| groups.clone().map(|rows| group(part, rows)).collect()).collect();
-                    self.multiply(panels, &chunks[chunk], &left, batch, &mut sums);
+                    let mut left: Vec<&[f32]> = Vec::with_capacity(lefts * batch * chunks.len());
+                    for part in 0..lefts {
+                        for rows in groups.clone() {
+                            left.extend(before.iter().map(|all| {
+                                let width = all.len() / (lefts * batch);
+                                &all[(part * batch + rows.start) * width..(part * batch + rows.end) * width]
+                            }));
+                        }
+                    }
+                    self.multiply(panels, &chunks[chunk], (&left, chunks.len()), batch, &mut sums);
                 }
-                self.call(&mut share, [n, 0, batch], &panels[0].columns(&chunks[chunk]), &sums, &cell);
+                self.call(&mut share, [n, 0, batch], panels[0].columns(&chunks[chunk]), &sums, &cell);
                 pack(&share.states[0][n + 1], chunk, (n + 1) % 2);
                 barrier.wait();
             }
@@ -391,7 +491,8 @@ impl<'a> Loop<'a> {
         let mut all: Vec<Vec<&mut [f32]>> = chunks.iter().map(|_| Vec::with_capacity(self.batch * parts)).collect();
         for row in block.chunks_mut(stride) {
             for part in row.chunks_mut(gate_stride(units as u32) as usize).take(parts) {
-                let mut rest = &mut part[..units];
+                let (mut rest, between) = part.split_at_mut(units);
+                between.fill(0.0);
                 for (pieces, chunk) in all.iter_mut().zip(chunks) {
                     let (piece, after) = std::mem::take(&mut rest).split_at_mut(panels[0].columns(chunk).len());
                     pieces.push(piece);

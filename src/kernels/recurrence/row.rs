@@ -3,13 +3,10 @@
 
 #![allow(clippy::needless_range_loop, reason = "iterators take closures")]
 
-use std::marker::PhantomData;
-
-use pulp::{Simd, WithSimd};
+use pulp::Simd;
 
 use super::pointwise::{After, Before, Behind, Gradients, MOST, Pointwise};
 use crate::Activation;
-use crate::activation::with_known;
 use crate::numbers::Vector;
 
 /// The slices of a kind, of which a cell has so many.
@@ -65,45 +62,18 @@ fn store_rest<S: Simd>(simd: S, count: usize, rest: &mut SlicesMut, values: [Vec
     }
 }
 
-/// New states, and what is saved.
-pub(super) struct ForwardRow<'a, P> {
-    activation: Activation,
-    input: Slices<'a>,
-    recurrent: Slices<'a>,
-    constants: Slices<'a>,
-    before: Slices<'a>,
-    states: SlicesMut<'a>,
-    saved: SlicesMut<'a>,
-    cell: PhantomData<P>,
-}
-
-impl<'a, P> ForwardRow<'a, P> {
-    #[inline(always)]
-    pub fn new(
-        activation: Activation,
-        input: Slices<'a>,
-        recurrent: Slices<'a>,
-        constants: Slices<'a>,
-        before: Slices<'a>,
-        states: SlicesMut<'a>,
-        saved: SlicesMut<'a>,
-    ) -> Self {
-        ForwardRow { activation, input, recurrent, constants, before, states, saved, cell: PhantomData }
-    }
-}
-
-impl<P: Pointwise> WithSimd for ForwardRow<'_, P> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let activation = if P::IS_ACTIVATED { self.activation } else { Activation::Tanh };
-        with_known!(activation, KNOWN => forward::<P, S>(simd, KNOWN, self));
-    }
+/// What new states, and what is saved, are made of, and where they go.
+pub(super) struct ForwardRow<'a> {
+    pub input: Slices<'a>,
+    pub recurrent: Slices<'a>,
+    pub constants: Slices<'a>,
+    pub before: Slices<'a>,
+    pub states: SlicesMut<'a>,
+    pub saved: SlicesMut<'a>,
 }
 
 #[inline(always)]
-fn forward<P: Pointwise, S: Simd>(simd: S, activation: Activation, row: ForwardRow<P>) {
+pub(super) fn forward_row<P: Pointwise, S: Simd>(simd: S, activation: Activation, row: ForwardRow) {
     let dims = P::DIMS;
     let (input, input_rest) = vectors::<S>(&row.input);
     let (recurrent, recurrent_rest) = vectors::<S>(&row.recurrent);
@@ -135,49 +105,20 @@ fn forward<P: Pointwise, S: Simd>(simd: S, activation: Activation, row: ForwardR
     }
 }
 
-/// The gradients of the gates, and what goes to states on paths of their own.
-pub(super) struct BackwardRow<'a, P> {
-    activation: Activation,
+/// What the gradients of gates and states are made of, and where they go.
+pub(super) struct BackwardRow<'a> {
     /// The gradient of h from above, and what comes back through the recurrent sums.
-    d_hidden: Slices<'a>,
-    direct: Slices<'a>,
-    constants: Slices<'a>,
-    kept: Slices<'a>,
-    saved: Slices<'a>,
+    pub d_hidden: Slices<'a>,
+    pub direct: Slices<'a>,
+    pub constants: Slices<'a>,
+    pub kept: Slices<'a>,
+    pub saved: Slices<'a>,
     /// The gradients of the recurrent sums, those of states, those of the input's parts.
-    written: [SlicesMut<'a>; 3],
-    cell: PhantomData<P>,
-}
-
-impl<'a, P> BackwardRow<'a, P> {
-    #[inline(always)]
-    pub fn new(
-        activation: Activation,
-        [above, recurrent]: [&'a [f32]; 2],
-        direct: Slices<'a>,
-        constants: Slices<'a>,
-        kept: Slices<'a>,
-        saved: Slices<'a>,
-        written: [SlicesMut<'a>; 3],
-    ) -> Self {
-        let mut d_hidden: Slices = [&[]; MOST];
-        (d_hidden[0], d_hidden[1]) = (above, recurrent);
-        BackwardRow { activation, d_hidden, direct, constants, kept, saved, written, cell: PhantomData }
-    }
-}
-
-impl<P: Pointwise> WithSimd for BackwardRow<'_, P> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let activation = if P::IS_ACTIVATED { self.activation } else { Activation::Tanh };
-        with_known!(activation, KNOWN => backward::<P, S>(simd, KNOWN, self));
-    }
+    pub written: [SlicesMut<'a>; 3],
 }
 
 #[inline(always)]
-fn backward<P: Pointwise, S: Simd>(simd: S, activation: Activation, row: BackwardRow<P>) {
+pub(super) fn backward_row<P: Pointwise, S: Simd>(simd: S, activation: Activation, row: BackwardRow) {
     let dims = P::DIMS;
     let distinct = if dims.distinct { dims.gates } else { 0 };
     let (d_hidden, d_hidden_rest) = vectors::<S>(&row.d_hidden);
