@@ -9,7 +9,7 @@ use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::barrier::Barrier;
-use super::pointwise::{MOST, Pointwise, gate_stride};
+use super::pointwise::{Dims, MOST, Pointwise, gate_stride};
 use super::row::{BackwardRow, ForwardRow, backward_row, forward_row};
 use super::{Shape, windows_of};
 use crate::Activation;
@@ -30,7 +30,8 @@ pub(super) fn run_forward<P: Pointwise>(views: &mut [View<f32>], bytes: &[u8]) {
     let constants = &inputs[2..2 + dims.constants];
     let activation = Activation::coded(activation);
     let shape = [batch as usize, written[0].cols, dims.gates, place.states];
-    Loop::new(shape, weight, [1, dims.saved], false).over_time(written, |units, rows| {
+    let is_dense = is_dense(&dims, inputs, written);
+    Loop::new(shape, weight, [1, dims.saved], false, is_dense).over_time(written, |units, rows| {
         let constants = constant_parts(constants, &units);
         arch().dispatch(ForwardStep::<P> { activation, input, constants, units, rows, cell: PhantomData });
     });
@@ -59,7 +60,7 @@ impl<P: Pointwise> WithSimd for ForwardStep<'_, '_, P> {
                 let Parts { sums, first_before, others_before, first, others, output } = parts;
                 let [h_before, ..] = first_before;
                 let [h, ..] = first;
-                let input = gate_parts(input.row(row), P::DIMS.gates, stride, &units);
+                let input = gate_parts(input, row, P::DIMS.gates, stride, (units.start, sums[0].len()));
                 let before = in_front(h_before, others_before);
                 let row = ForwardRow { input, recurrent: sums, constants, before, states: in_front(h, others), saved: output };
                 forward_row::<P, S>(simd, KNOWN, row);
@@ -78,7 +79,8 @@ pub(super) fn run_backward<P: Pointwise>(views: &mut [View<f32>], bytes: &[u8]) 
     let saved = inputs.last().expect("the windows that are read");
     let activation = Activation::coded(activation);
     let shape = [batch as usize, d_hidden.cols, dims.gates, place.states];
-    Loop::new(shape, weight, [dims.gates; 2], true).over_time(written, |units, rows| {
+    let is_dense = is_dense(&dims, inputs, written);
+    Loop::new(shape, weight, [dims.gates; 2], true, is_dense).over_time(written, |units, rows| {
         let constants = constant_parts(constants, &units);
         arch().dispatch(BackwardStep::<P> { activation, d_hidden, constants, kept, saved, units, rows, cell: PhantomData });
     });
@@ -107,12 +109,14 @@ impl<P: Pointwise> WithSimd for BackwardStep<'_, '_, P> {
         with_known!(activation, KNOWN => {
             while let Some((row, parts)) = rows.next() {
                 let Parts { sums: [recurrent, ..], others_before, first, others, output, .. } = parts;
+                let range = (units.start, recurrent.len());
+                let [above, ..] = gate_parts(d_hidden, row, 1, stride, range);
                 let row = BackwardRow {
-                    d_hidden: [&d_hidden.row(row)[units.clone()], recurrent, &[], &[]],
+                    d_hidden: [above, recurrent, &[], &[]],
                     direct: others_before,
                     constants,
-                    kept: rows_of(kept, row, &units),
-                    saved: gate_parts(saved.row(row), P::DIMS.saved, stride, &units),
+                    kept: rows_of(kept, row, range),
+                    saved: gate_parts(saved, row, P::DIMS.saved, stride, range),
                     written: [first, others, output],
                 };
                 backward_row::<P, S>(simd, KNOWN, row);
@@ -121,23 +125,31 @@ impl<P: Pointwise> WithSimd for BackwardStep<'_, '_, P> {
     }
 }
 
-/// Some units of the parts of a row.
-fn gate_parts<'a>(row: &'a [f32], count: usize, stride: usize, units: &Range<usize>) -> [&'a [f32]; MOST] {
+/// Whether rows of one number a unit follow each other without gaps in all windows but the weight's.
+fn is_dense(dims: &Dims, inputs: &[View<f32>], written: &[View<f32>]) -> bool {
+    let units = written[0].cols;
+    let is_dense = |view: &View<f32>| (view.cols, view.stride) == (units, units);
+    dims.constants == 0 && dims.saved <= 1 && is_dense(&inputs[0]) && inputs[2..].iter().chain(written).all(is_dense)
+}
+
+/// The numbers of some parts of a row, so many from the first unit on.
+fn gate_parts<'a>(view: &'a View<f32>, row: usize, count: usize, step: usize, units: (usize, usize)) -> [&'a [f32]; MOST] {
+    let (first, len) = units;
     let mut parts: [&[f32]; MOST] = [&[]; MOST];
     for (part, to) in parts.iter_mut().enumerate().take(count) {
-        *to = &row[part * stride..][units.clone()];
+        *to = &view.data()[row * view.stride + part * step + first..][..len];
     }
     parts
 }
 
 fn constant_parts<'a>(constants: &'a [View<f32>], units: &Range<usize>) -> [&'a [f32]; MOST] {
-    rows_of(constants, 0, units)
+    rows_of(constants, 0, (units.start, units.len()))
 }
 
-/// Some units of a row of each window.
-fn rows_of<'a>(windows: &'a [View<f32>], row: usize, units: &Range<usize>) -> [&'a [f32]; MOST] {
+/// The numbers of a row of each window, so many from the first unit on.
+fn rows_of<'a>(windows: &'a [View<f32>], row: usize, (first, len): (usize, usize)) -> [&'a [f32]; MOST] {
     let mut parts: [&[f32]; MOST] = [&[]; MOST];
-    parts.iter_mut().zip(windows).for_each(|(part, view)| *part = &view.row(row)[units.clone()]);
+    parts.iter_mut().zip(windows).for_each(|(part, view)| *part = &view.data()[row * view.stride + first..][..len]);
     parts
 }
 
@@ -193,16 +205,16 @@ impl Rows<'_, '_> {
         let mut others_before: [&[f32]; MOST] = [&[]; MOST];
         let mut others: [&mut [f32]; MOST] = Default::default();
         for (i, (before, after)) in self.others.iter_mut().enumerate() {
-            [others_before[i], ..] = before.row(r);
-            [others[i], ..] = after.row_mut(r);
+            [others_before[i], ..] = before.row(r, width);
+            [others[i], ..] = after.row_mut(r, width);
         }
         let parts = Parts {
             sums,
-            first_before: self.first.0.row(r),
+            first_before: self.first.0.row(r, width),
             others_before,
-            first: self.first.1.row_mut(r),
+            first: self.first.1.row_mut(r, width),
             others,
-            output: self.output.as_mut().map(|block| block.row_mut(r)).unwrap_or_default(),
+            output: self.output.as_mut().map(|block| block.row_mut(r, width)).unwrap_or_default(),
         };
         Some((self.place + r, parts))
     }
@@ -217,14 +229,15 @@ enum Block<'a> {
 }
 
 impl Block<'_> {
-    fn row(&self, r: usize) -> [&[f32]; MOST] {
+    /// The parts of a row, of so many numbers: those of the units, or of all rows at once where there are no gaps between them.
+    fn row(&self, r: usize, width: usize) -> [&[f32]; MOST] {
         let mut row: [&[f32]; MOST] = [&[]; MOST];
         match self {
             Block::Rows { values, stride, units, parts } => {
                 let values = &values[r * stride..];
                 let step = gate_stride(*units as u32) as usize;
                 for (part, to) in row.iter_mut().enumerate().take(*parts) {
-                    *to = &values[part * step..][..*units];
+                    *to = &values[part * step..][..width];
                 }
             }
             Block::Pieces { pieces, parts } => {
@@ -234,16 +247,16 @@ impl Block<'_> {
         row
     }
 
-    fn row_mut(&mut self, r: usize) -> [&mut [f32]; MOST] {
+    fn row_mut(&mut self, r: usize, width: usize) -> [&mut [f32]; MOST] {
         let mut row: [&mut [f32]; MOST] = Default::default();
         match self {
             Block::Rows { values, stride, units, parts } => {
                 let step = gate_stride(*units as u32) as usize;
                 let mut rest = &mut values[r * *stride..];
                 for (part, to) in row.iter_mut().enumerate().take(*parts) {
-                    let (own, behind) = rest.split_at_mut(if part + 1 < *parts { step } else { *units });
+                    let (own, behind) = rest.split_at_mut(if part + 1 < *parts { step } else { width });
                     let between;
-                    (*to, between) = own.split_at_mut(*units);
+                    (*to, between) = own.split_at_mut(width);
                     between.fill(0.0);
                     rest = behind;
                 }
@@ -278,11 +291,20 @@ struct Loop<'a> {
     /// The parts of the first state and of the output.
     parts: [usize; 2],
     backward: bool,
+    /// Whether there are no gaps between the rows of all windows, nor parts in them, nor anything of a unit's own: then the rows of a time step
+    /// are as one long one.
+    is_dense: bool,
 }
 
 impl<'a> Loop<'a> {
-    fn new([batch, units, gates, states]: [usize; 4], weight: &'a View<'a, f32>, parts: [usize; 2], backward: bool) -> Loop<'a> {
-        Loop { batch, units, weight, gates, states, parts, backward }
+    fn new(
+        [batch, units, gates, states]: [usize; 4],
+        weight: &'a View<'a, f32>,
+        parts: [usize; 2],
+        backward: bool,
+        is_dense: bool,
+    ) -> Loop<'a> {
+        Loop { batch, units, weight, gates, states, parts, backward, is_dense }
     }
 
     /// Runs the time steps. `cell(units, rows)` makes of some units' sums what their states are. The same bits however the work is shared:
@@ -381,6 +403,7 @@ impl<'a> Loop<'a> {
         cell: &impl Fn(Range<usize>, Rows),
     ) {
         let steps = share.states[0].len() - 1;
+        let is_one = self.is_dense && matches!(share.states[0][n], Block::Rows { .. });
         let mut states = share.states.iter_mut().map(|blocks| {
             let (before, after) = blocks.split_at_mut(n + 1);
             (&before[n], &mut after[0])
@@ -391,9 +414,9 @@ impl<'a> Loop<'a> {
             output: share.outputs.first_mut().map(|blocks| &mut blocks[n]),
             sums,
             sides: self.sides()[1],
-            width: units.len(),
+            width: if is_one { rows * units.len() } else { units.len() },
             stride: gate_stride(self.units as u32) as usize,
-            count: rows,
+            count: if is_one { 1 } else { rows },
             next: 0,
             place: if self.backward { steps - 1 - n } else { n } * self.batch + first,
         };
@@ -416,7 +439,7 @@ impl<'a> Loop<'a> {
             for n in 0..share.states[0].len() - 1 {
                 let block = &share.states[0][n];
                 for (part, to) in before.chunks_mut(rows * units).enumerate() {
-                    pack_rows(|r| block.row(r)[part], groups.clone(), to);
+                    pack_rows(|r| block.row(r, units)[part], groups.clone(), to);
                 }
                 let mut left: Vec<&[f32]> = Vec::with_capacity(lefts * rows);
                 for all in before.chunks(rows * units) {
@@ -442,7 +465,7 @@ impl<'a> Loop<'a> {
         let pack = |block: &Block, chunk: usize, parity: usize| {
             let mut to = packed[parity][chunk].write().unwrap_or_else(PoisonError::into_inner);
             for (part, to) in to.chunks_mut(batch * width(chunk)).enumerate() {
-                pack_rows(|r| block.row(r)[part], groups.clone(), to);
+                pack_rows(|r| block.row(r, units)[part], groups.clone(), to);
             }
         };
         let shares = self.share_out(written, chunks.len(), &|block, stride, parts| {
