@@ -29,10 +29,10 @@ mod report;
 mod samples;
 mod traps;
 
+use crate::backend::Compute;
 use crate::backend::{Backend, Cpu, Device, Gpu};
 use crate::kernels::all;
 use crate::model::Model;
-use crate::network::Compute;
 use crate::program::{Program, Step, Variant};
 use crate::{Error, Result};
 

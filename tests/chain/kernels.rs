@@ -7,10 +7,10 @@ use std::rc::Rc;
 
 use super::device::{device, device_for, small};
 use super::faulty::{Fault, Faulty, written};
+use retrospect::backend::Compute;
 use retrospect::backend::{Backend, Cpu, Device};
 use retrospect::check::{self, Outcome, Scope, kernels as checked, networks};
 use retrospect::kernels;
-use retrospect::network::Compute;
 use retrospect::program::{Program, Variant};
 
 #[track_caller]
