@@ -167,7 +167,7 @@ mod tests {
         fn replace(tensors: &mut Tensors, name: &str, tensor: impl Into<Tensor>) {
             tensors.insert(name, tensor);
         }
-        let cases: [(Batch, Change, &str); 16] = [
+        let cases: [(Batch, Change, &str); 17] = [
             (
                 vectors(),
                 |t| replace(t, "tokens", array![[1_i64]]),
