@@ -11,7 +11,8 @@
 //! use ndarray::{Array2, Array3};
 //! use retrospect::batch::{Batch, Input, Inputs, Loss, Targets};
 //! use retrospect::model::{Config, RecurrentInit};
-//! use retrospect::network::{Compute, Network};
+//! use retrospect::backend::Compute;
+//! use retrospect::network::Network;
 //!
 //! // 8 sequences of 20 steps of one number each; at each step, whether the sum so far is positive.
 //! let x = Array3::from_shape_fn((20, 8, 1), |(t, b, _)| ((t * 7 + b * 5) % 11) as f32 / 5.0 - 1.0);

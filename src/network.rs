@@ -7,45 +7,13 @@ use std::path::Path;
 
 use ndarray::Array3;
 
-use crate::backend::{Backend, Cpu, Device, Gpu, PROGRAM, Ticket};
+use crate::backend::{Backend, Compute, PROGRAM, Ticket};
 use crate::batch::{Batch, InitialState, Inputs, Loss, States, Targets};
 use crate::model::{Config, InputWindows, Model, Named};
 use crate::program::{Mat, Program};
 use crate::tensors::write_in_blocks;
 use crate::{Error, Result};
 pub(crate) use stored::{PARAMETERS, Stored};
-
-/// Where a network runs.
-#[derive(Debug, Clone)]
-pub enum Compute {
-    /// On the CPU, with so many threads; `None`: all.
-    Cpu(Option<usize>),
-    /// On an opened adapter.
-    Gpu(Device),
-}
-
-impl Compute {
-    /// Bytes that a program takes: the places of its plan, and what its steps take besides while they run.
-    #[must_use]
-    pub fn memory(&self, program: &Program) -> [u64; 2] {
-        let besides = match self {
-            Compute::Cpu(_) => crate::backend::working(program),
-            Compute::Gpu(device) => device.scratch(program),
-        };
-        [program.plan().bytes(), besides]
-    }
-
-    /// A program on the CPU, or on the adapter in the variants chosen for it.
-    ///
-    /// # Errors
-    /// What the backend reports.
-    pub fn load(&self, program: &Program) -> Result<Box<dyn Backend>> {
-        Ok(match self {
-            Compute::Cpu(threads) => Box::new(Cpu::new(program, *threads)?),
-            Compute::Gpu(device) => Box::new(Gpu::new(device, program)?),
-        })
-    }
-}
 
 /// What a training step left.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -88,7 +56,8 @@ pub struct Traced {
 /// use ndarray::{Array2, Array3};
 /// use retrospect::batch::{Batch, Input, Inputs, Loss, Targets};
 /// use retrospect::model::{Config, RecurrentInit};
-/// use retrospect::network::{Compute, Network};
+/// use retrospect::backend::Compute;
+/// use retrospect::network::Network;
 ///
 /// // Two sequences of five steps; to say at each step whether the input is positive.
 /// let x = Array3::from_shape_fn((5, 2, 1), |(t, b, _)| if (t * 3 + b) % 2 == 0 { 1.0 } else { -1.0 });

@@ -18,6 +18,7 @@ use crate::backend::Device;
 use crate::check;
 use crate::program::{Program, Step, Variant};
 use crate::{Error, Result};
+pub(crate) use measure::median;
 use measure::{Alone, QUICK, difference, profile};
 
 /// How much is measured.

@@ -3,10 +3,11 @@
 #![cfg(target_os = "linux")]
 
 use ndarray::Array3;
+use retrospect::backend::Compute;
 use retrospect::batch::{Batch, InitialState, Input, Inputs, Loss, Targets};
 use retrospect::data::{Choice, Options, Task};
 use retrospect::model::{Config, Model, RecurrentInit};
-use retrospect::network::{Compute, Network};
+use retrospect::network::Network;
 use retrospect::train::{Checkpoint, Origin, Ran, Settings};
 
 /// The process's resident memory in KiB.

@@ -18,6 +18,7 @@ import peer
 class Jax:
     name = "JAX"
     cpu_device, gpu_device = "cpu", "gpu"
+    cells = ("elman",)
     errors = (RuntimeError,)  # which XLA's errors are
 
     def open(self, options):

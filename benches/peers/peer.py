@@ -4,7 +4,8 @@ A peer imports this, and gives `main` an object with
 
     name, version     of the library, and `cpu_device`, `gpu_device`: what --device takes, and what rows call the backend
     open(options)     imports the library and opens the device, or calls `give_up`; what the document says of the device
-    step(size)        a call that does one training step, and gives a loss that `value` reads
+    cells             of GATES, those that it has
+    step(size)        a call that does one training step of a size and cell, and gives a loss that `value` reads
     product(form, n)  a call that does one product of two n × n matrices
     set_precision(p)  for those that have another than f32
     finish(result)    waits until the device is done
@@ -27,6 +28,7 @@ import time
 
 FORMS = ("nn", "nt", "tn")  # a·b, a·bᵀ, aᵀ·b
 SIZE = ("layers", "hidden", "batch", "window")
+GATES = {"elman": 1, "gru": 3, "lstm": 4}
 
 
 def positive(text):
@@ -42,13 +44,14 @@ def numbers(text):
 
 def arguments(peer, precisions):
     parser = argparse.ArgumentParser(
-        description=f"Times one training step of an Elman network in {peer.name}.",
+        description=f"Times one training step of a recurrent network in {peer.name}.",
         epilog="Lists are separated by commas; every combination is timed.",
     )
     parser.add_argument("--hidden", type=numbers, default=[256], metavar="LIST")
     parser.add_argument("--batch", type=numbers, default=[32], metavar="LIST")
     parser.add_argument("--window", type=numbers, default=[64], metavar="LIST")
     parser.add_argument("--layers", type=numbers, default=[1], metavar="LIST")
+    parser.add_argument("--cell", choices=peer.cells, default="elman")
     parser.add_argument("--input", type=positive, default=64, metavar="N")
     parser.add_argument("--output", type=positive, default=64, metavar="N")
     parser.add_argument("--runs", type=positive, default=5, metavar="N", help="the median counts (default: 5)")
@@ -122,12 +125,13 @@ def milliseconds(peer, call, options):
     return [seconds(calls) * 1e3 / calls for _ in range(options.runs)]
 
 
-def flops_of_step(layers, hidden, batch, window, inputs, outputs):
+def flops_of_step(cell, layers, hidden, batch, window, inputs, outputs):
     """Of its products: forward, and twice that backward, less the gradient by the input of the first layer, which nothing
     asks for."""
     rows = window * batch
-    first = 2 * rows * inputs * hidden
-    forward = first + 2 * rows * (hidden * hidden + hidden * outputs) + (layers - 1) * 4 * rows * hidden * hidden
+    sums = GATES[cell] * hidden
+    first = 2 * rows * inputs * sums
+    forward = first + 2 * rows * (hidden * sums + hidden * outputs) + (layers - 1) * 4 * rows * hidden * sums
     return 3 * forward - first
 
 
@@ -150,14 +154,14 @@ def times_or_error(peer, make, options):
 
 def time_step(peer, size, precision, options):
     """A row of a training step."""
-    row = {"backend": options.device, "cell": "elman", **{key: size[key] for key in SIZE}}
+    row = {"backend": options.device, "cell": size.get("cell", "elman"), **{key: size[key] for key in SIZE}}
     row |= {"input": size["input"], "output": size["output"], "precision": precision}
     peer.set_precision(precision)
     times, error = times_or_error(peer, lambda: peer.step(row), options)
     if error:
         return row | {"error": error}
     middle = statistics.median(times)
-    flops = flops_of_step(*(row[key] for key in (*SIZE, "input", "output")))
+    flops = flops_of_step(*(row[key] for key in ("cell", *SIZE, "input", "output")))
     row |= {"ms_per_step": middle, "ms_min": min(times), "ms_max": max(times), "runs": len(times)}
     return row | {"tokens_per_s": row["batch"] * row["window"] / middle * 1e3, "gflops": flops / middle / 1e6}
 
@@ -201,7 +205,7 @@ def main(peer, precisions=("f32",)):
         serve(peer, options)
         return
     sizes = itertools.product(*(getattr(options, key) for key in SIZE))
-    ends = {"input": options.input, "output": options.output}
+    ends = {"cell": options.cell, "input": options.input, "output": options.output}
     document["rows"] = [time_step(peer, {**dict(zip(SIZE, size)), **ends}, options.precision, options) for size in sizes]
     forms = itertools.product(options.products, FORMS)
     document["products"] = [time_product(peer, form, n, options.precision, options) for n, form in forms]

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Times one training step of an Elman network in PyTorch, and prints one JSON document.
+"""Times one training step of a recurrent network in PyTorch, and prints one JSON document.
 
-A step is forward, backward and SGD update of nn.RNN (tanh) with an nn.Linear decoder and squared error, on random inputs
+A step is forward, backward and SGD update of nn.RNN (tanh), nn.LSTM or nn.GRU with an nn.Linear decoder and squared error, on random inputs
 [T, B, I] and targets [T, B, O], as a user of PyTorch would write it. The other programs in benches/peers time the same step.
 
     pip install torch
@@ -15,6 +15,7 @@ import peer
 class PyTorch:
     name = "PyTorch"
     cpu_device, gpu_device = "cpu", "cuda"
+    cells = ("elman", "gru", "lstm")
     errors = (RuntimeError,)  # how PyTorch says that memory ran out
 
     def open(self, options):
@@ -42,7 +43,8 @@ class PyTorch:
 
     def step(self, size):
         device = self.device
-        rnn = torch.nn.RNN(size["input"], size["hidden"], size["layers"], nonlinearity="tanh", batch_first=False).to(device)
+        cell = {"elman": torch.nn.RNN, "gru": torch.nn.GRU, "lstm": torch.nn.LSTM}[size["cell"]]
+        rnn = cell(size["input"], size["hidden"], size["layers"], batch_first=False).to(device)
         decoder = torch.nn.Linear(size["hidden"], size["output"]).to(device)
         optimizer = torch.optim.SGD([*rnn.parameters(), *decoder.parameters()], lr=0.01)
         inputs = torch.randn(size["window"], size["batch"], size["input"], device=device)

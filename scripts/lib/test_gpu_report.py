@@ -189,7 +189,8 @@ class Readme(unittest.TestCase):
         self.assertEqual(places, {"record", *readme.PLACES})
         # Another record is seen.
         for row in record["parts"]["steps"]["rows"]:
-            row["ms_per_step"] *= 2
+            if "ms_per_step" in row:  # and no error
+                row["ms_per_step"] *= 2
         self.assertNotEqual(readme.filled(text, record, name), text)
 
     def test_a_place_that_nothing_fills_is_named(self):

@@ -1,6 +1,7 @@
 //! Backends: they hold a program's buffers and run any range of its steps. There are two, [`Cpu`] and [`Gpu`], and
 //! neither knows a kernel by name.
 
+mod compute;
 mod cpu;
 pub mod gpu;
 
@@ -8,6 +9,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 pub use crate::simd::InstructionSet;
+pub use compute::Compute;
 pub use cpu::Cpu;
 pub use gpu::{Adapter, Device, Gpu};
 

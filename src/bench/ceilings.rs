@@ -11,8 +11,8 @@ use serde::Serialize;
 
 use crate::Result;
 use crate::backend::Backend;
+use crate::backend::Compute;
 use crate::kernels::fill;
-use crate::network::Compute;
 use crate::program::{
     Binding, Cuts, Kernel, Lowered, Mat, Piece, Program, Shader, Step, Variant, View, all_windows, little, scalars, whole,
 };

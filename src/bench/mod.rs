@@ -12,13 +12,15 @@ pub use ceilings::Ceilings;
 pub use products::{Product, Products, Timed};
 pub use report::{Contender, Crossover, KernelTime, Measured, Report, Row};
 
+use crate::backend::Compute;
 use crate::backend::Span;
 use crate::batch::{Batch, Input, Inputs, Loss, Targets};
 use crate::cells::Cell;
 use crate::model::{Config, Model, Optimizer, RecurrentInit};
-use crate::network::{Compute, Network};
+use crate::network::Network;
 use crate::program::Program;
 use crate::random::Random;
+use crate::tune::median;
 use crate::{Error, Result};
 
 /// The sizes of a benchmark: every one of `hidden` with every one of `batch` and so on.
@@ -227,14 +229,4 @@ fn random_batch(config: &Config) -> Batch {
         |cols: usize| ndarray::Array3::from_shape_simple_fn((config.window, config.batch, cols), || random.uniform_in(-1.0, 1.0));
     let Input::Vectors(inputs) = config.input else { unreachable!("a sweep is over vectors") };
     Batch::new(Inputs::Vectors(array(inputs)), Targets::Values(array(config.outputs)))
-}
-
-/// The middle of the values, or the mean of the two in the middle.
-///
-/// # Panics
-/// When there are none.
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    if values.len().is_multiple_of(2) { (values[middle - 1] + values[middle]) / 2.0 } else { values[middle] }
 }

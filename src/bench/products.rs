@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use super::{Contender, RUN, median};
 use crate::backend::Backend;
+use crate::backend::Compute;
 use crate::kernels::gemm::{Epilogue, Form, gemm};
-use crate::network::Compute;
 use crate::program::{Mat, Program};
 use crate::random::Random;
 use crate::rounding::Terms;

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use serde::{Serialize, Serializer};
 
 use super::{Ceilings, Product, median};
+use crate::backend::Compute;
 use crate::backend::gpu::warm;
 use crate::backend::{InstructionSet, Span, Work};
 use crate::batch::Input;
 use crate::model::{Config, Model};
-use crate::network::Compute;
 use crate::{Error, Result};
 
 /// What a network is timed on, and what that can do at most.

@@ -29,10 +29,10 @@ mod report;
 mod samples;
 mod traps;
 
+use crate::backend::Compute;
 use crate::backend::{Backend, Cpu, Device, Gpu};
 use crate::kernels::all;
 use crate::model::Model;
-use crate::network::Compute;
 use crate::program::{Program, Step, Variant};
 use crate::{Error, Result};
 
@@ -111,7 +111,11 @@ fn parts<'a>(compute: &'a Compute, scope: Scope) -> Vec<Part<'a>> {
                 variants.sort_by_key(|variant| variant.checked.is_some());
                 for variant in variants {
                     let name = format!("{}/{}", kernel.name, variant.name);
-                    let sizes = kernels::sizes_of(kernel, quick || variant.checked.is_some() || !device.suits(variant));
+                    let mut sizes = kernels::sizes_of(kernel, quick || variant.checked.is_some() || !device.suits(variant));
+                    if variant.checked.is_some() && !device.suits(variant) {
+                        // It never runs here: that it compiles and computes something is enough.
+                        sizes = sizes.into_iter().step_by(3).collect();
+                    }
                     let run = move || kernels::on_gpu(kernel, variant, &sizes, device);
                     parts.push(Part { checked: variant.checked, ..Part::new(name, variant.name, run) });
                 }

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::Deviation;
-use crate::network::Compute;
+use crate::backend::Compute;
 
 /// The most failures that a note names.
 const MOST: usize = 12;

@@ -2,8 +2,8 @@
 
 use clap::{Args, ValueEnum};
 use pollster::block_on;
+use retrospect::backend::Compute;
 use retrospect::backend::{Adapter, Device};
-use retrospect::network::Compute;
 use retrospect::train::Ran;
 use retrospect::{Error, Result};
 

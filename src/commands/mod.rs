@@ -9,6 +9,7 @@ mod evaluate;
 mod gradient;
 mod options;
 mod plot;
+mod program;
 mod progress;
 mod sample;
 mod sketch;

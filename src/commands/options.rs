@@ -14,8 +14,9 @@ use retrospect::{Activation, Error, Result};
 use super::cell::{BiasArgs, CellArgs, trained};
 use super::terminal::note;
 
+/// What a model follows from: its data, its network and its optimiser.
 #[derive(Args)]
-pub struct RunArgs {
+pub struct ModelArgs {
     #[command(flatten)]
     what: WhatArgs,
 
@@ -24,6 +25,13 @@ pub struct RunArgs {
 
     #[command(flatten)]
     biases: BiasArgs,
+}
+
+/// What a run follows from: a model, and how it is trained.
+#[derive(Args)]
+pub struct RunArgs {
+    #[command(flatten)]
+    model: ModelArgs,
 
     /// Training steps of the whole run [default: the task's, or 3000]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = count())]
@@ -172,9 +180,10 @@ impl Recompute {
     }
 }
 
-impl RunArgs {
-    /// What a new run follows from, and its data; says which of a task's defaults count.
-    pub fn settings(&self) -> Result<(Settings, Opened)> {
+impl ModelArgs {
+    /// What a run of this model follows from where nothing else is said, and its data; says which of a task's defaults count, but for
+    /// these.
+    pub fn settings(&self, given: &[&str]) -> Result<(Settings, Opened)> {
         let what = &self.what;
         let choice = what.choice()?;
         let task = match &choice {
@@ -252,9 +261,9 @@ impl RunArgs {
             network,
         };
         if let Some(task) = task {
-            self.say_defaults(task.name, &task.defaults, init.is_some(), &settings.network);
+            self.say_defaults(task.name, &task.defaults, init.is_some(), &settings.network, given);
         }
-        Ok((self.changed(settings)?, opened))
+        Ok((settings, opened))
     }
 
     /// The sizes of given weights; what does not belong to this network, or to this text, is not passed over.
@@ -286,6 +295,39 @@ impl RunArgs {
         Ok((inputs, hidden, layers, outputs))
     }
 
+    fn say_defaults(&self, task: &str, defaults: &Defaults, has_init: bool, network: &Config, given: &[&str]) {
+        let what = &self.what;
+        let mut said = Vec::new();
+        let mut say = |is_given: bool, flag: &str, value: Option<String>| {
+            said.extend(value.filter(|_| !is_given && !given.contains(&flag)).map(|value| format!("--{flag} {value}")));
+        };
+        say(what.window.is_some(), "window", Some(defaults.window.to_string()));
+        say(what.hidden.is_some() || has_init, "hidden", Some(defaults.hidden.to_string()));
+        say(what.activation.is_some() || !network.cell.has_activation, "activation", Some(defaults.activation.into()));
+        let starts_otherwise = what.recurrent_init.is_some() || has_init || !init_of(defaults).suits(network.cell);
+        say(starts_otherwise, "recurrent-init", Some(defaults.recurrent_init.into()));
+        say(what.optimizer.is_some(), "optimizer", defaults.optimizer.map(String::from));
+        say(false, "lr", defaults.lr.map(|x| x.to_string()));
+        say(what.clip.is_some(), "clip", defaults.clip.map(|x| x.to_string()));
+        say(false, "steps", defaults.steps.map(|n| n.to_string()));
+        if !said.is_empty() {
+            note(format_args!("Defaults of {task}: {}", said.join(" ")));
+        }
+    }
+}
+
+impl RunArgs {
+    /// What a new run follows from, and its data; says which of a task's defaults count.
+    pub fn settings(&self) -> Result<(Settings, Opened)> {
+        let given: Vec<&str> = [("lr", self.lr.is_some()), ("steps", self.steps.is_some())]
+            .into_iter()
+            .filter(|(_, given)| *given)
+            .map(|(flag, _)| flag)
+            .collect();
+        let (settings, opened) = self.model.settings(&given)?;
+        Ok((self.changed(settings)?, opened))
+    }
+
     /// With the options that may also change when a run goes on.
     pub fn changed(&self, settings: Settings) -> Result<Settings> {
         let settings = Settings {
@@ -299,26 +341,6 @@ impl RunArgs {
         };
         settings.check()?;
         Ok(settings)
-    }
-
-    fn say_defaults(&self, task: &str, defaults: &Defaults, has_init: bool, network: &Config) {
-        let what = &self.what;
-        let mut said = Vec::new();
-        let mut say = |given: bool, flag: &str, value: Option<String>| {
-            said.extend(value.filter(|_| !given).map(|value| format!("--{flag} {value}")));
-        };
-        say(what.window.is_some(), "window", Some(defaults.window.to_string()));
-        say(what.hidden.is_some() || has_init, "hidden", Some(defaults.hidden.to_string()));
-        say(what.activation.is_some() || !network.cell.has_activation, "activation", Some(defaults.activation.into()));
-        let starts_otherwise = what.recurrent_init.is_some() || has_init || !init_of(defaults).suits(network.cell);
-        say(starts_otherwise, "recurrent-init", Some(defaults.recurrent_init.into()));
-        say(what.optimizer.is_some(), "optimizer", defaults.optimizer.map(String::from));
-        say(self.lr.is_some(), "lr", defaults.lr.map(|x| x.to_string()));
-        say(what.clip.is_some(), "clip", defaults.clip.map(|x| x.to_string()));
-        say(self.steps.is_some(), "steps", defaults.steps.map(|n| n.to_string()));
-        if !said.is_empty() {
-            note(format_args!("Defaults of {task}: {}", said.join(" ")));
-        }
     }
 }
 

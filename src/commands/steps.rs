@@ -2,13 +2,13 @@
 
 use clap::Args;
 use retrospect::Result;
+use retrospect::backend::Compute;
 use retrospect::model::Model;
-use retrospect::network::Compute;
 use retrospect::program::{Mat, Program};
 use serde_json::json;
 
+use super::program::ProgramArgs;
 use super::terminal::{print, table, thousands};
-use super::train::Train;
 
 /// Prints a model's program: every step with its kernel, variant, windows, dispatches, bytes and operations
 #[derive(Args)]
@@ -18,17 +18,17 @@ pub struct Steps {
     memory: bool,
 
     #[command(flatten)]
-    train: Train,
+    program: ProgramArgs,
 }
 
 impl Steps {
     pub fn run(&self) -> Result<()> {
-        let (settings, _) = self.train.settings()?;
-        let compute = self.train.compute()?;
+        let settings = self.program.settings()?;
+        let compute = self.program.compute()?;
         let model = Model::new(&settings.config())?;
         let program = model.program();
         if self.memory {
-            return print(&memory(&compute, program, self.train.json));
+            return print(&memory(&compute, program, self.program.json));
         }
         let cuts = match &compute {
             Compute::Cpu(_) => None,
@@ -76,7 +76,7 @@ impl Steps {
             row.push(windows.join(", "));
             rows.push(row);
         }
-        if self.train.json {
+        if self.program.json {
             return print(&format!("{:#}\n", json!({ "steps": steps, "buffer_bytes": program.plan().bytes() })));
         }
         let [dispatches, bytes, flops] = in_a_step.map(thousands);

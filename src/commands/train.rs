@@ -8,7 +8,6 @@ use std::time::{Instant, SystemTime};
 
 use clap::Args;
 use retrospect::data::Opened;
-use retrospect::network::Compute;
 use retrospect::trace::Trace;
 use retrospect::train::{Checkpoint, Event, Folder, LayerFlow, Metrics, Settings, Summary, Training};
 use retrospect::{Error, Result};
@@ -38,7 +37,7 @@ pub struct Train {
 
     /// Print the result as JSON
     #[arg(long)]
-    pub json: bool,
+    json: bool,
 
     /// Write when each step of every training step ran, for chrome://tracing or Perfetto: some 5 KB a training step
     #[arg(long, value_name = "FILE")]
@@ -111,25 +110,6 @@ impl Train {
                 Err(error)
             }
         }
-    }
-
-    /// The first flag given that is of training alone.
-    pub fn of_training(&self) -> Option<&'static str> {
-        let given = [("--out", self.out.is_some()), ("--profile", self.profile.is_some()), ("--tune", self.tune.is_given())];
-        given.into_iter().find(|(_, given)| *given).map(|(flag, _)| flag)
-    }
-
-    /// Where to run.
-    pub fn compute(&self) -> Result<Compute> {
-        match &self.resume {
-            None => self.compute.choose(),
-            Some(run) => self.compute.choose_again(&load(run)?.0.origin.ran),
-        }
-    }
-
-    /// A GPU to measure on, software ones included.
-    pub fn choose_gpu(&self) -> Result<Compute> {
-        self.compute.choose_gpu()
     }
 
     /// What a run follows from, and its data: a new one, or the one to be resumed.

@@ -3,15 +3,15 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use retrospect::backend::Compute;
 use retrospect::model::{Config, Model};
-use retrospect::network::Compute;
 use retrospect::program::Program;
 use retrospect::tune::{Measured, Mode, Outcome, tune};
 use retrospect::{Error, Result};
 use serde_json::json;
 
+use super::program::ProgramArgs;
 use super::terminal::{note, print, table};
-use super::train::Train;
 
 #[derive(Args)]
 #[command(next_help_heading = "Where to run")]
@@ -22,10 +22,6 @@ pub struct TuneArgs {
 }
 
 impl TuneArgs {
-    pub fn is_given(&self) -> bool {
-        self.tune.is_some()
-    }
-
     /// [`TuneArgs::prepare`] for the program of a network.
     pub fn prepare_network(&self, compute: &mut Compute, config: &Config) -> Result<()> {
         if matches!(compute, Compute::Gpu(_)) { self.prepare(compute, Model::new(config)?.program()) } else { Ok(()) }
@@ -58,22 +54,19 @@ fn folder() -> Option<PathBuf> {
 #[derive(Args)]
 pub struct Tune {
     #[command(flatten)]
-    train: Train,
+    program: ProgramArgs,
 }
 
 impl Tune {
     pub fn run(&self) -> Result<()> {
-        if let Some(flag) = self.train.of_training() {
-            return Err(Error::Usage(format!("{flag} is for training; tune measures everything anew, and trains nothing")));
-        }
-        let (settings, _) = self.train.settings()?;
+        let settings = self.program.settings()?;
         let model = Model::new(&settings.network)?;
-        let Compute::Gpu(mut device) = self.train.choose_gpu()? else {
+        let Compute::Gpu(mut device) = self.program.choose_gpu()? else {
             return Err(Error::Usage("the CPU has no variants to choose from; --backend gpu".into()));
         };
         let outcome = tune(&mut device, model.program(), Mode::Full, folder().as_deref())?;
         outcome.notes.iter().for_each(note);
-        if self.train.json {
+        if self.program.json {
             let adapter = &device.adapter;
             let all = json!({ "adapter": adapter.name, "driver": adapter.driver, "measured": outcome.measured });
             print(&format!("{all:#}\n"))?;

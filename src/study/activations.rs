@@ -4,9 +4,9 @@ use std::f64::consts::PI;
 
 use serde::Serialize;
 
+use crate::backend::Compute;
 use crate::flow::SATURATED;
 use crate::kernels::map;
-use crate::network::Compute;
 use crate::program::Program;
 use crate::{Activation, Result};
 

@@ -3,10 +3,11 @@
 use ndarray::{Array3, ArrayD};
 use serde::Serialize;
 
+use crate::backend::Compute;
 use crate::batch::{Batch, Input, Inputs, Loss, Targets};
 use crate::flow::{Flow, Seen};
 use crate::model::{Config, Named, Optimizer, RecurrentInit, initial};
-use crate::network::{Compute, Network};
+use crate::network::Network;
 use crate::random::Random;
 use crate::{Activation, Error, Result};
 

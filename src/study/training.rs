@@ -2,11 +2,12 @@
 
 use serde::Serialize;
 
+use crate::backend::Compute;
 use crate::cells::Cell;
 use crate::data::{Options, Source, Task};
 use crate::flow::is_saturated;
 use crate::model::{Config, Optimizer, RecurrentInit};
-use crate::network::{Compute, Network};
+use crate::network::Network;
 use crate::train::evaluate;
 use crate::{Activation, Error, Result};
 

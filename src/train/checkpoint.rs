@@ -7,10 +7,11 @@ use ndarray::Ix3;
 use serde::{Deserialize, Serialize};
 
 use super::Settings;
+use crate::backend::Compute;
 use crate::batch::States;
 use crate::data::{Opened, Vocabulary};
 use crate::model::{Named, from_file, parameters};
-use crate::network::{Compute, Network};
+use crate::network::Network;
 use crate::tensors::{TensorFile, write_in_blocks};
 use crate::{Error, Result};
 

@@ -57,10 +57,10 @@ mod tests {
     use ndarray::{Array2, Array3, array};
 
     use super::*;
+    use crate::backend::Compute;
     use crate::batch::{InitialState, Input, Inputs, Loss};
     use crate::check::networks;
     use crate::model::{Config, RecurrentInit};
-    use crate::network::Compute;
     use crate::reference;
 
     #[test]

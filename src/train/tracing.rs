@@ -154,9 +154,9 @@ impl Drop for Spilled {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backend::Compute;
     use crate::batch::{Input, Loss};
     use crate::model::{Config, RecurrentInit};
-    use crate::network::Compute;
 
     /// A weight of more than a block, and small ones beside it: by the numbers themselves, all at once.
     #[test]

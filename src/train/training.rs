@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 
 use super::tracing::{Before, flows};
 use super::{Checkpoint, Folder, Metrics, Origin, Ran, Settings, evaluate};
+use crate::backend::Compute;
 use crate::batch::Batch;
 use crate::data::{Choice, Opened, Prefetch};
 use crate::model::{Config, HISTORY};
-use crate::network::{Compute, Network, Report};
+use crate::network::{Network, Report};
 use crate::tensors::TensorFile;
 use crate::trace::Trace;
 use crate::{Error, Result};

@@ -4,14 +4,12 @@ use std::time::{Duration, Instant};
 
 use crate::backend::gpu::warm;
 use crate::backend::{Backend, Cpu, Device, Gpu, Work};
-use crate::program::{Access, Element, Mat, Program, ROW_ALIGNMENT, Step, Variant, all_windows};
+use crate::program::{Access, Element, Mat, Program, Step, Variant, all_windows};
 use crate::random::Random;
 use crate::{Error, Result};
 
 /// Operations that the CPU does in a moment: results of larger steps are compared with those of the plainest variant.
 pub(super) const QUICK: u64 = 4_000_000_000;
-/// The numbers of a window that are compared at most, so that the host holds no more of it.
-const COMPARED: u32 = 1 << 22;
 /// The bytes of a step's windows up to which the CPU computes it as well.
 const SMALL: u64 = 1 << 28;
 /// The time for the rounds of a step, of which there are at least three.
@@ -24,6 +22,7 @@ const HOPELESS: f64 = 3.0;
 pub(super) struct Alone {
     program: Program,
     gpu: Gpu,
+    contents: Vec<Vec<f32>>,
 }
 
 impl Alone {
@@ -37,8 +36,9 @@ impl Alone {
             right.contains(&i).then_some(variants[i]).or_else(|| right.first().map(|&i| variants[i]))
         };
         let mut gpu = Gpu::with_variants(device, &program, &in_turn)?;
-        fill(&mut gpu, &program.steps()[0], |_| true)?;
-        Ok(Alone { program, gpu })
+        let contents = contents(&program.steps()[0]);
+        fill(&mut gpu, &program.steps()[0], &contents)?;
+        Ok(Alone { program, gpu, contents })
     }
 
     /// What the CPU makes of the step, where that is quick and the host has room.
@@ -51,14 +51,16 @@ impl Alone {
             Err(Error::DoesNotFit { .. }) => return Ok(None),
             cpu => cpu?,
         };
-        fill(&mut cpu, step, |_| true)?;
+        fill(&mut cpu, step, &self.contents)?;
         results(&mut cpu, step, 0).map(Some)
     }
 
-    /// What the variant of a number makes of it.
+    /// What the variant of a number makes of it. What another left where it is compared is overwritten first.
     pub fn results(&mut self, number: usize) -> Result<Vec<Vec<f32>>> {
         let step = &self.program.steps()[0];
-        fill(&mut self.gpu, step, |access| access != Access::Read)?;
+        for (i, window) in written(step).filter(|(i, _)| !self.contents[*i].is_empty()) {
+            compared(window).into_iter().try_for_each(|block| self.gpu.write(block, &self.contents[i][..block.len()]))?;
+        }
         results(&mut self.gpu, step, number)
     }
 
@@ -149,47 +151,50 @@ fn repeated(step: &Step, times: usize) -> Program {
     program
 }
 
-/// Fills the windows of floats that a step uses in some way with the same numbers each time, about as large as they are after a product.
-fn fill(backend: &mut dyn Backend, step: &Step, is_meant: impl Fn(Access) -> bool) -> Result<()> {
-    for (stream, (window, binding)) in (0..).zip(step.windows.iter().zip(step.kernel.bindings)) {
-        if window.element != Element::F32 || !is_meant(binding.access) {
-            continue;
-        }
+/// Random numbers for a block of each window of floats of a step, the same each time, about as large as they are after a product.
+fn contents(step: &Step) -> Vec<Vec<f32>> {
+    let random_block = |(stream, window): (u64, &Mat)| {
         let mut random = Random::new(1, stream);
         let scale = 1.0 / (window.cols as f32).sqrt();
-        let blocks = blocks(*window);
-        let most = blocks.iter().map(Mat::len).max().unwrap_or(0);
-        let values: Vec<f32> = (0..most).map(|_| random.uniform_in(-scale, scale)).collect();
-        blocks.iter().try_for_each(|block| backend.write(*block, &values[..block.len()]))?;
+        let most = if window.element == Element::F32 { window.blocks().map(|block| block.len()).max() } else { None };
+        (0..most.unwrap_or(0)).map(|_| random.uniform_in(-scale, scale)).collect()
+    };
+    (0..).zip(&step.windows).map(random_block).collect()
+}
+
+/// Fills the windows of floats of a step, each block of one with the same contents.
+fn fill(backend: &mut dyn Backend, step: &Step, contents: &[Vec<f32>]) -> Result<()> {
+    for (window, values) in step.windows.iter().zip(contents).filter(|(_, values)| !values.is_empty()) {
+        window.blocks().try_for_each(|block| backend.write(block, &values[..block.len()]))?;
     }
     Ok(())
 }
 
-/// What the step of a number leaves in the windows that it writes: of large ones the first block and the last.
+/// The blocks of a window that are compared, so that the host holds no more of it: the first and the last.
+fn compared(window: &Mat) -> Vec<Mat> {
+    let blocks: Vec<Mat> = window.blocks().collect();
+    let last = blocks[1..].last().copied();
+    blocks.first().copied().into_iter().chain(last).collect()
+}
+
+/// The windows that a step writes, with their numbers.
+fn written(step: &Step) -> impl Iterator<Item = (usize, &Mat)> {
+    let is_written = |(i, _): &(usize, &Mat)| step.kernel.bindings[*i].access != Access::Read;
+    step.windows.iter().enumerate().filter(is_written)
+}
+
+/// Runs a step and reads what it wrote, as far as that is compared.
 fn results(backend: &mut dyn Backend, step: &Step, number: usize) -> Result<Vec<Vec<f32>>> {
     backend.run(number..number + 1)?;
-    let written = step.windows.iter().zip(step.kernel.bindings).filter(|(_, binding)| binding.access != Access::Read);
-    let mut all = Vec::new();
-    for (window, _) in written {
-        let blocks = blocks(*window);
-        let last = blocks[1..].last();
-        for block in blocks.first().into_iter().chain(last) {
-            all.push(backend.read(*block)?);
-        }
-    }
-    Ok(all)
+    written(step).flat_map(|(_, window)| compared(window)).map(|block| backend.read(block)).collect()
 }
 
-/// A window in blocks of rows, or of columns where it has one row, of about [`COMPARED`] numbers.
-fn blocks(window: Mat) -> Vec<Mat> {
-    let starts = |len: u32, most: u32| (0..len).step_by(most as usize).map(move |start| start..len.min(start + most));
-    match window.rows {
-        1 => starts(window.cols, COMPARED.next_multiple_of(ROW_ALIGNMENT)).map(|cols| window.slice_cols(cols)).collect(),
-        rows => starts(rows, (COMPARED / window.cols).max(1)).map(|rows| window.slice_rows(rows)).collect(),
-    }
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
+/// The middle of some values, or the mean of the two in the middle.
+///
+/// # Panics
+/// When there are none.
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
+    let middle = values.len() / 2;
+    if values.len().is_multiple_of(2) { (values[middle - 1] + values[middle]) / 2.0 } else { values[middle] }
 }

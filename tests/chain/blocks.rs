@@ -1,9 +1,10 @@
 //! Weights too large to be on the host at once: they pass between files, the host and devices a block of rows at a time.
 
+use retrospect::backend::Compute;
 use retrospect::backend::Device;
 use retrospect::batch::{Input, Loss};
 use retrospect::model::{Config, Named, Optimizer, RecurrentInit, initial};
-use retrospect::network::{Compute, Network};
+use retrospect::network::Network;
 use retrospect::tensors::{TensorFile, Tensors};
 
 use super::device::device;

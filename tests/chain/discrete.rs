@@ -4,12 +4,13 @@
 use std::collections::BTreeSet;
 
 use super::device::{device, discrete_device};
+use retrospect::backend::Compute;
 use retrospect::backend::{Backend, Device, Gpu};
 use retrospect::batch::{Input, Loss, Reduction};
 use retrospect::check::networks::{Case, gradients, in_lockstep};
 use retrospect::kernels;
 use retrospect::model::{Config, Model};
-use retrospect::network::{Compute, Network};
+use retrospect::network::Network;
 use retrospect::program::{Class, Kernel, Program, Shader, Step, Variant};
 use retrospect::tune::{Mode, tune};
 

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::device::{device, discrete_device};
+use retrospect::backend::Compute;
 use retrospect::batch::{Input, Loss};
 use retrospect::kernels;
 use retrospect::model::{Config, Model, Optimizer};
-use retrospect::network::{Compute, Network};
+use retrospect::network::Network;
 use retrospect::program::{Class, Kernel, Program, Shader, Variant};
 use retrospect::tune::{Mode, Outcome, tune};
 

@@ -90,8 +90,10 @@ fn the_command_line() {
             ("train --adapter= --steps 1", 2, "a value is required"),
             ("train --threads 0 --steps 1", 2, "0 is not in 1..=1024"),
             ("train --backend cpu --adapter x", 2, "--backend cpu asks for none"),
-            ("tune --tune off", 2, "--tune is for training"),
-            ("tune --out x", 2, "--out is for training"),
+            ("tune --tune off", 2, "--tune"),
+            ("tune --out x", 2, "--out"),
+            ("steps --out x", 2, "--out"),
+            ("steps --steps 5", 2, "--steps"),
             ("sample . --temperature NaN", 2, "NaN is not a finite number"),
         ],
     );

@@ -457,8 +457,8 @@ fn legend(canvas: &Canvas, top: i32, entries: &[Entry]) -> Drawn {
 mod tests {
     use std::fs;
 
+    use retrospect::backend::Compute;
     use retrospect::bench::{Ceilings, Crossover};
-    use retrospect::network::Compute;
 
     use super::*;
 

@@ -272,7 +272,7 @@ fn verdict(gradients: &study::Gradients) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use retrospect::network::Compute;
+    use retrospect::backend::Compute;
 
     #[test]
     fn a_sketch_falls_and_ends_where_f32_does() {

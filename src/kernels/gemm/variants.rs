@@ -89,7 +89,7 @@ fn is_skinny(form: Form, step: &Step) -> bool {
 /// Whether turning a side takes little of a product's time, and its large tiles are a GPU's load.
 fn is_worth_turning(form: Form, step: &Step) -> bool {
     let (m, n, k) = extent(form, step.windows[0], step.windows[1]);
-    m.min(n) >= 512 && (form == Form::TN || m.min(n).min(k) >= 1024)
+    m.min(n) >= 512 && (form == Form::TN || m.min(n).min(k) >= 1024) && is_much(form, step, &BY_128_BY_16)
 }
 
 /// The shaders of large tiles: products whose sums are stored or added, and their parts.

@@ -87,7 +87,7 @@ pub(crate) fn has_units(step: &Step, cuts: &Cuts, most: u32) -> bool {
 
 /// Whether the sequences are so few that reading the weight is what takes the time.
 pub(crate) fn is_skinny(step: &Step) -> bool {
-    step.scalars::<Shape>().batch <= 16
+    step.scalars::<Shape>().batch <= 16 || is_middling(step)
 }
 
 /// Whether a time step takes about as long as a dispatch does: then more workgroups count for more than larger tiles.

@@ -1,0 +1,52 @@
+//! The flags of the commands that look at a model's program, and train nothing.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use retrospect::Result;
+use retrospect::backend::Compute;
+use retrospect::train::Settings;
+
+use super::compute::ComputeArgs;
+use super::evaluate::load;
+use super::options::ModelArgs;
+
+#[derive(Args)]
+pub struct ProgramArgs {
+    #[command(flatten)]
+    model: ModelArgs,
+
+    /// The model of the run in DIR, in the variants that it was computed with
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["WhatArgs", "CellArgs", "BiasArgs"])]
+    resume: Option<PathBuf>,
+
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+
+    #[command(flatten)]
+    compute: ComputeArgs,
+}
+
+impl ProgramArgs {
+    /// What a run of the model follows from.
+    pub fn settings(&self) -> Result<Settings> {
+        match &self.resume {
+            None => Ok(self.model.settings(&["lr", "steps"])?.0),
+            Some(run) => Ok(load(run)?.0.origin.settings),
+        }
+    }
+
+    /// Where to run.
+    pub fn compute(&self) -> Result<Compute> {
+        match &self.resume {
+            None => self.compute.choose(),
+            Some(run) => self.compute.choose_again(&load(run)?.0.origin.ran),
+        }
+    }
+
+    /// A GPU to measure on, software ones included.
+    pub fn choose_gpu(&self) -> Result<Compute> {
+        self.compute.choose_gpu()
+    }
+}
