@@ -10,6 +10,7 @@ mod reflection;
 
 mod discrete;
 mod flow;
+mod following;
 mod invariance;
 mod kernels;
 mod limits;
