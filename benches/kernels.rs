@@ -110,7 +110,7 @@ fn fill(step: &Step, contents: &Contents) -> Vec<Filled> {
     let mut all = Vec::new();
     for (&window, binding) in step.windows.iter().zip(step.kernel.bindings) {
         let content = contents.iter().find(|(other, _)| *other == window).map(|(_, content)| content);
-        let scale = if let Some(Content::Recurrent) = content { 1.0 / (window.rows() as f32).sqrt() } else { 1.0 };
+        let scale = if let Some(Content::Recurrent(_)) = content { 1.0 / (window.rows() as f32).sqrt() } else { 1.0 };
         let low = if let Some(Content::NotNegative) = content { 0.0 } else { -scale };
         let values = match content {
             Some(Content::Indices(indices)) => Values::Indices(indices.clone()),

@@ -1,17 +1,21 @@
 // Many time steps of a recurrence, forward (step_forward) or backward (step_backward), of one sequence a workgroup, for UNITS units
-// at most. The weight stays in registers: a thread has 64 values of k of one unit's column, as 16 vectors. The state goes from step
-// to step in workgroup memory. Of a dispatch with number `time` it is steps time·chunk .. (time + 1)·chunk, in the order of the
-// direction. Unrolled by hand, for the registers.
-const THREADS: u32 = UNITS * UNITS / 64u;
+// at most. The weight stays in registers: a thread has 64 values of k of one column, as 16 vectors; columns and values of k are those of one
+// gate after the other. The state goes from step to step in workgroup memory. Of a dispatch with number `time` it is steps time·chunk ..
+// (time + 1)·chunk, in the order of the direction. Unrolled by hand, for the registers.
+const COLUMNS: u32 = UNITS * SUMS;
+const THREADS: u32 = COLUMNS * UNITS * PARTS / 64u;
 
-var<workgroup> state: array<vec4<f32>, UNITS / 4u>;
-var<workgroup> sums: array<f32, THREADS>; // UNITS / 64 parts of k, of all units
+var<workgroup> state: array<vec4<f32>, UNITS * PARTS / 4u>;
+var<workgroup> sums: array<f32, THREADS>; // the parts of k, of all columns
 
+// An element of the weight, of which each gate has UNITS rows or columns here.
 fn entry(k: u32, col: u32) -> f32 {
-    if k >= params.weight.rows || col >= params.weight.cols {
+    if k % UNITS >= units() || col % UNITS >= units() {
         return 0.0;
     }
-    return weight[at(params.weight, k, col & ~3u)][col & 3u];
+    let row = k / UNITS * gate_stride() + k % UNITS;
+    let place = col / UNITS * gate_stride() + col % UNITS;
+    return weight[at(params.weight, row, place & ~3u)][place & 3u];
 }
 
 fn column(k: u32, col: u32) -> vec4<f32> {
@@ -20,8 +24,8 @@ fn column(k: u32, col: u32) -> vec4<f32> {
 
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) i: u32) {
-    let col = i % UNITS;
-    let first = i / UNITS * 64u;
+    let col = i % COLUMNS;
+    let first = i / COLUMNS * 64u;
     let part = first / 4u;
     let w0 = column(first + 0u, col);
     let w1 = column(first + 4u, col);
@@ -43,10 +47,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let end = min(params.steps, begin + params.chunk);
     let sequence = group.y;
     if i < UNITS / 4u {
-        state[i] = vec4<f32>();
-        if 4u * i < params.weight.cols {
-            state[i] = state_at(state_row(step_at(begin)) + sequence, 4u * i);
+#for g in 0..PARTS
+        state[$gu * UNITS / 4u + i] = vec4<f32>();
+        if 4u * i < units() {
+            state[$gu * UNITS / 4u + i] = state_at(state_row(step_at(begin)) + sequence, $gu * gate_stride() + 4u * i);
         }
+#end
     }
     workgroupBarrier();
     for (var n = begin; n < end; n++) {
@@ -69,12 +75,17 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         sum += dot(w15, state[part + 15u]);
         sums[i] = sum;
         workgroupBarrier();
-        if 4u * i < params.weight.cols {
-            var total = vec4<f32>();
-            for (var p = 4u * i; p < THREADS; p += UNITS) {
-                total += vec4<f32>(sums[p], sums[p + 1u], sums[p + 2u], sums[p + 3u]);
+        if 4u * i < units() {
+            var total = Sums();
+            for (var p = 4u * i; p < THREADS; p += COLUMNS) {
+#for g in 0..SUMS
+                total[$g] += vec4<f32>(sums[p + $gu * UNITS], sums[p + $gu * UNITS + 1u], sums[p + $gu * UNITS + 2u], sums[p + $gu * UNITS + 3u]);
+#end
             }
-            state[i] = finish(step_at(n), sequence, 4u * i, total);
+            let next = finish(step_at(n), sequence, 4u * i, total);
+#for g in 0..PARTS
+            state[$gu * UNITS / 4u + i] = next[$g];
+#end
         }
         workgroupBarrier();
     }

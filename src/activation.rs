@@ -7,6 +7,7 @@
 
 use num_traits::Float;
 
+use crate::numbers::{Fused, Real};
 use crate::rounding::{DIVISION, TINY, U, flushed};
 use crate::simd::arch;
 
@@ -159,9 +160,8 @@ impl Activation {
     /// φ(a) as a device computes it that rounds each product and each sum, and as one does that fuses them.
     pub(crate) fn twins(self, a: f32) -> [f32; 2] {
         match self {
-            Activation::Tanh => [tanh(a), tanh_by(a, f32::mul_add)],
-            Activation::Sigmoid => [sigmoid(a), sigmoid_by(a, f32::mul_add)],
             Activation::Relu | Activation::Identity => [self.value(a); 2],
+            _ => [self.fast(a), self.fast(Fused(a)).0],
         }
     }
 
@@ -193,64 +193,73 @@ pub(crate) const EXP_ERROR: f64 = 2.0 * U;
 /// tanh(x) as an odd polynomial of degree 13 over an even one of degree 6, saturated at |x| = 7.905, x itself near zero.
 /// The coefficients are those of Eigen's `generic_fast_tanh_float`.
 #[inline(always)]
-pub(crate) fn tanh(x: f32) -> f32 {
-    tanh_by(x, |a, b, c| a * b + c)
-}
-
-/// [`tanh`] with its products and sums as `fma` rounds a·b + c: twice, or fused, as many GPUs do.
-#[inline(always)]
-fn tanh_by(x: f32, fma: impl Fn(f32, f32, f32) -> f32) -> f32 {
+pub(crate) fn tanh<R: Real>(x: R) -> R {
     // Comparisons and not min and max, so that NaN stays NaN.
-    let c = if x > 7.905_311 { 7.905_311 } else { x };
-    let c = if c < -7.905_311 { -7.905_311 } else { c };
+    let (low, high) = (x.constant(-7.905_311), x.constant(7.905_311));
+    let c = high.if_less(x, high, x);
+    let c = c.if_less(low, low, c);
     let s = c * c;
-    let p = fma(s, -2.760_768_5e-16, 2.000_188e-13);
-    let p = fma(s, p, -8.604_672e-11);
-    let p = fma(s, p, 5.122_297e-8);
-    let p = fma(s, p, 1.485_722_4e-5);
-    let p = fma(s, p, 6.372_619_4e-4);
-    let p = fma(s, p, 4.893_524_5e-3);
-    let q = fma(s, 1.198_258_4e-6, 1.185_347_1e-4);
-    let q = fma(s, q, 2.268_434_6e-3);
-    let q = fma(s, q, 4.893_525e-3);
-    let r = c * p / q;
-    if x.abs() < 4e-4 { x } else { r }
+    let p = s.times_plus(s.constant(-2.760_768_5e-16), s.constant(2.000_188e-13));
+    let p = s.times_plus(p, s.constant(-8.604_672e-11));
+    let p = s.times_plus(p, s.constant(5.122_297e-8));
+    let p = s.times_plus(p, s.constant(1.485_722_4e-5));
+    let p = s.times_plus(p, s.constant(6.372_619_4e-4));
+    let p = s.times_plus(p, s.constant(4.893_524_5e-3));
+    let q = s.times_plus(s.constant(1.198_258_4e-6), s.constant(1.185_347_1e-4));
+    let q = s.times_plus(q, s.constant(2.268_434_6e-3));
+    let q = s.times_plus(q, s.constant(4.893_525e-3));
+    x.abs().if_less(x.constant(4e-4), x, c * p / q)
 }
 
 /// 1 / (1 + e⁻ˣ), through e^−|x| so that nothing overflows and small values keep their digits.
 #[inline(always)]
-pub(crate) fn sigmoid(x: f32) -> f32 {
-    sigmoid_by(x, |a, b, c| a * b + c)
-}
-
-#[inline(always)]
-fn sigmoid_by(x: f32, fma: impl Fn(f32, f32, f32) -> f32) -> f32 {
-    let e = exp_nonpositive_by(-x.abs(), fma);
-    (if x < 0.0 { e } else { 1.0 }) / (1.0 + e)
+pub(crate) fn sigmoid<R: Real>(x: R) -> R {
+    let one = x.constant(1.0);
+    let e = exp_nonpositive(x.constant(0.0) - x.abs());
+    x.if_less(x.constant(0.0), e, one) / (one + e)
 }
 
 /// eˣ for x ≤ 0: x = n·ln 2 + r, a polynomial in r, times 2ⁿ; zero below −87. The coefficients are those of Cephes' `expf`.
 #[inline(always)]
-pub(crate) fn exp_nonpositive(x: f32) -> f32 {
-    exp_nonpositive_by(x, |a, b, c| a * b + c)
+pub(crate) fn exp_nonpositive<R: Real>(x: R) -> R {
+    let least = x.constant(-87.0);
+    let c = x.if_less(least, least, x);
+    // Adding 1.5·2²³ rounds to the nearest integer and leaves it in the low bits.
+    let shifted = c.times_plus(c.constant(std::f32::consts::LOG2_E), c.constant(12_582_912.0));
+    let n = shifted - c.constant(12_582_912.0);
+    let r = n.times_plus(c.constant(-0.693_359_4), c);
+    let r = n.times_plus(c.constant(2.121_944_4e-4), r);
+    let p = r.times_plus(c.constant(1.987_569_1e-4), c.constant(1.398_199_9e-3));
+    let p = r.times_plus(p, c.constant(8.333_452e-3));
+    let p = r.times_plus(p, c.constant(4.166_579_6e-2));
+    let p = r.times_plus(p, c.constant(0.166_666_65));
+    let p = r.times_plus(p, c.constant(0.5));
+    let p = (r * r).times_plus(p, r) + c.constant(1.0);
+    x.if_less(least, x.constant(0.0), p * shifted.two_to_the_low_bits())
 }
 
-#[inline(always)]
-fn exp_nonpositive_by(x: f32, fma: impl Fn(f32, f32, f32) -> f32) -> f32 {
-    let c = if x < -87.0 { -87.0 } else { x };
-    // Adding 1.5·2²³ rounds to the nearest integer and leaves it in the low bits.
-    let shifted = fma(c, std::f32::consts::LOG2_E, 12_582_912.0);
-    let n = shifted - 12_582_912.0;
-    let r = fma(n, -0.693_359_4, c);
-    let r = fma(n, 2.121_944_4e-4, r);
-    let p = fma(r, 1.987_569_1e-4, 1.398_199_9e-3);
-    let p = fma(r, p, 8.333_452e-3);
-    let p = fma(r, p, 4.166_579_6e-2);
-    let p = fma(r, p, 0.166_666_65);
-    let p = fma(r, p, 0.5);
-    let p = fma(r * r, p, r) + 1.0;
-    let scale = f32::from_bits((shifted.to_bits() << 23).wrapping_add(127 << 23));
-    if x < -87.0 { 0.0 } else { p * scale }
+/// φ(a) in f32, or the φ′ of a value.
+impl Activation {
+    #[inline(always)]
+    pub(crate) fn fast<R: Real>(self, a: R) -> R {
+        match self {
+            Activation::Tanh => tanh(a),
+            Activation::Sigmoid => sigmoid(a),
+            Activation::Relu => a.if_less(a.constant(0.0), a.constant(0.0), a),
+            Activation::Identity => a,
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn fast_derivative<R: Real>(self, h: R) -> R {
+        let one = h.constant(1.0);
+        match self {
+            Activation::Tanh => one - h * h,
+            Activation::Sigmoid => h * (one - h),
+            Activation::Relu => h.constant(0.0).if_less(h, one, h.constant(0.0)),
+            Activation::Identity => one,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -101,6 +101,7 @@ pub mod kernels;
 mod memory;
 pub mod model;
 pub mod network;
+mod numbers;
 pub mod program;
 pub mod random;
 pub mod reference;

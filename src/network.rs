@@ -5,10 +5,10 @@ mod stored;
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 
-use ndarray::{Array3, s};
+use ndarray::Array3;
 
 use crate::backend::{Backend, Cpu, Device, Gpu, PROGRAM, Ticket};
-use crate::batch::{Batch, InitialState, Inputs, Loss, Targets};
+use crate::batch::{Batch, InitialState, Inputs, Loss, States, Targets};
 use crate::model::{Config, InputWindows, Model, Named};
 use crate::program::{Mat, Program};
 use crate::tensors::write_in_blocks;
@@ -69,8 +69,8 @@ pub struct Gradient {
     pub outputs: Array3<f32>,
     /// By PyTorch's names.
     pub parameters: Named,
-    /// ∂L/∂h₀, `[layers, B, H]`.
-    pub initial_state: Array3<f32>,
+    /// By each of the initial states, `[layers, B, H]`.
+    pub initial_states: States,
 }
 
 /// A layer at every time step of a batch.
@@ -209,7 +209,7 @@ impl Network {
     pub fn train_again(&mut self, rate: f64) -> Result<()> {
         check_rate(rate)?;
         self.step += 1;
-        self.backend.write(self.model.schedule, &self.model.schedule_of(self.step, rate))?;
+        self.backend.write(self.model.update_windows.schedule, &self.model.schedule_of(self.step, rate))?;
         self.backend.run(self.model.forward.start..self.model.carry.end)
     }
 
@@ -218,7 +218,7 @@ impl Network {
     /// # Errors
     /// What the backend reports.
     pub fn fetch(&mut self) -> Result<()> {
-        let rows = u64::from(self.model.history.rows());
+        let rows = u64::from(self.model.update_windows.history.rows());
         let first = self.fetched.max(self.step.saturating_sub(rows));
         self.fetched = self.step;
         // The ring may wrap around in between: then there are two ranges.
@@ -226,7 +226,7 @@ impl Network {
         while from < self.step {
             let row = from % rows;
             let count = (self.step - from).min(rows - row);
-            let ticket = self.backend.request(self.model.history.slice_rows(row as u32..(row + count) as u32))?;
+            let ticket = self.backend.request(self.model.update_windows.history.slice_rows(row as u32..(row + count) as u32))?;
             self.fetching.push_back((from + 1, count, ticket));
             from += count;
         }
@@ -276,7 +276,7 @@ impl Network {
     pub fn loss(&mut self, batch: &Batch) -> Result<f32> {
         self.feed(batch)?;
         self.backend.run(self.model.forward.clone())?;
-        let loss = self.backend.read(self.model.loss)?[0];
+        let loss = self.backend.read(self.model.head.loss)?[0];
         self.backend.run(self.model.carry.clone())?;
         Ok(loss)
     }
@@ -288,22 +288,17 @@ impl Network {
     /// As [`Network::train_step`].
     pub fn gradient(&mut self, batch: &Batch) -> Result<Gradient> {
         self.back_propagate(batch)?;
-        let Config { layers, batch, hidden, .. } = self.model.config;
-        let mut initial_state = Array3::zeros((layers, batch, hidden));
-        for (layer, window) in self.model.d_initial.clone().into_iter().enumerate() {
-            let values = self.backend.read(window)?;
-            initial_state.slice_mut(s![layer, .., ..]).iter_mut().zip(values).for_each(|(to, from)| *to = from);
-        }
+        let initial_states = self.read_states(|layer, state| layer.d_initial[state])?;
         Ok(Gradient {
-            loss: self.backend.read(self.model.loss)?[0],
+            loss: self.backend.read(self.model.head.loss)?[0],
             outputs: self.outputs()?,
             parameters: self.read_all(&Stored::Gradient)?,
-            initial_state,
+            initial_states,
         })
     }
 
     /// What [`Network::gradient`] gives, as a file: the gradients by PyTorch's names, with that of each layer's second bias, which is that
-    /// of the first, `loss` `[1]`, `outputs` `[T, B, O]` and `h0` `[layers, B, H]`. It passes through the host in blocks. Gives the loss.
+    /// of the first, `loss` `[1]`, `outputs` `[T, B, O]` and by each initial state, `h0`, `[layers, B, H]`. It passes through the host in blocks. Gives the loss.
     ///
     /// # Errors
     /// As [`Network::gradient`]; [`Error::NotFinite`] with the first of the tensors by name that is not finite, and then nothing is written;
@@ -317,7 +312,7 @@ impl Network {
             let values = self.read_rows(*stored, rows)?;
             if values.iter().all(|v| v.is_finite()) { Ok(values) } else { Err(Error::NotFinite { tensor: name.clone() }) }
         })?;
-        Ok(self.backend.read(self.model.loss)?[0])
+        Ok(self.backend.read(self.model.head.loss)?[0])
     }
 
     /// Everything that a batch's gradient is made of, on the device.
@@ -333,7 +328,7 @@ impl Network {
     /// What the backend reports.
     pub fn outputs(&mut self) -> Result<Array3<f32>> {
         let Config { window, batch, outputs, .. } = self.model.config;
-        let values = self.backend.read(self.model.outputs)?;
+        let values = self.backend.read(self.model.head.outputs)?;
         Ok(Array3::from_shape_vec((window, batch, outputs), values).expect("an output for each row"))
     }
 
@@ -346,7 +341,8 @@ impl Network {
         if self.model.config.segments().len() > 1 {
             return Err(Error::Usage("hidden states are recomputed in segments, and not kept".into()));
         }
-        let states = *self.model.hidden.get(layer).ok_or_else(|| Error::Usage(format!("layer {layer} of {layers}")))?;
+        let found = self.model.layers.get(layer).ok_or_else(|| Error::Usage(format!("layer {layer} of {layers}")))?;
+        let states = found.states[0];
         let values = self.backend.read(states.slice_rows(batch as u32..states.rows()))?;
         Ok(Array3::from_shape_vec((window, batch, hidden), values).expect("a state for each row"))
     }
@@ -368,7 +364,7 @@ impl Network {
         let mut read = |window: Mat| -> Result<Array3<f32>> {
             Ok(Array3::from_shape_vec(shape, self.backend.read(window)?).expect("a value for each unit of each row"))
         };
-        let windows = self.model.traced.iter();
+        let windows = self.model.layers.iter().filter_map(|layer| layer.traced);
         windows.map(|of| Ok(Traced { hidden: read(of.hidden)?, d_hidden: read(of.d_hidden)? })).collect()
     }
 
@@ -379,7 +375,7 @@ impl Network {
             let (t, b) = batch.shape();
             return Err(Error::input("batch", format!("expected [T, B] = [{window}, {size}], got [{t}, {b}]")));
         }
-        batch.check(input, outputs, layers, hidden, &["h"])?;
+        batch.check(input, outputs, layers, hidden, self.model.config.cell.states)?;
 
         match (&batch.inputs, self.model.inputs) {
             (Inputs::Tokens(ids), InputWindows::Tokens { tokens, order, starts }) => {
@@ -396,24 +392,24 @@ impl Network {
         }
         match (&batch.targets, self.model.config.loss) {
             (Targets::Classes(ids), Loss::CrossEntropy) => {
-                let (targets, ids) = (self.model.targets, ids.iter().copied().collect::<Vec<u32>>());
+                let (targets, ids) = (self.model.head.targets, ids.iter().copied().collect::<Vec<u32>>());
                 for (row, ids) in (0..).zip(ids.chunks(targets.cols() as usize)) {
                     self.backend.write_indices(indices(targets, row, ids), ids)?;
                 }
             }
-            (Targets::Values(values), Loss::SquaredError) => self.backend.write(self.model.targets, &dense(values))?,
+            (Targets::Values(values), Loss::SquaredError) => self.backend.write(self.model.head.targets, &dense(values))?,
             (_, Loss::CrossEntropy) => return Err(Error::input("values", "this network is measured by classes")),
             (_, Loss::SquaredError) => return Err(Error::input("classes", "this network is measured by values")),
         }
         let weights = batch.weights();
         if weights != self.weights {
-            self.backend.write(self.model.weights, &weights)?;
+            self.backend.write(self.model.head.counts, &weights)?;
             self.weights = weights;
         }
         match &batch.initial_state {
             InitialState::Carried => Ok(()),
-            InitialState::Zero => self.set_state(&Array3::zeros((layers, size, hidden))),
-            InitialState::Given(states) => self.set_state(&states["h"]),
+            InitialState::Zero => self.clear_state(),
+            InitialState::Given(states) => self.set_state(states),
         }
     }
 }

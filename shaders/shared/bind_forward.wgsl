@@ -2,7 +2,16 @@
 struct Params {
     input: Window,
     weight: Window,
+#for c in 0..CONSTANTS
+    constant$c: Window,
+#end
     hidden: Window,
+#for s in 1..STATES
+    state$s: Window,
+#end
+#for x in 0..SAVES
+    saved: Window,
+#end
     batch: u32,
     activation: u32,
     k: u32,
@@ -14,7 +23,16 @@ struct Params {
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> input: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> weight: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read_write> hidden: array<vec4<f32>>;
+#for c in 0..CONSTANTS
+@group(0) @binding(3u + $cu) var<storage, read> constant$c: array<vec4<f32>>;
+#end
+@group(0) @binding(3u + CONSTANTS) var<storage, read_write> hidden: array<vec4<f32>>;
+#for s in 1..STATES
+@group(0) @binding(3u + CONSTANTS + $su) var<storage, read_write> state$s: array<vec4<f32>>;
+#end
+#for x in 0..SAVES
+@group(0) @binding(3u + CONSTANTS + STATES) var<storage, read_write> saved: array<vec4<f32>>;
+#end
 
 fn state_row(time: u32) -> u32 {
     return time * params.batch;

@@ -1,32 +1,67 @@
-// A backward step: d_t = unit_backward(dh_t, d_{t+1}·weight, h_t), the gradient of the pre-activation. Block t of d_sum is d_t and the one
-// behind the last is what comes from later.
+// A backward step: what unit_backward makes of the gradient of h from above, of d_{t+1}·weight and of what was kept. Block t of d_sum is d_t,
+// the gradient of the recurrent sums, and the one behind the last is what comes from later.
+
+// The sums of a thread, and the parts of the state that the product reads.
+const SUMS: u32 = 1u;
+const PARTS: u32 = GATES;
+alias Sums = array<vec4<f32>, SUMS>;
+alias State = array<vec4<f32>, PARTS>;
+alias Inputs = Behind;
+
+fn units() -> u32 {
+    return params.d_hidden.cols;
+}
 
 // What the cell takes of a time step besides the recurrent sum, for four units of a sequence.
-struct Inputs {
-    d_hidden: vec4<f32>,
-    hidden: vec4<f32>,
-}
-
 fn inputs_at(time: u32, sequence: u32, col: u32) -> Inputs {
     let row = time * params.batch + sequence;
-    return Inputs(d_hidden[at(params.d_hidden, row, col)], hidden[at(params.hidden, row, col)]);
+    return Inputs(
+        d_hidden[at(params.d_hidden, row, col)],
+#for c in 0..CONSTANTS
+        constant$c[at(params.constant$c, 0u, col)],
+#end
+#for k in 0..KEPT
+        kept$k[at(params.kept$k, row, col)],
+#end
+#for k in 0..SAVED
+        saved[at(params.saved, row, $ku * gate_stride() + col)],
+#end
+#for d in 0..DIRECT
+        d_state$d[at(params.d_state$d, row + params.batch, col)],
+#end
+    );
 }
 
-fn unit(inputs: Inputs, sum: vec4<f32>) -> vec4<f32> {
-    return unit_backward(params.activation, inputs.d_hidden, sum, inputs.hidden);
+fn unit(inputs: Inputs, sums: Sums) -> Gradients {
+    return unit_backward(inputs, sums[0]);
 }
 
-// Where the new state lies.
-fn place(time: u32, sequence: u32, col: u32) -> u32 {
-    return at(params.d_sum, time * params.batch + sequence, col);
+fn store(time: u32, sequence: u32, col: u32, gradients: Gradients) -> State {
+    let row = time * params.batch + sequence;
+#for g in 0..GATES
+    let d$g = padded(gradients.recurrent[$g], col, units());
+    d_sum[at(params.d_sum, row, $gu * gate_stride() + col)] = d$g;
+#end
+#for d in 0..DIRECT
+    d_state$d[at(params.d_state$d, row, col)] = padded(gradients.direct$d, col, units());
+#end
+#for x in 0..DISTINCT
+#for g in 0..GATES
+    d_input[at(params.d_input, row, $gu * gate_stride() + col)] = padded(gradients.input[$g], col, units());
+#end
+#end
+    return State(
+#for g in 0..GATES
+        d$g,
+#end
+    );
 }
 
-fn load_state(i: u32) -> vec4<f32> {
-    return d_sum[i];
+// The sum over some of k lies where the first gate's gradient goes.
+fn load_sums(time: u32, sequence: u32, col: u32) -> Sums {
+    return Sums(d_sum[at(params.d_sum, time * params.batch + sequence, col)]);
 }
 
-fn store_state(i: u32, col: u32, value: vec4<f32>) -> vec4<f32> {
-    let state = padded(value, col, params.d_sum.cols);
-    d_sum[i] = state;
-    return state;
+fn store_sums(time: u32, sequence: u32, col: u32, sums: Sums) {
+    d_sum[at(params.d_sum, time * params.batch + sequence, col)] = padded(sums[0], col, units());
 }

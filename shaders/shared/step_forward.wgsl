@@ -1,29 +1,73 @@
-// A forward step: h_t = unit_forward(p_t, h_{t-1}·weight). Block t of hidden is the state before step t.
+// A forward step: what unit_forward makes of the input, of h_{t-1}·weight and of the states before. Block t of a state is before step t.
 
-// What the cell takes of a time step besides the recurrent sum, for four units of a sequence.
-struct Inputs {
-    input: vec4<f32>,
+// The sums of a thread, and the parts of the state that the product reads.
+const SUMS: u32 = GATES;
+const PARTS: u32 = 1u;
+alias Sums = array<vec4<f32>, SUMS>;
+alias State = array<vec4<f32>, PARTS>;
+alias Inputs = Before;
+
+fn units() -> u32 {
+    return params.hidden.cols;
 }
 
+// What the cell takes of a time step besides the recurrent sums, for four units of a sequence.
 fn inputs_at(time: u32, sequence: u32, col: u32) -> Inputs {
-    return Inputs(input[at(params.input, time * params.batch + sequence, col)]);
+    let row = time * params.batch + sequence;
+    return Inputs(
+#for g in 0..GATES
+        input[at(params.input, row, $gu * gate_stride() + col)],
+#end
+#for c in 0..CONSTANTS
+        constant$c[at(params.constant$c, 0u, col)],
+#end
+        hidden[at(params.hidden, row, col)],
+#for s in 1..STATES
+        state$s[at(params.state$s, row, col)],
+#end
+    );
 }
 
-fn unit(inputs: Inputs, sum: vec4<f32>) -> vec4<f32> {
-    return unit_forward(params.activation, inputs.input, sum);
+fn unit(inputs: Inputs, sums: Sums) -> After {
+    return unit_forward(inputs, sums);
 }
 
-// Where the new state lies.
-fn place(time: u32, sequence: u32, col: u32) -> u32 {
-    return at(params.hidden, (time + 1u) * params.batch + sequence, col);
+fn store(time: u32, sequence: u32, col: u32, after: After) -> State {
+    let row = time * params.batch + sequence;
+    let state = padded(after.state0, col, units());
+    hidden[at(params.hidden, row + params.batch, col)] = state;
+#for s in 1..STATES
+    state$s[at(params.state$s, row + params.batch, col)] = padded(after.state$s, col, units());
+#end
+#for k in 0..SAVED
+    saved[at(params.saved, row, $ku * gate_stride() + col)] = padded(after.saved$k, col, units());
+#end
+    return State(state);
 }
 
-fn load_state(i: u32) -> vec4<f32> {
-    return hidden[i];
+// Where the sums over some of k lie meanwhile: where what is saved goes, or of a cell that saves nothing the state.
+fn load_sums(time: u32, sequence: u32, col: u32) -> Sums {
+    let row = time * params.batch + sequence;
+    return Sums(
+#for x in SAVES..1
+        hidden[at(params.hidden, row + params.batch, col)],
+#end
+#for x in 0..SAVES
+#for g in 0..GATES
+        saved[at(params.saved, row, $gu * gate_stride() + col)],
+#end
+#end
+    );
 }
 
-fn store_state(i: u32, col: u32, value: vec4<f32>) -> vec4<f32> {
-    let state = padded(value, col, params.hidden.cols);
-    hidden[i] = state;
-    return state;
+fn store_sums(time: u32, sequence: u32, col: u32, sums: Sums) {
+    let row = time * params.batch + sequence;
+#for x in SAVES..1
+    hidden[at(params.hidden, row + params.batch, col)] = padded(sums[0], col, units());
+#end
+#for x in 0..SAVES
+#for g in 0..GATES
+    saved[at(params.saved, row, $gu * gate_stride() + col)] = padded(sums[$g], col, units());
+#end
+#end
 }

@@ -12,6 +12,7 @@ pub use ceilings::Ceilings;
 pub use products::{Product, Products, Timed};
 pub use report::{Contender, Crossover, KernelTime, Measured, Report, Row};
 
+use crate::cells::Cell;
 use crate::backend::Span;
 use crate::batch::{Batch, Input, Inputs, Loss, Targets};
 use crate::model::{Config, Model, Optimizer, RecurrentInit};
@@ -22,6 +23,8 @@ use crate::{Error, Result};
 
 /// The sizes of a benchmark: every one of `hidden` with every one of `batch` and so on.
 pub struct Sweep<'a> {
+    /// The cell of the layers.
+    pub cell: &'static Cell,
     /// Hidden sizes, H.
     pub hidden: Vec<usize>,
     /// Batch sizes, B.
@@ -46,7 +49,7 @@ const RUN: f64 = 0.1;
 const RECORDED: usize = 3;
 
 impl Sweep<'_> {
-    /// The configurations: a tanh network of vectors, squared error, gradient descent.
+    /// The configurations: a network of vectors, with tanh where there is a φ, squared error, gradient descent.
     #[must_use]
     pub fn configurations(&self) -> Vec<Config> {
         let mut all = Vec::new();
@@ -57,7 +60,7 @@ impl Sweep<'_> {
                         let input = Input::Vectors(self.input);
                         let base = Config::new(input, hidden, self.output, Loss::SquaredError, batch, window);
                         let recompute = (self.recompute)(window);
-                        all.push(Config { layers, optimizer: Optimizer::Sgd, recompute, ..base });
+                        all.push(Config { cell: self.cell, layers, optimizer: Optimizer::Sgd, recompute, ..base });
                     }
                 }
             }

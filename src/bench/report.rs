@@ -188,7 +188,7 @@ impl Row {
         };
         Row {
             backend: contender.backend,
-            cell: "elman",
+            cell: config.cell.name,
             layers: config.layers,
             hidden: config.hidden,
             batch: config.batch,

@@ -1,21 +1,96 @@
 //! The cells: one file each. A cell is its pointwise part, forward and backward, on the host and in WGSL; the recurrence
 //! around it, with all its variants, is `kernels::recurrence`. To add one: a file here, its shader, a line in [`ALL`]
-//! and its equations in `reference.rs`.
+//! and its equations in `reference`.
 
 pub mod elman;
+pub mod gru;
+pub mod leaky;
+pub mod lstm;
 
 use crate::program::Kernel;
 
-/// A recurrent cell: the two kernels that its pointwise part makes.
+/// A recurrent cell: how many numbers its units have of each kind, and the two kernels that its pointwise part makes.
 #[derive(Debug)]
 pub struct Cell {
     /// Its name.
     pub name: &'static str,
+    /// Rows of both weights for each unit, in PyTorch's order of gates.
+    pub gates: u32,
+    /// The states that go from time step to time step, h first.
+    pub states: &'static [&'static str],
+    /// Numbers kept of a unit and time step for the backward pass, besides the states.
+    pub saved: u32,
+    /// The gates whose recurrent bias is not added to the input's.
+    pub recurrent_bias: &'static [u32],
+    /// The gate that a forget bias is added to.
+    pub forget_gate: Option<u32>,
+    /// Whether it has a leak for each unit.
+    pub has_leak: bool,
+    /// Whether its activation can be chosen.
+    pub has_activation: bool,
+    /// The states, by their number, that the backward recurrence reads: those before a time step, or those after it.
+    pub(crate) kept: &'static [(Side, usize)],
+    /// The states whose gradient goes to the time step before on a path of its own.
+    pub(crate) direct: &'static [usize],
+    /// Whether the gradient of the input's parts is another than that of the recurrent sums.
+    pub(crate) distinct: bool,
     /// The recurrence forward in time.
     pub forward: &'static Kernel,
     /// The recurrence backward in time.
     pub backward: &'static Kernel,
 }
 
+/// A side of a time step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Side {
+    Before,
+    After,
+}
+
 /// All cells.
-pub static ALL: &[Cell] = &[elman::ELMAN];
+pub static ALL: &[&Cell] = &[&elman::ELMAN, &leaky::LEAKY, &gru::GRU, &lstm::LSTM];
+
+impl Cell {
+    /// The cell that is chosen where nothing else is said.
+    #[must_use]
+    pub fn usual() -> &'static Cell {
+        &elman::ELMAN
+    }
+
+    /// The names of all of them.
+    #[must_use]
+    pub fn names() -> String {
+        ALL.iter().map(|cell| cell.name).collect::<Vec<_>>().join(", ")
+    }
+
+    /// The cell of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<&'static Cell> {
+        ALL.iter().copied().find(|cell| cell.name == name)
+    }
+}
+
+impl serde::Serialize for Cell {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for &'static Cell {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<&'static Cell, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        Cell::named(&name).ok_or_else(|| serde::de::Error::custom(format!("there is no cell {name:?}")))
+    }
+}
+
+impl PartialEq for Cell {
+    fn eq(&self, other: &Cell) -> bool {
+        self.name == other.name
+    }
+}
+
+impl std::fmt::Display for Cell {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name)
+    }
+}

@@ -1,8 +1,9 @@
 //! Every kernel, in every variant that a backend has, against its definition.
 
 use super::networks::Load;
-use super::samples::{Filled, LONG, SIZES, Sample, Values, record};
+use super::samples::{Filled, LONG, OF_OTHER_CELLS, SIZES, Sample, Values, record};
 use super::{Exact, Outcome};
+use crate::cells::Cell;
 use crate::Result;
 use crate::backend::{Backend, Cpu, Device, Gpu};
 use crate::program::{Kernel, Mat, Program, ROW_ALIGNMENT, Variant};
@@ -59,6 +60,18 @@ fn is_tried(values: Values, size: [u32; 3]) -> bool {
 #[must_use]
 pub fn sizes(quick: bool) -> Vec<[u32; 3]> {
     SIZES.iter().chain(if quick { &[] } else { LONG }).copied().collect()
+}
+
+/// The table of sizes of a kernel. Of the other cells' recurrences, whose texts and loops are those of the first cell's, those alone at
+/// which a cell's own part can go wrong: parts that begin at a multiple of four and not, more units and sequences than a tile has, many
+/// time steps.
+#[must_use]
+pub fn sizes_of(kernel: &Kernel, quick: bool) -> Vec<[u32; 3]> {
+    let of = |cell: &&Cell| [cell.forward.name, cell.backward.name].contains(&kernel.name);
+    match crate::cells::ALL.iter().find(|cell| of(cell)) {
+        Some(&cell) if cell != Cell::usual() => OF_OTHER_CELLS.to_vec(),
+        _ => sizes(quick),
+    }
 }
 
 /// [`check`] for the CPU's functions.

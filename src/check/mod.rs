@@ -53,16 +53,20 @@ pub struct Progress<'a> {
 
 /// How much of it is run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Scope {
+pub struct Scope<'a> {
     /// Without the long sums and with a seventh of the networks.
     pub quick: bool,
     /// With the variants that are made for another kind of adapter, which never run here otherwise; these without the long sums.
     pub all_variants: bool,
+    /// What has this text in its name alone, or, of training steps, in the network's.
+    pub only: Option<&'a str>,
 }
 
 /// A part of a check.
 struct Part<'a> {
     name: String,
+    /// What it is about, if the name does not say it.
+    about: String,
     variant: &'static str,
     /// The variant with run-time checks that has to pass first.
     checked: Option<&'static str>,
@@ -73,9 +77,23 @@ struct Part<'a> {
 /// report.
 ///
 /// # Errors
-/// What keeps it from going on: a lost device, memory that is too small. A kernel that the adapter refuses is a failure in the report.
+/// [`Error::Usage`] when nothing has the name that is asked for; what keeps it from going on: a lost device, memory that is too small. A kernel that the adapter refuses is a failure in the report.
 pub fn run(compute: &Compute, scope: Scope, progress: &mut dyn FnMut(Progress)) -> Result<Report> {
-    Ok(Report::new(compute, run_parts(parts(compute, scope), progress)?))
+    let parts = chosen(parts(compute, scope), scope.only)?;
+    Ok(Report::new(compute, run_parts(parts, progress)?))
+}
+
+/// The parts with a text in their names, and what has to pass before them.
+fn chosen<'a>(mut parts: Vec<Part<'a>>, only: Option<&str>) -> Result<Vec<Part<'a>>> {
+    let Some(text) = only else { return Ok(parts) };
+    let is_named = |part: &Part| part.name.contains(text) || part.about.contains(text);
+    let needed: Vec<String> = parts
+        .iter()
+        .filter(|part| is_named(part))
+        .filter_map(|part| Some(format!("{}/{}", part.kernel(), part.checked?)))
+        .collect();
+    parts.retain(|part| is_named(part) || needed.contains(&part.name));
+    if parts.is_empty() { Err(Error::Usage(format!("nothing in the check is named {text:?}"))) } else { Ok(parts) }
 }
 
 /// What came of each part. One that the adapter refuses, or that has to wait for one that failed, is a failure.
@@ -103,7 +121,7 @@ fn run_parts(parts: Vec<Part>, progress: &mut dyn FnMut(Progress)) -> Result<Vec
 
 impl<'a> Part<'a> {
     fn new(name: impl Into<String>, variant: &'static str, run: impl FnOnce() -> Result<Vec<Outcome>> + 'a) -> Part<'a> {
-        Part { name: name.into(), variant, checked: None, run: Box::new(run) }
+        Part { name: name.into(), about: String::new(), variant, checked: None, run: Box::new(run) }
     }
 
     /// The name without the variant.
@@ -118,13 +136,13 @@ fn failure(results: &[Outcome], kernel: &str, checked: &str) -> Option<String> {
     failed.then(|| format!("not run, since {kernel}/{checked} failed"))
 }
 
-fn parts(compute: &Compute, scope: Scope) -> Vec<Part<'_>> {
+fn parts<'a>(compute: &'a Compute, scope: Scope) -> Vec<Part<'a>> {
     let quick = scope.quick;
     let mut parts = Vec::new();
     match compute {
         Compute::Cpu(threads) => {
             for kernel in all() {
-                parts.push(Part::new(kernel.name, "cpu", move || kernels::on_cpu(kernel, &kernels::sizes(quick), *threads)));
+                parts.push(Part::new(kernel.name, "cpu", move || kernels::on_cpu(kernel, &kernels::sizes_of(kernel, quick), *threads)));
             }
         }
         Compute::Gpu(device) => {
@@ -135,7 +153,7 @@ fn parts(compute: &Compute, scope: Scope) -> Vec<Part<'_>> {
                 variants.sort_by_key(|variant| variant.checked.is_some());
                 for variant in variants {
                     let name = format!("{}/{}", kernel.name, variant.name);
-                    let sizes = kernels::sizes(quick || variant.checked.is_some() || !device.suits(variant));
+                    let sizes = kernels::sizes_of(kernel, quick || variant.checked.is_some() || !device.suits(variant));
                     let run = move || kernels::on_gpu(kernel, variant, &sizes, device);
                     parts.push(Part { checked: variant.checked, ..Part::new(name, variant.name, run) });
                 }
@@ -149,7 +167,7 @@ fn parts(compute: &Compute, scope: Scope) -> Vec<Part<'_>> {
     for (i, case) in cases.iter().enumerate().step_by(if quick { 7 } else { 1 }) {
         // One set of variants a network: each has the whole table's sizes, activations, losses and depths.
         let set = sets[i / 11 % sets.len()];
-        let case = case.clone();
+        let (case, about) = (case.clone(), case.name());
         let run = move || {
             let mut outcomes =
                 networks::in_lockstep(&case, Model::new(&case.config)?, set, &mut |program| load(compute, set, program))?;
@@ -159,7 +177,7 @@ fn parts(compute: &Compute, scope: Scope) -> Vec<Part<'_>> {
             }
             Ok(outcomes)
         };
-        parts.push(Part::new("training steps", set.unwrap_or("cpu"), run));
+        parts.push(Part { about, ..Part::new("training steps", set.unwrap_or("cpu"), run) });
     }
     parts.push(Part::new("reference", "cpu", move || differences::check(quick)));
     parts

@@ -12,7 +12,8 @@ use ndarray::{Array, ArrayD, Dimension, ShapeBuilder, arr1};
 use super::{Lockstep, Outcome};
 use crate::backend::Backend;
 use crate::batch::{Batch, InitialState, Input, Inputs, Loss, Reduction, Targets};
-use crate::model::{Config, Model, Named, Optimizer, RecurrentInit, initial};
+use crate::cells::Cell;
+use crate::model::{Biases, Config, Model, Named, Optimizer, RecurrentInit, initial};
 use crate::network::{Network, Traced};
 use crate::program::Program;
 use crate::random::Random;
@@ -45,9 +46,9 @@ pub struct Case {
     pub reduction: Reduction,
 }
 
-/// Every activation, loss, kind of input and number of layers up to 3, with every mask and reduction, at sizes that are no
+/// Of the first cell every activation, loss, kind of input and number of layers up to 3, with every mask and reduction, at sizes that are no
 /// multiples of a tile. Sizes, optimisers, clipping and segments go round with periods that share no factor with the rest. No sum of a ReLU is nearer
-/// to its kink than 1.8e-6, where f32 and f64 might take different sides.
+/// to its kink than 1.8e-6, where f32 and f64 might take different sides. Then [`of_other_cells`].
 #[must_use]
 pub fn cases() -> Vec<Case> {
     let mut all = Vec::new();
@@ -72,6 +73,33 @@ pub fn cases() -> Vec<Case> {
             }
         }
     }
+    let first = all.len();
+    all.extend(of_other_cells(first));
+    all
+}
+
+/// The other cells. What is not a cell's own was seen with the first, so that these are every kind of input, number of layers and way to train
+/// biases, while all else goes round.
+fn of_other_cells(first: usize) -> Vec<Case> {
+    let mut all = Vec::new();
+    for &cell in crate::cells::ALL.iter().filter(|&&cell| cell != Cell::usual()) {
+        for tokens in [true, false] {
+            for layers in 1..=3 {
+                for biases in [Biases::One, Biases::Two] {
+                    let i = first + all.len();
+                    let [window, batch, hidden, size, outputs] = SIZES[i % SIZES.len()];
+                    let input = if tokens { Input::Tokens(size) } else { Input::Vectors(size) };
+                    let loss = [Loss::CrossEntropy, Loss::SquaredError][i / 2 % 2];
+                    let activation = if cell.has_activation { Activation::ALL[i % 4] } else { Activation::Tanh };
+                    let recompute = [None, Some(2), None, Some(5)][i / 3 % 4];
+                    let shape = Config::new(input, hidden, outputs, loss, batch, window);
+                    let clip = (i % 2 == 0).then_some(0.05);
+                    let config = Config { cell, biases, layers, activation, clip, recompute, trace: i % 3 == 0, ..shape };
+                    all.push(Case { config, masked: i % 5 < 2, reduction: [Reduction::Mean, Reduction::Sum][i / 5 % 2] });
+                }
+            }
+        }
+    }
     all
 }
 
@@ -82,7 +110,11 @@ impl Case {
     /// When the configuration is not right.
     #[must_use]
     pub fn weights(&self) -> Named {
-        initial(&self.config, 7, RecurrentInit::Uniform).expect("a good configuration")
+        let mut weights = initial(&self.config, 7, RecurrentInit::Uniform).expect("a good configuration");
+        // Each unit has another leak.
+        let leaks = weights.iter_mut().filter(|(name, _)| name.starts_with("rnn.leak"));
+        leaks.for_each(|(_, leaks)| leaks.iter_mut().enumerate().for_each(|(unit, leak)| *leak = (1 + unit % 7) as f32 / 7.0));
+        weights
     }
 
     /// A batch whose initial state is given and not zero.
@@ -106,7 +138,9 @@ impl Case {
             },
             mask: self.masked.then_some(mask),
             reduction: self.reduction,
-            initial_state: InitialState::Given([("h".into(), reals(&mut random, (layers, batch, hidden)))].into()),
+            initial_state: InitialState::Given(
+                self.config.cell.states.iter().map(|&name| (name.into(), reals(&mut random, (layers, batch, hidden)))).collect(),
+            ),
         }
     }
 
@@ -120,7 +154,14 @@ impl Case {
             1 => String::new(),
             segments => format!(" in {segments} segments"),
         };
-        format!("{activation}, {input}, {loss}{masked}, {layers} × H={hidden}, T={window}{segments}, B={batch}")
+        let cell = match (self.config.cell, self.config.biases) {
+            (cell, _) if cell == Cell::usual() => activation.to_string(),
+            (cell, biases) => {
+                let phi = if cell.has_activation { format!(", {activation}") } else { String::new() };
+                format!("{cell}{phi}{}", if biases == Biases::Two { ", two biases" } else { "" })
+            }
+        };
+        format!("{cell}, {input}, {loss}{masked}, {layers} × H={hidden}, T={window}{segments}, B={batch}")
     }
 }
 
@@ -233,7 +274,7 @@ pub fn gradient(network: &mut Network, batch: &Batch) -> Result<Tensors> {
     let got = network.gradient(batch)?;
     let in_f64 = |array: &ArrayD<f32>| array.mapv(f64::from);
     let mut all = widened(&got.parameters);
-    all.insert("h0".into(), in_f64(&got.initial_state.into_dyn()));
+    all.extend(got.initial_states.into_iter().map(|(name, state)| (format!("{name}0"), in_f64(&state.into_dyn()))));
     all.insert("loss".into(), arr1(&[f64::from(got.loss)]).into_dyn());
     all.insert("outputs".into(), in_f64(&got.outputs.into_dyn()));
     // Of several segments not all states are kept, but where they are traced.

@@ -34,6 +34,10 @@ pub(super) const LONG: &[[u32; 3]] = &[
     [1, 4100, 1],
 ];
 
+/// Of a recurrence of another cell than the first.
+pub(super) const OF_OTHER_CELLS: &[[u32; 3]] =
+    &[[1, 1, 1], [5, 3, 2], [7, 1, 19], [15, 33, 16], [9, 66, 5], [66, 130, 2], [3, 37, 9], [17, 64, 3]];
+
 /// A size whose sample is larger is left out: the matrix of a recurrence of 70,001 units.
 const MOST_BYTES: u64 = 1 << 24;
 /// The same of the long ones.
@@ -231,20 +235,27 @@ fn draw(values: Values, content: Option<&Content>, window: Mat, is_target: bool,
     let mut all: Vec<f32> = match content {
         Some(Content::Numbers(numbers)) => return numbers.clone(),
         Some(Content::Indices(_)) => unreachable!("a window of floats"),
-        Some(Content::Recurrent) if values == Values::Integers => permutation(window, random),
-        Some(Content::Recurrent) => {
+        Some(Content::Recurrent(units)) if values == Values::Integers => permutations(window, *units, random),
+        Some(Content::Recurrent(_)) => {
             let scale = 1.0 / (window.rows as f32).sqrt();
             // Neither overflow nor vanish over the time steps.
             let values = if matches!(values, Values::Large | Values::Mixed) { Values::Reals } else { values };
             (0..window.len()).map(|_| values.draw(random) * scale).collect()
         }
-        Some(Content::State) if values != Values::Integers => (0..window.len()).map(|_| Values::Reals.draw(random)).collect(),
+        Some(Content::State | Content::GateStates(_)) if values != Values::Integers => {
+            (0..window.len()).map(|_| Values::Reals.draw(random)).collect()
+        }
         Some(Content::NotNegative) => (0..window.len()).map(|_| values.draw(random).abs()).collect(),
         _ => (0..window.len()).map(|_| values.draw(random)).collect(),
     };
+    let is_pad = |at: usize| lies_between(content, window, at);
+    (0..all.len()).filter(|&at| is_pad(at)).for_each(|at| all[at] = 0.0);
     if is_target {
         // Of four numbers in a row the first is the one that counts.
-        let at = |random: &mut Random| if window.len() == 4 { 0 } else { random.below(window.len() as u32) as usize };
+        let at = |random: &mut Random| {
+            let at = if window.len() == 4 { 0 } else { random.below(window.len() as u32) as usize };
+            if is_pad(at) { 0 } else { at }
+        };
         match values {
             Values::NaN => all[at(random)] = f32::NAN,
             Values::Infinite => {
@@ -257,11 +268,29 @@ fn draw(values: Values, content: Option<&Content>, window: Mat, is_target: bool,
     all
 }
 
-/// A square matrix with one 1 or -1 in each row and column: what it is multiplied with stays as large as it was.
-fn permutation(window: Mat, random: &mut Random) -> Vec<f32> {
+/// Whether a place lies between the parts of a window that is made of such.
+fn lies_between(content: Option<&Content>, window: Mat, at: usize) -> bool {
+    let (row, col) = (at as u32 / window.cols, at as u32 % window.cols);
+    let between = |at: u32, units: u32| at % units.next_multiple_of(ROW_ALIGNMENT) >= units;
+    match content {
+        Some(Content::Gates(units) | Content::GateStates(units)) => between(col, *units),
+        Some(Content::Recurrent(units)) => between(col, *units) || between(row, *units),
+        _ => false,
+    }
+}
+
+/// Of square matrices side by side, or one below the other, one 1 or -1 in each row and column: what one is multiplied with stays as large as
+/// it was.
+fn permutations(window: Mat, units: u32, random: &mut Random) -> Vec<f32> {
     let mut values = vec![0.0; window.len()];
-    for (row, col) in random.permutation(window.rows).into_iter().enumerate() {
-        values[row * window.cols as usize + col as usize] = if random.below(2) == 0 { 1.0 } else { -1.0 };
+    let stride = units.next_multiple_of(ROW_ALIGNMENT);
+    for first_row in (0..window.rows).step_by(stride as usize) {
+        for first_col in (0..window.cols).step_by(stride as usize) {
+            for (row, col) in random.permutation(units).into_iter().enumerate() {
+                let at = (first_row + row as u32) as usize * window.cols as usize + (first_col + col) as usize;
+                values[at] = if random.below(2) == 0 { 1.0 } else { -1.0 };
+            }
+        }
     }
     values
 }

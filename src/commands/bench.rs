@@ -17,6 +17,10 @@ use super::tune::TuneArgs;
 /// Times training steps on the CPU and on a GPU, next to what the machine can do at most
 #[derive(Args)]
 pub struct Bench {
+    /// The cell of the layers
+    #[arg(long, value_name = "NAME", default_value = "elman", value_parser = super::cell::named)]
+    cell: &'static retrospect::cells::Cell,
+
     /// Hidden sizes
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "128,256,512,1024", value_parser = size())]
     hidden: Vec<usize>,
@@ -75,6 +79,7 @@ pub struct Bench {
 impl Bench {
     pub fn run(&self) -> Result<()> {
         let sweep = Sweep {
+            cell: self.cell,
             hidden: self.hidden.clone(),
             batch: self.batch.clone(),
             window: self.window.clone(),

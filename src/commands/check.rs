@@ -21,6 +21,10 @@ pub struct Check {
     #[arg(long)]
     all_variants: bool,
 
+    /// Only what has this in its name: a kernel, a variant, an activation or cell of a network
+    #[arg(long, value_name = "TEXT")]
+    only: Option<String>,
+
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -32,7 +36,7 @@ pub struct Check {
 impl Check {
     pub fn run(&self) -> Result<()> {
         let compute = self.compute.choose_gpu()?;
-        let scope = Scope { quick: self.quick, all_variants: self.all_variants };
+        let scope = Scope { quick: self.quick, all_variants: self.all_variants, only: self.only.as_deref() };
         let bar = ProgressBar::new(0)
             .with_style(ProgressStyle::with_template("{bar:30} {pos}/{len}  {msg}").expect("a template without mistakes"));
         let report = check::run(&compute, scope, &mut |Progress { done, of, next }| {

@@ -8,9 +8,10 @@ use retrospect::model::{Config, Optimizer, sizes};
 use retrospect::network::Network;
 use retrospect::reference::{self, Cell, Weights};
 use retrospect::tensors::{TensorFile, Tensors, read_batch};
-use retrospect::train::{Checkpoint, Settings};
+use retrospect::train::Checkpoint;
 use retrospect::{Activation, Error, Result};
 
+use super::cell::{CellArgs, trained};
 use super::compute::{Choice, DeviceArgs};
 use super::terminal::{note, pairs, print};
 
@@ -21,7 +22,7 @@ pub struct Gradient {
     #[arg(long, value_name = "FILE")]
     weights: PathBuf,
 
-    /// The batch: `inputs` or `tokens`, `classes` or `values`; optionally `mask`, `h0`, `c0`
+    /// The batch: `inputs` or `tokens`, `classes` or `values`; optionally `mask`, `h0`, `c0`, `c0`
     #[arg(long, value_name = "FILE")]
     batch: PathBuf,
 
@@ -29,7 +30,10 @@ pub struct Gradient {
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
 
-    /// φ [default: the checkpoint's, or tanh]
+    #[command(flatten)]
+    cell: CellArgs,
+
+    /// φ of elman and leaky [default: the checkpoint's, or tanh]
     #[arg(long, value_parser = super::options::activation)]
     activation: Option<Activation>,
 
@@ -92,7 +96,7 @@ impl Gradient {
             Some(choice) => {
                 let config = self.config(&tensors, &batch)?;
                 let Config { input, outputs, layers, hidden, .. } = config;
-                batch.check(input, outputs, layers, hidden, &["h"]).map_err(|e| in_file(&self.batch, e))?;
+                batch.check(input, outputs, layers, hidden, config.cell.states).map_err(|e| in_file(&self.batch, e))?;
                 let mut network = Network::new(&config, &self.device.choose(Some(choice))?)?;
                 network.load_parameters(&tensors)?;
                 f64::from(network.write_gradient(&batch, &self.out)?).to_string()
@@ -104,8 +108,14 @@ impl Gradient {
     /// By the equations in f64, for any cell; returns the loss.
     fn by_reference(&self, file: &TensorFile, batch: &Batch) -> Result<f64> {
         note("Evaluating the equations in f64.");
-        let cell = reference_cell(file, self.activation.or(trained_activation(file)))?;
-        let tensor = |name: &str| if file.contains(name) { file.f64(name).map(Some) } else { Ok(None) };
+        let cell = self.cell.choose(Some(file), self.asked_activation())?;
+        let cell = Cell::named(cell.name, self.activation_of(file).name())?;
+        let tensor = |name: &str| match (name.starts_with("rnn.leak"), self.cell.leak) {
+            (true, Some(leak)) => Ok(Some(ndarray::arr1(&[leak]).into_dyn())),
+            _ if file.contains(name) => file.f64(name).map(Some),
+            (true, None) => Ok(Some(ndarray::arr1(&[self.cell.leak_or_usual()]).into_dyn())),
+            (false, _) => Ok(None),
+        };
         let weights = Weights::new(&cell, tensor).and_then(|weights| weights.check(&cell).map(|_| weights));
         let weights = weights.map_err(|e| in_file(&self.weights, e))?;
         let gradient = reference::gradient(&weights, &cell, batch).map_err(|e| in_file(&self.batch, e))?;
@@ -125,6 +135,16 @@ impl Gradient {
         Ok(gradient.loss)
     }
 
+    /// φ, if it is asked for and another than tanh, which scripts may name for any cell.
+    fn asked_activation(&self) -> Option<Activation> {
+        self.activation.filter(|activation| *activation != Activation::Tanh)
+    }
+
+    /// φ: the one asked for, or that of a checkpoint.
+    fn activation_of(&self, weights: &TensorFile) -> Activation {
+        self.activation.or(trained(weights).map(|network| network.activation)).unwrap_or(Activation::Tanh)
+    }
+
     /// The network that the weights and the batch describe.
     fn config(&self, tensors: &TensorFile, batch: &Batch) -> Result<Config> {
         let (inputs, hidden, layers, outputs) = sizes(tensors)?;
@@ -138,7 +158,9 @@ impl Gradient {
         };
         let (window, size) = batch.shape();
         Ok(Config {
-            activation: self.activation.or(trained_activation(tensors)).unwrap_or(Activation::Tanh),
+            cell: self.cell.choose(Some(tensors), self.asked_activation())?,
+            activation: self.activation_of(tensors),
+            leak: self.cell.leak.map(|leak| leak as f32),
             layers,
             optimizer: Optimizer::Sgd,
             recompute: self.recompute.and_then(|choice| choice.of(window)),
@@ -155,29 +177,5 @@ fn in_file(path: &Path, error: Error) -> Error {
             Error::BadInput { what: format!("{file}: {what}"), problem }
         }
         other => other,
-    }
-}
-
-/// φ by the metadata, which checkpoints have.
-fn trained_activation(weights: &TensorFile) -> Option<Activation> {
-    let json = weights.metadata.get("configuration")?;
-    serde_json::from_str::<Settings>(json).ok().map(|settings| settings.network.activation)
-}
-
-/// The cell that the weights are of: by the rows of `rnn.weight_hh_l0` over its columns, and leaky where there is an α. Another φ than tanh
-/// is for elman and leaky.
-fn reference_cell(weights: &TensorFile, activation: Option<Activation>) -> Result<Cell> {
-    let name = match *weights.shape("rnn.weight_hh_l0")? {
-        [rows, cols] if rows == 4 * cols => "lstm",
-        [rows, cols] if rows == 3 * cols => "gru",
-        _ if weights.contains("rnn.leak_l0") => "leaky",
-        _ => "elman",
-    };
-    let cell = Cell::named(name, activation.unwrap_or(Activation::Tanh).name())?;
-    match (cell.activation, activation) {
-        (None, Some(given)) => {
-            Err(Error::Usage(format!("--activation {given} is for elman and leaky; the weights are of {name}")))
-        }
-        _ => Ok(cell),
     }
 }

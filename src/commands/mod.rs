@@ -2,6 +2,7 @@
 
 mod adapters;
 mod bench;
+mod cell;
 mod check;
 mod compute;
 mod evaluate;

@@ -10,6 +10,7 @@ use retrospect::tensors::TensorFile;
 use retrospect::train::{Checkpoint, Settings};
 use retrospect::{Activation, Error, Result};
 
+use super::cell::{BiasArgs, CellArgs, trained};
 use super::terminal::note;
 
 #[derive(Args)]
@@ -78,7 +79,13 @@ struct WhatArgs {
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = size(), help_heading = "Network")]
     layers: Option<usize>,
 
-    /// φ: tanh, sigmoid, relu or identity [default: the task's, or tanh]
+    #[command(flatten)]
+    cell: CellArgs,
+
+    #[command(flatten)]
+    biases: BiasArgs,
+
+    /// φ of elman and leaky: tanh, sigmoid, relu or identity [default: the task's, or tanh]
     #[arg(long, value_name = "NAME", value_parser = activation, help_heading = "Network")]
     activation: Option<Activation>,
 
@@ -189,8 +196,8 @@ impl RunArgs {
                 "--window {asked}: the sequences of {path} have {steps} steps, which are one window"
             )));
         }
-        let configuration = init.as_ref().and_then(|tensors| tensors.metadata.get("configuration"));
-        let trained = configuration.and_then(|json| serde_json::from_str::<Settings>(json).ok());
+        let cell = what.cell.choose(init.as_ref(), what.activation)?;
+        let trained = init.as_ref().and_then(trained);
         let init = init.map(|tensors| self.sizes_of(&tensors, &opened)).transpose()?;
 
         let clip = match what.clip {
@@ -210,12 +217,20 @@ impl RunArgs {
             Loss::CrossEntropy => at_least(shape.outputs, init.map(|(.., outputs)| outputs)),
             Loss::SquaredError => shape.outputs,
         };
-        let trained = trained.map(|settings| settings.network.activation);
+        let trained = trained.map(|network| network.activation);
         let hidden = what.hidden.or(init.map(|(_, hidden, ..)| hidden)).or(of_task.map(|d| d.hidden)).unwrap_or(256);
-        let activation = what.activation.or(trained).or(of_task.and_then(|d| Activation::named(d.activation)));
+        let of_task_or_file = trained.or(of_task.and_then(|d| Activation::named(d.activation)));
+        let activation = what.activation.or(of_task_or_file.filter(|_| cell.has_activation));
+        // A task's own choice is for cells that can start so.
+        let usual_init = of_task.map_or(RecurrentInit::Uniform, |d| init_of(&d));
+        let usual_init = if usual_init.suits(cell) { usual_init } else { RecurrentInit::Uniform };
         let network = Config {
             layers: what.layers.or(init.map(|(_, _, layers, _)| layers)).unwrap_or(1),
+            cell,
             activation: activation.unwrap_or(Activation::Tanh),
+            leak: what.cell.leak.map(|leak| leak as f32),
+            biases: what.biases.biases.unwrap_or_default(),
+            forget_bias: what.biases.forget_bias.unwrap_or_default(),
             optimizer: optimizer.with(what.momentum.unwrap_or(0.9)),
             clip,
             recompute: what.recompute.and_then(|choice| choice.of(steps)),
@@ -225,7 +240,7 @@ impl RunArgs {
             steps: of_task.and_then(|d| d.steps).unwrap_or(3000),
             lr: of_task.and_then(|d| d.lr).unwrap_or(2e-3),
             seed: what.seed,
-            recurrent_init: what.recurrent_init.unwrap_or(of_task.map_or(RecurrentInit::Uniform, |d| init_of(&d))),
+            recurrent_init: what.recurrent_init.unwrap_or(usual_init),
             window,
             loss_every: 10,
             evaluate_every: None,
@@ -236,7 +251,7 @@ impl RunArgs {
             network,
         };
         if let Some(task) = task {
-            self.say_defaults(task.name, &task.defaults, init.is_some());
+            self.say_defaults(task.name, &task.defaults, init.is_some(), &settings.network);
         }
         Ok((self.changed(settings)?, opened))
     }
@@ -285,7 +300,7 @@ impl RunArgs {
         Ok(settings)
     }
 
-    fn say_defaults(&self, task: &str, defaults: &Defaults, has_init: bool) {
+    fn say_defaults(&self, task: &str, defaults: &Defaults, has_init: bool, network: &Config) {
         let what = &self.what;
         let mut said = Vec::new();
         let mut say = |given: bool, flag: &str, value: Option<String>| {
@@ -293,8 +308,9 @@ impl RunArgs {
         };
         say(what.window.is_some(), "window", Some(defaults.window.to_string()));
         say(what.hidden.is_some() || has_init, "hidden", Some(defaults.hidden.to_string()));
-        say(what.activation.is_some(), "activation", Some(defaults.activation.into()));
-        say(what.recurrent_init.is_some() || has_init, "recurrent-init", Some(defaults.recurrent_init.into()));
+        say(what.activation.is_some() || !network.cell.has_activation, "activation", Some(defaults.activation.into()));
+        let starts_otherwise = what.recurrent_init.is_some() || has_init || !init_of(defaults).suits(network.cell);
+        say(starts_otherwise, "recurrent-init", Some(defaults.recurrent_init.into()));
         say(what.optimizer.is_some(), "optimizer", defaults.optimizer.map(String::from));
         say(self.lr.is_some(), "lr", defaults.lr.map(|x| x.to_string()));
         say(what.clip.is_some(), "clip", defaults.clip.map(|x| x.to_string()));

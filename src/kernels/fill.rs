@@ -1,4 +1,4 @@
-//! Filling and copying, and carrying the last hidden state to the front of the next window.
+//! Filling, copying and adding, and carrying the last hidden state to the front of the next window.
 
 use bytemuck::{Pod, Zeroable};
 use num_traits::Float;
@@ -8,6 +8,7 @@ use crate::program::{
     Along, Binding, Buf, Cuts, Kernel, Lowered, Mat, Piece, Program, ROW_ALIGNMENT, Shader, Step, Variant, View, all_windows,
     little, scalars, whole,
 };
+use crate::rounding::Terms;
 
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
@@ -84,6 +85,39 @@ pub static COPY: Kernel = Kernel {
     },
 };
 
+const ADD_BINDINGS: &[Binding] = &[Binding::read("x"), Binding::update("out")];
+
+/// out = out + x, of the same shape.
+pub static ADD: Kernel = Kernel {
+    name: "add",
+    bindings: ADD_BINDINGS,
+    scalars: &[],
+    definition: run_add,
+    bound: bound_add,
+    parts: whole,
+    is_exact: |_| true,
+    cpu: run_add,
+    variants: &[Variant {
+        name: "rows",
+        shaders: &[Shader {
+            source: &[WINDOW, include_str!("../../shaders/add.wgsl")],
+            entry: "main",
+            bindings: ADD_BINDINGS,
+            scalars: &[],
+        }],
+        lower: |step, cuts| over_rows(&step.windows, &[], cuts),
+        ..Variant::PLAIN
+    }],
+    bytes: |step| all_windows(step) + u64::from(step.windows[1].rows) * u64::from(step.windows[1].stride) * 4,
+    working: little,
+    flops: |step| step.windows[0].len() as u64,
+    sample: |program, [m, n, _]| {
+        let (x, out) = (program.matrix("x", m, n), program.matrix("out", m, n));
+        add(program, x, out);
+        vec![]
+    },
+};
+
 const CARRY_BINDINGS: &[Binding] = &[Binding::update("hidden")];
 const CARRY_SHADER: Shader = Shader {
     source: &[WINDOW, include_str!("../../shaders/carry.wgsl")],
@@ -136,6 +170,15 @@ pub fn copy(program: &mut Program, x: Mat, out: Mat) {
     program.push(&COPY, &[x, out], Nothing);
 }
 
+/// Records out = out + x.
+///
+/// # Panics
+/// When the shapes differ.
+pub fn add(program: &mut Program, x: Mat, out: Mat) {
+    assert!((x.rows, x.cols) == (out.rows, out.cols), "add: x {x:?}, out {out:?}");
+    program.push(&ADD, &[x, out], Nothing);
+}
+
 /// Records that the last `rows` rows of hidden become its first.
 ///
 /// # Panics
@@ -154,6 +197,24 @@ fn run_fill<T: Float>(views: &mut [View<T>], bytes: &[u8]) {
 fn run_copy<T: Float>(views: &mut [View<T>], _: &[u8]) {
     let [x, out] = views else { unreachable!("two windows") };
     (0..out.rows).for_each(|r| out.row_mut(r).copy_from_slice(x.row(r)));
+}
+
+fn run_add<T: Float>(views: &mut [View<T>], _: &[u8]) {
+    let [x, out] = views else { unreachable!("two windows") };
+    (0..out.rows).for_each(|r| out.row_mut(r).iter_mut().zip(x.row(r)).for_each(|(to, &x)| *to = *to + x));
+}
+
+/// One rounding.
+fn bound_add(views: &mut [View<f64>], _: &[u8]) {
+    let [x, out] = views else { unreachable!("two windows") };
+    for r in 0..out.rows {
+        for (to, &x) in out.row_mut(r).iter_mut().zip(x.row(r)) {
+            let mut terms = Terms::default();
+            terms.number(*to);
+            terms.number(x);
+            *to = terms.of_numbers();
+        }
+    }
 }
 
 fn run_carry<T: Float>(views: &mut [View<T>], bytes: &[u8]) {

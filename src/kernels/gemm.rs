@@ -21,12 +21,12 @@ mod scratch;
 mod tile;
 mod variants;
 use cpu::product;
-pub(crate) use cpu::{PARALLEL, split};
+pub(crate) use cpu::PARALLEL;
 pub(crate) use lower::{BY_64_128, BY_128, PIECE_TERMS, SUMMED, Tile, share_out};
 pub(crate) use pack::{pack_rows, transpose_into};
 pub(crate) use panels::{Panels, Source};
 pub(crate) use tile::{Base, Group};
-pub(crate) use variants::{LARGE, SUM_PARTS_TEXT, TILE_64_128, TILE_128, fetch};
+pub(crate) use variants::{LARGE, TILE_64_128, TILE_128, fetch};
 
 /// Which of the operands are transposed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -42,6 +42,7 @@ pub fn all() -> Vec<&'static Kernel> {
         &transpose::TRANSPOSE,
         &fill::FILL,
         &fill::COPY,
+        &fill::ADD,
         &fill::CARRY,
         &map::ACTIVATE,
         &map::ACTIVATE_GRADIENT,

@@ -5,6 +5,7 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 
 use crate::batch::{Input, Loss};
+use crate::cells::Cell;
 use crate::{Activation, Error, Result};
 
 /// How gradients become updates.
@@ -51,6 +52,12 @@ impl RecurrentInit {
     /// All of them.
     pub const ALL: [RecurrentInit; 3] = [RecurrentInit::Uniform, RecurrentInit::Orthogonal, RecurrentInit::Identity];
 
+    /// Whether the layers of a cell can start so: with the identity those of one gate.
+    #[must_use]
+    pub fn suits(self, cell: &Cell) -> bool {
+        self != RecurrentInit::Identity || cell.gates == 1
+    }
+
     /// Its name on the command line.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -62,7 +69,22 @@ impl RecurrentInit {
     }
 }
 
-/// The shape of a stacked Elman network, of the batches it reads, and of its training step.
+/// How many bias vectors a layer trains.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+pub enum Biases {
+    /// One, which stands for the sum of PyTorch's two, but for gates whose recurrent bias cannot be added to the input's: the GRU's n.
+    #[default]
+    One,
+    /// PyTorch's two.
+    Two,
+}
+
+/// The leak of the units of a leaky network, where nothing else is said.
+pub const USUAL_LEAK: f32 = 0.2;
+
+/// The shape of a stacked recurrent network, of the batches it reads, and of its training step.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Config {
     /// What it reads.
@@ -73,8 +95,20 @@ pub struct Config {
     pub layers: usize,
     /// The number of outputs, O.
     pub outputs: usize,
-    /// φ.
+    /// The cell of all layers.
+    #[serde(default = "Cell::usual")]
+    pub cell: &'static Cell,
+    /// φ, of a cell that has one.
     pub activation: Activation,
+    /// α of all units, of a cell that has one: in (0, 1]. `None`: that of the weights, or [`USUAL_LEAK`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leak: Option<f32>,
+    /// How many bias vectors a layer trains.
+    #[serde(default)]
+    pub biases: Biases,
+    /// Added to the initial bias of the LSTM's forget gate.
+    #[serde(default)]
+    pub forget_bias: f32,
     /// How outputs are measured.
     pub loss: Loss,
     /// Sequences in a batch, B.
@@ -111,7 +145,11 @@ impl Config {
             hidden,
             layers: 1,
             outputs,
+            cell: Cell::usual(),
             activation: Activation::Tanh,
+            leak: None,
+            biases: Biases::One,
+            forget_bias: 0.0,
             loss,
             batch,
             window,
@@ -206,6 +244,7 @@ impl Config {
         {
             return Err(Error::Usage(format!("the norm to clip to is {clip}; it must be positive and finite")));
         }
+        self.check_cell()?;
         self.addressable().map_err(|error| match error {
             Error::DoesNotFit { what, needed, available, .. } => {
                 let advice = self.largest(|smaller| smaller.addressable().is_ok());
@@ -213,6 +252,26 @@ impl Config {
             }
             other => other,
         })
+    }
+
+    /// Checks what not every cell has.
+    fn check_cell(&self) -> Result<()> {
+        let Config { cell, leak, forget_bias, .. } = *self;
+        if let Some(leak) = leak {
+            if !cell.has_leak {
+                return Err(Error::Usage(format!("{cell} has no leak; leaky has")));
+            }
+            if !(leak > 0.0 && leak <= 1.0) {
+                return Err(Error::Usage(format!("the leak is {leak}; it must be above 0 and at most 1")));
+            }
+        }
+        if forget_bias != 0.0 && cell.forget_gate.is_none() {
+            return Err(Error::Usage(format!("{cell} has no forget gate for a bias; lstm has")));
+        }
+        if !forget_bias.is_finite() {
+            return Err(Error::Usage(format!("the forget bias is {forget_bias}; it must be finite")));
+        }
+        Ok(())
     }
 
     /// Whether rows and elements can be counted in 32 bits, as shaders do, and bytes addressed.
@@ -229,18 +288,25 @@ impl Config {
         let sizes = [self.input.size(), self.hidden, self.layers, self.outputs, self.batch, self.window];
         let [input, hidden, layers, outputs, batch, window] = sizes.map(|size| size as u128);
         let padded = |cols: u128| cols.next_multiple_of(4);
+        let gates = |count: u32| u128::from(count.max(1) - 1) * padded(hidden) + hidden;
         addressable("one column of a window", (window + layers) * batch)?;
         // Tokens have U transposed: a row for each.
-        let first = if matches!(self.input, Input::Tokens(_)) { input * padded(hidden) } else { hidden * padded(input) };
-        let square = hidden * padded(hidden);
-        let weights =
-            first + (layers - 1) * square + layers * (square + padded(hidden)) + outputs * padded(hidden) + padded(outputs);
+        let rows = gates(self.cell.gates);
+        let first = if matches!(self.input, Input::Tokens(_)) { input * padded(rows) } else { rows * padded(input) };
+        let square = rows * padded(hidden);
+        let biases = match self.biases {
+            Biases::One => padded(rows) + self.cell.recurrent_bias.len() as u128 * padded(hidden),
+            Biases::Two => 2 * padded(rows),
+        };
+        let layer = square + biases + if self.cell.has_leak { padded(hidden) } else { 0 };
+        let weights = first + (layers - 1) * square + layers * layer + outputs * padded(hidden) + padded(outputs);
         addressable("the arena of the parameters", weights)?;
         // What no plan is without: counts of operations and bytes must not overflow either.
         let rows = window * batch;
         let length = self.recompute.map_or(window, |steps| window.min(steps as u128)) * batch;
         let vectors = if matches!(self.input, Input::Tokens(_)) { 1 } else { input };
-        let least = (length * layers + batch) * padded(hidden) + rows * (padded(vectors) + padded(outputs));
+        let states = self.cell.states.len() as u128 * padded(hidden) + if self.cell.saved > 0 { padded(gates(self.cell.saved)) } else { 0 };
+        let least = (length * layers + batch) * states + rows * (padded(vectors) + padded(outputs));
         match (least + weights) * 4 {
             needed if needed > MOST_BYTES => Err(Error::DoesNotFit {
                 what: "the program".into(),

@@ -5,9 +5,11 @@ use std::ops::Range;
 
 use ndarray::{ArrayD, Dimension};
 
-use super::config::{Config, RecurrentInit};
+use super::config::{Biases, Config, RecurrentInit, USUAL_LEAK};
 use crate::batch::Input;
+use crate::cells::Cell;
 use crate::blocks::blocks;
+use crate::kernels::recurrence::{gate_cols, gate_stride};
 use crate::memory::check_memory_or;
 use crate::program::Mat;
 use crate::random::{Random, stream};
@@ -24,49 +26,135 @@ pub(crate) struct Parameter {
     pub name: String,
     /// PyTorch's shape, a vector as one row.
     pub shape: (usize, usize),
-    pub kind: Kind,
+    pub role: Role,
+    /// Of a layer, its number.
+    pub layer: Option<usize>,
     /// Kept transposed, so that a token's column of `U` is a row.
     pub transposed: bool,
+    pub gates: Gates,
 }
 
+/// What a parameter is to its layer, or to the head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Matrix,
+pub(crate) enum Role {
+    Input,
     Recurrent,
     Bias,
+    RecurrentBias,
+    /// It is not trained: its gradient stays zero, which changes nothing in any optimiser.
+    Leak,
+    Decoder,
+    DecoderBias,
+}
+
+/// The gates of a tensor of PyTorch's: along its rows, or those of a vector along its columns. In memory each begins at a multiple of four.
+#[derive(Debug, Clone)]
+pub(crate) struct Gates {
+    /// Those of the tensor.
+    pub all: usize,
+    /// Those that the parameter holds. The others of a second bias are part of the first.
+    pub held: Range<usize>,
+    pub units: usize,
+}
+
+impl Gates {
+    /// A tensor that is held whole.
+    fn whole(all: usize, units: usize) -> Gates {
+        Gates { all, held: 0..all, units }
+    }
+
+    /// The rows or columns of those that are held.
+    fn window_len(&self) -> u32 {
+        gate_cols(self.units as u32, self.held.len())
+    }
+}
+
+/// Some rows of a parameter as a part of its window; `None`: what it does not hold.
+pub(crate) struct Part {
+    pub window: Option<Mat>,
+    /// The numbers.
+    pub len: usize,
+    /// The gate.
+    pub gate: usize,
 }
 
 impl Parameter {
     /// The shape of its window in an arena.
     pub fn window_shape(&self) -> (u32, u32) {
-        let (rows, cols) = if self.transposed { (self.shape.1, self.shape.0) } else { self.shape };
-        (rows as u32, cols as u32)
+        match (self.is_vector(), self.transposed) {
+            (true, _) => (1, self.gates.window_len()),
+            (false, false) => (self.gates.window_len(), self.shape.1 as u32),
+            (false, true) => (self.shape.1 as u32, self.gates.window_len()),
+        }
+    }
+
+    fn is_vector(&self) -> bool {
+        matches!(self.role, Role::Bias | Role::RecurrentBias | Role::DecoderBias | Role::Leak)
+    }
+
+    /// Whether it is trained.
+    pub fn is_trained(&self) -> bool {
+        self.role != Role::Leak
+    }
+
+    /// Some rows of PyTorch's shape as parts of the window, in order: a part for each gate.
+    pub fn parts(&self, window: Mat, rows: Range<usize>) -> Vec<Part> {
+        let Gates { all, ref held, units } = self.gates;
+        let stride = gate_stride(units as u32);
+        let part = |gate: usize| {
+            let own = if self.is_vector() {
+                0..units
+            } else {
+                let within = |row: usize| row.clamp(gate * units, (gate + 1) * units) - gate * units;
+                within(rows.start)..within(rows.end)
+            };
+            let place = held.contains(&gate).then(|| {
+                let first = (gate - held.start) as u32 * stride;
+                first + own.start as u32..first + own.end as u32
+            });
+            let slice = |place: Range<u32>| match (self.is_vector(), self.transposed) {
+                (false, false) => window.slice_rows(place),
+                _ => window.slice_gate(place),
+            };
+            let width = if self.is_vector() { 1 } else { self.shape.1 };
+            Part { len: own.len() * width, window: place.filter(|_| !own.is_empty()).map(slice), gate }
+        };
+        (0..all).map(part).filter(|part| part.len > 0).collect()
+    }
+
+    /// The rows in blocks, each of one gate.
+    pub fn blocks(&self) -> impl Iterator<Item = Range<usize>> + use<> {
+        let (gates, units) = if self.is_vector() { (1, 1) } else { (self.gates.all, self.gates.units) };
+        let cols = self.shape.1;
+        (0..gates).flat_map(move |gate| blocks(units, cols).map(move |rows| gate * units + rows.start..gate * units + rows.end))
     }
 
     /// What it starts as; `index` is its place in the table.
     pub fn initial(&self, config: &Config, index: usize, seed: u64, init: RecurrentInit) -> Initial {
         let bound = (1.0 / (config.hidden as f64).sqrt()) as f32;
         let random = Random::new(seed, stream::INIT + index as u64);
-        let start = match (self.kind, init) {
-            (Kind::Recurrent, RecurrentInit::Identity) => Start::Identity,
-            (Kind::Recurrent, RecurrentInit::Orthogonal) => Start::Orthogonal(orthogonal(config.hidden, random)),
-            (Kind::Bias, RecurrentInit::Identity) => Start::Zero,
+        let start = match (self.role, init) {
+            (Role::Leak, _) => Start::Constant(config.leak.unwrap_or(USUAL_LEAK)),
+            (Role::Recurrent, RecurrentInit::Identity) => Start::Identity,
+            (Role::Recurrent, RecurrentInit::Orthogonal) => Start::Orthogonal(random, None),
+            (Role::Bias | Role::RecurrentBias | Role::DecoderBias, RecurrentInit::Identity) => Start::Constant(0.0),
             _ => Start::Uniform(random, bound),
         };
-        Initial { start, cols: self.shape.1 }
+        let raised = match (self.role, config.cell.forget_gate) {
+            (Role::Bias, Some(gate)) if config.forget_bias != 0.0 => Some((gate as usize, config.forget_bias)),
+            _ => None,
+        };
+        Initial { start, cols: self.shape.1, gates: self.gates.clone(), is_vector: self.is_vector(), raised }
     }
 
     /// The extents PyTorch gives it.
     pub fn extents(&self) -> Vec<usize> {
-        match self.kind {
-            Kind::Bias => vec![self.shape.1],
-            _ => vec![self.shape.0, self.shape.1],
-        }
+        if self.is_vector() { vec![self.shape.1] } else { vec![self.shape.0, self.shape.1] }
     }
 
     /// The name of the bias that PyTorch has beside this one.
     pub fn second_bias(&self) -> Option<String> {
-        self.name.contains("bias_ih").then(|| self.name.replace("bias_ih", "bias_hh"))
+        (self.role == Role::Bias).then(|| self.name.replace("bias_ih", "bias_hh"))
     }
 }
 
@@ -74,47 +162,99 @@ impl Parameter {
 pub(crate) struct Initial {
     start: Start,
     cols: usize,
+    gates: Gates,
+    is_vector: bool,
+    /// A gate of a bias, and what is added to it.
+    raised: Option<(usize, f32)>,
 }
 
 enum Start {
-    Zero,
+    Constant(f32),
     Identity,
     /// Between minus and plus a bound.
     Uniform(Random, f32),
-    /// Q.
-    Orthogonal(faer::Mat<f64>),
+    /// The Q of a gate, which is made when the gate's first row is asked for.
+    Orthogonal(Random, Option<(usize, faer::Mat<f64>)>),
 }
 
 impl Initial {
-    /// The next rows of PyTorch's shape; each call begins where the one before ended.
+    /// The next rows of PyTorch's shape, all of one gate; each call begins where the one before ended.
     pub fn rows(&mut self, rows: Range<usize>) -> Vec<f32> {
-        let cols = self.cols;
-        let places = rows.clone().flat_map(|r| (0..cols).map(move |c| (r, c)));
-        match &mut self.start {
-            Start::Zero => vec![0.0; rows.len() * cols],
+        let (cols, units) = (self.cols, self.gates.units);
+        let places = rows.clone().flat_map(|r| (0..cols).map(move |c| (r % units, c)));
+        let mut values: Vec<f32> = match &mut self.start {
+            Start::Constant(value) => vec![*value; rows.len() * cols],
             Start::Identity => places.map(|(r, c)| f32::from(u8::from(r == c))).collect(),
             Start::Uniform(random, bound) => (0..rows.len() * cols).map(|_| random.uniform_in(-*bound, *bound)).collect(),
-            Start::Orthogonal(q) => places.map(|at| q[at] as f32).collect(),
+            Start::Orthogonal(random, last) => {
+                let gate = rows.start / units;
+                if last.as_ref().is_none_or(|(of, _)| *of != gate) {
+                    // The one before goes first: two would take twice the memory.
+                    *last = None;
+                    *last = Some((gate, orthogonal(units, random)));
+                }
+                let (_, q) = last.as_ref().expect("it was made");
+                places.map(|at| q[at] as f32).collect()
+            }
+        };
+        if self.is_vector {
+            for (place, value) in values.iter_mut().enumerate() {
+                let gate = place / units;
+                if !self.gates.held.contains(&gate) {
+                    *value = 0.0;
+                }
+                *value += self.raised.filter(|(raised, _)| *raised == gate).map_or(0.0, |(_, by)| by);
+            }
         }
+        values
     }
 }
 
-/// All parameters of a network, in the order of the arenas: `rnn.weight_ih_l{k}` `[H, I or H]`, `rnn.weight_hh_l{k}`
-/// `[H, H]`, `rnn.bias_ih_l{k}` `[H]` for each layer, `decoder.weight` `[O, H]`, `decoder.bias` `[O]`.
+/// All parameters of a network, in the order of the arenas, with G gates: for each layer `rnn.weight_ih_l{k}` `[G·H, I or H]`,
+/// `rnn.weight_hh_l{k}` `[G·H, H]`, `rnn.bias_ih_l{k}` `[G·H]`, where it is trained `rnn.bias_hh_l{k}` `[G·H]`, of leaky cells
+/// `rnn.leak_l{k}` `[H]`; and `decoder.weight` `[O, H]`, `decoder.bias` `[O]`.
 pub(crate) fn table(config: &Config) -> Vec<Parameter> {
-    let matrix = |name: String, rows, cols, kind| Parameter { name, shape: (rows, cols), kind, transposed: false };
-    let hidden = config.hidden;
+    let (hidden, gates) = (config.hidden, config.cell.gates as usize);
     let mut parameters = Vec::new();
     for layer in 0..config.layers {
         let fan_in = if layer == 0 { config.input.size() } else { hidden };
         let tokens = layer == 0 && matches!(config.input, Input::Tokens(_));
-        parameters
-            .push(Parameter { transposed: tokens, ..matrix(format!("rnn.weight_ih_l{layer}"), hidden, fan_in, Kind::Matrix) });
-        parameters.push(matrix(format!("rnn.weight_hh_l{layer}"), hidden, hidden, Kind::Recurrent));
-        parameters.push(matrix(format!("rnn.bias_ih_l{layer}"), 1, hidden, Kind::Bias));
+        let mut push = |name: &str, shape: (usize, usize), role: Role, held: Range<usize>| {
+            let all = if role == Role::Leak { 1 } else { gates };
+            parameters.push(Parameter {
+                name: format!("rnn.{name}_l{layer}"),
+                shape,
+                role,
+                layer: Some(layer),
+                transposed: tokens && role == Role::Input,
+                gates: Gates { all, held, units: hidden },
+            });
+        };
+        push("weight_ih", (gates * hidden, fan_in), Role::Input, 0..gates);
+        push("weight_hh", (gates * hidden, hidden), Role::Recurrent, 0..gates);
+        push("bias_ih", (1, gates * hidden), Role::Bias, 0..gates);
+        match (config.biases, config.cell.recurrent_bias) {
+            (Biases::Two, _) => push("bias_hh", (1, gates * hidden), Role::RecurrentBias, 0..gates),
+            (Biases::One, &[gate]) => {
+                push("bias_hh", (1, gates * hidden), Role::RecurrentBias, gate as usize..gate as usize + 1);
+            }
+            (Biases::One, _) => {}
+        }
+        if config.cell.has_leak {
+            push("leak", (1, hidden), Role::Leak, 0..1);
+        }
     }
-    parameters.push(matrix("decoder.weight".into(), config.outputs, hidden, Kind::Matrix));
-    parameters.push(matrix("decoder.bias".into(), 1, config.outputs, Kind::Bias));
+    let outputs = config.outputs;
+    let head = |name: &str, shape, role| Parameter {
+        name: format!("decoder.{name}"),
+        shape,
+        role,
+        layer: None,
+        transposed: false,
+        gates: Gates::whole(1, outputs),
+    };
+    parameters.push(head("weight", (outputs, hidden), Role::Decoder));
+    parameters.push(head("bias", (1, outputs), Role::DecoderBias));
     parameters
 }
 
@@ -128,7 +268,7 @@ pub fn initial(config: &Config, seed: u64, init: RecurrentInit) -> Result<Named>
     check_initial(config, init)?;
     let values = |(index, parameter): (usize, &Parameter)| {
         let mut initial = parameter.initial(config, index, seed, init);
-        let values = initial.rows(0..parameter.shape.0);
+        let values = parameter.blocks().flat_map(|rows| initial.rows(rows)).collect();
         (parameter.name.clone(), ArrayD::from_shape_vec(parameter.extents(), values).expect("values of its shape"))
     };
     Ok(table(config).iter().enumerate().map(values).collect())
@@ -137,11 +277,21 @@ pub fn initial(config: &Config, seed: u64, init: RecurrentInit) -> Result<Named>
 /// Bytes that an orthogonal matrix takes for each of its elements while it is made, in f64: normal numbers, the factorisation, Q.
 const ORTHOGONAL: u64 = 24;
 
-/// Checks that there is memory to make the initial values: an orthogonal matrix is factorised whole, the others are made in blocks.
+/// Checks that the layers of a cell can start so.
 ///
 /// # Errors
-/// [`Error::DoesNotFit`] with the largest hidden size that would fit.
+/// [`Error::Usage`] for the identity where there are gates.
+pub(crate) fn check_start(cell: &Cell, init: RecurrentInit) -> Result<()> {
+    let message = || format!("the identity is an initial recurrent weight for elman and leaky; {cell} has gates");
+    if init.suits(cell) { Ok(()) } else { Err(Error::Usage(message())) }
+}
+
+/// Checks that the cell can start so, and that there is memory to make the initial values: an orthogonal matrix is factorised whole, the others are made in blocks.
+///
+/// # Errors
+/// [`Error::Usage`] for the identity where there are gates; [`Error::DoesNotFit`] with the largest hidden size that would fit.
 pub(crate) fn check_initial(config: &Config, init: RecurrentInit) -> Result<()> {
+    check_start(config.cell, init)?;
     if init != RecurrentInit::Orthogonal {
         return Ok(());
     }
@@ -154,7 +304,7 @@ pub(crate) fn check_initial(config: &Config, init: RecurrentInit) -> Result<()> 
 
 /// Q of the QR factorisation of a matrix of normal numbers, its columns' signs those of R's diagonal, which makes it
 /// uniform among the orthogonal matrices (Mezzadri 2007).
-fn orthogonal(size: usize, mut random: Random) -> faer::Mat<f64> {
+fn orthogonal(size: usize, random: &mut Random) -> faer::Mat<f64> {
     let normal = faer::Mat::from_fn(size, size, |_, _| random.normal());
     // On one thread: how many take part would show in the last bits.
     let alone = rayon::ThreadPoolBuilder::new().num_threads(1).build();
@@ -167,12 +317,12 @@ fn orthogonal(size: usize, mut random: Random) -> faer::Mat<f64> {
     q
 }
 
-/// Checks weights against a configuration: every name, shape and value.
+/// Checks weights, or what belongs to each of those that are trained, against a configuration: every name, shape and value.
 ///
 /// # Errors
 /// [`Error::BadInput`] with the tensor and what was expected.
-pub(crate) fn check(config: &Config, weights: &Named) -> Result<()> {
-    for parameter in table(config) {
+pub(crate) fn check(config: &Config, weights: &Named, untrained: bool) -> Result<()> {
+    for parameter in table(config).into_iter().filter(|parameter| untrained || parameter.is_trained()) {
         let array = weights.get(&parameter.name).ok_or_else(|| Error::input(&parameter.name, "it is missing"))?;
         if array.shape() != parameter.extents() {
             let problem = format!("expected shape {:?}, got {:?}", parameter.extents(), array.shape());
@@ -185,15 +335,15 @@ pub(crate) fn check(config: &Config, weights: &Named) -> Result<()> {
     Ok(())
 }
 
-/// Reads weights from tensors of PyTorch's names behind a prefix; the second bias of a layer, if there is one, is added to
-/// the first.
+/// Reads weights from tensors of PyTorch's names behind a prefix; what a network does not train of the second bias of a layer, if there is
+/// one, is added to the first.
 ///
 /// # Errors
 /// [`Error::BadInput`] with the tensor and what was expected.
 pub fn from_file(config: &Config, prefix: &str, file: &TensorFile) -> Result<Named> {
     let table = table(config);
     let mut all: Vec<Vec<f32>> = table.iter().map(|p| Vec::with_capacity(p.shape.0 * p.shape.1)).collect();
-    in_blocks(&table, prefix, file, &mut |index, _, values| {
+    in_blocks(config, prefix, file, &mut |index, _, values| {
         all[index].extend_from_slice(values);
         Ok(())
     })?;
@@ -205,23 +355,41 @@ pub fn from_file(config: &Config, prefix: &str, file: &TensorFile) -> Result<Nam
 type Take<'a> = &'a mut dyn FnMut(usize, Range<usize>, &[f32]) -> Result<()>;
 
 /// [`from_file`], of which each block of rows of a parameter is handed to `take` with the parameter's place in the table, once the shapes
-/// of all were checked.
-pub(crate) fn in_blocks(table: &[Parameter], prefix: &str, file: &TensorFile, take: Take) -> Result<()> {
-    let names = |parameter: &Parameter| {
+/// of all were checked. Behind a prefix are an optimiser's states, of what is trained.
+pub(crate) fn in_blocks(config: &Config, prefix: &str, file: &TensorFile, take: Take) -> Result<()> {
+    let table = table(config);
+    let wanted = || table.iter().enumerate().filter(|(_, parameter)| parameter.is_trained() || prefix.is_empty());
+    let second_of = |parameter: &Parameter| {
         let second = parameter.second_bias().map(|second| format!("{prefix}{second}"));
-        (format!("{prefix}{}", parameter.name), second.filter(|name| file.contains(name)))
+        second.filter(|name| file.contains(name))
     };
-    for parameter in table {
-        let (name, second) = names(parameter);
-        [Some(name), second].iter().flatten().try_for_each(|name| file.expect_shape(name, &parameter.extents()))?;
+    expect_cell(config, prefix, file)?;
+    for (_, parameter) in wanted().filter(|(_, parameter)| parameter.role != Role::Leak) {
+        let name = format!("{prefix}{}", parameter.name);
+        // A file may have one bias alone.
+        let is_there = parameter.role != Role::RecurrentBias || file.contains(&name);
+        let names = [is_there.then_some(name), second_of(parameter)];
+        names.iter().flatten().try_for_each(|name| file.expect_shape(name, &parameter.extents()))?;
     }
-    for (index, parameter) in table.iter().enumerate() {
-        let ((name, second), (rows, cols)) = (names(parameter), parameter.shape);
-        for block in blocks(rows, cols) {
+    for (index, parameter) in wanted() {
+        if parameter.role == Role::Leak {
+            take(index, 0..1, &leaks(config, parameter, file)?)?;
+            continue;
+        }
+        let (name, cols) = (format!("{prefix}{}", parameter.name), parameter.shape.1);
+        let second = second_of(parameter).map(|second| (second, merged(config)));
+        for block in parameter.blocks() {
             let elements = block.start * cols..block.end * cols;
-            let mut values = file.f64_range(&name, elements.clone())?;
-            if let Some(second) = &second {
-                values.iter_mut().zip(file.f64_range(second, elements)?).for_each(|(value, more)| *value += more);
+            let mut values =
+                if file.contains(&name) { file.f64_range(&name, elements.clone())? } else { vec![0.0; elements.len()] };
+            if let Some((second, merged)) = &second {
+                let more = file.f64_range(second, elements)?;
+                let adds = |place: usize| merged.contains(&(place / parameter.gates.units));
+                values.iter_mut().zip(more).enumerate().filter(|(i, _)| adds(*i)).for_each(|(_, (value, more))| *value += more);
+            }
+            if parameter.role == Role::RecurrentBias {
+                let is_held = |place: usize| parameter.gates.held.contains(&(place / parameter.gates.units));
+                values.iter_mut().enumerate().filter(|(i, _)| !is_held(*i)).for_each(|(_, value)| *value = 0.0);
             }
             let values: Vec<f32> = values.into_iter().map(|v| v as f32).collect();
             if values.iter().any(|v| !v.is_finite()) {
@@ -233,6 +401,81 @@ pub(crate) fn in_blocks(table: &[Parameter], prefix: &str, file: &TensorFile, ta
     Ok(())
 }
 
+/// The gates whose recurrent bias is part of the first bias.
+fn merged(config: &Config) -> Vec<usize> {
+    let apart = |gate: &usize| config.cell.recurrent_bias.contains(&(*gate as u32));
+    match config.biases {
+        Biases::One => (0..config.cell.gates as usize).filter(|gate| !apart(gate)).collect(),
+        Biases::Two => Vec::new(),
+    }
+}
+
+/// The leaks of a layer: those that were asked for, those of the file, one for each unit or one for all, or the usual ones.
+fn leaks(config: &Config, parameter: &Parameter, file: &TensorFile) -> Result<Vec<f32>> {
+    let (name, units) = (&parameter.name, parameter.gates.units);
+    let leaks = match config.leak {
+        Some(leak) => return Ok(vec![leak; units]),
+        None if !file.contains(name) => return Ok(vec![USUAL_LEAK; units]),
+        None if file.shape(name)? == [1] => vec![file.f64_range(name, 0..1)?[0]; units],
+        None => {
+            file.expect_shape(name, &parameter.extents())?;
+            file.f64_range(name, 0..units)?
+        }
+    };
+    if let Some((unit, leak)) = leaks.iter().enumerate().find(|(_, leak)| !(**leak > 0.0 && **leak <= 1.0)) {
+        return Err(file.bad(name, format!("[{unit}] is {leak}; expected a number above 0 and up to 1")));
+    }
+    Ok(leaks.into_iter().map(|leak| leak as f32).collect())
+}
+
+/// Checks that weights are those of the configuration's cell, as far as their shapes tell.
+fn expect_cell(config: &Config, prefix: &str, file: &TensorFile) -> Result<()> {
+    let name = format!("{prefix}rnn.weight_hh_l0");
+    let cell = config.cell;
+    match file.shape(&name)? {
+        &[rows, cols] if cols > 0 && rows == cols * cell.gates as usize => Ok(()),
+        &[rows, cols] if cols > 0 && rows % cols == 0 => match cell_of(rows / cols) {
+            Some(other) => {
+                let of = article(other.name);
+                Err(file.bad(&name, format!("[{rows}, {cols}] is {of}'s; this network's cell is {}", cell.name)))
+            }
+            None => Ok(()),
+        },
+        _ => Ok(()),
+    }
+}
+
+/// A cell's name in a sentence.
+fn article(name: &str) -> String {
+    match name {
+        "lstm" => "an LSTM".into(),
+        "gru" => "a GRU".into(),
+        "elman" => "an Elman network".into(),
+        other => format!("a {other} network"),
+    }
+}
+
+/// The first cell of so many gates.
+fn cell_of(gates: usize) -> Option<&'static Cell> {
+    crate::cells::ALL.iter().copied().find(|cell| cell.gates as usize == gates)
+}
+
+/// The cell that weights say: of those with as many gates the first, and of one gate the leaky one where there are leaks.
+///
+/// # Errors
+/// [`Error::BadInput`] when the recurrent weight is missing, or of a shape that no cell has.
+pub fn cell(tensors: &TensorFile) -> Result<&'static Cell> {
+    let name = "rnn.weight_hh_l0";
+    let found = match tensors.shape(name)? {
+        &[rows, cols] if cols > 0 && rows % cols == 0 => cell_of(rows / cols),
+        _ => None,
+    };
+    let shape = tensors.shape(name)?;
+    let found = found.ok_or_else(|| tensors.bad(name, format!("no cell has a recurrent weight of shape {shape:?}")))?;
+    let leaks = tensors.contains("rnn.leak_l0");
+    Ok(crate::cells::ALL.iter().copied().find(|cell| leaks && cell.has_leak && cell.gates == found.gates).unwrap_or(found))
+}
+
 /// The sizes that weights say: (inputs, hidden, layers, outputs).
 ///
 /// # Errors
@@ -242,10 +485,10 @@ pub fn sizes(tensors: &TensorFile) -> Result<(usize, usize, usize, usize)> {
         &[rows, cols] if rows > 0 && cols > 0 => Ok((rows, cols)),
         other => Err(tensors.bad(name, format!("expected a matrix, got shape {other:?}"))),
     };
-    let (hidden, inputs) = matrix("rnn.weight_ih_l0")?;
+    let (_, inputs) = matrix("rnn.weight_ih_l0")?;
+    let (_, hidden) = matrix("rnn.weight_hh_l0")?;
     let layers = (0..).take_while(|k| tensors.contains(&format!("rnn.weight_hh_l{k}"))).count();
     let (outputs, _) = matrix("decoder.weight")?;
-    matrix("rnn.weight_hh_l0")?;
     Ok((inputs, hidden, layers, outputs))
 }
 
@@ -262,5 +505,10 @@ impl Parameters {
     pub fn name_at(&self, at: u64) -> &str {
         let place = self.windows.iter().rposition(|w| w.offset <= at).unwrap_or(0);
         &self.table[place].name
+    }
+
+    /// The place of a parameter by its layer, if it is one's, and its role.
+    pub fn place(&self, layer: Option<usize>, role: Role) -> Option<usize> {
+        self.table.iter().position(|parameter| parameter.layer == layer && parameter.role == role)
     }
 }

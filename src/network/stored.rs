@@ -7,7 +7,9 @@ use ndarray::{Array3, ArrayD, s};
 
 use super::Network;
 use crate::blocks::{blocks, matrix};
-use crate::model::{Config, Named, RecurrentInit, parameters};
+use crate::batch::States;
+use crate::model::parameters::{Parameter, Role};
+use crate::model::{Config, Layer, Named, RecurrentInit, parameters};
 use crate::program::Mat;
 use crate::tensors::TensorFile;
 use crate::{Error, Result};
@@ -18,16 +20,16 @@ pub(crate) const PARAMETERS: usize = 0;
 /// A tensor of a network, of PyTorch's shape.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Stored {
-    /// The carried state.
-    State,
-    /// PyTorch's second bias beside a parameter.
+    /// One of the cell's carried states.
+    State(usize),
+    /// PyTorch's second bias beside a parameter, where it is not trained.
     Zero(usize),
     /// In the arena of the parameters, [`PARAMETERS`], or of one of the optimiser's states, the window of a parameter.
     Parameter(usize, usize),
     /// The gradient by a parameter.
     Gradient(usize),
-    /// The gradient by the initial state.
-    InitialGradient,
+    /// The gradient by one of the initial states.
+    InitialGradient(usize),
     /// The outputs of the last batch.
     Outputs,
     /// Its loss.
@@ -47,18 +49,17 @@ impl Network {
         parameters::check_initial(&config, init)?;
         for index in 0..self.model.parameters.table.len() {
             let parameter = &self.model.parameters.table[index];
-            let (mut initial, (rows, cols)) = (parameter.initial(&config, index, seed, init), parameter.shape);
-            for rows in blocks(rows, cols) {
+            let (mut initial, blocks) = (parameter.initial(&config, index, seed, init), parameter.blocks());
+            for rows in blocks {
                 let values = initial.rows(rows.clone());
                 self.write_rows(Stored::Parameter(PARAMETERS, index), rows, &values)?;
             }
         }
         self.begin()?;
-        for window in self.model.states.clone().into_iter().flatten().flat_map(Mat::blocks) {
+        for window in self.model.optimizer_states.clone().into_iter().flatten().flat_map(Mat::blocks) {
             self.backend.write(window, &vec![0.0; window.len()])?;
         }
-        let Config { layers, batch, hidden, .. } = self.model.config;
-        self.set_state(&Array3::zeros((layers, batch, hidden)))?;
+        self.clear_state()?;
         self.set_steps(0);
         Ok(())
     }
@@ -90,83 +91,116 @@ impl Network {
     }
 
     fn load_arena(&mut self, arena: usize, prefix: &str, file: &TensorFile) -> Result<()> {
-        let table = self.model.parameters.table.clone();
-        parameters::in_blocks(&table, prefix, file, &mut |index, rows, values| {
+        let config = self.model.config.clone();
+        parameters::in_blocks(&config, prefix, file, &mut |index, rows, values| {
             self.write_rows(Stored::Parameter(arena, index), rows, values)
         })
     }
 
     /// What follows once the parameters were written.
     fn begin(&mut self) -> Result<()> {
-        self.backend.write(self.model.status, &[0.0; 4])?;
+        self.backend.write(self.model.update_windows.status, &[0.0; 4])?;
         self.backend.run(self.model.prepare.clone())
     }
 
     /// Everything that a checkpoint keeps, by PyTorch's names, with its shape: the parameters, the optimiser's states of each behind
-    /// `optimizer.<state>.`, and `state.h0`.
+    /// `optimizer.<state>.`, and each of the cell's states, `state.h0`.
     pub(crate) fn tensors(&self) -> Tensors {
-        let Config { layers, batch, hidden, optimizer, .. } = self.model.config;
-        let mut all = vec![("state.h0".to_owned(), vec![layers, batch, hidden], Stored::State)];
+        let Config { layers, batch, hidden, optimizer, cell, .. } = self.model.config;
+        let state = |(number, name)| (format!("state.{name}0"), vec![layers, batch, hidden], Stored::State(number));
+        let mut all: Tensors = cell.states.iter().enumerate().map(state).collect();
         let states = optimizer.states().iter().map(|name| format!("optimizer.{name}."));
         let prefixes: Vec<String> = std::iter::once(String::new()).chain(states).collect();
         for (arena, prefix) in prefixes.iter().enumerate() {
-            for (index, parameter) in self.model.parameters.table.iter().enumerate() {
+            let wanted = |parameter: &Parameter| arena == PARAMETERS || parameter.is_trained();
+            for (index, parameter) in self.model.parameters.table.iter().enumerate().filter(|(_, p)| wanted(p)) {
                 let extents = parameter.extents();
-                all.extend(parameter.second_bias().map(|name| (format!("{prefix}{name}"), extents.clone(), Stored::Zero(index))));
+                let second = self.untrained_bias(parameter);
+                all.extend(second.map(|name| (format!("{prefix}{name}"), extents.clone(), Stored::Zero(index))));
                 all.push((format!("{prefix}{}", parameter.name), extents, Stored::Parameter(arena, index)));
             }
         }
         all
     }
 
+    /// The second bias beside a first one, where it is not trained.
+    fn untrained_bias(&self, parameter: &Parameter) -> Option<String> {
+        let second = self.model.parameters.place(parameter.layer, Role::RecurrentBias);
+        parameter.second_bias().filter(|_| second.is_none())
+    }
+
     /// What [`Network::write_gradient`] writes, with its shape.
     pub(super) fn gradient_tensors(&self) -> Tensors {
-        let Config { layers, batch, hidden, window, outputs, .. } = self.model.config;
+        let Config { layers, batch, hidden, window, outputs, cell, .. } = self.model.config;
         let mut all = vec![
             ("loss".to_owned(), vec![1], Stored::Loss),
             ("outputs".to_owned(), vec![window, batch, outputs], Stored::Outputs),
-            ("h0".to_owned(), vec![layers, batch, hidden], Stored::InitialGradient),
         ];
-        for (index, parameter) in self.model.parameters.table.iter().enumerate() {
-            let names = [Some(parameter.name.clone()), parameter.second_bias()];
+        let state = |(number, name)| (format!("{name}0"), vec![layers, batch, hidden], Stored::InitialGradient(number));
+        all.extend(cell.states.iter().enumerate().map(state));
+        for (index, parameter) in self.model.parameters.table.iter().enumerate().filter(|(_, p)| p.is_trained()) {
+            let names = [Some(parameter.name.clone()), self.untrained_bias(parameter)];
             all.extend(names.into_iter().flatten().map(|name| (name, parameter.extents(), Stored::Gradient(index))));
         }
         all
     }
 
-    /// The windows that hold a tensor, one above the other, and whether they do so transposed.
-    fn windows_of(&self, stored: Stored) -> (Vec<Mat>, bool) {
+    /// The window of a parameter, in the arena of the parameters, of one of the optimiser's states, or of the gradients.
+    fn window_of(&self, stored: Stored) -> Option<(usize, Mat)> {
         let model = &self.model;
-        let of = |windows: &[Mat], index: usize| (vec![windows[index]], model.parameters.table[index].transposed);
         match stored {
-            Stored::State => ((0..model.config.layers).map(|layer| self.initial_state(layer)).collect(), false),
-            Stored::Zero(_) => (Vec::new(), false),
-            Stored::Parameter(PARAMETERS, index) => of(&model.parameters.windows, index),
-            Stored::Parameter(arena, index) => of(&model.states[arena - 1], index),
-            Stored::Gradient(index) => of(&model.gradients, index),
-            Stored::InitialGradient => (model.d_initial.clone(), false),
-            Stored::Outputs => (vec![model.outputs], false),
-            Stored::Loss => (vec![model.loss], false),
+            Stored::Parameter(PARAMETERS, index) => Some((index, model.parameters.windows[index])),
+            Stored::Parameter(arena, index) => Some((index, model.optimizer_states[arena - 1][index])),
+            Stored::Gradient(index) => Some((index, model.gradients[index])),
+            _ => None,
         }
     }
 
-    /// The parts of the windows of a tensor that hold some of its rows, and whether they are columns there.
-    fn parts_of(&self, stored: Stored, rows: Range<usize>) -> (Vec<Mat>, bool) {
-        let (windows, transposed) = self.windows_of(stored);
-        let (from, to) = (rows.start as u64, rows.end as u64);
-        if transposed {
-            return (windows.iter().map(|w| w.slice_cols(from as u32..to as u32)).collect(), true);
+    /// The windows of what is no parameter, one above the other.
+    fn windows_of(&self, stored: Stored) -> Vec<Mat> {
+        let model = &self.model;
+        let of_layers = |window: &dyn Fn(&Layer) -> Mat| model.layers.iter().map(window).collect();
+        match stored {
+            Stored::State(state) => of_layers(&|layer| self.initial_state(layer, state)),
+            Stored::InitialGradient(state) => of_layers(&|layer| layer.d_initial[state]),
+            Stored::Outputs => vec![model.head.outputs],
+            Stored::Loss => vec![model.head.loss],
+            Stored::Zero(_) | Stored::Parameter(..) | Stored::Gradient(_) => Vec::new(),
         }
+    }
+
+    /// The parts of the windows that hold some rows of a tensor, in order, each with its numbers: `None` is zero.
+    fn parts_of(&self, stored: Stored, rows: Range<usize>) -> Vec<(Option<Mat>, usize)> {
+        if let Some((index, window)) = self.window_of(stored) {
+            let parameter = &self.model.parameters.table[index];
+            let first = self.model.parameters.place(parameter.layer, Role::Bias);
+            let part = |part: parameters::Part| match (stored, part.window, first) {
+                // What a second bias does not hold has the gradient of the first, in which it is.
+                (Stored::Gradient(_), None, Some(first)) => {
+                    let all = self.model.parameters.table[first].parts(self.model.gradients[first], 0..1);
+                    (all[part.gate].window, part.len)
+                }
+                (_, window, _) => (window, part.len),
+            };
+            return parameter.parts(window, rows).into_iter().map(part).collect();
+        }
+        let (from, to) = (rows.start as u64, rows.end as u64);
         let (mut parts, mut first) = (Vec::new(), 0);
-        for window in windows {
+        for window in self.windows_of(stored) {
             let end = first + u64::from(window.rows());
             let (start, stop) = (from.clamp(first, end) - first, to.clamp(first, end) - first);
             if start < stop {
-                parts.push(window.slice_rows(start as u32..stop as u32));
+                let part = window.slice_rows(start as u32..stop as u32);
+                parts.push((Some(part), part.len()));
             }
             first = end;
         }
-        (parts, false)
+        parts
+    }
+
+    /// Whether a tensor lies transposed.
+    fn is_transposed(&self, stored: Stored) -> bool {
+        self.window_of(stored).is_some_and(|(index, _)| self.model.parameters.table[index].transposed)
     }
 
     /// Some rows of one of [`Network::tensors`] or of a gradient.
@@ -177,24 +211,26 @@ impl Network {
         if let Stored::Zero(index) = stored {
             return Ok(vec![0.0; rows.len() * self.model.parameters.table[index].shape.1]);
         }
-        let (parts, transposed) = self.parts_of(stored, rows);
-        if let (true, [part]) = (transposed, &parts[..]) {
-            return Ok(flipped(&self.backend.read(*part)?, part.cols() as usize));
-        }
-        let mut values = Vec::with_capacity(parts.iter().map(Mat::len).sum());
-        for part in parts {
-            values.extend(self.backend.read(part)?);
+        let (parts, transposed) = (self.parts_of(stored, rows), self.is_transposed(stored));
+        let mut values = Vec::with_capacity(parts.iter().map(|(_, len)| len).sum());
+        for (part, len) in parts {
+            match part {
+                Some(part) if transposed => values.extend(flipped(&self.backend.read(part)?, part.cols() as usize)),
+                Some(part) => values.extend(self.backend.read(part)?),
+                None => values.resize(values.len() + len, 0.0),
+            }
         }
         Ok(values)
     }
 
-    /// Overwrites some rows of a tensor.
+    /// Overwrites some rows of a tensor, of a parameter those of one gate.
     fn write_rows(&mut self, stored: Stored, rows: Range<usize>, values: &[f32]) -> Result<()> {
-        let (parts, transposed) = self.parts_of(stored, rows);
+        let (parts, transposed) = (self.parts_of(stored, rows), self.is_transposed(stored));
         let mut rest = values;
-        for part in parts {
+        for (part, len) in parts {
             let values;
-            (values, rest) = rest.split_at(part.len());
+            (values, rest) = rest.split_at(len);
+            let Some(part) = part else { continue };
             if transposed {
                 self.backend.write(part, &flipped(values, part.rows() as usize))?;
             } else {
@@ -252,48 +288,71 @@ impl Network {
             .ok_or_else(|| Error::input(format!("optimizer.{name}"), "this optimiser has no such state"))
     }
 
-    /// The state before the next window's first step, `[layers, B, H]`.
+    /// The states before the next window's first step, `[layers, B, H]` each.
     ///
     /// # Errors
     /// What the backend reports.
-    pub fn state(&mut self) -> Result<Array3<f32>> {
-        let Config { layers, batch, hidden, .. } = self.model.config;
-        let mut state = Array3::zeros((layers, batch, hidden));
-        for layer in 0..layers {
-            let values = self.backend.read(self.initial_state(layer))?;
-            state.slice_mut(s![layer, .., ..]).iter_mut().zip(values).for_each(|(to, from)| *to = from);
-        }
-        Ok(state)
+    pub fn state(&mut self) -> Result<States> {
+        let batch = self.model.config.batch as u32;
+        self.read_states(|layer, state| layer.kept()[state].slice_rows(0..batch))
     }
 
-    /// Sets the state before the next window's first step.
+    /// Of each of the cell's states a window of each layer, `[B, H]`.
+    pub(super) fn read_states(&mut self, window: impl Fn(&Layer, usize) -> Mat) -> Result<States> {
+        let Config { layers, batch, hidden, cell, .. } = self.model.config;
+        let mut states = States::new();
+        for (number, &name) in cell.states.iter().enumerate() {
+            let mut all = Array3::zeros((layers, batch, hidden));
+            for layer in 0..layers {
+                let values = self.backend.read(window(&self.model.layers[layer], number))?;
+                all.slice_mut(s![layer, .., ..]).iter_mut().zip(values).for_each(|(to, from)| *to = from);
+            }
+            states.insert(name.to_owned(), all);
+        }
+        Ok(states)
+    }
+
+    /// Sets the states before the next window's first step.
     ///
     /// # Errors
-    /// [`Error::BadInput`] when the shape is another.
-    pub fn set_state(&mut self, state: &Array3<f32>) -> Result<()> {
-        let Config { layers, batch, hidden, .. } = self.model.config;
-        if state.dim() != (layers, batch, hidden) {
-            let problem = format!("expected shape {:?}, got {:?}", [layers, batch, hidden], state.shape());
-            return Err(Error::input("h0", problem));
-        }
-        for layer in 0..layers {
-            let values: Vec<f32> = state.slice(s![layer, .., ..]).iter().copied().collect();
-            self.backend.write(self.initial_state(layer), &values)?;
+    /// [`Error::BadInput`] when one is missing, or of another shape.
+    pub fn set_state(&mut self, states: &States) -> Result<()> {
+        let Config { layers, batch, hidden, cell, .. } = self.model.config;
+        for (number, &name) in cell.states.iter().enumerate() {
+            let state = states.get(name).ok_or_else(|| Error::input(format!("{name}0"), "it is missing"))?;
+            if state.dim() != (layers, batch, hidden) {
+                let problem = format!("expected shape {:?}, got {:?}", [layers, batch, hidden], state.shape());
+                return Err(Error::input(format!("{name}0"), problem));
+            }
+            for layer in 0..layers {
+                let values: Vec<f32> = state.slice(s![layer, .., ..]).iter().copied().collect();
+                self.backend.write(self.initial_state(&self.model.layers[layer], number), &values)?;
+            }
         }
         Ok(())
     }
 
-    pub(super) fn initial_state(&self, layer: usize) -> Mat {
-        self.model.kept[layer].slice_rows(0..self.model.config.batch as u32)
+    /// Makes the states before the next window's first step zero.
+    pub(super) fn clear_state(&mut self) -> Result<()> {
+        let windows = |layer: &Layer| (0..layer.states.len()).map(|state| self.initial_state(layer, state)).collect::<Vec<_>>();
+        let windows: Vec<Mat> = self.model.layers.iter().flat_map(windows).collect();
+        windows.into_iter().try_for_each(|window| self.backend.write(window, &vec![0.0; window.len()]))
+    }
+
+    fn initial_state(&self, layer: &Layer, state: usize) -> Mat {
+        layer.kept()[state].slice_rows(0..self.model.config.batch as u32)
     }
 
     fn write_arena(&mut self, arena: usize, named: &Named) -> Result<()> {
-        parameters::check(&self.model.config, named)?;
+        parameters::check(&self.model.config, named, arena == PARAMETERS)?;
         for index in 0..self.model.parameters.table.len() {
             let parameter = &self.model.parameters.table[index];
-            let (array, (rows, cols)) = (&named[&parameter.name], parameter.shape);
+            if arena != PARAMETERS && !parameter.is_trained() {
+                continue;
+            }
+            let (array, cols, blocks) = (&named[&parameter.name], parameter.shape.1, parameter.blocks());
             let mut values = array.iter();
-            for rows in blocks(rows, cols) {
+            for rows in blocks {
                 let values: Vec<f32> = values.by_ref().take(rows.len() * cols).copied().collect();
                 self.write_rows(Stored::Parameter(arena, index), rows, &values)?;
             }
@@ -306,6 +365,9 @@ impl Network {
         let mut named = Named::new();
         for index in 0..self.model.parameters.table.len() {
             let parameter = &self.model.parameters.table[index];
+            if !parameter.is_trained() && !matches!(stored(index), Stored::Parameter(PARAMETERS, _)) {
+                continue;
+            }
             let (name, extents) = (parameter.name.clone(), parameter.extents());
             let mut values = Vec::with_capacity(extents.iter().product());
             self.each_block(stored(index), &extents, |block| {

@@ -53,8 +53,13 @@ pub enum Content {
     NotNegative,
     /// Numbers between -1 and 1, like the states of a network.
     State,
-    /// A square matrix that keeps a state about as large as it was: numbers of about 1/√rows, or a permutation with signs.
-    Recurrent,
+    /// Any numbers, in parts of so many columns; from one part to the next the columns up to a multiple of four are zero.
+    Gates(u32),
+    /// Numbers between -1 and 1 in such parts.
+    GateStates(u32),
+    /// Square matrices of so many rows, side by side or one below the other, in such parts, that keep a state about as large as it was: numbers
+    /// of about 1/√rows, or permutations with signs.
+    Recurrent(u32),
 }
 
 /// The windows of a kernel's sample that do not hold any numbers.

@@ -56,11 +56,12 @@ fn length(lines: &[&str], head: &str) -> usize {
     panic!("no #end of {head:?}")
 }
 
-/// A number, or the value of a constant of the text.
+/// A number, or the value of a constant of the text, which is a number or another constant.
 fn number(word: &str, text: &str) -> u32 {
     let word = word.trim();
-    let value = || text.split_once(&format!("const {word}: u32 = "))?.1.split_once("u;")?.0.parse().ok();
-    word.parse().ok().or_else(value).unwrap_or_else(|| panic!("{word} is neither a number nor a constant"))
+    let value = || Some(number(text.split_once(&format!("const {word}: u32 = "))?.1.split_once(';')?.0, text));
+    let literal = word.strip_suffix('u').unwrap_or(word).parse().ok();
+    literal.or_else(value).unwrap_or_else(|| panic!("{word} is neither a number nor a constant"))
 }
 
 fn with_numbers(line: &str, turns: &[(&str, u32)]) -> String {

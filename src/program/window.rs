@@ -22,8 +22,8 @@ pub struct Buf(pub(crate) u32);
 
 impl Buf {
     /// Memory that a step needs while it runs and that keeps nothing from one step to the next.
-    /// Two, so that a piece can read one and write the other.
-    pub(crate) const SCRATCH: [Buf; 2] = [Buf(u32::MAX), Buf(u32::MAX - 1)];
+    /// Three, so that a piece can read one and write the others.
+    pub(crate) const SCRATCH: [Buf; 3] = [Buf(u32::MAX), Buf(u32::MAX - 1), Buf(u32::MAX - 2)];
 }
 
 /// A window into a buffer: `rows × cols` elements, row `r` starting at `offset + r·stride`.
@@ -95,6 +95,12 @@ impl Mat {
         assert!(cols.start <= cols.end && cols.end <= self.cols, "columns {cols:?} of {self:?}");
         let aligned = |c: u32| c.is_multiple_of(ROW_ALIGNMENT) || c == self.cols || self.element == Element::U32;
         assert!(aligned(cols.start) && aligned(cols.end), "columns {cols:?} of {self:?} are not aligned");
+        Mat { offset: self.offset + u64::from(cols.start), cols: cols.end - cols.start, ..*self }
+    }
+
+    /// The window of some columns of a gate, for the host: behind them, up to the next multiple of four, it is zero.
+    pub(crate) fn slice_gate(&self, cols: Range<u32>) -> Mat {
+        assert!(cols.start <= cols.end && cols.end <= self.cols, "columns {cols:?} of {self:?}");
         Mat { offset: self.offset + u64::from(cols.start), cols: cols.end - cols.start, ..*self }
     }
 

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::cells::Cell;
 use crate::data::{Options, Source, Task};
 use crate::flow::is_saturated;
 use crate::model::{Config, Optimizer, RecurrentInit};
@@ -35,7 +36,9 @@ pub struct Trained {
     pub task: &'static str,
     /// What it made its time steps from.
     pub window: usize,
-    /// φ.
+    /// The cell's name.
+    pub cell: &'static str,
+    /// φ, where the cell has one.
     pub activation: Activation,
     /// What the recurrent weight started as.
     pub init: RecurrentInit,
@@ -56,6 +59,16 @@ pub struct Trained {
 }
 
 impl Trained {
+    /// φ, or the cell where it has none, or another than the usual one.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match Cell::named(self.cell) {
+            Some(cell) if cell == Cell::usual() => self.activation.name().into(),
+            Some(cell) if cell.has_activation => format!("{cell}, {}", self.activation),
+            _ => self.cell.into(),
+        }
+    }
+
     /// Whether it is better than half of what guessing scores.
     #[must_use]
     pub fn learned(&self) -> bool {
@@ -66,7 +79,7 @@ impl Trained {
 /// Points of a curve.
 const POINTS: u64 = 50;
 
-/// Networks of a task, an activation and a budget, trained one after the other on the same device and program.
+/// Networks of a task, a cell, an activation and a budget, trained one after the other on the same device and program.
 pub struct Trainer {
     task: &'static Task,
     budget: Budget,
@@ -79,12 +92,17 @@ impl Trainer {
     ///
     /// # Errors
     /// [`Error::Usage`] for sizes that the task or the network has not; what the backend reports.
-    pub fn new(compute: &Compute, task: &'static Task, activation: Activation, budget: &Budget) -> Result<Trainer> {
+    pub fn new(
+        compute: &Compute,
+        task: &'static Task,
+        (cell, activation): (&'static Cell, Activation),
+        budget: &Budget,
+    ) -> Result<Trainer> {
         let Budget { hidden, batch, window, optimizer, clip, seed, .. } = *budget;
         let source = (task.source)(&Options { seed, batch, window })?;
         let (shape, (steps, batch)) = (source.shape(), source.window());
         let base = Config::new(shape.input, hidden, shape.outputs, shape.loss, batch, steps);
-        let network = Network::new(&Config { activation, optimizer, clip, ..base }, compute)?;
+        let network = Network::new(&Config { cell, activation, optimizer, clip, ..base }, compute)?;
         Ok(Trainer { task, budget: budget.clone(), network, source })
     }
 
@@ -128,6 +146,7 @@ impl Trainer {
         Ok(Trained {
             task: self.task.name,
             window,
+            cell: self.network.model().config().cell.name,
             activation: self.network.model().config().activation,
             init,
             rate,
@@ -207,7 +226,7 @@ mod tests {
     #[test]
     fn trainings_do_not_see_each_other() {
         let task = Task::named("adding").unwrap();
-        let mut trainer = Trainer::new(&Compute::Cpu(Some(1)), task, Activation::Relu, &budget(40)).unwrap();
+        let mut trainer = Trainer::new(&Compute::Cpu(Some(1)), task, (Cell::usual(), Activation::Relu), &budget(40)).unwrap();
         let first = trainer.train(RecurrentInit::Identity, 0.01).unwrap();
         let wild = trainer.train(RecurrentInit::Identity, 1e4).unwrap();
         assert!(wild.diverged.is_some() && wild.score.is_none(), "{wild:?}");
@@ -223,7 +242,7 @@ mod tests {
     #[test]
     fn a_large_step_kills_relu_units() {
         let task = Task::named("adding").unwrap();
-        let mut trainer = Trainer::new(&Compute::Cpu(Some(1)), task, Activation::Relu, &budget(60)).unwrap();
+        let mut trainer = Trainer::new(&Compute::Cpu(Some(1)), task, (Cell::usual(), Activation::Relu), &budget(60)).unwrap();
         let dead = |trainer: &mut Trainer, rate| trainer.train(RecurrentInit::Uniform, rate).unwrap().dead.unwrap();
         let (small, large) = (dead(&mut trainer, 0.001), dead(&mut trainer, 0.5));
         assert!(small < 0.3 && large > small + 0.3, "{small} and {large}");

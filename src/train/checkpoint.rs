@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use ndarray::{Array3, Ix3};
+use ndarray::Ix3;
 use serde::{Deserialize, Serialize};
 
 use super::Settings;
+use crate::batch::States;
 use crate::data::{Opened, Vocabulary};
 use crate::model::{Named, from_file, parameters};
 use crate::network::{Compute, Network};
@@ -61,8 +62,8 @@ pub struct Checkpoint {
     pub origin: Origin,
     /// The steps taken. Batch `step` comes next.
     pub step: u64,
-    /// The state before the next window's first step, `[layers, B, H]`.
-    pub state: Array3<f32>,
+    /// The states before the next window's first step, `[layers, B, H]` each.
+    pub states: States,
     /// The weights and the optimiser's states.
     file: TensorFile,
 }
@@ -117,18 +118,23 @@ impl Checkpoint {
             return Err(bad("generator", &format!("is {generator}; expected {GENERATOR}")));
         }
         let vocabulary = tensors.metadata.get("vocabulary").map(|v| v.parse()).transpose()?;
-        let expected = [settings.network.layers, settings.network.batch, settings.network.hidden];
-        tensors.expect_shape("state.h0", &expected)?;
-        let state = tensors.f64("state.h0")?.mapv(|v| v as f32);
-        let table = parameters::table(&settings.network);
-        let states = settings.network.optimizer.states().iter().map(|name| format!("optimizer.{name}."));
-        for prefix in states.chain([String::new()]) {
-            parameters::in_blocks(&table, &prefix, &tensors, &mut |_, _, _| Ok(()))?;
+        let network = &settings.network;
+        let expected = [network.layers, network.batch, network.hidden];
+        let mut states = States::new();
+        for &name in network.cell.states {
+            let tensor = format!("state.{name}0");
+            tensors.expect_shape(&tensor, &expected)?;
+            let state = tensors.f64(&tensor)?.mapv(|v| v as f32);
+            states.insert(name.to_owned(), state.into_dimensionality::<Ix3>().expect("three extents were expected"));
+        }
+        let prefixes = network.optimizer.states().iter().map(|name| format!("optimizer.{name}."));
+        for prefix in prefixes.chain([String::new()]) {
+            parameters::in_blocks(network, &prefix, &tensors, &mut |_, _, _| Ok(()))?;
         }
         let ran = serde_json::from_str(tensors.metadata("device")?).map_err(|e| bad("device", &e))?;
         Ok(Checkpoint {
             step,
-            state: state.into_dimensionality::<Ix3>().expect("three extents were expected"),
+            states,
             origin: Origin { vocabulary, fingerprint: tensors.metadata.get("fingerprint").cloned(), ran, settings },
             file: tensors,
         })
@@ -206,7 +212,7 @@ impl Checkpoint {
         network.load_parameters(&self.file)?;
         let states = self.origin.settings.network.optimizer.states();
         states.iter().try_for_each(|name| network.load_optimizer_state(name, &self.file))?;
-        network.set_state(&self.state)?;
+        network.set_state(&self.states)?;
         network.set_steps(self.step);
         Ok(())
     }

@@ -69,7 +69,7 @@ mod tests {
         let mut network = Network::new(&config, &Compute::Cpu(Some(1))).unwrap();
         network.initialise(3, RecurrentInit::Uniform).unwrap();
         let state = Array3::from_shape_fn((1, 2, 5), |(_, b, h)| (b as f32 - h as f32) / 9.0);
-        network.set_state(&state).unwrap();
+        network.set_state(&[("h".to_owned(), state.clone())].into()).unwrap();
 
         let tokens = |k: usize| Array2::from_shape_fn((4, 2), |(t, b)| ((t * 5 + b + k) % 3) as u32);
         let batch = |k: u64| Batch {
@@ -79,7 +79,7 @@ mod tests {
         };
         let got = evaluate(&mut network, 2, batch, true).unwrap();
         assert_eq!(got.counted, 8 + 3);
-        assert_eq!(network.state().unwrap(), state);
+        assert_eq!(network.state().unwrap()["h"], state);
 
         // The same from the reference: each window alone, the second from the first's last state.
         let (mut loss, mut right) = (0.0, 0);

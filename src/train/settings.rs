@@ -60,7 +60,9 @@ impl Settings {
         if (self.lr as f32).is_infinite() || (self.lr > 0.0 && self.lr as f32 == 0.0) {
             return Err(Error::Usage(format!("the learning rate is {:e}, beyond f32", self.lr)));
         }
-        self.network.check()
+        self.network.check()?;
+        // Of weights that are given it does not count.
+        if self.init.is_none() { crate::model::check_start(self.network.cell, self.recurrent_init) } else { Ok(()) }
     }
 
     /// The configuration of what runs: the network's, and whether it can be traced.

@@ -48,6 +48,18 @@ const FORWARD_WIDE: [&str; 2] = ["elman_forward", "wide"];
 const BACKWARD_LARGE: [&str; 2] = ["elman_backward", "large"];
 const FORWARD_SEQUENCE: [&str; 2] = ["elman_forward", "sequence_64"];
 const BACKWARD_SEQUENCE: [&str; 2] = ["elman_backward", "sequence_128"];
+const LEAKY_FORWARD: [&str; 2] = ["leaky_forward", "software"];
+const LEAKY_BACKWARD: [&str; 2] = ["leaky_backward", "software"];
+const LSTM_FORWARD: [&str; 2] = ["lstm_forward", "software"];
+const LSTM_FORWARD_TILED: [&str; 2] = ["lstm_forward", "tiled"];
+const LSTM_FORWARD_NARROW: [&str; 2] = ["lstm_forward", "narrow"];
+const LSTM_FORWARD_WIDE: [&str; 2] = ["lstm_forward", "wide"];
+const LSTM_BACKWARD: [&str; 2] = ["lstm_backward", "software"];
+const LSTM_BACKWARD_TILED: [&str; 2] = ["lstm_backward", "tiled"];
+const LSTM_BACKWARD_SEQUENCE: [&str; 2] = ["lstm_backward", "sequence_64"];
+const GRU_FORWARD: [&str; 2] = ["gru_forward", "software"];
+const GRU_FORWARD_TILED: [&str; 2] = ["gru_forward", "tiled"];
+const GRU_BACKWARD: [&str; 2] = ["gru_backward", "software"];
 const LOOKUP: [&str; 2] = ["embedding_lookup", "rows"];
 const TOKENS: [&str; 2] = ["embedding_gradient", "ordered"];
 const SOFTMAX: [&str; 2] = ["softmax_loss", "chunks"];
@@ -169,22 +181,22 @@ pub const EDITS: &[Edit] = &[
     edit(
         "another sequence's state",
         FORWARD_SUBGROUP,
-        "s9 += four(subgroupBroadcast(y, 1u)",
-        "s9 += four(subgroupBroadcast(y, 0u)",
+        "let x1_1 = subgroupBroadcast(x1, 1u);",
+        "let x1_1 = subgroupBroadcast(x1, 0u);",
     ),
-    edit("the first eight sequences twice", BACKWARD_SUBGROUP, "min(row + 8u + lane, last_row)", "min(row + lane, last_row)"),
+    edit("the first eight sequences twice", BACKWARD_SUBGROUP, "min(row + 1u * 8u + lane, last_row)", "min(row + lane, last_row)"),
     edit("infinite weights meet the padding of a subgroup", FORWARD_SUBGROUP, "k + 1u <= last_k", "true"),
     edit("a slice is lost", FORWARD_SKINNY, "slice < 16u", "slice < 15u"),
-    edit("no barrier between the slices", BACKWARD_SKINNY, "    workgroupBarrier();\n    let sequence", "    let sequence"),
+    edit("no barrier between the slices", BACKWARD_SKINNY, "    workgroupBarrier();\n    var sum0", "    var sum0"),
     edit("some k belong to no slice", BACKWARD_SKINNY, "k += 64u", "k += 68u"),
     edit("another sequence's slice", FORWARD_SKINNY, "min(row + 5u, last_row)", "min(row + 4u, last_row)"),
     edit("a slice of a narrow workgroup is lost", FORWARD_NARROW, "slice < 16u", "slice < 15u"),
     edit("some k belong to no narrow slice", BACKWARD_NARROW, "k += 256u", "k += 260u"),
     edit("no barrier before the first round", FORWARD_NARROW, "    workgroupBarrier();\n    // Thread i", "    // Thread i"),
-    edit("no barrier before the second round", BACKWARD_NARROW, "    workgroupBarrier();\n    if i >= 16u", "    if i >= 16u"),
+    edit("no barrier before the second round", BACKWARD_NARROW, "    workgroupBarrier();\n    var sum0", "    var sum0"),
     edit("a quarter of the slices is lost", FORWARD_NARROW, " + sums[i + 768u]", ""),
     edit("another sequence's inputs", BACKWARD_NARROW, "min(sequence, last_row)", "row"),
-    edit("another unit's inputs", FORWARD_NARROW, "min(own, last_col));", "min(col, last_col));"),
+    edit("another unit's inputs", FORWARD_NARROW, "min(sequence, last_row), near)", "min(sequence, last_row), min(col, last_col))"),
     edit("a narrow workgroup's last sequence is another", FORWARD_NARROW, "min(row + 3u, last_row)", "min(row + 2u, last_row)"),
     edit(
         "the states of the step before the last",
@@ -193,9 +205,9 @@ pub const EDITS: &[Edit] = &[
         "(max(immediates.time, 1u) - 1u + params.later) * params.rows",
     ),
     edit("the states of this step on the way back", BACKWARD_LARGE, "(immediates.time + params.later)", "immediates.time"),
-    edit("the cell without its input", FORWARD_WIDE, "unit(inputs_at(immediates.time, row, col), sum)", "sum"),
+    edit("the cell of the first step's input", FORWARD_WIDE, "unit(inputs_at(immediates.time, row, col), total)", "unit(inputs_at(0u, row, col), total)"),
     edit("a part of a time step is lost", BACKWARD_LARGE, "p < params.count;", "p + 1u < max(params.count, 2u);"),
-    edit("the state does not go on", FORWARD_SEQUENCE, "state[i] = finish(", "_ = finish("),
+    edit("the state does not go on", FORWARD_SEQUENCE, "state[0u * UNITS / 4u + i] = next[0];", ""),
     edit(
         "no barrier before the sums of a sequence",
         FORWARD_SEQUENCE,
@@ -208,10 +220,10 @@ pub const EDITS: &[Edit] = &[
         "        }\n        workgroupBarrier();\n    }\n}",
         "        }\n    }\n}",
     ),
-    edit("the second part of k is lost", BACKWARD_SEQUENCE, "p < THREADS; p += UNITS", "p < UNITS; p += UNITS"),
+    edit("the second part of k is lost", BACKWARD_SEQUENCE, "p < THREADS; p += COLUMNS", "p < COLUMNS; p += COLUMNS"),
     edit("a sequence runs forward on the way back", BACKWARD_SEQUENCE, "return params.steps - 1u - n;", "return n;"),
     edit("every chunk of time is the first", FORWARD_SEQUENCE, "let begin = immediates.time * params.chunk;", "let begin = 0u;"),
-    edit("weights of the wrong unit", FORWARD_SEQUENCE, "[col & 3u]", "[k & 3u]"),
+    edit("weights of the wrong unit", FORWARD_SEQUENCE, "[place & 3u]", "[k & 3u]"),
     edit(
         "the state of the step before the last",
         FORWARD,
@@ -228,8 +240,8 @@ pub const EDITS: &[Edit] = &[
     edit(
         "the input is lost",
         FORWARD,
-        "unit_forward(params.activation, inputs.input, sum)",
-        "unit_forward(params.activation, vec4<f32>(), sum)",
+        "activate(params.activation, at.input0 + recurrent[0])",
+        "activate(params.activation, recurrent[0])",
     ),
     edit(
         "the input of the first step",
@@ -253,19 +265,50 @@ pub const EDITS: &[Edit] = &[
     edit(
         "the derivative of the step after",
         BACKWARD,
-        "hidden[at(params.hidden, row, col)]",
-        "hidden[at(params.hidden, row + params.batch, col)]",
+        "kept0[at(params.kept0, row, col)]",
+        "kept0[at(params.kept0, row + params.batch, col)]",
     ),
-    edit("what came from later is lost", BACKWARD, "(d_hidden + recurrent)", "(d_hidden)"),
-    edit("the gradient of this step's state is lost", BACKWARD_TILED, "(d_hidden + recurrent)", "(recurrent)"),
-    edit("no derivative", BACKWARD, "(d_hidden + recurrent) * derivative(activation, hidden)", "(d_hidden + recurrent)"),
+    edit("what came from later is lost", BACKWARD, "(at.d_hidden + recurrent)", "(at.d_hidden)"),
+    edit("the gradient of this step's state is lost", BACKWARD_TILED, "(at.d_hidden + recurrent)", "(recurrent)"),
+    edit("no derivative", BACKWARD, " * derivative(params.activation, at.kept0)", ""),
     edit(
         "the pieces of a sum over k overwrite each other",
         FORWARD,
-        "if params.k > 0u {\n        total += load_state(i);\n    }",
+        "total[0] += before[0];",
         "",
     ),
-    edit("the cell in every piece of a sum", BACKWARD, "if params.more == 0u {", "{"),
+    edit("the cell in every piece of a sum", BACKWARD, "if params.more != 0u {", "if false {"),
+    // Cells: what has gone wrong elsewhere, and what a cell with several gates can lose.
+    edit("a leak of 1 - α for α", LEAKY_FORWARD, "at.constant0 * a, a)", "(1.0 - at.constant0) * a, a)"),
+    edit("the state does not leak", LEAKY_FORWARD, "(1.0 - at.constant0) * at.before0", "at.before0"),
+    edit("a leak of 1 - α for α on the way back", LEAKY_BACKWARD, "let d_sum = at.constant0", "let d_sum = (1.0 - at.constant0)"),
+    edit("the leak of the first units", LEAKY_FORWARD, "params.constant0, 0u, col", "params.constant0, 0u, 0u"),
+    edit("what stays of the state has no gradient", LEAKY_BACKWARD, "recurrent + at.direct0", "recurrent"),
+    edit("the derivative from the state", LEAKY_BACKWARD, "derivative(params.activation, at.saved0)", "1.0"),
+    edit("gates in another order", LSTM_FORWARD, "at.input2 + recurrent[2]", "at.input3 + recurrent[3]"),
+    edit("the sums of another gate", LSTM_FORWARD_TILED, "1u * gate_stride() + col + j % 8u * 4u", "0u * gate_stride() + col + j % 8u * 4u"),
+    edit("the forget gate is not there", LSTM_FORWARD, "f * at.before1", "at.before1"),
+    edit("c without its activation", LSTM_FORWARD_TILED, "o * rational_tanh(c)", "o * c"),
+    edit("what is saved is of another gate", LSTM_FORWARD, "padded(after.saved1,", "padded(after.saved0,"),
+    edit("a gradient of c lost", LSTM_BACKWARD, "at.direct0 + d_h", "d_h"),
+    edit("the gradient of c is not forgotten", LSTM_BACKWARD, "d_c * f);", "d_c);"),
+    edit("c after the time step for c before it", LSTM_BACKWARD, "d_c * at.kept0", "d_c * at.kept1"),
+    edit("every gradient times 4", LSTM_BACKWARD_TILED, "Gates(d_i, d_f, d_g, d_o)", "Gates(4.0 * d_i, 4.0 * d_f, 4.0 * d_g, 4.0 * d_o)"),
+    edit("gradients of gates in another order", LSTM_BACKWARD, "Gates(d_i, d_f, d_g, d_o)", "Gates(d_i, d_g, d_f, d_o)"),
+    edit("the way through h of c is lost", LSTM_BACKWARD, " + d_h * o * (1.0 - tanh_c * tanh_c)", ""),
+    edit("the state of a unit's own path from two steps on", LSTM_BACKWARD, "d_state0[at(params.d_state0, row + params.batch, col)],", "d_state0[at(params.d_state0, row, col)],"),
+    edit("a gate of a sequence does not go on", LSTM_BACKWARD_SEQUENCE, "state[3u * UNITS / 4u + i] = next[3];", ""),
+    edit("a slice of the third gate is lost", LSTM_FORWARD_NARROW, "sum2 += sums[slice * 16u + i];", "sum2 = sums[slice * 16u + i];"),
+    edit("the sum of one gate over all of k is that of its last piece", LSTM_FORWARD, "total[2] += before[2];", ""),
+    edit("the third gate has the parts of the second", LSTM_FORWARD_WIDE, "2u * stride + near", "1u * stride + near"),
+    edit("the reset gate leaves the bias alone", GRU_FORWARD, "at.input2 + r * s", "at.input2 + r * recurrent[2] + at.constant0"),
+    edit("the reset gate on the input", GRU_FORWARD_TILED, "at.input2 + r * s", "r * at.input2 + s"),
+    edit("the update gate the other way round", GRU_FORWARD, "(1.0 - z) * n + z * at.before0", "z * n + (1.0 - z) * at.before0"),
+    edit("the gradient of n's sum is not reset", GRU_BACKWARD, "d_n * r)", "d_n)"),
+    edit("the gradient of n's input is reset", GRU_BACKWARD, "Gates(d_r, d_z, d_n))", "Gates(d_r, d_z, d_n * r))"),
+    edit("what stays of the state has no gradient in a GRU", GRU_BACKWARD, "recurrent + at.direct0", "recurrent"),
+    edit("the state after the time step for the one before it", GRU_BACKWARD, "(at.kept0 - n)", "(at.kept0 * z - n * z)"),
+    edit("every gradient of a GRU times 4", GRU_BACKWARD, "let d_h = at.d_hidden", "let d_h = 4.0 * at.d_hidden"),
     // Activations.
     edit("tanh' = 1 - h", SLOPE, "return 1.0 - h * h;", "return 1.0 - h;"),
     edit("sigmoid' = h", SLOPE, "return h * (1.0 - h);", "return h;"),

@@ -30,7 +30,7 @@ fn the_check_passes_on_the_adapter_and_on_the_cpu() {
         (Compute::Cpu(None), on_cpu().collect(), &["cpu"]),
     ];
     for (compute, expected, sets) in tables {
-        let report = check::run(&compute, Scope { quick: false, all_variants: true }, &mut |_| {}).unwrap();
+        let report = check::run(&compute, Scope { all_variants: true, ..Scope::default() }, &mut |_| {}).unwrap();
         assert_passed(&report.results);
         assert!(report.passed);
         let named = |oracle: &str| -> BTreeSet<(&str, &str)> {
@@ -62,7 +62,7 @@ fn the_check_passes_on_the_adapter_and_on_the_cpu() {
 /// For sums of up to 32 terms the bounds are not so wide that something could hide: within a factor of 50 of the worst error seen.
 #[test]
 fn the_bounds_of_short_sums_are_tight() {
-    let sums = ["gemm", "column_sum", "embedding_gradient", "elman", "norm", "squared_loss", "softmax_loss"];
+    let sums = ["gemm", "column_sum", "embedding_gradient", "elman", "leaky", "gru", "lstm", "norm", "squared_loss", "softmax_loss"];
     for kernel in kernels::all().into_iter().filter(|k| sums.iter().any(|sum| k.name.starts_with(sum))) {
         // The norm's terms are the product of the three.
         let sizes = if kernel.name == "norm" {
@@ -83,7 +83,7 @@ fn the_bounds_of_short_sums_are_tight() {
 fn cut_into_many_pieces_every_variant_passes() {
     let mut all = BTreeMap::new();
     for kernel in kernels::all() {
-        let recurrence = kernel.name.starts_with("elman");
+        let recurrence = kernel.name.ends_with("ward");
         for variant in kernel.variants {
             let Some(large) = device_for(variant) else { continue };
             let small = all.entry(&large.adapter.name).or_insert_with(|| small(large, 8192, 12_288));
@@ -112,11 +112,11 @@ fn cut_into_many_pieces_every_variant_passes() {
 #[test]
 fn where_buffers_are_no_larger_than_bindings_everything_fits() {
     let mut all = BTreeMap::new();
-    for kernel in kernels::all().into_iter().filter(|k| k.name.starts_with("elman") || k.name.starts_with("gemm")) {
+    for kernel in kernels::all().into_iter().filter(|k| k.name.ends_with("ward") || k.name.starts_with("gemm")) {
         for variant in kernel.variants {
             let Some(large) = device_for(variant) else { continue };
             let small = all.entry(&large.adapter.name).or_insert_with(|| small(large, 8192, 8192));
-            let sizes = if kernel.name.starts_with("elman") {
+            let sizes = if kernel.name.ends_with("ward") {
                 [[40, 76, 5], [27, 99, 3], [5, 16, 3]]
             } else {
                 [[26, 76, 300], [75, 27, 259], [5, 27, 65]]

@@ -39,7 +39,7 @@ fn edited(of: &Edit) -> &'static Variant {
 
 /// Sizes at which a device of small bindings cuts every step.
 fn cut_sizes(kernel: &Kernel) -> &'static [[u32; 3]] {
-    if kernel.name.starts_with("elman") {
+    if kernel.name.ends_with("ward") {
         &[[3, 65, 19], [5, 60, 30]]
     } else {
         &[[19, 37, 33], [9, 257, 128], [300, 70, 5], [600, 257, 2], [600, 1, 75]]

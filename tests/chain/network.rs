@@ -4,11 +4,12 @@
 
 use super::device::{backend, device, load};
 use super::fixtures;
+use ndarray::ArrayD;
 use retrospect::Activation;
 use retrospect::batch::{Batch, Input, Inputs, Loss, Reduction, Targets};
 use retrospect::check::networks::{self, Case, Expected, Tensors, bound, gradient, in_f64, mismatches, parameters};
 use retrospect::kernels::gemm;
-use retrospect::model::{Config, Model, Named};
+use retrospect::model::{Biases, Config, Model, Named};
 use retrospect::network::Network;
 use retrospect::program::{Mat, Program, Step};
 
@@ -58,28 +59,45 @@ fn with_seventy_thousand_rows_it_is_the_reference() {
 fn it_is_pytorch_s_network() {
     let fixtures = fixtures::load_all();
     assert!(fixtures.len() >= 8, "only {} fixtures", fixtures.len());
-    // The program trains this cell alone.
-    for f in fixtures.into_iter().filter(|f| f.cell.name == "elman") {
+    for f in fixtures {
         let (window, size) = f.batch.shape();
         let (outputs, hidden) = f.weights.decoder.dim();
         let inputs = f.weights.layers[0].input.ncols();
         let input = if matches!(f.batch.inputs, Inputs::Tokens(_)) { Input::Tokens(inputs) } else { Input::Vectors(inputs) };
         let loss = if matches!(f.batch.targets, Targets::Classes(_)) { Loss::CrossEntropy } else { Loss::SquaredError };
-        let activation = Activation::named(f.cell.activation.unwrap().name()).unwrap();
+        let activation = f.cell.activation.and_then(|phi| Activation::named(phi.name())).unwrap_or(Activation::Tanh);
+        let cell = retrospect::cells::Cell::named(f.cell.name).unwrap();
         let shape = Config::new(input, hidden, outputs, loss, size, window);
-        let config = Config { activation, layers: f.weights.layers.len(), ..shape };
-        // It has the sum of the two biases, and each has its gradient.
-        let mut weights = f.weights.clone();
-        weights.layers.iter_mut().for_each(|layer| layer.input_bias += &layer.recurrent_bias);
-        let weights: Named = parameters(&weights).into_iter().map(|(name, t)| (name, t.mapv(|v| v as f32))).collect();
-        let mut expected = f.gradient.clone();
-        expected.retain(|name, _| !name.contains("bias_hh"));
-        for on in ["CPU", "tiled", "software"] {
-            let mut got = computed(&mut network(&config, on), &weights, &f.batch);
-            got.retain(|name, _| !name.starts_with("hidden"));
-            let found = mismatches(&got, &expected, bound(&config));
-            assert!(found.is_empty(), "{} on {on}:\n{}", f.name, found.join("\n"));
-            assert_caught_when_off_by_a_ten_thousandth(&f.name, &got, &expected, bound(&config));
+        let shape = Config { cell, activation, layers: f.weights.layers.len(), ..shape };
+        for biases in [Biases::One, Biases::Two] {
+            let config = Config { biases, ..shape.clone() };
+            let mut weights = f.weights.clone();
+            if biases == Biases::One {
+                // The network has the sum of the two where it trains one.
+                for layer in &mut weights.layers {
+                    let apart = |gate: usize| cell.recurrent_bias.contains(&(gate as u32));
+                    for (place, (first, second)) in layer.input_bias.iter_mut().zip(&mut layer.recurrent_bias).enumerate() {
+                        if !apart(place / hidden) {
+                            *first += std::mem::take(second);
+                        }
+                    }
+                }
+            }
+            let in_f32 = |t: ArrayD<f64>| t.mapv(|v| v as f32);
+            let mut named: Named = parameters(&config, &weights).into_iter().map(|(name, t)| (name, in_f32(t))).collect();
+            for (k, layer) in weights.layers.iter().enumerate().filter(|_| cell.has_leak) {
+                let leak = layer.leak.broadcast(hidden).expect("one for each unit, or for all").to_owned();
+                named.insert(format!("rnn.leak_l{k}"), in_f32(leak.into_dyn()));
+            }
+            let mut expected = f.gradient.clone();
+            expected.retain(|name, _| named.contains_key(name) || !name.contains("bias_hh"));
+            for on in ["CPU", "tiled", "software"] {
+                let mut got = computed(&mut network(&config, on), &named, &f.batch);
+                got.retain(|name, _| !name.starts_with("hidden"));
+                let found = mismatches(&got, &expected, bound(&config));
+                assert!(found.is_empty(), "{}, biases {biases:?}, on {on}:\n{}", f.name, found.join("\n"));
+                assert_caught_when_off_by_a_ten_thousandth(&f.name, &got, &expected, bound(&config));
+            }
         }
     }
 }

@@ -60,7 +60,7 @@ fn twice(case: &Case) -> f64 {
 /// The bits of the loss and of every gradient, each times a power of two. A sum of zeros may be -0 or 0, by the signs of what they were
 /// multiplied with.
 fn bits(gradient: &Gradient, times: f32) -> Vec<u32> {
-    let all = gradient.parameters.values().flatten().chain(&gradient.initial_state);
+    let all = gradient.parameters.values().flatten().chain(gradient.initial_states.values().flatten());
     all.chain([&gradient.loss]).map(|v| (v * times + 0.0).to_bits()).collect()
 }
 
@@ -135,7 +135,7 @@ fn forward(case: &Case, on: &'static str, window: usize, batches: &[Batch]) -> V
         ndarray::concatenate(Axis(0), &parts.iter().map(|p| p.view()).collect::<Vec<_>>()).expect("windows of one network")
     };
     let mut joined: Vec<_> = all.iter().map(join).collect();
-    joined.push(network.state().unwrap());
+    joined.extend(network.state().unwrap().into_values());
     joined
 }
 

@@ -91,7 +91,7 @@ fn expected(config: &Config, weights: &Named, batches: &[Batch; 3]) -> Expected 
         let got = reference::gradient_from(&weights, &cell, batch, &start).unwrap();
         carried = Some(reference::last(&got.states));
 
-        let mut gradient = parameters(&got.weights);
+        let mut gradient = parameters(config, &got.weights);
         let norm = gradient.values().flatten().map(|g| g * g).sum::<f64>().sqrt();
         reports.insert(format!("loss of step {t}"), scalar(got.loss));
         reports.insert(format!("gradient norm of step {t}"), scalar(norm));

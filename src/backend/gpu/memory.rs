@@ -15,7 +15,7 @@ pub(super) struct Memory {
     /// Of each place, its sections.
     places: Vec<Vec<wgpu::Buffer>>,
     /// Of each scratch memory, its sections.
-    scratch: [Vec<wgpu::Buffer>; 2],
+    scratch: [Vec<wgpu::Buffer>; 3],
 }
 
 impl Memory {
@@ -79,7 +79,7 @@ impl Memory {
         };
         Ok(Memory {
             places: places.iter().map(|(name, sections)| make(name, sections)).collect::<Result<_>>()?,
-            scratch: [make("scratch", &scratch[0])?, make("second scratch", &scratch[1])?],
+            scratch: [make("scratch", &scratch[0])?, make("second scratch", &scratch[1])?, make("third scratch", &scratch[2])?],
             plan,
             cuts,
         })
@@ -116,8 +116,8 @@ pub(super) fn scratch_bytes(device: &Device, program: &Program) -> u64 {
 }
 
 /// The elements of the sections of each scratch memory.
-fn scratch<'a>(cuts: &Cuts, lowered: impl Iterator<Item = &'a Lowered>) -> [Vec<u64>; 2] {
-    let mut sizes = [vec![4], vec![4]];
+fn scratch<'a>(cuts: &Cuts, lowered: impl Iterator<Item = &'a Lowered>) -> [Vec<u64>; 3] {
+    let mut sizes = [vec![4], vec![4], vec![4]];
     for window in lowered.flat_map(|l| &l.phases).flat_map(|phase| &phase.pieces).flat_map(|piece| &piece.windows) {
         if let Some(scratch) = Buf::SCRATCH.iter().position(|buf| *buf == window.buf) {
             let (number, section) = cuts.section(window);

@@ -56,7 +56,7 @@ impl Expected {
 /// The cell of a network, as the reference has it.
 #[must_use]
 pub fn cell(config: &Config) -> Cell {
-    Cell::named("elman", config.activation.name()).expect("the reference has every cell and activation")
+    Cell::named(config.cell.name, config.activation.name()).expect("the reference has every cell and activation")
 }
 
 /// What a network should compute for a batch, under the names of [`super::gradient`].
@@ -73,7 +73,7 @@ pub fn expected(config: &Config, weights: &Weights, batch: &Batch) -> Result<Exp
 /// As [`reference::gradient`].
 pub fn expected_from(config: &Config, weights: &Weights, batch: &Batch, start: &States) -> Result<Expected> {
     let got = reference::gradient_from(weights, &cell(config), batch, start)?;
-    let mut all = parameters(&got.weights);
+    let mut all = parameters(config, &got.weights);
     for (name, derivative) in got.initial_states {
         all.insert(format!("{name}0"), derivative.into_dyn());
     }
@@ -92,7 +92,7 @@ pub fn expected_from(config: &Config, weights: &Weights, batch: &Batch, start: &
     }
     let largest = |tensor: ndarray::ArrayViewD<f64>| tensor.fold(0.0, |a: f64, b| a.max(b.abs()));
     let mut sizes: BTreeMap<String, f64> =
-        parameters(&got.magnitudes).into_iter().map(|(name, t)| (name, largest(t.view()))).collect();
+        parameters(config, &got.magnitudes).into_iter().map(|(name, t)| (name, largest(t.view()))).collect();
     let others = all.keys().filter(|name| ["h0", "c0", "loss"].contains(&name.as_str()) || name.starts_with("d_hidden")).cloned();
     sizes.extend(
         others
@@ -172,8 +172,9 @@ fn error(name: &str, got: Option<&ArrayD<f64>>, expected: &ArrayD<f64>, size: Op
 /// The tensors that a network trains, of its weights or of their gradient: where a layer has one bias, it is under the name of the first of
 /// PyTorch's two.
 #[must_use]
-pub fn parameters(weights: &Weights) -> Tensors {
-    let tensors = weights.tensors().into_iter().filter(|(name, _)| !name.contains("bias_hh"));
+pub fn parameters(config: &Config, weights: &Weights) -> Tensors {
+    let trained: Vec<String> = crate::model::parameters::table(config).into_iter().map(|parameter| parameter.name).collect();
+    let tensors = weights.tensors().into_iter().filter(|(name, _)| trained.contains(name));
     tensors.map(|(name, tensor)| (name, tensor.to_owned())).collect()
 }
 

@@ -65,7 +65,7 @@ impl Rates {
         let activation = self.activation.or_else(|| Activation::named(task.defaults.activation)).unwrap_or(Activation::Tanh);
         let init = self.recurrent_init.unwrap_or_else(|| init_of(&task.defaults));
         let compute = self.compute.choose()?;
-        let mut trainer = Trainer::new(&compute, task, activation, &budget)?;
+        let mut trainer = Trainer::new(&compute, task, (retrospect::cells::Cell::usual(), activation), &budget)?;
         let bar = bar(rates.len());
         let all: Vec<Trained> = rates.into_iter().map(|rate| step(&bar, trainer.train(init, rate))).collect::<Result<_>>()?;
         bar.finish_and_clear();

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use clap::Args;
+use retrospect::cells::Cell;
 use retrospect::data::{self, Options, Task};
 use retrospect::model::RecurrentInit;
 use retrospect::study::{Trained, Trainer};
@@ -10,18 +11,23 @@ use retrospect::{Activation, Result};
 
 use super::training::{BudgetArgs, bar, csv, loss, step};
 use super::{Output, positive};
+use crate::commands::cell;
 use crate::commands::compute::ComputeArgs;
 use crate::commands::options::size;
 use crate::commands::plot;
 use crate::commands::sketch;
 use crate::commands::terminal::table;
 
-/// Every activation with every initial recurrent weight on the tasks, with the same budget, against guessing
+/// Every activation, or the cells, with every initial recurrent weight on the tasks, with the same budget, against guessing
 #[derive(Args)]
 pub struct Tasks {
     /// Tasks [default: all]
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     task: Vec<String>,
+
+    /// Cells; those of one gate with every activation
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "elman", value_parser = cell::named)]
+    cell: Vec<&'static Cell>,
 
     /// The learning rate [default: the task's]
     #[arg(long, value_name = "X", allow_negative_numbers = true, value_parser = positive)]
@@ -64,13 +70,19 @@ impl Tasks {
             (task.source)(&Options { seed: budget.seed, batch: budget.batch, window: budget.window })?;
         }
         let compute = self.compute.choose()?;
-        let bar = bar(budgets.len() * Activation::ALL.len() * RecurrentInit::ALL.len());
+        let inits = |cell: &'static Cell| RecurrentInit::ALL.into_iter().filter(|init| init.suits(cell));
+        let kinds = self.cell.iter().flat_map(|&cell| {
+            let activations = if cell.has_activation { &Activation::ALL[..] } else { &[Activation::Tanh] };
+            activations.iter().map(move |&activation| (cell, activation))
+        });
+        let kinds: Vec<(&'static Cell, Activation)> = kinds.collect();
+        let bar = bar(budgets.len() * kinds.iter().map(|(cell, _)| inits(cell).count()).sum::<usize>());
         let mut all = Vec::new();
         for (task, budget) in &budgets {
             let rate = self.lr.or(task.defaults.lr).unwrap_or(1e-3);
-            for activation in Activation::ALL {
-                let mut trainer = Trainer::new(&compute, task, activation, budget)?;
-                for init in RecurrentInit::ALL {
+            for &(cell, activation) in &kinds {
+                let mut trainer = Trainer::new(&compute, task, (cell, activation), budget)?;
+                for init in inits(cell) {
                     all.push(step(&bar, trainer.train(init, rate))?);
                 }
             }
@@ -82,28 +94,34 @@ impl Tasks {
     }
 }
 
+/// The trainings of each network, one for each initial weight.
+fn each_network(all: &[Trained]) -> impl Iterator<Item = &[Trained]> {
+    all.chunk_by(|a, b| (a.task, a.window, a.cell, a.activation) == (b.task, b.window, b.cell, b.activation))
+}
+
 fn show(all: &[Trained]) -> String {
     let mut rows = vec![["task", "window", "guessing", "φ", "uniform", "orthogonal", "identity"].map(String::from).to_vec()];
-    for of_one in all.chunks(RecurrentInit::ALL.len()) {
-        let Trained { task, window, guess, activation, .. } = of_one[0];
-        let mut row = vec![task.into(), window.to_string(), format!("{guess:.4}"), activation.name().into()];
+    for of_one in each_network(all) {
+        let Trained { task, window, guess, .. } = of_one[0];
+        let mut row = vec![task.into(), window.to_string(), format!("{guess:.4}"), of_one[0].name()];
         row.extend(of_one.iter().map(|trained| match (trained.score, trained.diverged) {
             (Some(score), _) => format!("{}{}", loss(score, 4), if trained.learned() { " learnt" } else { "" }),
             (None, Some(step)) => format!("diverged at {step}"),
             (None, None) => "not finite".into(),
         }));
+        row.resize(4 + RecurrentInit::ALL.len(), String::new());
         rows.push(row);
     }
     let mut sketches = String::new();
     if sketch::is_wanted() {
         sketches += "The losses on the way, a full bar for guessing:\n";
-        for of_one in all.chunks(RecurrentInit::ALL.len()) {
-            let Trained { task, window, activation, .. } = of_one[0];
+        for of_one in each_network(all) {
+            let (Trained { task, window, .. }, name) = (&of_one[0], of_one[0].name());
             // Of fifty points the half: three of them have room beside each other.
             let curve =
                 |t: &Trained| sketch::bars(&t.curve.iter().step_by(2).map(|(_, at)| Some(at / t.guess)).collect::<Vec<_>>());
             let curves: Vec<String> = of_one.iter().map(curve).collect();
-            sketches += &format!("{task:14} {window:5} {:9} {}\n", activation.name(), curves.join("  "));
+            sketches += &format!("{task:14} {window:5} {name:9} {}\n", curves.join("  "));
         }
         sketches += "\n";
     }

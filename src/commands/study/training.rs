@@ -59,7 +59,7 @@ impl BudgetArgs {
 /// The curves as CSV, where that was asked for.
 pub fn csv(output: &Output, all: &[Trained]) -> Result<()> {
     let rows = all.iter().flat_map(|t| {
-        let head = format!("{},{},{},{},{:e}", t.task, t.window, t.activation.name(), t.init.name(), t.rate);
+        let head = format!("{},{},{},{},{:e}", t.task, t.window, t.name().replace(", ", " "), t.init.name(), t.rate);
         let said = |x: Option<f64>| x.map_or(String::new(), |x| format!("{x:e}"));
         let diverged = t.diverged.map_or(String::new(), |step| step.to_string());
         let end = format!("{},{:e},{},{diverged}", said(t.score), t.guess, said(t.dead));

@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use bytemuck::{Pod, Zeroable};
 
+use super::pointwise::{Dims, Windows};
 use super::{Shape, text};
 use crate::kernels::fill::{COPY_SHADER, pieces_over_rows};
 use crate::kernels::gemm::{self, SUMMED};
@@ -62,10 +63,14 @@ pub(crate) const WIDE_PRODUCT: Shader =
 pub(crate) const LARGE_PRODUCT: Shader =
     product(&[WINDOW, text::TIME, STATES, gemm::TILE_128, gemm::fetch::A_ROWS, gemm::fetch::B_ROWS, gemm::LARGE]);
 
+/// The units of a layer: of its weight each gate has as many rows or columns.
+fn units(step: &Step) -> u32 {
+    step.windows[1].rows.min(step.windows[1].cols)
+}
+
 /// Whether a layer has at most so many units, its weight is in one piece, and there is a workgroup for each sequence.
 pub(crate) fn has_units(step: &Step, cuts: &Cuts, most: u32) -> bool {
-    let (weight, batch) = (step.windows[1], step.scalars::<Shape>().batch);
-    weight.cols <= most && cuts.fits(&weight) && batch <= cuts.workgroups
+    units(step) <= most && cuts.fits(&step.windows[1]) && step.scalars::<Shape>().batch <= cuts.workgroups
 }
 
 /// Whether the sequences are so few that reading the weight is what takes the time.
@@ -75,21 +80,20 @@ pub(crate) fn is_skinny(step: &Step) -> bool {
 
 /// Whether a time step takes about as long as a dispatch does: then more workgroups count for more than larger tiles.
 pub(crate) fn is_middling(step: &Step) -> bool {
-    let (weight, batch) = (step.windows[1], step.scalars::<Shape>().batch);
-    weight.cols <= 1024 && batch <= 64
+    units(step) <= 1024 && step.scalars::<Shape>().batch <= 64
 }
 
 /// Whether a time step is a product worth its tiles, of at most so many sequences.
 pub(crate) fn is_large(step: &Step, most: u32) -> bool {
     let batch = step.scalars::<Shape>().batch;
-    batch > 16 && batch <= most && step.windows[1].cols > 256
+    batch > 16 && batch <= most && units(step) > 256
 }
 
 /// Whether the parts of at least one sequence fit the second scratch memory.
 pub(crate) fn has_room(step: &Step, cuts: &Cuts) -> bool {
     let weight = step.windows[1];
     let runs = runs(weight, cuts, gemm::PIECE_TERMS).count() as u64;
-    runs <= cuts.scratch_rows(weight.cols.next_multiple_of(ROW_ALIGNMENT)) && weight.cols.div_ceil(SUMMED) <= cuts.workgroups
+    runs <= cuts.scratch_rows(weight.cols.next_multiple_of(ROW_ALIGNMENT)) && units(step).div_ceil(SUMMED) <= cuts.workgroups
 }
 
 /// The runs of k of a weight, of at most so many, that are one binding each: all about as long, where nothing else cuts them.
@@ -118,52 +122,93 @@ impl Way {
     }
 }
 
-/// How a variant lays its workgroups over sequences and units, its iterations for one k, and the time steps of a dispatch.
+/// How a variant lays its workgroups over sequences and units, its iterations for so many k and sums of a unit, and the time steps of a
+/// dispatch.
 pub(crate) struct Tile {
     rows: u32,
     cols: u32,
-    iterations: fn(u32) -> u32,
+    iterations: fn(u32, u32) -> u32,
     /// 1, or the most of a dispatch that does several, and then the iterations are those of one.
     steps: u32,
 }
 
-pub(crate) const BY_LANES: Tile = Tile { rows: 8, cols: 32, iterations: |k| k.div_ceil(4) * 9 + 8, steps: 1 };
-pub(crate) const BY_SUBGROUP: Tile = Tile { rows: 16, cols: 32, iterations: |k| k.div_ceil(4), steps: 1 };
-pub(crate) const BY_SLICES: Tile = Tile { rows: 8, cols: 32, iterations: |k| k.div_ceil(64) + 16, steps: 1 };
-pub(crate) const NARROW: Tile = Tile { rows: 4, cols: 16, iterations: |k| k.div_ceil(256) + 16, steps: 1 };
-pub(crate) const TILED: Tile = Tile { rows: 16, cols: 32, iterations: |k| k.div_ceil(32) * 11, steps: 1 };
-/// As many steps as a submission may last where it is slow.
-pub(crate) const BY_SEQUENCE: Tile = Tile { rows: 1, cols: 128, iterations: |_| 4, steps: 1024 };
+pub(crate) const BY_LANES: Tile = Tile { rows: 8, cols: 32, iterations: |k, _| k.div_ceil(4) * 9 + 8, steps: 1 };
+pub(crate) const BY_SLICES: Tile = Tile { rows: 8, cols: 32, iterations: |k, sums| k.div_ceil(64) + 16 * sums, steps: 1 };
+pub(crate) const NARROW: Tile = Tile { rows: 4, cols: 16, iterations: |k, sums| k.div_ceil(256) + 16 * sums, steps: 1 };
+pub(crate) const TILED: Tile = Tile { rows: 16, cols: 32, iterations: |k, sums| k.div_ceil(32) * (1 + 10 * sums), steps: 1 };
 
-pub(crate) fn lower_forward(step: &Step, cuts: &Cuts, way: Way) -> Lowered {
-    let [input, weight, hidden] = step.windows[..] else { unreachable!("three windows") };
-    let inputs = &[input];
-    Lowering { shape: step.scalars(), weight, inputs, states: hidden, backward: false, way, cuts }.lower()
+/// Of so many sums of a unit: where they are several, a lane has fewer sequences.
+pub(crate) const fn by_subgroup(sums: usize) -> Tile {
+    Tile { rows: if sums > 1 { 8 } else { 16 }, cols: 32, iterations: |k, _| k.div_ceil(4), steps: 1 }
 }
 
-pub(crate) fn lower_backward(step: &Step, cuts: &Cuts, way: Way) -> Lowered {
-    let [d_hidden, weight, hidden, d_sum] = step.windows[..] else { unreachable!("four windows") };
-    let inputs = &[d_hidden, hidden];
-    Lowering { shape: step.scalars(), weight, inputs, states: d_sum, backward: true, way, cuts }.lower()
+/// For at most so many units; as many steps as a submission may last where it is slow.
+pub(crate) const fn by_sequence() -> Tile {
+    Tile { rows: 1, cols: 128, iterations: |_, _| 8, steps: 1024 }
+}
+
+/// Cuts a recurrence of a cell in a direction into dispatches.
+pub(crate) fn lower(step: &Step, cuts: &Cuts, dims: &Dims, backward: bool, way: Way) -> Lowered {
+    let place = dims.windows()[usize::from(backward)];
+    let units = units(step);
+    let sums = if backward { 1 } else { dims.gates as u32 };
+    Lowering { step, shape: step.scalars(), place, units, sums, backward, way, cuts }.lower()
 }
 
 /// A step on its way to dispatches.
 struct Lowering<'a> {
+    step: &'a Step,
     shape: Shape,
-    weight: Mat,
-    /// With a block for each time step; the first is bound before the weight, the others behind it.
-    inputs: &'a [Mat],
-    /// With a block more.
-    states: Mat,
+    place: Windows,
+    units: u32,
+    /// The sums of a unit that the product makes.
+    sums: u32,
     backward: bool,
     way: Way,
     cuts: &'a Cuts,
 }
 
+/// The windows of some time steps and sequences.
+struct Slices {
+    /// With a block for each time step: the first window, those that are read, and those that are written.
+    first: Mat,
+    reads: Vec<Mat>,
+    outputs: Vec<Mat>,
+    /// With a block more.
+    states: Vec<Mat>,
+}
+
 impl Lowering<'_> {
+    fn weight(&self) -> Mat {
+        self.step.windows[1]
+    }
+
+    fn constants(&self) -> &[Mat] {
+        &self.step.windows[2..2 + self.place.constants]
+    }
+
+    /// The states, of which the product reads the first.
+    fn states(&self) -> &[Mat] {
+        &self.step.windows[self.place.first_state()..][..self.place.states]
+    }
+
+    /// The windows with a block for each time step.
+    fn by_time(&self) -> impl Iterator<Item = &Mat> {
+        let windows = &self.step.windows;
+        let reads = &windows[self.place.first_read()..][..self.place.reads];
+        windows[..1].iter().chain(reads).chain(&windows[self.place.first_output()..])
+    }
+
+    /// Some rows of the windows with a block for each time step, and these states.
+    fn slices(&self, rows: Range<u32>, states: Vec<Mat>) -> Slices {
+        let mut all = self.by_time().map(|w| w.slice_rows(rows.clone()));
+        let first = all.next().expect("the first window");
+        let reads = all.by_ref().take(self.place.reads).collect();
+        Slices { first, reads, outputs: all.collect(), states }
+    }
+
     fn lower(&self) -> Lowered {
-        let batch = self.shape.batch;
-        let steps = self.inputs[0].rows / batch;
+        let steps = self.step.windows[0].rows / self.shape.batch;
         let mut phases = Vec::new();
         let mut t = 0;
         while t < steps {
@@ -181,8 +226,8 @@ impl Lowering<'_> {
     fn fit(&self, t: u32, steps: u32) -> u32 {
         let batch = self.shape.batch;
         let blocks = |w: &Mat| self.cuts.rows(w, t * batch) / u64::from(batch);
-        let most = self.inputs.iter().map(blocks).fold(u64::from(steps - t), u64::min);
-        let most = most.min(blocks(&self.states).saturating_sub(1));
+        let most = self.by_time().map(blocks).fold(u64::from(steps - t), u64::min);
+        let most = self.states().iter().map(|w| blocks(w).saturating_sub(1)).fold(most, u64::min);
         if u64::from(batch) <= self.sequences() { most as u32 } else { 0 }
     }
 
@@ -191,69 +236,82 @@ impl Lowering<'_> {
         let by_grid = u64::from(self.cuts.workgroups) * u64::from(self.way.rows());
         match self.way {
             Way::Fused(_) => by_grid,
-            Way::Parts(_) => by_grid.min(self.part_rows() / runs(self.weight, self.cuts, gemm::PIECE_TERMS).count() as u64),
+            Way::Parts(_) => by_grid.min(self.part_rows() / runs(self.weight(), self.cuts, gemm::PIECE_TERMS).count() as u64),
         }
     }
 
     /// The rows of parts that there is room for.
     fn part_rows(&self) -> u64 {
-        self.cuts.scratch_rows(self.states.cols.next_multiple_of(ROW_ALIGNMENT))
+        self.cuts.scratch_rows(self.weight().cols.next_multiple_of(ROW_ALIGNMENT))
     }
 
     /// `count` time steps from t on.
     fn phase(&self, t: u32, count: u32) -> Phase {
         let batch = self.shape.batch;
         let rows = t * batch..(t + count) * batch;
-        let inputs: Vec<Mat> = self.inputs.iter().map(|w| w.slice_rows(rows.clone())).collect();
+        let states = self.states().iter().map(|w| w.slice_rows(rows.start..rows.end + batch)).collect();
         // The shader of several steps counts them itself, in the order of the direction.
         let times = match self.way {
             Way::Fused(Tile { steps: chunk @ 2.., .. }) => Times { first: 0, count: count.div_ceil(chunk), backward: false },
             _ => Times { first: if self.backward { count - 1 } else { 0 }, count, backward: self.backward },
         };
-        Phase { times, pieces: self.pieces(&inputs, self.states.slice_rows(rows.start..rows.end + batch), batch) }
+        Phase { times, pieces: self.pieces(&self.slices(rows, states), batch) }
     }
 
-    /// Time step t: for some sequences after the other, the state before it is copied to scratch memory, and the one after it back.
+    /// Time step t: for some sequences after the other, the states before it are copied to scratch memory, and those after it back.
     fn through_scratch(&self, t: u32) -> Phase {
-        let (batch, states, cuts) = (self.shape.batch, self.states, self.cuts);
-        let stride = states.cols.next_multiple_of(ROW_ALIGNMENT);
-        let room = cuts.scratch_rows(stride) / 2;
+        let (batch, cuts) = (self.shape.batch, self.cuts);
+        let stride = |state: &Mat| state.cols.next_multiple_of(ROW_ALIGNMENT);
+        let room = self.states().iter().map(|state| cuts.scratch_rows(stride(state)) / 2).fold(u64::MAX, u64::min);
         let most = room.min(self.sequences());
         let (before, after) = if self.backward { (1, 0) } else { (0, 1) };
         let mut pieces = Vec::new();
         let mut first = 0;
         while first < batch {
             let row = t * batch + first;
-            let fit = self.inputs.iter().map(|w| cuts.rows(w, row)).fold(most, u64::min);
+            let fit = self.by_time().map(|w| cuts.rows(w, row)).fold(most, u64::min);
             let count = fit.clamp(1, u64::from(batch - first)) as u32;
-            let scratch = Mat { buf: Buf::SCRATCH[0], offset: 0, rows: 2 * count, stride, ..states };
-            let half = |i: u32| scratch.slice_rows(i * count..(i + 1) * count);
-            let block = |i: u32| states.slice_rows(row + i * batch..row + i * batch + count);
-            let inputs: Vec<Mat> = self.inputs.iter().map(|w| w.slice_rows(row..row + count)).collect();
-            pieces.extend(pieces_over_rows(&[block(before), half(before)], 1, &[], cuts));
-            pieces.extend(self.pieces(&inputs, scratch, count));
-            pieces.extend(pieces_over_rows(&[half(after), block(after)], 1, &[], cuts));
+            let scratch: Vec<Mat> = self
+                .states()
+                .iter()
+                .zip(STATE_SCRATCH)
+                .map(|(state, buf)| Mat { buf, offset: 0, rows: 2 * count, stride: stride(state), ..*state })
+                .collect();
+            let half = |scratch: &Mat, i: u32| scratch.slice_rows(i * count..(i + 1) * count);
+            let block = |state: &Mat, i: u32| state.slice_rows(row + i * batch..row + i * batch + count);
+            for (state, scratch) in self.states().iter().zip(&scratch) {
+                pieces.extend(pieces_over_rows(&[block(state, before), half(scratch, before)], 1, &[], cuts));
+            }
+            pieces.extend(self.pieces(&self.slices(row..row + count, scratch.clone()), count));
+            for (state, scratch) in self.states().iter().zip(&scratch) {
+                pieces.extend(pieces_over_rows(&[half(scratch, after), block(state, after)], 1, &[], cuts));
+            }
             first += count;
         }
         Phase { times: Times::once(), pieces }
     }
 
     /// The pieces of some time steps of `batch` sequences.
-    fn pieces(&self, inputs: &[Mat], states: Mat, batch: u32) -> Vec<Piece> {
+    fn pieces(&self, slices: &Slices, batch: u32) -> Vec<Piece> {
         match &self.way {
-            Way::Fused(tile) => self.fused(inputs, states, batch, tile),
-            Way::Parts(tile) => self.parts(inputs, states, batch, tile),
+            Way::Fused(tile) => self.fused(slices, batch, tile),
+            Way::Parts(tile) => self.parts(slices, batch, tile),
         }
     }
 
+    /// The windows of a shader that calls the cell, behind the first two.
+    fn windows(&self, first: [Mat; 2], slices: &Slices) -> Vec<Mat> {
+        [&first[..], self.constants(), &slices.reads, &slices.states, &slices.outputs].concat()
+    }
+
     /// A piece for each run of k, adding to what the one before left.
-    fn fused(&self, inputs: &[Mat], states: Mat, batch: u32, tile: &Tile) -> Vec<Piece> {
-        let weight = self.weight;
-        let steps = inputs[0].rows / batch;
+    fn fused(&self, slices: &Slices, batch: u32, tile: &Tile) -> Vec<Piece> {
+        let weight = self.weight();
+        let steps = slices.first.rows / batch;
         let chunk = steps.min(tile.steps);
         let piece = |k: Range<u32>| Piece {
             shader: 0,
-            windows: [&inputs[..1], &[weight.slice_rows(k.clone())], &inputs[1..], &[states]].concat(),
+            windows: self.windows([slices.first, weight.slice_rows(k.clone())], slices),
             scalars: bytes(&PieceScalars {
                 batch,
                 activation: self.shape.activation,
@@ -262,15 +320,16 @@ impl Lowering<'_> {
                 steps,
                 chunk,
             }),
-            grid: [weight.cols.div_ceil(tile.cols), batch.div_ceil(tile.rows), 1],
-            iterations: (tile.iterations)(k.end - k.start) * chunk,
+            grid: [self.units.div_ceil(tile.cols), batch.div_ceil(tile.rows), 1],
+            iterations: (tile.iterations)(k.end - k.start, self.sums) * chunk,
         };
         runs(weight, self.cuts, MAX_TERMS).map(piece).collect()
     }
 
     /// The parts of each run of k, and one piece that adds up all of them.
-    fn parts(&self, inputs: &[Mat], states: Mat, batch: u32, tile: &gemm::Tile) -> Vec<Piece> {
-        let (weight, runs) = (self.weight, runs(self.weight, self.cuts, gemm::PIECE_TERMS));
+    fn parts(&self, slices: &Slices, batch: u32, tile: &gemm::Tile) -> Vec<Piece> {
+        let (weight, state) = (self.weight(), slices.states[0]);
+        let runs = runs(weight, self.cuts, gemm::PIECE_TERMS);
         let grid = [weight.cols.div_ceil(tile.cols), batch.div_ceil(tile.rows)];
         // For each run alike, by the shape alone where nothing has to be cut.
         let room = (self.part_rows() / u64::from(batch) / runs.len() as u64).min(u64::from(self.cuts.workgroups)) as u32;
@@ -278,15 +337,15 @@ impl Lowering<'_> {
         let share = |k: Range<u32>| (k.clone(), gemm::share_out(tiles, k.end - k.start, PART_TERMS, room));
         let shares: Vec<(Range<u32>, [u32; 2])> = runs.map(share).collect();
         let count: u32 = shares.iter().map(|(_, [_, count])| count).sum();
-        let stride = states.cols.next_multiple_of(ROW_ALIGNMENT);
-        let all = Mat { buf: Buf::SCRATCH[1], offset: 0, rows: count * batch, stride, ..states };
+        let stride = weight.cols.next_multiple_of(ROW_ALIGNMENT);
+        let all = Mat { buf: Buf::SCRATCH[1], offset: 0, rows: count * batch, cols: weight.cols, stride, ..state };
         let (mut pieces, mut first) = (Vec::new(), 0);
         for (k, [chunk, count]) in shares {
             let rows = first * batch..(first + count) * batch;
             let scalars = ProductScalars { k: k.end - k.start, rows: batch, chunk, later: u32::from(self.backward) };
             pieces.push(Piece {
                 shader: 0,
-                windows: vec![states.slice_cols(k.clone()), weight.slice_rows(k), all.slice_rows(rows)],
+                windows: vec![state.slice_cols(k.clone()), weight.slice_rows(k), all.slice_rows(rows)],
                 scalars: bytes(&scalars),
                 grid: [grid[0], grid[1], count],
                 iterations: (tile.iterations)(chunk),
@@ -295,14 +354,17 @@ impl Lowering<'_> {
         }
         pieces.push(Piece {
             shader: SUM_AND_CELL,
-            windows: [&[all], inputs, &[states]].concat(),
+            windows: self.windows([all, slices.first], slices),
             scalars: bytes(&PartsScalars { batch, activation: self.shape.activation, count }),
-            grid: [weight.cols.div_ceil(SUMMED), batch.min(self.cuts.workgroups), 1],
-            iterations: batch.div_ceil(self.cuts.workgroups) * (count.div_ceil(8) + 1),
+            grid: [self.units.div_ceil(SUMMED), batch.min(self.cuts.workgroups), 1],
+            iterations: batch.div_ceil(self.cuts.workgroups) * (self.sums * count.div_ceil(8) + 1),
         });
         pieces
     }
 }
+
+/// Where the states of a time step lie that is computed in scratch memory.
+const STATE_SCRATCH: [Buf; 2] = [Buf::SCRATCH[0], Buf::SCRATCH[2]];
 
 /// The terms of a part, at least: fewer than a product's, since the time steps follow each other.
 const PART_TERMS: u32 = 128;

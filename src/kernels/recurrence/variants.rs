@@ -12,6 +12,10 @@ pub(crate) mod text {
     pub const STEP_BACKWARD: &str = include_str!("../../../shaders/shared/step_backward.wgsl");
     pub const PARTS_FORWARD: &str = include_str!("../../../shaders/shared/parts_forward.wgsl");
     pub const PARTS_BACKWARD: &str = include_str!("../../../shaders/shared/parts_backward.wgsl");
+    pub const CELL: &str = include_str!("../../../shaders/shared/cell.wgsl");
+    pub const HALVES_1: &str = include_str!("../../../shaders/shared/halves_1.wgsl");
+    pub const HALVES_2: &str = include_str!("../../../shaders/shared/halves_2.wgsl");
+    pub const PARTS: &str = include_str!("../../../shaders/recurrence_parts.wgsl");
     pub const FINISH: &str = include_str!("../../../shaders/shared/finish.wgsl");
     pub const FOUR: &str = include_str!("../../../shaders/shared/four.wgsl");
     pub const UNITS_64: &str = include_str!("../../../shaders/shared/units_64.wgsl");
@@ -27,10 +31,11 @@ pub(crate) mod text {
 /// The shaders of a variant that multiplies and calls the cell in one dispatch.
 macro_rules! fused {
     ([$unit:expr, $bind:expr, $step:expr], $bindings:expr, [$($text:expr),*]) => {{
-        use $crate::kernels::recurrence::{self, text};
         const SHADERS: &[$crate::program::Shader] = &[
             $crate::program::Shader {
-                source: &[text::WINDOW, text::TIME, text::EXP, text::ACTIVATION, $unit, $bind, $step, text::FINISH, $($text),*],
+                source: &[
+                    text::WINDOW, text::TIME, text::EXP, text::ACTIVATION, $unit, text::CELL, $bind, $step, text::FINISH, $($text),*
+                ],
                 entry: "main",
                 bindings: $bindings,
                 scalars: recurrence::PIECE_SCALARS,
@@ -44,12 +49,11 @@ macro_rules! fused {
 /// The shaders of a variant that leaves the sums over parts of k in scratch memory, and then adds them up and calls the cell.
 macro_rules! in_parts {
     ([$unit:expr, $bind:expr, $step:expr], $bindings:expr, $product:expr) => {{
-        use $crate::kernels::{gemm, recurrence, recurrence::text};
         const SHADERS: &[$crate::program::Shader] = &[
             $product,
             recurrence::COPY,
             $crate::program::Shader {
-                source: &[text::WINDOW, text::TIME, text::EXP, text::ACTIVATION, $unit, $bind, $step, gemm::SUM_PARTS_TEXT],
+                source: &[text::WINDOW, text::TIME, text::EXP, text::ACTIVATION, $unit, text::CELL, $bind, $step, text::PARTS],
                 entry: "main",
                 bindings: $bindings,
                 scalars: recurrence::PARTS_SCALARS,
@@ -59,19 +63,21 @@ macro_rules! in_parts {
     }};
 }
 
-/// The variants of a cell's recurrence in a direction, from the texts of its cell and of the direction: `$fused` binds shaders that do it in
-/// one dispatch, and `$parts` those that add up parts.
+/// The variants of a cell's recurrence in a direction, from the texts of its cell and of the direction: `$bindings` are those of shaders that
+/// do it in one dispatch, and `$parts` of those that add up parts. Of several gates the weight does not fit the registers of one workgroup of
+/// 256 threads beyond 64 units, so `sequence_128` is for cells of one gate.
 macro_rules! variants {
-    ($unit:expr, [$bind:expr, $step:expr, $bind_parts:expr], $bindings:expr, $parts:expr, $lower:path) => {{
+    ($dims:expr, $backward:literal, $unit:expr, [$bind:expr, $step:expr, $bind_parts:expr], $bindings:expr, $parts:expr) => {{
         use $crate::kernels::gemm;
-        use $crate::kernels::recurrence::{self, Way, fused, in_parts};
+        use $crate::kernels::recurrence::{self, Way, fused, in_parts, text};
         use $crate::program::{Class, Needs, Variant};
+        const SUMS: usize = if $backward { 1 } else { $dims.gates };
         const NARROW: Variant = Variant {
             name: "narrow",
             class: Class::Gpu,
             likely: recurrence::is_middling,
             shaders: fused!([$unit, $bind, $step], $bindings, [text::FOUR, text::NARROW]),
-            lower: |step, cuts| $lower(step, cuts, Way::Fused(recurrence::NARROW)),
+            lower: |step, cuts| recurrence::lower(step, cuts, &$dims, $backward, Way::Fused(recurrence::NARROW)),
             ..Variant::PLAIN
         };
         const WIDE: Variant = Variant {
@@ -80,7 +86,7 @@ macro_rules! variants {
             can: |step, cuts| recurrence::has_room(step, cuts),
             likely: |step| recurrence::is_large(step, 64),
             shaders: in_parts!([$unit, $bind_parts, $step], $parts, recurrence::WIDE_PRODUCT),
-            lower: |step, cuts| $lower(step, cuts, Way::Parts(gemm::BY_64_128)),
+            lower: |step, cuts| recurrence::lower(step, cuts, &$dims, $backward, Way::Parts(gemm::BY_64_128)),
             ..Variant::PLAIN
         };
         const LARGE: Variant = Variant {
@@ -89,91 +95,122 @@ macro_rules! variants {
             can: |step, cuts| recurrence::has_room(step, cuts),
             likely: |step| recurrence::is_large(step, u32::MAX),
             shaders: in_parts!([$unit, $bind_parts, $step], $parts, recurrence::LARGE_PRODUCT),
-            lower: |step, cuts| $lower(step, cuts, Way::Parts(gemm::BY_128)),
+            lower: |step, cuts| recurrence::lower(step, cuts, &$dims, $backward, Way::Parts(gemm::BY_128)),
             ..Variant::PLAIN
         };
-        const VARIANTS: &[Variant] = &[
-            Variant {
-                name: "subgroup",
-                class: Class::Software,
-                needs: Needs { subgroup: 8 },
-                shaders: fused!([$unit, $bind, $step], $bindings, [text::FOUR, text::SUBGROUP]),
-                lower: |step, cuts| $lower(step, cuts, Way::Fused(recurrence::BY_SUBGROUP)),
-                ..Variant::PLAIN
-            },
-            Variant {
-                name: "software",
-                class: Class::Software,
-                shaders: fused!([$unit, $bind, $step], $bindings, [text::SOFTWARE]),
-                lower: |step, cuts| $lower(step, cuts, Way::Fused(recurrence::BY_LANES)),
-                ..Variant::PLAIN
-            },
-            Variant {
-                name: "sequence_64",
-                class: Class::Gpu,
-                can: |step, cuts| recurrence::has_units(step, cuts, 64),
-                shaders: fused!([$unit, $bind, $step], $bindings, [text::UNITS_64, text::SEQUENCE]),
-                lower: |step, cuts| $lower(step, cuts, Way::Fused(recurrence::BY_SEQUENCE)),
-                ..Variant::PLAIN
-            },
-            Variant {
-                name: "sequence_128",
-                class: Class::Gpu,
-                can: |step, cuts| recurrence::has_units(step, cuts, 128),
-                shaders: fused!([$unit, $bind, $step], $bindings, [text::UNITS_128, text::SEQUENCE]),
-                lower: |step, cuts| $lower(step, cuts, Way::Fused(recurrence::BY_SEQUENCE)),
-                ..Variant::PLAIN
-            },
+        const SUBGROUP: Variant = Variant {
+            name: "subgroup",
+            class: Class::Software,
+            needs: Needs { subgroup: 8 },
+            shaders: fused!(
+                [$unit, $bind, $step],
+                $bindings,
+                [text::FOUR, if SUMS > 1 { text::HALVES_1 } else { text::HALVES_2 }, text::SUBGROUP]
+            ),
+            lower: |step, cuts| recurrence::lower(step, cuts, &$dims, $backward, Way::Fused(recurrence::by_subgroup(SUMS))),
+            ..Variant::PLAIN
+        };
+        const SOFTWARE: Variant = Variant {
+            name: "software",
+            class: Class::Software,
+            shaders: fused!([$unit, $bind, $step], $bindings, [text::SOFTWARE]),
+            lower: |step, cuts| recurrence::lower(step, cuts, &$dims, $backward, Way::Fused(recurrence::BY_LANES)),
+            ..Variant::PLAIN
+        };
+        const SEQUENCE_64: Variant = Variant {
+            name: "sequence_64",
+            class: Class::Gpu,
+            can: |step, cuts| recurrence::has_units(step, cuts, 64),
+            shaders: fused!([$unit, $bind, $step], $bindings, [text::UNITS_64, text::SEQUENCE]),
+            lower: |step, cuts| recurrence::lower(step, cuts, &$dims, $backward, Way::Fused(recurrence::by_sequence())),
+            ..Variant::PLAIN
+        };
+        const SEQUENCE_128: Variant = Variant {
+            name: "sequence_128",
+            can: |step, cuts| recurrence::has_units(step, cuts, 128),
+            shaders: fused!([$unit, $bind, $step], $bindings, [text::UNITS_128, text::SEQUENCE]),
+            ..SEQUENCE_64
+        };
+        const SKINNY: Variant = Variant {
+            name: "skinny",
+            class: Class::Gpu,
+            likely: recurrence::is_skinny,
+            shaders: fused!([$unit, $bind, $step], $bindings, [text::FOUR, text::SKINNY]),
+            lower: |step, cuts| recurrence::lower(step, cuts, &$dims, $backward, Way::Fused(recurrence::BY_SLICES)),
+            ..Variant::PLAIN
+        };
+        const TILED: Variant = Variant {
+            name: "tiled",
+            class: Class::Gpu,
+            shaders: fused!([$unit, $bind, $step], $bindings, [text::TILED]),
+            lower: |step, cuts| recurrence::lower(step, cuts, &$dims, $backward, Way::Fused(recurrence::TILED)),
+            ..Variant::PLAIN
+        };
+        const OF_ONE_GATE: &[Variant] = &[
+            SUBGROUP,
+            SOFTWARE,
+            SEQUENCE_64,
+            SEQUENCE_128,
             NARROW.unchecked("narrow_unchecked"),
             NARROW,
             WIDE.unchecked("wide_unchecked"),
             WIDE,
             LARGE.unchecked("large_unchecked"),
             LARGE,
-            Variant {
-                name: "skinny",
-                class: Class::Gpu,
-                likely: recurrence::is_skinny,
-                shaders: fused!([$unit, $bind, $step], $bindings, [text::FOUR, text::SKINNY]),
-                lower: |step, cuts| $lower(step, cuts, Way::Fused(recurrence::BY_SLICES)),
-                ..Variant::PLAIN
-            },
-            Variant {
-                name: "tiled",
-                class: Class::Gpu,
-                shaders: fused!([$unit, $bind, $step], $bindings, [text::TILED]),
-                lower: |step, cuts| $lower(step, cuts, Way::Fused(recurrence::TILED)),
-                ..Variant::PLAIN
-            },
+            SKINNY,
+            TILED,
         ];
-        VARIANTS
+        const OF_SEVERAL: &[Variant] = &[
+            SUBGROUP,
+            SOFTWARE,
+            SEQUENCE_64,
+            NARROW.unchecked("narrow_unchecked"),
+            NARROW,
+            WIDE.unchecked("wide_unchecked"),
+            WIDE,
+            LARGE.unchecked("large_unchecked"),
+            LARGE,
+            SKINNY,
+            TILED,
+        ];
+        if $dims.gates == 1 { OF_ONE_GATE } else { OF_SEVERAL }
     }};
 }
 
-macro_rules! forward_variants {
-    ($unit:expr) => {{
-        use $crate::kernels::recurrence;
-        recurrence::variants!(
-            $unit,
-            [text::BIND_FORWARD, text::STEP_FORWARD, text::PARTS_FORWARD],
-            recurrence::FORWARD_BINDINGS,
-            recurrence::FORWARD_PARTS,
-            recurrence::lower_forward
-        )
-    }};
+/// The two kernels of a cell, from the text of its pointwise part: `FORWARD` and `BACKWARD`.
+macro_rules! kernels {
+    ($cell:ty, $unit:expr, [$forward:literal, $backward:literal]) => {
+        const DIMS: $crate::kernels::recurrence::Dims = <$cell as $crate::kernels::recurrence::Pointwise>::DIMS;
+        const COUNTS: [usize; 2] = [DIMS.windows()[0].count(), DIMS.windows()[1].count()];
+
+        /// The recurrence forward in time.
+        pub static FORWARD: Kernel = {
+            use $crate::kernels::recurrence::{self, text};
+            const BINDINGS: &[$crate::program::Binding] = &DIMS.forward_bindings::<{ COUNTS[0] }>();
+            const PARTS: &[$crate::program::Binding] = &DIMS.forward_parts::<{ COUNTS[0] }>();
+            const TEXTS: [&str; 3] = [text::BIND_FORWARD, text::STEP_FORWARD, text::PARTS_FORWARD];
+            recurrence::kernel::<$cell>(
+                $forward,
+                false,
+                BINDINGS,
+                recurrence::variants!(DIMS, false, $unit, [TEXTS[0], TEXTS[1], TEXTS[2]], BINDINGS, PARTS),
+            )
+        };
+
+        /// The recurrence backward in time.
+        pub static BACKWARD: Kernel = {
+            use $crate::kernels::recurrence::{self, text};
+            const BINDINGS: &[$crate::program::Binding] = &DIMS.backward_bindings::<{ COUNTS[1] }>();
+            const PARTS: &[$crate::program::Binding] = &DIMS.backward_parts::<{ COUNTS[1] }>();
+            const TEXTS: [&str; 3] = [text::BIND_BACKWARD, text::STEP_BACKWARD, text::PARTS_BACKWARD];
+            recurrence::kernel::<$cell>(
+                $backward,
+                true,
+                BINDINGS,
+                recurrence::variants!(DIMS, true, $unit, [TEXTS[0], TEXTS[1], TEXTS[2]], BINDINGS, PARTS),
+            )
+        };
+    };
 }
 
-macro_rules! backward_variants {
-    ($unit:expr) => {{
-        use $crate::kernels::recurrence;
-        recurrence::variants!(
-            $unit,
-            [text::BIND_BACKWARD, text::STEP_BACKWARD, text::PARTS_BACKWARD],
-            recurrence::BACKWARD_BINDINGS,
-            recurrence::BACKWARD_PARTS,
-            recurrence::lower_backward
-        )
-    }};
-}
-
-pub(crate) use {backward_variants, forward_variants, fused, in_parts, variants};
+pub(crate) use {fused, in_parts, kernels, variants};

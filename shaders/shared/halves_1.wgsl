@@ -1,0 +1,1 @@
+const HALVES: u32 = 1u;

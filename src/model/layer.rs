@@ -1,0 +1,390 @@
+//! A layer: its windows by role, its states and its buffers, and what it records forward and backward.
+//!
+//! Forward: P = X·Uᵀ + b for all time steps at once, then the cell's recurrence over P and Wᵀ. Backward: the cell's recurrence back in time
+//! makes of ∂L/∂h from above the gradients D of the recurrent sums and D' of the input's parts, which for most cells are the same; then
+//! ∂L/∂W = Σ_t d_t·h_{t−1}ᵀ, ∂L/∂U = Σ_t d'_t·x_tᵀ and ∂L/∂b = Σ_t d'_t, each one product or sum over all time steps, and what reaches the layer
+//! below is D'·U. `Wᵀ` is kept beside `W` and refreshed after each update, and so is the sum of two biases.
+
+use std::ops::Range;
+
+use super::config::Config;
+use super::parameters::{Parameters, Role};
+use crate::Activation;
+use crate::cells::{Cell, Side};
+use crate::kernels::gemm::{Epilogue, Form, gemm, linear};
+use crate::kernels::recurrence::{gate_cols, gate_stride};
+use crate::kernels::{column_sum, embedding, fill, recurrence, transpose};
+use crate::program::{Mat, Program};
+
+/// Some time steps of a window.
+pub(crate) struct Segment {
+    pub number: u32,
+    /// Its rows of the window.
+    pub rows: Range<u32>,
+    pub is_last: bool,
+}
+
+impl Segment {
+    pub fn len(&self) -> u32 {
+        self.rows.end - self.rows.start
+    }
+
+    /// The rows of a window of a segment's length.
+    pub fn of(&self, window: Mat) -> Mat {
+        window.slice_rows(0..self.len())
+    }
+
+    /// Its row of indices.
+    pub fn indices(&self, window: Mat) -> Mat {
+        window.slice_rows(self.number..self.number + 1).slice_cols(0..self.len())
+    }
+}
+
+/// What a layer reads.
+#[derive(Clone, Copy)]
+pub(crate) enum Reads {
+    /// Ids, and for their gradient their rows by token.
+    Tokens { tokens: Mat, order: Mat, starts: Mat },
+    /// Vectors, and where the gradient by them goes, if anything is below.
+    Vectors { vectors: Mat, gradient: Option<Mat> },
+}
+
+/// The windows of a layer's parameters in an arena.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Weights {
+    /// U.
+    input: Mat,
+    /// W.
+    pub recurrent: Mat,
+    /// The bias of the input's part, or both in one.
+    bias: Mat,
+    /// What is trained of the recurrent bias.
+    recurrent_bias: Option<Mat>,
+    leak: Option<Mat>,
+}
+
+impl Weights {
+    /// Those of a layer, of the windows of an arena.
+    pub fn of(parameters: &Parameters, windows: &[Mat], layer: usize) -> Weights {
+        let window = |role| parameters.place(Some(layer), role).map(|place| windows[place]);
+        let needed = |role| window(role).expect("every layer has it");
+        Weights {
+            input: needed(Role::Input),
+            recurrent: needed(Role::Recurrent),
+            bias: needed(Role::Bias),
+            recurrent_bias: window(Role::RecurrentBias),
+            leak: window(Role::Leak),
+        }
+    }
+}
+
+/// What is kept of a layer at all time steps, `[T·B, H]` each.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TracedWindows {
+    /// h_t.
+    pub hidden: Mat,
+    /// ∂L/∂h_t, the sum of all paths.
+    pub d_hidden: Mat,
+}
+
+/// What lies between segments, where there are several.
+#[derive(Debug, Clone)]
+struct Borders {
+    /// Of each state those before each segment and behind the last, `[(segments+1)·B, H]`.
+    states: Vec<Mat>,
+    /// The first B rows of [`Layer::gradients`] of the segment behind.
+    gradients: Vec<Mat>,
+}
+
+/// Buffers that all layers write one after the other on the way back; N is the length of a segment.
+///
+/// The gradients of a layer lie a block behind those of the one above: so the first block of each is left, for the gradient by the
+/// initial states. What is behind the last of them stays zero.
+pub(crate) struct Shared {
+    /// The gradient of the recurrent sums, and those of states that have paths of their own.
+    gradients: Vec<Mat>,
+    /// The gradient of the input's parts, of a cell where it is another.
+    d_input: Option<Mat>,
+    length: u32,
+    batch: u32,
+    /// The layers above the last one, whose gradients are left; of several segments none.
+    overlap: u32,
+}
+
+impl Shared {
+    pub fn new(program: &mut Program, config: &Config, length: u32, overlap: u32) -> Shared {
+        let (cell, [batch, hidden]) = (config.cell, [config.batch, config.hidden].map(|n| n as u32));
+        let (rows, gates) = (length + (1 + overlap) * batch, gate_cols(hidden, cell.gates as usize));
+        let sums = program.matrix("gradient of sums", rows, gates);
+        let state = |&state: &usize| program.matrix(format!("gradient of {} on its own path", cell.states[state]), rows, hidden);
+        let gradients = std::iter::once(sums).chain(cell.direct.iter().map(state)).collect();
+        let d_input = cell.distinct.then(|| program.transient("gradient of input sums", length, gates));
+        Shared { gradients, d_input, length, batch, overlap }
+    }
+
+    /// Those of a layer, which begin so many blocks down.
+    fn gradients(&self, layer: u32) -> Vec<Mat> {
+        let first = self.overlap.saturating_sub(layer) * self.batch;
+        self.gradients.iter().map(|window| window.slice_rows(first..first + self.length + self.batch)).collect()
+    }
+
+    /// Makes zero what was left of the time before, and lies behind the last block of a layer.
+    pub fn clear(&self, program: &mut Program) {
+        if self.overlap > 0 {
+            let left = self.length..self.length + self.overlap * self.batch;
+            self.gradients.iter().for_each(|window| fill::fill(program, window.slice_rows(left.clone()), 0.0));
+        }
+    }
+}
+
+/// A layer's windows into the arenas and its buffers; N is the length of a segment.
+#[derive(Debug, Clone)]
+pub(crate) struct Layer {
+    cell: &'static Cell,
+    activation: Activation,
+    batch: u32,
+    weights: Weights,
+    d_weights: Weights,
+    /// Wᵀ.
+    recurrent_t: Mat,
+    /// The sum of two biases that are both trained.
+    bias_sum: Option<Mat>,
+    /// P, `[N·B, G·H]`.
+    input: Mat,
+    /// The states, `[(N+1)·B, H]` each, the initial one first: of the last segment computed.
+    pub states: Vec<Mat>,
+    /// What the cell saves, `[N·B, ·]`.
+    saved: Option<Mat>,
+    /// D, `[(N+1)·B, G·H]`, zero in its last B rows or what comes from the segment behind, and the gradients of states that have paths of
+    /// their own, alike.
+    gradients: Vec<Mat>,
+    d_input: Option<Mat>,
+    borders: Option<Borders>,
+    /// What is kept of all time steps where gradients are traced.
+    pub traced: Option<TracedWindows>,
+    /// The gradients by the initial states, `[B, H]` each.
+    pub d_initial: Vec<Mat>,
+}
+
+impl Layer {
+    /// Declares the buffers of a layer.
+    pub fn new(
+        program: &mut Program,
+        config: &Config,
+        number: usize,
+        [weights, d_weights]: [Weights; 2],
+        shared: &Shared,
+    ) -> Layer {
+        let cell = config.cell;
+        let [batch, window, hidden] = [config.batch, config.window, config.hidden].map(|n| n as u32);
+        let (length, segments) = (shared.length, config.segments().len() as u32);
+        let gates = gate_cols(hidden, cell.gates as usize);
+        let name = |what: &str| format!("{what}, layer {number}");
+        let of_state = |what: &str, state: &str| match state {
+            "h" => name(what),
+            state => format!("{what} {state}, layer {number}"),
+        };
+        let gradients = shared.gradients(number as u32);
+        let each = |program: &mut Program, what: &str, rows: u32| -> Vec<Mat> {
+            cell.states.iter().map(|state| program.matrix(of_state(what, state), rows, hidden)).collect()
+        };
+        let borders = (segments > 1).then(|| Borders {
+            states: each(program, "states between segments", (segments + 1) * batch),
+            gradients: gradients
+                .iter()
+                .map(|window| program.matrix(name("gradient of sums behind a segment"), batch, window.cols))
+                .collect(),
+        });
+        let both = weights.recurrent_bias.filter(|second| second.cols == weights.bias.cols);
+        Layer {
+            cell,
+            activation: config.activation,
+            batch,
+            weights,
+            d_weights,
+            recurrent_t: program.matrix(name("recurrent weight transposed"), hidden, gates),
+            bias_sum: both.map(|_| program.matrix(name("sum of biases"), 1, gates)),
+            input: program.transient(name("input sums"), length, gates),
+            states: each(program, "hidden", length + batch),
+            saved: (cell.saved > 0)
+                .then(|| program.transient(name("saved for the way back"), length, gate_cols(hidden, cell.saved as usize))),
+            gradients,
+            d_input: shared.d_input,
+            borders,
+            traced: config.trace.then(|| TracedWindows {
+                hidden: program.matrix(name("traced hidden"), window * batch, hidden),
+                d_hidden: program.matrix(name("gradient of traced hidden"), window * batch, hidden),
+            }),
+            d_initial: each(program, "gradient of initial state", batch),
+        }
+    }
+
+    /// The states, of which the first B rows are the initial ones: those before each segment, where there are several.
+    pub fn kept(&self) -> &[Mat] {
+        self.borders.as_ref().map_or(&self.states, |borders| &borders.states)
+    }
+
+    /// h after each step of a segment.
+    pub fn outputs(&self, segment: &Segment) -> Mat {
+        self.side(Side::After, 0, segment)
+    }
+
+    /// A state before each step of a segment, or after it.
+    fn side(&self, side: Side, state: usize, segment: &Segment) -> Mat {
+        let first = if side == Side::After { self.batch } else { 0 };
+        self.states[state].slice_rows(first..first + segment.len())
+    }
+
+    /// Records what follows from the weights.
+    pub fn prepare(&self, program: &mut Program) {
+        transpose::transpose(program, self.weights.recurrent, self.recurrent_t);
+        let (Some(sum), Some(second)) = (self.bias_sum, self.weights.recurrent_bias) else { return };
+        column_sum::column_sum(program, self.weights.bias, sum, Epilogue::Store);
+        for gates in self.runs_of_merged_gates() {
+            column_sum::column_sum(program, gates(second), gates(sum), Epilogue::Add);
+        }
+    }
+
+    /// The columns of the gates whose two biases are added, as many in a row as there are.
+    fn runs_of_merged_gates(&self) -> Vec<impl Fn(Mat) -> Mat + use<>> {
+        let hidden = self.states[0].cols;
+        let mut runs: Vec<Range<u32>> = Vec::new();
+        for gate in (0..self.cell.gates).filter(|gate| !self.cell.recurrent_bias.contains(gate)) {
+            match runs.last_mut() {
+                Some(run) if run.end == gate => run.end += 1,
+                _ => runs.push(gate..gate + 1),
+            }
+        }
+        let stride = gate_stride(hidden);
+        runs.into_iter()
+            .map(|run| move |window: Mat| window.slice_cols(run.start * stride..window.cols.min(run.end * stride)))
+            .collect()
+    }
+
+    /// What the cell has that is the same at all time steps.
+    fn constants(&self) -> Vec<Mat> {
+        let bias = self.weights.recurrent_bias.filter(|_| !self.cell.recurrent_bias.is_empty());
+        bias.map(|bias| self.apart(bias)).into_iter().chain(self.weights.leak).collect()
+    }
+
+    /// Of a row with all gates, or with that one alone, the gate whose recurrent bias is apart.
+    fn apart(&self, row: Mat) -> Mat {
+        let hidden = self.states[0].cols;
+        match self.cell.recurrent_bias {
+            &[gate] if row.cols > hidden => row.slice_cols(gate * gate_stride(hidden)..gate * gate_stride(hidden) + hidden),
+            _ => row,
+        }
+    }
+
+    /// Records a segment from the states before it to those after it; returns h after each of its steps.
+    pub fn forward(&self, program: &mut Program, reads: Reads, segment: &Segment) -> Mat {
+        let (batch, count) = (self.batch, segment.len());
+        let block = |mat: Mat, i: u32| mat.slice_rows(i * batch..(i + 1) * batch);
+        let (input, bias) = (segment.of(self.input), self.bias_sum.unwrap_or(self.weights.bias));
+        match reads {
+            Reads::Tokens { tokens, .. } => embedding::lookup(program, tokens, self.weights.input, bias, input),
+            Reads::Vectors { vectors, .. } => linear(program, vectors, self.weights.input, bias, input),
+        }
+        let states = self.states.iter().map(|state| state.slice_rows(0..count + batch));
+        for (state, between) in self.states.iter().zip(self.borders.iter().flat_map(|borders| &borders.states)) {
+            fill::copy(program, block(*between, segment.number), block(*state, 0));
+        }
+        let windows = [input, self.recurrent_t].into_iter().chain(self.constants()).chain(states);
+        let windows: Vec<Mat> = windows.chain(self.saved.map(|saved| segment.of(saved))).collect();
+        recurrence::record(program, self.cell.forward, self.activation, batch, &windows);
+        for (state, between) in self.states.iter().zip(self.borders.iter().flat_map(|borders| &borders.states)) {
+            fill::copy(program, state.slice_rows(count..count + batch), block(*between, segment.number + 1));
+        }
+        self.outputs(segment)
+    }
+
+    /// Records a segment backward, from ∂L/∂h from above to the gradients by the weights, to which it is added but for the last segment, and to
+    /// that by what the layer reads.
+    pub fn backward(&self, program: &mut Program, d_hidden: Mat, reads: Reads, segment: &Segment) {
+        let sum = if segment.is_last { Epilogue::Store } else { Epilogue::Add };
+        let [d_sums, d_input] = self.through_time(program, d_hidden, segment);
+        let (d_weights, before) = (&self.d_weights, self.side(Side::Before, 0, segment));
+        gemm(program, Form::TN, d_sums, before, d_weights.recurrent, sum);
+        column_sum::column_sum(program, d_input, d_weights.bias, sum);
+        if let Some(d_bias) = d_weights.recurrent_bias {
+            let of_gates = if d_bias.cols < d_sums.cols { self.apart(d_sums) } else { d_sums };
+            column_sum::column_sum(program, of_gates, d_bias, sum);
+        }
+        match reads {
+            Reads::Tokens { order, starts, .. } => embedding::gradient(program, order, starts, d_input, d_weights.input, sum),
+            Reads::Vectors { vectors, gradient } => {
+                gemm(program, Form::TN, d_input, vectors, d_weights.input, sum);
+                if let Some(gradient) = gradient {
+                    gemm(program, Form::NN, d_input, self.weights.input, gradient, Epilogue::Store);
+                }
+            }
+        }
+    }
+
+    /// Records a segment backward from ∂L/∂h from above to ∂L/∂h_t of all paths, which is kept, and to the gradient by what the layer reads; the
+    /// gradients by the weights stay as they are.
+    pub fn trace(&self, program: &mut Program, d_hidden: Mat, below: Option<Mat>, segment: &Segment) {
+        let [_, d_input] = self.through_time(program, d_hidden, segment);
+        if let Some(traced) = self.traced {
+            let of = |window: Mat| window.slice_rows(segment.rows.clone());
+            let behind = |window: &Mat| window.slice_rows(self.batch..self.batch + segment.len());
+            fill::copy(program, self.outputs(segment), of(traced.hidden));
+            fill::copy(program, d_hidden, of(traced.d_hidden));
+            gemm(program, Form::NN, behind(&self.gradients[0]), self.weights.recurrent, of(traced.d_hidden), Epilogue::Add);
+            if let Some(direct) = self.own_path(0) {
+                fill::add(program, behind(&direct), of(traced.d_hidden));
+            }
+        }
+        if let Some(below) = below {
+            gemm(program, Form::NN, d_input, self.weights.input, below, Epilogue::Store);
+        }
+    }
+
+    /// The gradient of a state on a path of its own, if it has one.
+    fn own_path(&self, state: usize) -> Option<Mat> {
+        self.cell.direct.iter().position(|&direct| direct == state).map(|place| self.gradients[1 + place])
+    }
+
+    /// The recurrence back through a segment. Returns D of its steps, and D'.
+    fn through_time(&self, program: &mut Program, d_hidden: Mat, segment: &Segment) -> [Mat; 2] {
+        let (batch, count) = (self.batch, segment.len());
+        let gradients: Vec<Mat> = self.gradients.iter().map(|window| window.slice_rows(0..count + batch)).collect();
+        for (window, kept) in gradients.iter().zip(self.borders.iter().flat_map(|borders| &borders.gradients)) {
+            let behind = window.slice_rows(count..count + batch);
+            if segment.is_last { fill::fill(program, behind, 0.0) } else { fill::copy(program, *kept, behind) }
+        }
+        let kept = self.cell.kept.iter().map(|&(side, state)| self.side(side, state, segment));
+        let saved = self.saved.map(|saved| segment.of(saved));
+        let d_input = self.d_input.map(|window| segment.of(window));
+        let windows = [d_hidden, self.weights.recurrent].into_iter().chain(self.constants()).chain(kept).chain(saved);
+        let windows: Vec<Mat> = windows.chain(gradients.iter().copied()).chain(d_input).collect();
+        recurrence::record(program, self.cell.backward, self.activation, batch, &windows);
+        for (window, kept) in gradients.iter().zip(self.borders.iter().flat_map(|borders| &borders.gradients)) {
+            fill::copy(program, window.slice_rows(0..batch), *kept);
+        }
+        let d_sums = gradients[0].slice_rows(0..count);
+        [d_sums, d_input.unwrap_or(d_sums)]
+    }
+
+    /// Records the gradients by the initial states, which training does not need.
+    pub fn initial_gradient(&self, program: &mut Program) {
+        let first = |window: &Mat| window.slice_rows(0..self.batch);
+        let kept = self.borders.as_ref().map_or(&self.gradients, |borders| &borders.gradients);
+        let own_path = |state: usize| self.cell.direct.iter().position(|&direct| direct == state).map(|place| first(&kept[1 + place]));
+        for (state, &d_initial) in self.d_initial.iter().enumerate() {
+            let direct = own_path(state);
+            if let Some(direct) = direct {
+                fill::copy(program, direct, d_initial);
+            }
+            if state == 0 {
+                let epilogue = if direct.is_some() { Epilogue::Add } else { Epilogue::Store };
+                gemm(program, Form::NN, first(&kept[0]), self.weights.recurrent, d_initial, epilogue);
+            }
+        }
+    }
+
+    /// Records that the last states become the next window's initial ones.
+    pub fn carry(&self, program: &mut Program) {
+        self.kept().iter().for_each(|states| fill::carry(program, *states, self.batch));
+    }
+}
