@@ -1,8 +1,10 @@
-// out = Σ_k a·b in tiles of TILE_M × TILE_N, of which each thread sums 8 × 8: 16 values of k of both sides lie in workgroup memory, and
-// the next 16 are fetched into registers while these are summed. The 32 threads of a subgroup are laid over a tile as 4 × 8, so that what
-// they read from workgroup memory at a time is broadcast or lies in different banks: a thread has 8 rows in two groups of four, 16 apart,
-// and 8 columns in two groups of four, 32 apart. Which way a and b lie is in fetch_a and fetch_b. Workgroups along z have a part of k each.
-const THREADS: u32 = TILE_M * TILE_N / 64u;
+// out = Σ_k a·b in tiles of TILE_M × TILE_N, of which each thread sums 8 rows × 4·FOURS columns: TILE_K values of k of both sides lie in
+// workgroup memory, and the next ones are fetched into registers while these are summed. The 32 threads of a subgroup are laid over a tile
+// as 4 × 8, so that what they read from workgroup memory at a time is broadcast or lies in different banks: a thread has its rows in two
+// groups of four, 16 apart, and its columns in FOURS groups of four, 32 apart. Which way a and b lie, and where in workgroup memory a group
+// of one k is, is in fetch_a and fetch_b. Workgroups along z have a part of k each.
+const THREADS: u32 = TILE_M * TILE_N / (32u * FOURS);
+const ACROSS: u32 = TILE_N / (32u * FOURS); // subgroups along a row of the tile
 const A_BLOCKS: u32 = TILE_M * TILE_K / 16u;
 const B_BLOCKS: u32 = TILE_N * TILE_K / 16u;
 
@@ -35,11 +37,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let end = min(params.k, begin + params.chunk);
     let subgroup = i / 32u;
     let lane = i % 32u;
-    let p = subgroup / (TILE_N / 64u) * 8u + lane / 8u;
-    let q = subgroup % (TILE_N / 64u) * 16u + lane % 8u;
+    let p = subgroup / ACROSS * 8u + lane / 8u;
+    let q = subgroup % ACROSS * (8u * FOURS) + lane % 8u;
 #for g in 0..2
 #for r in 0..4
-#for h in 0..2
+#for h in 0..FOURS
     var s$g$r$h = vec4<f32>();
 #end
 #end
@@ -60,12 +62,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
 #for j in 0..TILE_K
         {
 #for g in 0..2
-            let x$g = tile_a[$ju * (TILE_M / 4u) + p + 4u * $gu];
-            let y$g = tile_b[$ju * (TILE_N / 4u) + q + 8u * $gu];
+            let x$g = tile_a[slot_a($ju, p + 4u * $gu)];
+#end
+#for h in 0..FOURS
+            let y$h = tile_b[slot_b($ju, q + 8u * $hu)];
 #end
 #for g in 0..2
 #for r in 0..4
-#for h in 0..2
+#for h in 0..FOURS
             s$g$r$h = fma(vec4<f32>(x$g[$r]), y$h, s$g$r$h);
 #end
 #end
@@ -76,7 +80,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
 #for g in 0..2
 #for r in 0..4
-#for h in 0..2
+#for h in 0..FOURS
     store_inside(group.z, row + p * 4u + 16u * $gu + $ru, col + q * 4u + 32u * $hu, s$g$r$h);
 #end
 #end

@@ -18,6 +18,7 @@ struct Params {
 const UNITS = vec3<f32>(18446744073709551616.0, 1.0, 5.4210108624275222e-20); // 2⁶⁴, 1, 2⁻⁶⁴
 const LARGE = 1048576.0; // 2²⁰
 const SMALL = 9.5367431640625e-7; // 2⁻²⁰
+const LARGEST = 1152921504606846976.0; // 2⁶⁰
 const NOWHERE = 0xffffffffu; // no arena has as many values
 
 struct Partial {
@@ -128,13 +129,14 @@ fn total(@builtin(local_invocation_index) i: u32) {
     }
 }
 
-// The root of the three sums together, in units of a power of two about as large as it is.
+// The root of the three sums together, in units of a power of two about as large as it is. A compiler may multiply the factors first, as
+// WGSL allows: none is so large that its square is infinite, which zero times would be NaN. Only a sum that is zero has one cut here.
 fn root(sums: vec3<f32>) -> f32 {
     let norms = sqrt(sums) * UNITS;
     let largest = max(max(norms.x, norms.y), norms.z);
     // Its exponent's bits, from 2⁻⁶² on, so that no factor is infinite, up to 2¹²⁶, of which there is an inverse.
     let power = clamp(bitcast<u32>(largest) & 0x7f800000u, 0x20800000u, 0x7e800000u);
-    let factors = UNITS * bitcast<f32>(0x7f000000u - power);
+    let factors = min(UNITS * bitcast<f32>(0x7f000000u - power), vec3<f32>(LARGEST));
     let scaled = sums * factors * factors;
     return sqrt(scaled.x + scaled.y + scaled.z) * bitcast<f32>(power);
 }

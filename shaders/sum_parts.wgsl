@@ -1,33 +1,49 @@
-// Σ_p parts[p·rows + m, n] of 32 columns of a row at a time: each of 8 lanes adds up every eighth part of 4 columns, in order, and then the
-// lanes are added up by a tree. What becomes of the sum is in `store`.
-const LANES: u32 = 8u;
+// Σ_p parts[p·rows + m, n], four columns a thread: each of `lanes` lanes adds up every lanes-th part, in order, and then the lanes are added
+// up by a tree. Few results have several lanes, so that there are threads enough. What becomes of the sum is in `store`.
+const THREADS: u32 = 256u;
 
-var<workgroup> sums: array<vec4<f32>, 64>; // 8 lanes, 8 times 4 columns
+var<workgroup> sums: array<vec4<f32>, THREADS>;
 
-@compute @workgroup_size(8, LANES)
+// Zero past the last.
+fn part(p: u32, rows: u32, row: u32, col: u32) -> vec4<f32> {
+    let value = parts[at(params.parts, min(p, params.count - 1u) * rows + row, col)];
+    return select(vec4<f32>(), value, p < params.count);
+}
+
+@compute @workgroup_size(THREADS)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_id) thread: vec3<u32>,
     @builtin(local_invocation_index) i: u32,
 ) {
     let rows = params.parts.rows / params.count;
-    let col = (group.x * 8u + thread.x) * 4u;
-    let near = min(col, (params.parts.cols - 1u) & ~3u);
-    for (var row = group.y; row < rows; row += groups.y) {
+    let vectors = (params.parts.cols + 3u) / 4u;
+    let all = rows * vectors;
+    let width = THREADS / params.lanes; // results of a workgroup
+    let lane = i / width;
+    for (var first = group.x * width; first < all; first += groups.x * width) {
+        let own = min(first + i % width, all - 1u);
+        let row = own / vectors;
+        let col = own % vectors * 4u;
         var sum = vec4<f32>();
-        for (var p = thread.y; p < params.count; p += LANES) {
-            sum += parts[at(params.parts, p * rows + row, near)];
+        // Four loads are under way before the first is needed.
+        for (var p = lane; p < params.count; p += 4u * params.lanes) {
+#for n in 0..4
+            let part$n = part(p + $nu * params.lanes, rows, row, col);
+#end
+#for n in 0..4
+            sum += part$n;
+#end
         }
         sums[i] = sum;
         workgroupBarrier();
-#for level in 0..3
-        if thread.y < (LANES >> $levelu) / 2u {
-            sums[i] += sums[i + (LANES >> $levelu) * 4u];
+        for (var apart = THREADS / 2u; apart >= width; apart /= 2u) {
+            if i < apart {
+                sums[i] += sums[i + apart];
+            }
+            workgroupBarrier();
         }
-        workgroupBarrier();
-#end
-        if thread.y == 0u && col < params.parts.cols {
+        if lane == 0u && first + i < all {
             store(row, col, sums[i]);
         }
     }

@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::backend::Device;
@@ -221,6 +222,7 @@ fn measure(device: &mut Device, open: &Open, share: f64, agreed: &mut Agreed) ->
 /// What each of some variants has against it: by its check on small sizes, and by its results at the step's own. One without run-time checks
 /// has all against it that the one with them has.
 fn compare(device: &Device, step: &Step, variants: &[&'static Variant], agreed: &mut Agreed) -> Result<(Alone, Vec<Candidate>)> {
+    agreed.learn(device, step, variants)?;
     let mut candidates = Vec::new();
     for variant in variants {
         candidates.push(Candidate { variant: variant.name, ms: None, problem: agreed.problem(device, step, variant)? });
@@ -291,6 +293,29 @@ fn confirm(
 struct Agreed(BTreeMap<(&'static str, &'static str, bool), Option<String>>);
 
 impl Agreed {
+    fn key(step: &Step, variant: &Variant) -> (&'static str, &'static str, bool) {
+        (step.kernel.name, variant.name, (step.kernel.flops)(step) <= QUICK)
+    }
+
+    /// Finds out what some variants have against them, all at the same time, since each waits for the device most of its time. Those without
+    /// run-time checks come after the ones with them, and only where these agree.
+    fn learn(&mut self, device: &Device, step: &Step, variants: &[&'static Variant]) -> Result<()> {
+        for without_checks in [false, true] {
+            let agrees =
+                |checked: &str| variants.iter().any(|v| v.name == checked && self.0.get(&Agreed::key(step, v)) == Some(&None));
+            let is_next = |variant: &&&'static Variant| {
+                variant.checked.is_some() == without_checks
+                    && variant.checked.is_none_or(agrees)
+                    && !self.0.contains_key(&Agreed::key(step, variant))
+            };
+            let unknown: Vec<&'static Variant> = variants.iter().filter(is_next).copied().collect();
+            let found: Result<Vec<_>> =
+                unknown.into_par_iter().map(|v| Ok((Agreed::key(step, v), disagreement(device, step, v)?))).collect();
+            self.0.extend(found?);
+        }
+        Ok(())
+    }
+
     /// What a variant has against it. Of one without run-time checks the one with them comes first.
     fn problem(&mut self, device: &Device, step: &Step, variant: &'static Variant) -> Result<Option<String>> {
         let with_checks = variant.checked.and_then(|name| step.kernel.variants.iter().find(|v| v.name == name));
@@ -299,7 +324,7 @@ impl Agreed {
         {
             return Ok(Some(format!("{}: {problem}", checked.name)));
         }
-        let by = (step.kernel.name, variant.name, (step.kernel.flops)(step) <= QUICK);
+        let by = Agreed::key(step, variant);
         if let Some(known) = self.0.get(&by) {
             return Ok(known.clone());
         }

@@ -17,8 +17,13 @@ fn from_a(row: u32, k: u32) -> vec4<f32> {
 // of the whole vector.)
 fn keep_a(block: u32, values: mat4x4<f32>) {
     let turned = transpose(values);
-    let place = block % (TILE_K / 4u) * TILE_M + block / (TILE_K / 4u);
+    let k = block % (TILE_K / 4u) * 4u;
 #for c in 0..4
-    tile_a[place + $cu * (TILE_M / 4u)] = turned[$c];
+    tile_a[slot_a(k + $cu, block / (TILE_K / 4u))] = turned[$c];
 #end
+}
+
+// Neighbouring threads keep groups of other k, which would lie in the same bank: each four values of k have their groups in another order.
+fn slot_a(k: u32, four: u32) -> u32 {
+    return k * (TILE_M / 4u) + (four ^ (k / 4u * (32u / TILE_K)));
 }

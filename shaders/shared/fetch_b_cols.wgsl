@@ -16,8 +16,13 @@ fn from_b(k: u32, col: u32) -> vec4<f32> {
 // Turned: see fetch_a_rows.
 fn keep_b(block: u32, values: mat4x4<f32>) {
     let turned = transpose(values);
-    let place = block % (TILE_K / 4u) * TILE_N + block / (TILE_K / 4u);
+    let k = block % (TILE_K / 4u) * 4u;
 #for c in 0..4
-    tile_b[place + $cu * (TILE_N / 4u)] = turned[$c];
+    tile_b[slot_b(k + $cu, block / (TILE_K / 4u))] = turned[$c];
 #end
+}
+
+// As slot_a of fetch_a_rows.
+fn slot_b(k: u32, four: u32) -> u32 {
+    return k * (TILE_N / 4u) + (four ^ (k / 4u * (32u / TILE_K)));
 }

@@ -1,9 +1,10 @@
-// A block of the tile of b at (k, col), b being [k, n]: 4 columns of the values k, k + 4, k + 8 and k + 12, so that neighbouring threads
-// read neighbouring vectors. Columns past the last are the last four again, since their sums are not stored.
+// A block of the tile of b at (k, col), b being [k, n]: 4 columns of four values of k, TILE_K / 4 apart, so that neighbouring threads read
+// neighbouring vectors. Columns past the last are the last four again, since their sums are not stored.
 fn fetch_b(block: u32, k: u32, col: u32, end: u32) -> mat4x4<f32> {
     let r = k + block / (TILE_N / 4u);
     let c = min(col + block % (TILE_N / 4u) * 4u, (params.b.cols - 1u) & ~3u);
-    return mat4x4<f32>(from_b(r, c, end), from_b(r + 4u, c, end), from_b(r + 8u, c, end), from_b(r + 12u, c, end));
+    let apart = TILE_K / 4u;
+    return mat4x4<f32>(from_b(r, c, end), from_b(r + apart, c, end), from_b(r + 2u * apart, c, end), from_b(r + 3u * apart, c, end));
 }
 
 fn from_b(k: u32, col: u32, end: u32) -> vec4<f32> {
@@ -15,6 +16,10 @@ fn from_b(k: u32, col: u32, end: u32) -> vec4<f32> {
 
 fn keep_b(block: u32, values: mat4x4<f32>) {
 #for c in 0..4
-    tile_b[block + $cu * TILE_N] = values[$c];
+    tile_b[block + $cu * B_BLOCKS] = values[$c];
 #end
+}
+
+fn slot_b(k: u32, four: u32) -> u32 {
+    return k * (TILE_N / 4u) + four;
 }

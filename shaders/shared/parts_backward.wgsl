@@ -21,6 +21,7 @@ struct Params {
     batch: u32,
     activation: u32,
     count: u32,
+    lanes: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

@@ -4,6 +4,7 @@ struct Params {
     bias: Window,
     out: Window,
     count: u32,
+    lanes: u32,
     accumulate: u32,
 }
 

@@ -3,6 +3,7 @@ struct Params {
     parts: Window,
     out: Window,
     count: u32,
+    lanes: u32,
     accumulate: u32,
 }
 

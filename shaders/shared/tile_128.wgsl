@@ -3,3 +3,4 @@ const TILE_M: u32 = 128u;
 const TILE_N: u32 = 128u;
 const TILE_K: u32 = 16u;
 const BLOCKS: u32 = 1u;
+const FOURS: u32 = 2u;

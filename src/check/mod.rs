@@ -24,20 +24,22 @@ mod exact;
 pub mod kernels;
 mod lockstep;
 pub mod networks;
+mod part;
 mod report;
 mod samples;
 mod traps;
 
+use crate::{Error, Result};
 use crate::backend::{Backend, Cpu, Device, Gpu};
 use crate::kernels::all;
 use crate::model::Model;
 use crate::network::Compute;
 use crate::program::{Program, Step, Variant};
-use crate::{Error, Result};
 
 pub use deviation::Deviation;
 pub use exact::Exact;
 pub use lockstep::{Deviations, Lockstep};
+use part::Part;
 pub use report::{Outcome, Report};
 
 /// What a [`run`] is at.
@@ -62,17 +64,6 @@ pub struct Scope<'a> {
     pub only: Option<&'a str>,
 }
 
-/// A part of a check.
-struct Part<'a> {
-    name: String,
-    /// What it is about, if the name does not say it.
-    about: String,
-    variant: &'static str,
-    /// The variant with run-time checks that has to pass first.
-    checked: Option<&'static str>,
-    run: Box<dyn FnOnce() -> Result<Vec<Outcome>> + 'a>,
-}
-
 /// Checks everything on a device, or on the CPU: a few minutes at most on a software adapter, `quick` in seconds. What is wrong is in the
 /// report.
 ///
@@ -80,60 +71,25 @@ struct Part<'a> {
 /// [`Error::Usage`] when nothing has the name that is asked for; what keeps it from going on: a lost device, memory that is too small. A kernel that the adapter refuses is a failure in the report.
 pub fn run(compute: &Compute, scope: Scope, progress: &mut dyn FnMut(Progress)) -> Result<Report> {
     let parts = chosen(parts(compute, scope), scope.only)?;
-    Ok(Report::new(compute, run_parts(parts, progress)?))
+    Ok(Report::new(compute, part::run_all(parts, workers(compute), progress)?))
 }
 
 /// The parts with a text in their names, and what has to pass before them.
 fn chosen<'a>(mut parts: Vec<Part<'a>>, only: Option<&str>) -> Result<Vec<Part<'a>>> {
     let Some(text) = only else { return Ok(parts) };
     let is_named = |part: &Part| part.name.contains(text) || part.about.contains(text);
-    let needed: Vec<String> = parts
-        .iter()
-        .filter(|part| is_named(part))
-        .filter_map(|part| Some(format!("{}/{}", part.kernel(), part.checked?)))
-        .collect();
+    let named = parts.iter().filter(|part| is_named(part));
+    let needed: Vec<String> = named.filter_map(|part| Some(format!("{}/{}", part.kernel(), part.checked?))).collect();
     parts.retain(|part| is_named(part) || needed.contains(&part.name));
     if parts.is_empty() { Err(Error::Usage(format!("nothing in the check is named {text:?}"))) } else { Ok(parts) }
 }
 
-/// What came of each part. One that the adapter refuses, or that has to wait for one that failed, is a failure.
-fn run_parts(parts: Vec<Part>, progress: &mut dyn FnMut(Progress)) -> Result<Vec<Outcome>> {
-    let of = parts.len();
-    let mut results = Vec::new();
-    for (done, part) in parts.into_iter().enumerate() {
-        progress(Progress { done, of, next: &part.name });
-        let kernel = part.kernel().to_owned();
-        let refused = |reason: String| {
-            let infinite = f64::INFINITY;
-            Outcome::new(&*kernel, Some(part.variant), String::new(), "loading", 0.0, 0.0, infinite, vec![reason])
-        };
-        if let Some(reason) = part.checked.and_then(|checked| failure(&results, &kernel, checked)) {
-            results.push(refused(reason));
-            continue;
-        }
-        match (part.run)() {
-            Err(Error::Device { what, message }) => results.push(refused(format!("the adapter refuses {what}: {message}"))),
-            outcomes => results.extend(outcomes?),
-        }
+/// Parts that run at the same time: most of a part's time a GPU waits for the host, or the host for a GPU. The CPU has its own threads.
+fn workers(compute: &Compute) -> usize {
+    match compute {
+        Compute::Cpu(_) => 1,
+        Compute::Gpu(_) => std::thread::available_parallelism().map_or(1, usize::from).min(8),
     }
-    Ok(results)
-}
-
-impl<'a> Part<'a> {
-    fn new(name: impl Into<String>, variant: &'static str, run: impl FnOnce() -> Result<Vec<Outcome>> + 'a) -> Part<'a> {
-        Part { name: name.into(), about: String::new(), variant, checked: None, run: Box::new(run) }
-    }
-
-    /// The name without the variant.
-    fn kernel(&self) -> &str {
-        self.name.split('/').next().unwrap_or_default()
-    }
-}
-
-/// Why what is compiled without run-time checks is not run: the same with them has failed.
-fn failure(results: &[Outcome], kernel: &str, checked: &str) -> Option<String> {
-    let failed = results.iter().any(|o| !o.passed && o.name == kernel && o.variant == checked);
-    failed.then(|| format!("not run, since {kernel}/{checked} failed"))
 }
 
 fn parts<'a>(compute: &'a Compute, scope: Scope) -> Vec<Part<'a>> {
@@ -219,29 +175,4 @@ pub fn gpu(device: &Device, program: &Program, variant: Option<&'static str>) ->
     let cuts = device.cuts(program);
     let usable = |v: &&'static Variant, step: &Step| Some(v.name) == variant && device.is_able(v, step, &cuts);
     Gpu::with_variants(device, program, &|step| step.kernel.variants.iter().find(|v| usable(v, step)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// What is the same without run-time checks does not run where the one with them failed or was refused, and that is a failure too.
-    #[test]
-    fn without_checks_nothing_runs_after_a_failure_with_them() {
-        let outcome =
-            |off: f64| Outcome::new("gemm_nn", Some("large"), "1×1×1".to_owned(), "definition", 0.0, 0.0, off, Vec::new());
-        let refused = || Err(Error::Device { what: "gemm_nn/large".into(), message: "no".into() });
-        for (with_checks, runs) in [(Ok(outcome(0.5)), true), (Ok(outcome(2.0)), false), (refused(), false)] {
-            let ran = std::cell::Cell::new(false);
-            let with_checks = Part::new("gemm_nn/large", "large", || with_checks.map(|outcome| vec![outcome]));
-            let without = Part::new("gemm_nn/large_unchecked", "large_unchecked", || {
-                ran.set(true);
-                Ok(Vec::new())
-            });
-            let parts = vec![with_checks, Part { checked: Some("large"), ..without }];
-            let results = run_parts(parts, &mut |_| {}).unwrap();
-            assert_eq!((ran.get(), results.iter().all(|outcome| outcome.passed)), (runs, runs), "{results:?}");
-            assert_eq!(results.len(), if runs { 1 } else { 2 });
-        }
-    }
 }

@@ -20,6 +20,7 @@ struct PieceScalars {
 #[repr(C)]
 struct PartsScalars {
     count: u32,
+    lanes: u32,
     accumulate: u32,
 }
 
@@ -28,6 +29,14 @@ pub(crate) struct Tile {
     pub rows: u32,
     pub cols: u32,
     pub iterations: fn(u32) -> u32,
+}
+
+impl Tile {
+    /// The sums of all tiles of `rows` × `cols` results, those of ragged edges counted whole.
+    pub fn sums(&self, rows: u32, cols: u32) -> u32 {
+        let [down, across] = [rows.div_ceil(self.rows), cols.div_ceil(self.cols)];
+        down.saturating_mul(across).saturating_mul(self.rows * self.cols)
+    }
 }
 
 pub(super) const BY_LANES: Tile = Tile { rows: 8, cols: 32, iterations: |k| k.div_ceil(4) * 9 + 8 };
@@ -42,10 +51,8 @@ pub(super) const BY_COLUMNS: Tile = Tile { rows: SKINNY_ROWS, cols: 4, iteration
 
 /// Rows of a product that reads its second side once.
 pub(super) const SKINNY_ROWS: u32 = 8;
-/// Workgroups that keep a large GPU busy.
-pub(crate) const BUSY: u32 = 256;
-/// Columns of a row whose parts a workgroup adds up at a time.
-pub(crate) const SUMMED: u32 = 32;
+/// Sums at a time that keep a large GPU busy: two workgroups of 256 threads with 64 sums each on every one of 128 multiprocessors.
+pub(crate) const BUSY: u32 = 1 << 22;
 
 /// A product is cut by rows of out, by columns where b's rows are, and along k in ascending order, adding.
 struct Cutting<'a> {
@@ -131,18 +138,42 @@ const PART_TERMS: u32 = 256;
 /// The terms of all parts of a piece, at most: one alone, where there is no room for more, stays below the most iterations of a loop.
 pub(crate) const PIECE_TERMS: u32 = 64 * MAX_TERMS;
 
-/// Parts along k for a product of so many tiles and terms: as many as keep a GPU busy, by the shape alone. So the bits are the same on every
+/// Parts along k for a product of so many sums and terms: as many as keep a GPU busy, by the shape alone. So the bits are the same on every
 /// adapter where nothing has to be cut.
-fn parts(tiles: u32, terms: u32, least: u32) -> u32 {
-    (BUSY / tiles.max(1)).min(terms.div_ceil(least)).max(1)
+fn parts(sums: u32, terms: u32, least: u32) -> u32 {
+    (BUSY / sums.max(1)).min(terms.div_ceil(least)).max(1)
 }
 
-/// The terms of each part of a piece of so many tiles and terms, and the number of parts: no part has more terms than a running sum may,
+/// The terms of each part of a piece of so many sums and terms, and the number of parts: no part has more terms than a running sum may,
 /// or fewer than `least`, unless there is only room for so many.
-pub(crate) fn share_out(tiles: u32, terms: u32, least: u32, room: u32) -> [u32; 2] {
-    let parts = parts(tiles, terms, least).max(terms.div_ceil(MAX_TERMS)).min(room);
+pub(crate) fn share_out(sums: u32, terms: u32, least: u32, room: u32) -> [u32; 2] {
+    let parts = parts(sums, terms, least).max(terms.div_ceil(MAX_TERMS)).min(room);
     let chunk = terms.div_ceil(parts).next_multiple_of(16);
     [chunk, terms.div_ceil(chunk)]
+}
+
+/// How the parts of a result are added up.
+pub(crate) struct Summing {
+    /// Lanes that share the parts of a result.
+    pub lanes: u32,
+    /// Workgroups along x.
+    pub groups: u32,
+    /// Iterations of a thread.
+    pub iterations: u32,
+}
+
+impl Summing {
+    /// Of `count` parts of `rows` × `cols` results each, four of a row a thread, by the shape alone but for the number of workgroups.
+    pub fn new(rows: u32, cols: u32, count: u32, cuts: &Cuts) -> Summing {
+        const THREADS: u32 = 256;
+        /// Threads enough for a large GPU.
+        const ENOUGH: u32 = 1 << 14;
+        let vectors = rows.saturating_mul(cols.div_ceil(4));
+        let lanes = if count > 4 && vectors < ENOUGH { 8 } else { 1 };
+        let all = vectors.div_ceil(THREADS / lanes);
+        let groups = all.min(cuts.workgroups);
+        Summing { lanes, groups, iterations: all.div_ceil(groups) * (count.div_ceil(4 * lanes) + 4) }
+    }
 }
 
 /// The shaders of a variant in parts: that of a product, the one of its parts, and the one that adds them up.
@@ -155,8 +186,7 @@ pub(super) const BIAS_PARTS: Parts = [0, 1, 2];
 /// As [`lower_tiles`] where the tiles of out are enough to keep a GPU busy; else in parts along k at the same time, and then their sum.
 pub(super) fn lower_parts(form: Form, step: &Step, tile: &Tile, shaders: Parts, cuts: &Cuts) -> Lowered {
     let (m, n, k) = extent(form, step.windows[0], step.windows[1]);
-    let tiles = m.div_ceil(tile.rows).saturating_mul(n.div_ceil(tile.cols));
-    if parts(tiles, k, PART_TERMS) == 1 {
+    if parts(tile.sums(m, n), k, PART_TERMS) == 1 {
         return lower_tiles(form, step, tile, cuts);
     }
     let mut cutting = Cutting::new(form, &step.windows, accumulates(step), tile, cuts);
@@ -164,7 +194,6 @@ pub(super) fn lower_parts(form: Form, step: &Step, tile: &Tile, shaders: Parts, 
     // A part of a piece has to fit scratch memory.
     let stride = step.windows[step.windows.len() - 1].cols.next_multiple_of(ROW_ALIGNMENT);
     cutting.most[0] = cutting.most[0].min(cuts.scratch_rows(stride)).max(1);
-    cutting.most[1] = cutting.most[1].min(u64::from(cuts.workgroups) * u64::from(SUMMED));
     Lowered::once(cutting.pieces().into_iter().flat_map(|piece| in_parts(piece, tile, shaders, cuts)).collect())
 }
 
@@ -175,7 +204,7 @@ fn in_parts(mut piece: Piece, tile: &Tile, shaders: Parts, cuts: &Cuts) -> Vec<P
     let stride = out.cols.next_multiple_of(ROW_ALIGNMENT);
     // The parts must fit a binding together.
     let most = (cuts.scratch_rows(stride) / u64::from(rows)).clamp(1, u64::from(cuts.workgroups)) as u32;
-    let [chunk, count] = share_out(piece.grid[0] * piece.grid[1], k, PART_TERMS, most);
+    let [chunk, count] = share_out(tile.sums(rows, out.cols), k, PART_TERMS, most);
     let sums = Mat { buf: Buf::SCRATCH[0], offset: 0, rows: count * rows, stride, ..out };
     let mut total = vec![sums];
     total.extend_from_slice(&piece.windows[2..]);
@@ -185,12 +214,13 @@ fn in_parts(mut piece: Piece, tile: &Tile, shaders: Parts, cuts: &Cuts) -> Vec<P
     piece.scalars = bytes(&PieceScalars { k, accumulate: 0, rows, chunk });
     piece.windows.truncate(2);
     piece.windows.push(sums);
+    let Summing { lanes, groups, iterations } = Summing::new(rows, out.cols, count, cuts);
     let sum = Piece {
         shader: shaders[2],
         windows: total,
-        scalars: bytes(&PartsScalars { count, accumulate }),
-        grid: [out.cols.div_ceil(SUMMED), rows.min(cuts.workgroups), 1],
-        iterations: rows.div_ceil(cuts.workgroups) * (count.div_ceil(8) + 1),
+        scalars: bytes(&PartsScalars { count, lanes, accumulate }),
+        grid: [groups, 1, 1],
+        iterations,
     };
     vec![piece, sum]
 }

@@ -53,13 +53,13 @@ const SUM_PARTS_SHADER: Shader = Shader {
     source: &[WINDOW, include_str!("../../../shaders/shared/parts_sum.wgsl"), SUM_PARTS_TEXT],
     entry: "main",
     bindings: &[Binding::read("parts"), Binding::update("out")],
-    scalars: &["count", "accumulate"],
+    scalars: &["count", "lanes", "accumulate"],
 };
 const BIAS_PARTS_SHADER: Shader = Shader {
     source: &[WINDOW, include_str!("../../../shaders/shared/parts_bias.wgsl"), SUM_PARTS_TEXT],
     entry: "main",
     bindings: &[Binding::read("parts"), Binding::read("bias"), Binding::update("out")],
-    scalars: &["count", "accumulate"],
+    scalars: &["count", "lanes", "accumulate"],
 };
 
 /// Whether out has more rows, or columns, than a small tile.
@@ -71,12 +71,12 @@ fn is_long(form: Form, step: &Step) -> [bool; 2] {
 /// Whether there are tiles of a size enough to keep a GPU busy, or terms enough to share out.
 fn is_much(form: Form, step: &Step, tile: &Tile) -> bool {
     let (m, n, k) = extent(form, step.windows[0], step.windows[1]);
-    m.div_ceil(tile.rows).saturating_mul(n.div_ceil(tile.cols)) >= BUSY / 2 || k >= 1024
+    tile.sums(m, n) >= BUSY / 2 || k >= 1024
 }
 
 fn is_small(form: Form, step: &Step) -> bool {
     let (m, n, _) = extent(form, step.windows[0], step.windows[1]);
-    m.div_ceil(64).saturating_mul(n.div_ceil(64)) < BUSY / 4
+    BY_64.sums(m, n) < BUSY / 16
 }
 
 fn is_skinny(form: Form, step: &Step) -> bool {

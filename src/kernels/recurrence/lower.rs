@@ -10,7 +10,7 @@ use bytemuck::{Pod, Zeroable};
 use super::pointwise::{Dims, Windows};
 use super::{Shape, text};
 use crate::kernels::fill::{COPY_SHADER, pieces_over_rows};
-use crate::kernels::gemm::{self, SUMMED};
+use crate::kernels::gemm::{self, Summing};
 use crate::kernels::{MAX_TERMS, WINDOW, bytes};
 use crate::program::{Along, Binding, Buf, Cuts, Lowered, Mat, Phase, Piece, ROW_ALIGNMENT, Shader, Step, Times};
 
@@ -42,6 +42,7 @@ struct PartsScalars {
     batch: u32,
     activation: u32,
     count: u32,
+    lanes: u32,
 }
 
 pub(crate) const PIECE_SCALARS: &[&str] = &["batch", "activation", "k", "more", "steps", "chunk"];
@@ -49,7 +50,7 @@ pub(crate) const PIECE_SCALARS: &[&str] = &["batch", "activation", "k", "more", 
 pub(crate) const COPY: Shader = COPY_SHADER;
 /// The third of those in parts adds up the parts and calls the cell.
 const SUM_AND_CELL: usize = 2;
-pub(crate) const PARTS_SCALARS: &[&str] = &["batch", "activation", "count"];
+pub(crate) const PARTS_SCALARS: &[&str] = &["batch", "activation", "count", "lanes"];
 
 const fn product(source: &'static [&'static str]) -> Shader {
     const BINDINGS: &[Binding] = &[Binding::read("a"), Binding::read("b"), Binding::update("out")];
@@ -93,7 +94,7 @@ pub(crate) fn is_large(step: &Step, most: u32) -> bool {
 pub(crate) fn has_room(step: &Step, cuts: &Cuts) -> bool {
     let weight = step.windows[1];
     let runs = runs(weight, cuts, gemm::PIECE_TERMS).count() as u64;
-    runs <= cuts.scratch_rows(weight.cols.next_multiple_of(ROW_ALIGNMENT)) && units(step).div_ceil(SUMMED) <= cuts.workgroups
+    runs <= cuts.scratch_rows(weight.cols.next_multiple_of(ROW_ALIGNMENT))
 }
 
 /// The runs of k of a weight, of at most so many, that are one binding each: all about as long, where nothing else cuts them.
@@ -333,8 +334,8 @@ impl Lowering<'_> {
         let grid = [weight.cols.div_ceil(tile.cols), batch.div_ceil(tile.rows)];
         // For each run alike, by the shape alone where nothing has to be cut.
         let room = (self.part_rows() / u64::from(batch) / runs.len() as u64).min(u64::from(self.cuts.workgroups)) as u32;
-        let tiles = grid[0].saturating_mul(grid[1]).saturating_mul(runs.len() as u32);
-        let share = |k: Range<u32>| (k.clone(), gemm::share_out(tiles, k.end - k.start, PART_TERMS, room));
+        let sums = tile.sums(batch, weight.cols).saturating_mul(runs.len() as u32);
+        let share = |k: Range<u32>| (k.clone(), gemm::share_out(sums, k.end - k.start, PART_TERMS, room));
         let shares: Vec<(Range<u32>, [u32; 2])> = runs.map(share).collect();
         let count: u32 = shares.iter().map(|(_, [_, count])| count).sum();
         let stride = weight.cols.next_multiple_of(ROW_ALIGNMENT);
@@ -352,12 +353,13 @@ impl Lowering<'_> {
             });
             first += count;
         }
+        let Summing { lanes, groups, iterations } = Summing::new(batch, self.units, count, self.cuts);
         pieces.push(Piece {
             shader: SUM_AND_CELL,
             windows: self.windows([all, slices.first], slices),
-            scalars: bytes(&PartsScalars { batch, activation: self.shape.activation, count }),
-            grid: [self.units.div_ceil(SUMMED), batch.min(self.cuts.workgroups), 1],
-            iterations: batch.div_ceil(self.cuts.workgroups) * (self.sums * count.div_ceil(8) + 1),
+            scalars: bytes(&PartsScalars { batch, activation: self.shape.activation, count, lanes }),
+            grid: [groups, 1, 1],
+            iterations: iterations * self.sums,
         });
         pieces
     }
