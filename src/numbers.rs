@@ -6,7 +6,7 @@ use std::ops::{Add, Div, Mul, Sub};
 use pulp::Simd;
 
 use crate::Activation;
-use crate::rounding::{TINY, Terms, U, flushed};
+use crate::rounding::{Terms, TINY, U, flushed};
 
 /// A number of a pointwise part.
 pub(crate) trait Number: Copy + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self> {

@@ -12,9 +12,9 @@ pub use ceilings::Ceilings;
 pub use products::{Product, Products, Timed};
 pub use report::{Contender, Crossover, KernelTime, Measured, Report, Row};
 
+use crate::cells::Cell;
 use crate::backend::Span;
 use crate::batch::{Batch, Input, Inputs, Loss, Targets};
-use crate::cells::Cell;
 use crate::model::{Config, Model, Optimizer, RecurrentInit};
 use crate::network::{Compute, Network};
 use crate::program::Program;

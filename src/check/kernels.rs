@@ -3,9 +3,9 @@
 use super::networks::Load;
 use super::samples::{Filled, LONG, OF_OTHER_CELLS, SIZES, Sample, Values, record};
 use super::{Exact, Outcome};
+use crate::cells::Cell;
 use crate::Result;
 use crate::backend::{Backend, Cpu, Device, Gpu};
-use crate::cells::Cell;
 use crate::program::{Kernel, Mat, Program, ROW_ALIGNMENT, Variant};
 
 /// Runs one kernel over sizes and a table of values on a backend that `load` makes, and holds everything that it writes to the

@@ -98,9 +98,7 @@ fn parts<'a>(compute: &'a Compute, scope: Scope) -> Vec<Part<'a>> {
     match compute {
         Compute::Cpu(threads) => {
             for kernel in all() {
-                parts.push(Part::new(kernel.name, "cpu", move || {
-                    kernels::on_cpu(kernel, &kernels::sizes_of(kernel, quick), *threads)
-                }));
+                parts.push(Part::new(kernel.name, "cpu", move || kernels::on_cpu(kernel, &kernels::sizes_of(kernel, quick), *threads)));
             }
         }
         Compute::Gpu(device) => {

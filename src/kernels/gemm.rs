@@ -20,13 +20,9 @@ mod prefetch;
 mod scratch;
 mod tile;
 mod variants;
-pub(crate) use cpu::PARALLEL;
-<<<<<<< HEAD
 use cpu::product;
-pub(crate) use lower::{BY_64_128, BY_128, PIECE_TERMS, SUMMED, Tile, share_out};
-=======
+pub(crate) use cpu::PARALLEL;
 pub(crate) use lower::{BY_64_128, BY_128, PIECE_TERMS, Summing, Tile, share_out};
->>>>>>> cells
 pub(crate) use pack::{pack_rows, transpose_into};
 pub(crate) use panels::{Panels, Source};
 pub(crate) use tile::{Base, Group};

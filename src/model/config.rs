@@ -305,8 +305,7 @@ impl Config {
         let rows = window * batch;
         let length = self.recompute.map_or(window, |steps| window.min(steps as u128)) * batch;
         let vectors = if matches!(self.input, Input::Tokens(_)) { 1 } else { input };
-        let states = self.cell.states.len() as u128 * padded(hidden)
-            + if self.cell.saved > 0 { padded(gates(self.cell.saved)) } else { 0 };
+        let states = self.cell.states.len() as u128 * padded(hidden) + if self.cell.saved > 0 { padded(gates(self.cell.saved)) } else { 0 };
         let least = (length * layers + batch) * states + rows * (padded(vectors) + padded(outputs));
         match (least + weights) * 4 {
             needed if needed > MOST_BYTES => Err(Error::DoesNotFit {

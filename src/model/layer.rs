@@ -370,8 +370,7 @@ impl Layer {
     pub fn initial_gradient(&self, program: &mut Program) {
         let first = |window: &Mat| window.slice_rows(0..self.batch);
         let kept = self.borders.as_ref().map_or(&self.gradients, |borders| &borders.gradients);
-        let own_path =
-            |state: usize| self.cell.direct.iter().position(|&direct| direct == state).map(|place| first(&kept[1 + place]));
+        let own_path = |state: usize| self.cell.direct.iter().position(|&direct| direct == state).map(|place| first(&kept[1 + place]));
         for (state, &d_initial) in self.d_initial.iter().enumerate() {
             let direct = own_path(state);
             if let Some(direct) = direct {

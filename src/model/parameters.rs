@@ -7,8 +7,8 @@ use ndarray::{ArrayD, Dimension};
 
 use super::config::{Biases, Config, RecurrentInit, USUAL_LEAK};
 use crate::batch::Input;
-use crate::blocks::blocks;
 use crate::cells::Cell;
+use crate::blocks::blocks;
 use crate::kernels::recurrence::{gate_cols, gate_stride};
 use crate::memory::check_memory_or;
 use crate::program::Mat;

@@ -30,7 +30,10 @@ impl Recording<'_> {
                 starts: starts.slice_rows(segment.number..segment.number + 1),
             },
             (0, InputWindows::Vectors(x)) => Reads::Vectors { vectors: x.slice_rows(segment.rows.clone()), gradient: None },
-            _ => Reads::Vectors { vectors: self.layers[layer - 1].outputs(segment), gradient: Some(segment.of(self.d_hidden)) },
+            _ => Reads::Vectors {
+                vectors: self.layers[layer - 1].outputs(segment),
+                gradient: Some(segment.of(self.d_hidden)),
+            },
         }
     }
 

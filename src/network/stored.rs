@@ -6,8 +6,8 @@ use std::ops::Range;
 use ndarray::{Array3, ArrayD, s};
 
 use super::Network;
-use crate::batch::States;
 use crate::blocks::{blocks, matrix};
+use crate::batch::States;
 use crate::model::parameters::{Parameter, Role};
 use crate::model::{Config, Layer, Named, RecurrentInit, parameters};
 use crate::program::Mat;

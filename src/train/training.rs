@@ -105,11 +105,9 @@ impl Training {
         let step = network.steps();
         if let Choice::Data(path) = &settings.data {
             let Config { input, outputs, layers, hidden, .. } = settings.network;
-            data.source.batch(step).check(input, outputs, layers, hidden, settings.network.cell.states).map_err(|error| {
-                match error {
-                    Error::BadInput { what, problem } => Error::input(format!("{}: {what} of a batch", path.display()), problem),
-                    other => other,
-                }
+            data.source.batch(step).check(input, outputs, layers, hidden, settings.network.cell.states).map_err(|error| match error {
+                Error::BadInput { what, problem } => Error::input(format!("{}: {what} of a batch", path.display()), problem),
+                other => other,
             })?;
         }
         let ran = Ran::of(compute, &network);

@@ -62,8 +62,7 @@ fn the_check_passes_on_the_adapter_and_on_the_cpu() {
 /// For sums of up to 32 terms the bounds are not so wide that something could hide: within a factor of 50 of the worst error seen.
 #[test]
 fn the_bounds_of_short_sums_are_tight() {
-    let sums =
-        ["gemm", "column_sum", "embedding_gradient", "elman", "leaky", "gru", "lstm", "norm", "squared_loss", "softmax_loss"];
+    let sums = ["gemm", "column_sum", "embedding_gradient", "elman", "leaky", "gru", "lstm", "norm", "squared_loss", "softmax_loss"];
     for kernel in kernels::all().into_iter().filter(|k| sums.iter().any(|sum| k.name.starts_with(sum))) {
         // The norm's terms are the product of the three.
         let sizes = if kernel.name == "norm" {

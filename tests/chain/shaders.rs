@@ -45,8 +45,7 @@ fn no_shader_writes_what_its_kernel_reads() {
 #[test]
 fn every_piece_has_its_shader_s_windows_and_scalars() {
     // Where hardly anything is one binding, where of four gates the weight is and two blocks of states are not, and where parts have room.
-    let limits = [(1 << 12, 1 << 13), (13_000, 26_000), (1 << 14, 1 << 15)]
-        .map(|(binding, buffer)| Cuts::new(binding, buffer, 64, 30_000));
+    let limits = [(1 << 12, 1 << 13), (13_000, 26_000), (1 << 14, 1 << 15)].map(|(binding, buffer)| Cuts::new(binding, buffer, 64, 30_000));
     for kernel in kernels::all() {
         for variant in kernel.variants {
             let mut used = vec![false; variant.shaders.len()];

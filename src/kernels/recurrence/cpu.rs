@@ -163,7 +163,12 @@ struct Loop<'a> {
 }
 
 impl<'a> Loop<'a> {
-    fn new([batch, units, gates, states]: [usize; 4], weight: &'a View<'a, f32>, parts: [usize; 2], backward: bool) -> Loop<'a> {
+    fn new(
+        [batch, units, gates, states]: [usize; 4],
+        weight: &'a View<'a, f32>,
+        parts: [usize; 2],
+        backward: bool,
+    ) -> Loop<'a> {
         Loop { batch, units, weight, gates, states, parts, backward }
     }
 
