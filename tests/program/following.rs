@@ -19,7 +19,7 @@ fn three_hundred_steps_follow_pytorch() {
         let losses = file.f64("losses").unwrap();
         let [batch, window, lr, clip] = ["batch", "window", "lr", "clip"].map(|key| file.metadata[key].clone());
         // The largest difference in a loss. The cell is that of the weights.
-        let mut off = |biases: &str, backend: &str| {
+        let off = |biases: &str, backend: &str| {
             let line = format!(
                 "train --text text --init init --biases {biases} --batch {batch} --window {window} --lr {lr} --clip {clip} \
                  --steps 300 --loss-every 1 --backend {backend} --out {cell}-{biases}-{backend}"
