@@ -1,11 +1,8 @@
 #!/usr/bin/env python3
 """Trains the same model from the same weights on the same data in PyTorch and with retrospect, and compares.
 
-Gradients of one batch: `retrospect gradient` against PyTorch's autograd in f64 and against plain NumPy, on every backend.
-Training on text: `retrospect train` against a PyTorch loop, step by step.
-
-PyTorch's nn.RNN has two biases a layer, whose gradients are equal; trained, they act as one with twice the rate. Here the
-second is frozen at zero, so that both sides train the same parameters.
+Gradients of one batch, of nn.RNN, nn.LSTM and nn.GRU: `retrospect gradient` against PyTorch's autograd in f64, and for nn.RNN against plain
+NumPy, on every backend. Training on text: `retrospect train --biases two` against a PyTorch loop, step by step.
 
     pip install torch numpy safetensors
     cargo build --release
@@ -25,20 +22,24 @@ import torch
 from safetensors.numpy import load_file, save_file
 
 
+CELLS = {
+    "tanh": torch.nn.RNN,
+    "relu": lambda *sizes: torch.nn.RNN(*sizes, nonlinearity="relu"),
+    "lstm": torch.nn.LSTM,
+    "gru": torch.nn.GRU,
+}
+
+
 class Model(torch.nn.Module):
     """The names under which weights are exchanged are this module's own."""
 
-    def __init__(self, inputs, hidden, outputs, layers, activation):
+    def __init__(self, inputs, hidden, outputs, layers, cell):
         super().__init__()
-        self.rnn = torch.nn.RNN(inputs, hidden, layers, nonlinearity=activation)
+        self.rnn = CELLS[cell](inputs, hidden, layers)
         self.decoder = torch.nn.Linear(hidden, outputs)
-        for k in range(layers):
-            bias = getattr(self.rnn, f"bias_hh_l{k}")
-            torch.nn.init.zeros_(bias)
-            bias.requires_grad_(False)
 
-    def forward(self, x, h0):
-        states, last = self.rnn(x, h0)
+    def forward(self, x, state):
+        states, last = self.rnn(x, state)
         return self.decoder(states), last
 
 
@@ -58,10 +59,10 @@ def numpy_gradient(w, tokens, classes, h0, layers, activation):
     below = np.eye(w["rnn.weight_ih_l0"].shape[1])[tokens]
     inputs, hidden = [], []
     for k in range(layers):
-        u, v, b = (w[f"rnn.{name}_l{k}"] for name in ("weight_ih", "weight_hh", "bias_ih"))
+        u, v, b, b2 = (w[f"rnn.{name}_l{k}"] for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
         h = [h0[k]]
         for t in range(steps):
-            h.append(phi(below[t] @ u.T + h[-1] @ v.T + b))
+            h.append(phi(below[t] @ u.T + h[-1] @ v.T + b + b2))
         inputs.append(below)
         hidden.append(np.array(h))
         below = hidden[-1][1:]
@@ -81,7 +82,7 @@ def numpy_gradient(w, tokens, classes, h0, layers, activation):
         d = d[:-1]
         g[f"rnn.weight_ih_l{k}"] = np.einsum("tbh,tbi->hi", d, inputs[k])
         g[f"rnn.weight_hh_l{k}"] = np.einsum("tbh,tbi->hi", d, hidden[k][:-1])
-        g[f"rnn.bias_ih_l{k}"] = d.sum((0, 1))
+        g[f"rnn.bias_ih_l{k}"] = g[f"rnn.bias_hh_l{k}"] = d.sum((0, 1))
         d_h = d @ u
     return loss, g
 
@@ -104,34 +105,37 @@ def compare_gradients(options, folder):
     print(f"{'network':34} {'backend':10} {'loss':>10}  {'gradient':>9}  worst tensor")
     steps, batch, size, outputs = 20, 7, 19, 11
     rng = np.random.default_rng(1)
-    for activation, layers in [("tanh", 1), ("tanh", 3), ("relu", 2)]:
+    for cell, layers in [("tanh", 1), ("tanh", 3), ("relu", 2), ("lstm", 1), ("lstm", 2), ("gru", 2)]:
         torch.manual_seed(3)
-        model = Model(size, options.hidden, outputs, layers, activation)
+        model = Model(size, options.hidden, outputs, layers, cell)
         tokens = rng.integers(0, size, (steps, batch))
         classes = rng.integers(0, outputs, (steps, batch))
-        h0 = rng.uniform(-1, 1, (layers, batch, options.hidden)).astype(np.float32)
+        names = ("h0", "c0") if cell == "lstm" else ("h0",)
+        states = {name: rng.uniform(-1, 1, (layers, batch, options.hidden)).astype(np.float32) for name in names}
         save_file(weights_of(model), folder / "weights.safetensors")
-        save_file({"tokens": tokens, "classes": classes, "h0": h0}, folder / "batch.safetensors")
+        save_file({"tokens": tokens, "classes": classes, **states}, folder / "batch.safetensors")
 
         exact = model.double()
-        start = torch.as_tensor(h0, dtype=torch.float64).requires_grad_()
-        logits, _ = exact(one_hot(tokens, size, torch.float64), start)
+        start = {name: torch.as_tensor(state, dtype=torch.float64).requires_grad_() for name, state in states.items()}
+        logits, _ = exact(one_hot(tokens, size, torch.float64), tuple(start.values()) if len(start) > 1 else start["h0"])
         loss = torch.nn.functional.cross_entropy(logits.reshape(-1, outputs), torch.as_tensor(classes).reshape(-1))
         loss.backward()
-        weights_only = {n: p.grad.numpy() for n, p in exact.named_parameters() if p.grad is not None}
-        everything = {**weights_only, "h0": start.grad.numpy(), "outputs": logits.detach().numpy()}
-        weights = {n: v.detach().numpy() for n, v in exact.state_dict().items()}
-        rows = [("numpy", *numpy_gradient(weights, tokens, classes, h0.astype(np.float64), layers, activation))]
+        weights_only = {n: p.grad.numpy() for n, p in exact.named_parameters()}
+        everything = {**weights_only, **{n: s.grad.numpy() for n, s in start.items()}, "outputs": logits.detach().numpy()}
+        rows = []
+        if cell in ("tanh", "relu"):
+            weights = {n: v.detach().numpy() for n, v in exact.state_dict().items()}
+            rows.append(("numpy", *numpy_gradient(weights, tokens, classes, states["h0"].astype(np.float64), layers, cell)))
         for backend in ["reference"] + options.backends:
             out = folder / f"{backend}.safetensors"
             run([options.retrospect, "gradient", "--weights", folder / "weights.safetensors", "--batch",
-                 folder / "batch.safetensors", "--out", out, "--activation", activation, "--backend", backend])
+                 folder / "batch.safetensors", "--out", out, "--backend", backend] + (["--activation", "relu"] if cell == "relu" else []))
             got = load_file(out)
             rows.append((backend, float(got["loss"][0]), got))
         for name, got_loss, got in rows:
             error, tensor = worst(got, weights_only if name == "numpy" else everything)
             off = abs(got_loss - loss.item()) / loss.item()
-            network = f"{activation}, {layers} × {options.hidden}, T={steps}, B={batch}"
+            network = f"{cell}, {layers} × {options.hidden}, T={steps}, B={batch}"
             print(f"{network:34} {name:10} {off:10.1e}  {error:9.1e}  {tensor}")
             limit = 1e-10 if name in ("numpy", "reference") else 1e-5
             if not max(error, off) < limit or not np.isfinite(off):
@@ -151,27 +155,30 @@ def batches(text, batch, window):
 
 
 def compare_training(options, folder):
-    batch, window, layers, rate, clip = 16, 32, 1, 2e-3, 1.0
     if options.text:
         text = pathlib.Path(options.text).read_text(encoding="utf-8")
     else:
         words = random.Random(1)
         vocabulary = ["".join(words.choices("abcdefghij", k=words.randint(2, 6))) for _ in range(40)]
         text = " ".join(words.choice(vocabulary) for _ in range(8000))
+    (folder / "text").write_text(text, encoding="utf-8")
+    for cell in ("tanh", "lstm", "gru"):
+        train(options, folder, text, cell)
+
+
+def train(options, folder, text, cell, batch=16, window=32, layers=1, rate=2e-3, clip=1.0):
     size = len(set(text))
     torch.manual_seed(5)
-    model = Model(size, options.hidden, size, layers, "tanh")
+    model = Model(size, options.hidden, size, layers, cell)
     save_file(weights_of(model), folder / "init.safetensors")
-    (folder / "text").write_text(text, encoding="utf-8")
 
     losses = {"pytorch": []}
-    optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=rate)
+    optimizer = torch.optim.Adam(model.parameters(), lr=rate)
     state = None
     for _, (first, x, y) in zip(range(options.steps), batches(text, batch, window)):
-        if first:
-            state = torch.zeros(layers, batch, options.hidden)
-        logits, state = model(one_hot(x, size, torch.float32), state)
-        state = state.detach()
+        # Without a state PyTorch begins at zero.
+        logits, state = model(one_hot(x, size, torch.float32), None if first else state)
+        state = tuple(s.detach() for s in state) if cell == "lstm" else state.detach()
         loss = torch.nn.functional.cross_entropy(logits.reshape(-1, size), torch.as_tensor(y).reshape(-1))
         optimizer.zero_grad()
         loss.backward()
@@ -179,14 +186,14 @@ def compare_training(options, folder):
         optimizer.step()
         losses["pytorch"].append(loss.item())
     for backend in options.backends:
-        out = folder / f"run-{backend}"
+        out = folder / f"run-{cell}-{backend}"
         run([options.retrospect, "train", "--text", folder / "text", "--init", folder / "init.safetensors", "--batch", batch,
-             "--window", window, "--lr", rate, "--clip", clip, "--steps", options.steps, "--loss-every", 1, "--backend", backend,
-             "--out", out])
+             "--window", window, "--lr", rate, "--clip", clip, "--steps", options.steps, "--loss-every", 1, "--biases", "two",
+             "--backend", backend, "--out", out])
         lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
         losses[backend] = [line["loss"] for line in lines if "loss" in line]
 
-    print(f"\nTraining on {len(text):,} characters: tanh, {layers} × {options.hidden}, B={batch}, T={window}, Adam {rate}, clipped at {clip}\n")
+    print(f"\nTraining on {len(text):,} characters: {cell}, {layers} × {options.hidden}, B={batch}, T={window}, Adam {rate}, clipped at {clip}\n")
     print(f"{'step':>5}  {'pytorch':>10}" + "".join(f"  {b:>10}  {'off by':>8}" for b in options.backends))
     shown = [s for s in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if s <= options.steps]
     for step in shown:

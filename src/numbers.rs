@@ -272,9 +272,7 @@ impl Number for Near {
 
     fn derivative(self, activation: Activation) -> Near {
         let (value, off) = (Activation::derivative(activation, self.value), self.off);
-        // The kink of a ReLU is between what it may be.
-        let kink = if activation == Activation::Relu && off > 0.0 && self.value.abs() <= off { 1.0 } else { 0.0 };
-        let carried = activation.bend(self.value).abs() * off + off * off + kink;
+        let carried = activation.bend(self.value).abs() * off + off * off + activation.jump(self.value, off);
         Near::new(value, carried + activation.derivative_error(self.value))
     }
 }

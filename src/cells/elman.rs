@@ -43,9 +43,8 @@ impl Pointwise for Elman {
         Gradients { recurrent: [d_sum; 4], input: [d_sum; 4], direct: [d_sum; 4] }
     }
 
-    /// ReLU and the identity of sums of integers are integers, and so are their derivatives.
     fn keeps_integers(activation: Activation) -> bool {
-        matches!(activation, Activation::Relu | Activation::Identity)
+        activation.keeps_integers()
     }
 }
 

@@ -1,6 +1,6 @@
 //! The cells: one file each. A cell is its pointwise part, forward and backward, on the host and in WGSL; the recurrence
-//! around it, with all its variants, is `kernels::recurrence`. To add one: a file here, its shader, a line in [`ALL`]
-//! and its equations in `reference`.
+//! around it, with all its variants, is `kernels::recurrence`. To add one: a file here, its shader, two lines below, a file with its
+//! equations in `reference`, and two lines in `reference.rs`.
 
 pub mod elman;
 pub mod gru;
@@ -61,6 +61,12 @@ impl Cell {
     #[must_use]
     pub fn names() -> String {
         ALL.iter().map(|cell| cell.name).collect::<Vec<_>>().join(", ")
+    }
+
+    /// The names of those that have something, for sentences.
+    #[must_use]
+    pub fn names_with(has: fn(&Cell) -> bool) -> String {
+        ALL.iter().filter(|cell| has(cell)).map(|cell| cell.name).collect::<Vec<_>>().join(" and ")
     }
 
     /// The cell of this name.

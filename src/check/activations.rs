@@ -18,25 +18,25 @@ const VALUES: u32 = 1024;
 /// shifts a range by a whole unit is seen.
 const SHIFT: f64 = 0.6;
 
-/// Where the functions are neither zero nor constant in f32: a single value has no mean.
-fn argument(activation: Activation, range: u32, i: u32) -> f32 {
-    let (low, high) = if activation == Activation::Tanh { (-7.9, 7.9) } else { (-86.0, 16.0) };
+/// Where an activation is neither zero nor constant in f32: a single value has no mean.
+fn argument([low, high]: [f32; 2], range: u32, i: u32) -> f32 {
     low + (high - low) * (range * VALUES + i) as f32 / (RANGES * VALUES) as f32
 }
 
-/// Holds each activation, as a variant of the kernel `activate` computes it, to the host's twin.
+/// Holds each activation that rounds, as a variant of the kernel `activate` computes it, to the host's twin.
 ///
 /// # Errors
 /// What the device reports.
 pub fn check(device: &Device, variant: &'static Variant) -> Result<Vec<Outcome>> {
     let bias = quotient_bias(device)?.abs();
     let mut outcomes = Vec::new();
-    for activation in [Activation::Tanh, Activation::Sigmoid] {
+    for activation in Activation::ALL {
+        let Some(ends) = activation.rounds() else { continue };
         let shifts = shifts(device, variant, activation)?;
         let (range, worst) = shifts.into_iter().enumerate().max_by(|a, b| a.1.abs().total_cmp(&b.1.abs())).expect("a range");
         let bound = SHIFT + bias;
         let ratio = if worst.is_nan() { f64::INFINITY } else { worst.abs() / bound };
-        let from = argument(activation, range as u32, 0);
+        let from = argument(ends, range as u32, 0);
         let failure = || {
             format!(
                 "activate/{}: {activation} from {from} on is off by {worst:.2} units of the last place in the mean",
@@ -56,12 +56,16 @@ pub fn check(device: &Device, variant: &'static Variant) -> Result<Vec<Outcome>>
 ///
 /// # Errors
 /// What the device reports.
+///
+/// # Panics
+/// When the activation rounds nothing.
 pub fn shifts(device: &Device, variant: &'static Variant, activation: Activation) -> Result<Vec<f64>> {
+    let ends = activation.rounds().expect("an activation that rounds");
     let mut program = Program::new();
     let (x, out) = (program.matrix("x", RANGES, VALUES), program.matrix("out", RANGES, VALUES));
     activate(&mut program, activation, x, out);
     let mut gpu = Gpu::with_variants(device, &program, &|_| Some(variant))?;
-    let arguments: Vec<f32> = (0..RANGES).flat_map(|r| (0..VALUES).map(move |i| argument(activation, r, i))).collect();
+    let arguments: Vec<f32> = (0..RANGES).flat_map(|r| (0..VALUES).map(move |i| argument(ends, r, i))).collect();
     gpu.write(x, &arguments)?;
     gpu.run(0..1)?;
     let got = gpu.read(out)?;

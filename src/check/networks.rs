@@ -90,7 +90,8 @@ fn of_other_cells(first: usize) -> Vec<Case> {
                     let [window, batch, hidden, size, outputs] = SIZES[i % SIZES.len()];
                     let input = if tokens { Input::Tokens(size) } else { Input::Vectors(size) };
                     let loss = [Loss::CrossEntropy, Loss::SquaredError][i / 2 % 2];
-                    let activation = if cell.has_activation { Activation::ALL[i % 4] } else { Activation::Tanh };
+                    let activation =
+                        if cell.has_activation { Activation::ALL[i % Activation::ALL.len()] } else { Activation::Tanh };
                     let recompute = [None, Some(2), None, Some(5)][i / 3 % 4];
                     let shape = Config::new(input, hidden, outputs, loss, batch, window);
                     let clip = i.is_multiple_of(2).then_some(0.05);

@@ -45,9 +45,13 @@ impl CellArgs {
         let cell = self.cell.map_or_else(of_weights, Ok)?;
         match (activation, self.leak) {
             (Some(activation), _) if !cell.has_activation => {
-                Err(Error::Usage(format!("--activation {activation} is for elman and leaky; the gates of {cell} have their own")))
+                let others = activated();
+                Err(Error::Usage(format!("--activation {activation} is for {others}; the gates of {cell} have their own")))
             }
-            (_, Some(leak)) if !cell.has_leak => Err(Error::Usage(format!("--leak {leak} is for leaky, and the cell is {cell}"))),
+            (_, Some(leak)) if !cell.has_leak => {
+                let others = Cell::names_with(|cell| cell.has_leak);
+                Err(Error::Usage(format!("--leak {leak} is for {others}, and the cell is {cell}")))
+            }
             _ => Ok(cell),
         }
     }
@@ -66,6 +70,16 @@ pub fn trained(weights: &TensorFile) -> Option<Config> {
 
 fn about() -> String {
     format!("The cell: {} [default: that of the weights, or {}]", Cell::names(), Cell::usual())
+}
+
+/// What `--activation` is, and what it is where nothing is said.
+pub fn about_activation(default: &str) -> String {
+    format!("φ of {}: {} [default: {default}]", activated(), Activation::names())
+}
+
+/// The cells whose φ can be chosen.
+fn activated() -> String {
+    Cell::names_with(|cell| cell.has_activation)
 }
 
 pub fn named(text: &str) -> std::result::Result<&'static Cell, String> {

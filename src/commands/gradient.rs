@@ -11,7 +11,7 @@ use retrospect::tensors::{TensorFile, Tensors, read_batch};
 use retrospect::train::Checkpoint;
 use retrospect::{Activation, Error, Result};
 
-use super::cell::{CellArgs, trained};
+use super::cell::{CellArgs, about_activation, trained};
 use super::compute::{Choice, DeviceArgs};
 use super::terminal::{note, pairs, print};
 
@@ -33,8 +33,7 @@ pub struct Gradient {
     #[command(flatten)]
     cell: CellArgs,
 
-    /// φ of elman and leaky [default: the checkpoint's, or tanh]
-    #[arg(long, value_parser = super::options::activation)]
+    #[arg(long, value_parser = super::options::activation, help = about_activation("the checkpoint's, or tanh"))]
     activation: Option<Activation>,
 
     /// Keep the hidden states of every N-th time step only, and compute the others again [default: off]

@@ -11,7 +11,7 @@ use retrospect::tensors::TensorFile;
 use retrospect::train::{Checkpoint, Settings};
 use retrospect::{Activation, Error, Result};
 
-use super::cell::{BiasArgs, CellArgs, trained};
+use super::cell::{BiasArgs, CellArgs, about_activation, trained};
 use super::terminal::note;
 
 /// What a model follows from: its data, its network and its optimiser.
@@ -94,8 +94,7 @@ struct WhatArgs {
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = size(), help_heading = "Network")]
     layers: Option<usize>,
 
-    /// φ of elman and leaky: tanh, sigmoid, relu or identity [default: the task's, or tanh]
-    #[arg(long, value_name = "NAME", value_parser = activation, help_heading = "Network")]
+    #[arg(long, value_name = "NAME", value_parser = activation, help = about_activation("the task's, or tanh"), help_heading = "Network")]
     activation: Option<Activation>,
 
     /// What the recurrent weights start as [default: the task's, or uniform]

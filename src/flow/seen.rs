@@ -132,7 +132,7 @@ impl Curve {
     fn ran_out(&self, activation: Activation) -> Option<usize> {
         let mut before = f64::INFINITY;
         self.norms.iter().position(|&norm| {
-            let is_nothing = norm == 0.0 && activation == Activation::Relu && (before == 0.0 || before > FAR_FROM_LEAST);
+            let is_nothing = norm == 0.0 && activation.has_dead_side() && (before == 0.0 || before > FAR_FROM_LEAST);
             before = norm;
             !(is_nothing || norm > LEAST && norm.is_finite())
         })
@@ -154,13 +154,11 @@ impl Curve {
 /// there says, relative to that at the last step. Where gradients explode, so do the roundings of the states. Where φ is straight, its
 /// derivatives do not depend on them.
 fn drift(activation: Activation, curves: &[Curve]) -> f64 {
-    match activation {
-        Activation::Relu | Activation::Identity => 0.0,
-        Activation::Tanh | Activation::Sigmoid => {
-            let all: f64 = curves.iter().flat_map(|curve| &curve.norms).sum();
-            STATE_ERROR * all / curves[0].norms[0]
-        }
+    if activation.is_straight() {
+        return 0.0;
     }
+    let all: f64 = curves.iter().flat_map(|curve| &curve.norms).sum();
+    STATE_ERROR * all / curves[0].norms[0]
 }
 
 impl Layer {
@@ -180,9 +178,9 @@ impl Layer {
     }
 
     fn flow(&self, activation: Activation) -> Flow {
-        // Below ReLU units that are all off nothing arrives.
+        // Below units that are all dead nothing arrives.
         let curves: Vec<&Curve> =
-            self.curves.iter().filter(|curve| curve.norms[0] != 0.0 || activation != Activation::Relu).collect();
+            self.curves.iter().filter(|curve| curve.norms[0] != 0.0 || !activation.has_dead_side()).collect();
         let at = |back: usize| -> Vec<(f64, f64)> {
             curves.iter().filter_map(|curve| Some((*curve.norms.get(back)?, curve.norms[0]))).collect()
         };

@@ -94,9 +94,8 @@ fn bound(views: &mut [View<f64>], bytes: &[u8]) {
     }
 }
 
-/// ReLU and the identity of an integer is one, and so is their derivative.
 fn keeps_integers(step: &Step) -> bool {
-    matches!(Activation::coded(step.scalars::<Code>().activation), Activation::Relu | Activation::Identity)
+    Activation::coded(step.scalars::<Code>().activation).keeps_integers()
 }
 
 fn run(views: &mut [View<f32>], bytes: &[u8]) {

@@ -259,14 +259,15 @@ impl Config {
         let Config { cell, leak, forget_bias, .. } = *self;
         if let Some(leak) = leak {
             if !cell.has_leak {
-                return Err(Error::Usage(format!("{cell} has no leak; leaky has")));
+                return Err(Error::Usage(format!("{cell} has no leak; {} has", Cell::names_with(|cell| cell.has_leak))));
             }
             if !(leak > 0.0 && leak <= 1.0) {
                 return Err(Error::Usage(format!("the leak is {leak}; it must be above 0 and at most 1")));
             }
         }
         if forget_bias != 0.0 && cell.forget_gate.is_none() {
-            return Err(Error::Usage(format!("{cell} has no forget gate for a bias; lstm has")));
+            let others = Cell::names_with(|cell| cell.forget_gate.is_some());
+            return Err(Error::Usage(format!("{cell} has no forget gate for a bias; {others} has")));
         }
         if !forget_bias.is_finite() {
             return Err(Error::Usage(format!("the forget bias is {forget_bias}; it must be finite")));

@@ -282,8 +282,11 @@ const ORTHOGONAL: u64 = 24;
 /// # Errors
 /// [`Error::Usage`] for the identity where there are gates.
 pub(crate) fn check_start(cell: &Cell, init: RecurrentInit) -> Result<()> {
-    let message = || format!("the identity is an initial recurrent weight for elman and leaky; {cell} has gates");
-    if init.suits(cell) { Ok(()) } else { Err(Error::Usage(message())) }
+    if init.suits(cell) {
+        return Ok(());
+    }
+    let others = Cell::names_with(|cell| cell.gates == 1);
+    Err(Error::Usage(format!("the identity is an initial recurrent weight for {others}; {cell} has gates")))
 }
 
 /// Checks that the cell can start so, and that there is memory to make the initial values: an orthogonal matrix is factorised whole, the others are made in blocks.

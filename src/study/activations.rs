@@ -101,7 +101,8 @@ mod tests {
     #[test]
     fn the_facts_are_those_of_the_equations() {
         let of = |activation| curve(&Compute::Cpu(Some(1)), activation, [-8.0, 8.0], 1601).unwrap();
-        let [tanh, sigmoid, relu, identity] = Activation::ALL.map(of);
+        let [tanh, sigmoid, relu, identity] =
+            [Activation::Tanh, Activation::Sigmoid, Activation::Relu, Activation::Identity].map(of);
         assert!((sigmoid.mean - 0.5).abs() < 1e-9 && tanh.mean.abs() < 1e-9 && identity.mean.abs() < 1e-9);
         assert!((relu.mean - 1.0 / (2.0 * PI).sqrt()).abs() < 1e-6, "{}", relu.mean);
         assert_eq!((sigmoid.derivative_range[1], tanh.derivative_range[1]), (0.25, 1.0));

@@ -6,10 +6,12 @@ mod edits;
 mod faulty;
 mod fixtures;
 mod naive;
+mod reference_cases;
 mod reflection;
 
 mod discrete;
 mod flow;
+mod following;
 mod invariance;
 mod kernels;
 mod limits;

@@ -1,6 +1,7 @@
 //! The network as plain loops over single numbers: its loss, and finite differences of that loss. For Elman's cell also its gradient.
 //!
-//! Nothing here knows a matrix product, so that it can share no mistake with `reference`.
+//! Nothing here knows a matrix product, so that it can share no mistake with `reference`. Of a cell that has no loops here, the new states are
+//! the reference's, so that its gradient is still held to differences, though its equations are not.
 
 mod backward;
 
@@ -8,13 +9,13 @@ use std::collections::BTreeMap;
 
 use ndarray::{Array2, Array3, Array4, ArrayD, ArrayViewMutD};
 use retrospect::batch::{Batch, InitialState, Inputs, Reduction, Targets};
-use retrospect::reference::{Activation, Cell, Weights};
+use retrospect::reference::{Activation, Cell, Unit, Weights};
 
 pub use backward::Fault;
 
 /// Everything that the loss depends on, in f64, so that each number can be moved by 1e-5.
 pub struct Problem {
-    cell: &'static str,
+    cell: Cell,
     activation: Activation,
     mistake: Mistake,
     weights: Weights,
@@ -75,7 +76,7 @@ impl Problem {
             _ => Array3::zeros((layers, sequences, hidden)),
         };
         Problem {
-            cell: cell.name,
+            cell: *cell,
             activation: cell.activation.unwrap_or(Activation::Identity),
             mistake: Mistake::None,
             weights: weights.clone(),
@@ -153,11 +154,10 @@ impl Problem {
         let pairs: Vec<(f64, f64)> = (0..gates).map(|gate| self.sums(pass, at, gate, i)).collect();
         let sum = |gate: usize| pairs[gate].0 + pairs[gate].1;
         let before: Vec<f64> = pass.states.iter().map(|state| state[[k, t, b, i]]).collect();
-        let after = match self.cell {
+        let after = match self.cell.name {
             "elman" => vec![self.phi(sum(0))],
             "leaky" => {
-                let leak = &self.weights.layers[k].leak;
-                let alpha = if leak.len() == 1 { leak[0] } else { leak[i] };
+                let alpha = self.leak(k, i);
                 let alpha = if self.mistake == Mistake::LeakReversed { 1.0 - alpha } else { alpha };
                 vec![before[0] + alpha * (self.phi(sum(0)) - before[0])]
             }
@@ -167,7 +167,16 @@ impl Problem {
                 let c = logistic(sum(1)) * before[1] + logistic(sum(0)) * sum(g).tanh() + self.nudge[1][[k, t, b, i]];
                 vec![logistic(sum(o)) * c.tanh(), c]
             }
-            other => panic!("{other}"),
+            _ => {
+                // What is added to another state has to be seen by h.
+                assert_eq!(self.names, ["h"], "{:?} needs loops of its own", self.cell);
+                let (input, recurrent): (Vec<f64>, Vec<f64>) = pairs.iter().copied().unzip();
+                let leak = if self.cell.has_leak { self.leak(k, i) } else { 1.0 };
+                let unit = Unit { input: &input, recurrent: &recurrent, before: &before, leak, activation: self.activation };
+                let mut after = vec![0.0];
+                (self.cell.forward)(&unit, &mut after);
+                after
+            }
         };
         for gate in 0..gates {
             pass.sums[[k, t, b, gate * size + i]] = sum(gate);
@@ -176,6 +185,12 @@ impl Problem {
             state[[k, t + 1, b, i]] = *after;
         }
         pass.states[0][[k, t + 1, b, i]] += self.nudge[0][[k, t, b, i]];
+    }
+
+    /// α of a unit.
+    fn leak(&self, k: usize, i: usize) -> f64 {
+        let leak = &self.weights.layers[k].leak;
+        if leak.len() == 1 { leak[0] } else { leak[i] }
     }
 
     /// The state of a gated recurrent unit.

@@ -16,7 +16,8 @@ const ON: [&str; 3] = ["CPU", "tiled", "software"];
 /// Any network with small sizes, where it runs, and a seed for its batch.
 fn any_case() -> impl Strategy<Value = (Case, &'static str, u64)> {
     let sizes = [1..=9usize, 1..=9, 1..=35, 1..=19, 1..=9, 1..=3];
-    let kinds = (0..4usize, any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), proptest::option::of(1..=9usize));
+    let kinds =
+        (0..Activation::ALL.len(), any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), proptest::option::of(1..=9usize));
     (sizes, kinds, 0..ON.len(), any::<u64>()).prop_map(
         |(sizes, (activation, tokens, classes, masked, sum, recompute), on, seed)| {
             let [window, batch, hidden, size, outputs, layers] = sizes;

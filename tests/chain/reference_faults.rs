@@ -7,7 +7,7 @@ use retrospect::reference::{Cell, Gradient, Unit, UnitGradient, gradient, gru, l
 
 use super::fixtures::{self, Fixture};
 use super::naive::{Mistake, Problem};
-use super::reference::{Case, as_file, derivatives};
+use super::reference_cases::{Case, as_file, derivatives};
 
 type Plant = fn(&mut Gradient);
 

@@ -38,7 +38,10 @@ pub struct Run {
     pub grad_norms: Vec<f64>,
 }
 
-/// The run of this cell, lstm or gru.
+/// The cells of which there is a run.
+pub const CELLS: [&str; 3] = ["elman", "gru", "lstm"];
+
+/// The run of this cell.
 pub fn load(cell: &str) -> Run {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/training");
     let (mut tensors, metadata) = fixtures::read(&folder.join(format!("{cell}.safetensors")));
@@ -216,14 +219,14 @@ pub fn off(got: &[f64], expected: &[f64]) -> f64 {
 
 #[test]
 fn the_simulation_is_pytorch_s_run() {
-    for cell in ["lstm", "gru"] {
+    for cell in CELLS {
         let run = load(cell);
         let got = run.simulate(Biases::Two, run.losses.len());
         assert_eq!((got.losses.len(), run.weights.layers.len()), (300, 2));
         let (loss, norm) = (off(&got.losses, &run.losses), off(&got.grad_norms, &run.grad_norms));
         assert!(loss < 1e-11 && norm < 1e-10, "{cell}: off by {loss:.1e} in the loss, {norm:.1e} in the norm");
-        let clipped = got.grad_norms.iter().filter(|norm| **norm > run.clip).count();
-        assert!(clipped > 50 && clipped < 250, "{cell}: {clipped} steps are clipped");
+        let clipped = got.grad_norms[..100].iter().filter(|norm| **norm > run.clip).count();
+        assert!(clipped > 20 && clipped < 80, "{cell}: {clipped} of the first 100 steps are clipped");
     }
 }
 
@@ -239,7 +242,7 @@ fn faults_of_training_are_seen_within_a_hundred_steps() {
         Fault::NotClipped,
         Fault::NotCorrected,
     ];
-    for cell in ["lstm", "gru"] {
+    for cell in CELLS {
         let run = load(cell);
         for fault in faults.into_iter().filter(|&fault| fault != Fault::MemoryNotCarried || cell == lstm::CELL.name) {
             let got = run.simulate_with(Biases::Two, 100, fault);
@@ -252,7 +255,7 @@ fn faults_of_training_are_seen_within_a_hundred_steps() {
 /// One bias follows the same network from the same start, and learns it at half the rate of two.
 #[test]
 fn one_bias_begins_as_two_and_goes_another_way() {
-    for cell in ["lstm", "gru"] {
+    for cell in CELLS {
         let run = load(cell);
         let got = run.simulate(Biases::One, 100);
         assert!((got.losses[0] - run.losses[0]).abs() < 1e-13, "{cell}");

@@ -40,9 +40,6 @@ fn all_backends_give_pytorchs_numbers() {
         let expected = named(&part(&file, "gradient."));
         // PyTorch computed these in f64; the largest error seen on cpu and gpu is 1.3e-6.
         for (backend, bound) in [("reference", 1e-12), ("cpu", 2e-5), ("gpu", 2e-5)] {
-            if file.metadata["cell"] != "elman" && backend != "reference" {
-                continue;
-            }
             let reduction = &file.metadata["reduction"];
             let activation = file.metadata.get("activation").map_or(String::new(), |name| format!("--activation {name}"));
             succeed(

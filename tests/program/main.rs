@@ -3,6 +3,7 @@
 mod bench;
 mod check;
 mod errors;
+mod following;
 mod gradient;
 mod runs;
 mod study;

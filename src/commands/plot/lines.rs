@@ -18,7 +18,8 @@ pub const LINES: [Line; 4] = [(DARK, 3, None), (ORANGE, 3, Some((12, 6))), (BLUE
 
 /// How an activation is drawn.
 pub fn look(activation: Activation) -> Line {
-    LINES[activation.code() as usize % LINES.len()]
+    let i = activation.code() as usize;
+    LINES.get(i).copied().unwrap_or_else(|| varied(i))
 }
 
 pub type Chart<'a, 'b, X, Y> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<X, Y>>;

@@ -82,7 +82,8 @@ fn scores(canvas: &Canvas, title: &str, windows: &[usize], all: &[&Trained]) -> 
         line(&mut chart, look(activation), points.clone())?;
         chart.draw_series(points.into_iter().map(|point| Circle::new(point, 3, color.filled())))?;
         // Beside each other.
-        let aside = (f64::from(activation.code()) - 1.5) * 0.04 * (last + 0.4);
+        let middle = (Activation::ALL.len() - 1) as f64 / 2.0;
+        let aside = (f64::from(activation.code()) - middle) * 0.04 * (last + 0.4);
         let lost = here().filter(|t| ratio(t).is_none()).map(|t| (place(t) + aside, high - 0.07));
         chart.draw_series(lost.map(|point| Cross::new(point, 5, color.stroke_width(2))))?;
     }

@@ -23,8 +23,7 @@ pub struct Gradients {
     #[arg(long, value_name = "RUN", conflicts_with_all = ["hidden", "input", "window", "batch", "seeds", "activation", "gain", "recurrent_init"])]
     run: Option<PathBuf>,
 
-    /// Activations [default: all]
-    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = activation)]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = activation, help = format!("Activations of {} [default: all]", Activation::names()))]
     activation: Vec<Activation>,
 
     /// Largest singular values that the recurrent weight is scaled to
@@ -228,16 +227,17 @@ fn verdict(gradients: &study::Gradients) -> String {
             let identity = "ReLU with an identity weight";
             let orthogonal = "an orthogonal recurrent weight";
             let change = match gradients.activation {
-                Activation::Sigmoid if gradients.gain < 4.0 => {
-                    format!("tanh, or {identity}: σ′ is at most a quarter, so that ‖W‖ would have to be above 4")
+                phi if phi.steepest() * gradients.gain < 1.0 && phi.steepest() < 1.0 => {
+                    let (most, least) = (phi.steepest(), short(1.0 / phi.steepest()));
+                    format!("tanh, or {identity}: φ′ is at most {most}, so that ‖W‖ would have to be above {least}")
                 }
-                Activation::Sigmoid => {
-                    format!("tanh, or {identity}: σ′ is at most a quarter, and less where units are saturated")
+                phi if phi.steepest() < 1.0 => {
+                    format!("tanh, or {identity}: φ′ is at most {}, and less where units are saturated", phi.steepest())
                 }
-                Activation::Relu if flow.dead > 0.2 => {
+                phi if phi.has_dead_side() && flow.dead > 0.2 => {
                     format!("a smaller rate or smaller weights: {:.0} % of the units are dead", flow.dead * 100.0)
                 }
-                Activation::Tanh if flow.mean_saturated() > 0.05 => {
+                phi if !phi.is_straight() && flow.mean_saturated() > 0.05 => {
                     "smaller weights and inputs, for fewer saturated units".into()
                 }
                 _ if gradients.smallest < 0.5 * gradients.gain => {
@@ -246,11 +246,11 @@ fn verdict(gradients: &study::Gradients) -> String {
                 }
                 activation => match near.filter(|near| *near > 1.01 * gradients.gain && *near < 1.6) {
                     // With larger weights more of its units are saturated.
-                    Some(near) if activation == Activation::Tanh => {
+                    Some(near) if !activation.is_straight() => {
                         format!("a larger recurrent weight, with ‖W‖ of {near:.2} or more")
                     }
                     Some(near) => format!("a larger recurrent weight, with ‖W‖ near {near:.2}"),
-                    None if activation == Activation::Relu => "an identity weight".into(),
+                    None if activation.has_dead_side() => "an identity weight".into(),
                     None => format!("{orthogonal} that is larger, or {identity}"),
                 },
             };

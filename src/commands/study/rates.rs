@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::training::{BudgetArgs, bar, csv, loss, step};
 use super::{Output, positive};
+use crate::commands::cell::about_activation;
 use crate::commands::compute::ComputeArgs;
 use crate::commands::options::{OptimizerChoice, activation, init_of, size};
 use crate::commands::plot;
@@ -22,8 +23,7 @@ pub struct Rates {
     #[arg(long, value_name = "NAME", default_value = data::ALL[0].name)]
     task: String,
 
-    /// φ [default: the task's]
-    #[arg(long, value_name = "NAME", value_parser = activation)]
+    #[arg(long, value_name = "NAME", value_parser = activation, help = about_activation("the task's"))]
     activation: Option<Activation>,
 
     /// What the recurrent weight starts as [default: the task's]

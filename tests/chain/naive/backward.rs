@@ -33,7 +33,7 @@ pub enum Fault {
 impl Problem {
     /// The gradient under the names of [`Problem::differences`], of Elman's cell, by the chain rule number by number, with one mistake.
     pub fn gradient(&self, fault: Fault) -> BTreeMap<String, ArrayD<f64>> {
-        assert_eq!(self.cell, "elman");
+        assert_eq!(self.cell.name, "elman");
         let pass = self.forward();
         let (layers, steps, sequences, size) = self.nudge[0].dim();
         let mut d = self.weights.clone();
