@@ -48,7 +48,7 @@ pub struct Case {
 
 /// Of the first cell every activation, loss, kind of input and number of layers up to 3, with every mask and reduction, at sizes that are no
 /// multiples of a tile. Sizes, optimisers, clipping and segments go round with periods that share no factor with the rest. No sum of a ReLU is nearer
-/// to its kink than 1.8e-6, where f32 and f64 might take different sides. Then [`of_other_cells`].
+/// to its kink than 1.8e-6, where f32 and f64 might take different sides. Then the other cells, fewer of each.
 #[must_use]
 pub fn cases() -> Vec<Case> {
     let mut all = Vec::new();
@@ -94,7 +94,7 @@ fn of_other_cells(first: usize) -> Vec<Case> {
                         if cell.has_activation { Activation::ALL[i % Activation::ALL.len()] } else { Activation::Tanh };
                     let recompute = [None, Some(2), None, Some(5)][i / 3 % 4];
                     let shape = Config::new(input, hidden, outputs, loss, batch, window);
-                    let clip = (i.is_multiple_of(2)).then_some(0.05);
+                    let clip = i.is_multiple_of(2).then_some(0.05);
                     let config =
                         Config { cell, biases, layers, activation, clip, recompute, trace: i.is_multiple_of(3), ..shape };
                     all.push(Case { config, masked: i % 5 < 2, reduction: [Reduction::Mean, Reduction::Sum][i / 5 % 2] });
