@@ -7,11 +7,7 @@ use ndarray::{Array2, ArrayD, Zip, s};
 use retrospect::batch::{Batch, InitialState, Inputs, Targets};
 use retrospect::reference::{Cell, Gradient, Weights, gradient_from, initial, last, lstm};
 
-use super::device::{device, load as load_on};
 use super::fixtures;
-use retrospect::batch::{Input, Loss};
-use retrospect::check::networks::parameters;
-use retrospect::model::{self, Config, Model, Named};
 
 /// Which biases of a layer are trained.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -262,44 +258,5 @@ fn one_bias_begins_as_two_and_goes_another_way() {
         let off = off(&got.losses, &run.losses[..100]);
         assert!(off > 2e-4, "{cell}: only {off:.1e} off");
         assert!(got.grad_norms[0] < run.grad_norms[0], "{cell}");
-    }
-}
-
-/// The losses and norms of the same steps of a network.
-fn train(run: &Run, biases: Biases, on: &'static str) -> Losses {
-    let weights = run.start(biases);
-    let (outputs, hidden) = weights.decoder.dim();
-    let input = Input::Tokens(weights.layers[0].input.ncols());
-    let config = Config {
-        cell: retrospect::cells::Cell::named(run.cell.name).expect("a cell"),
-        biases: if biases == Biases::One { model::Biases::One } else { model::Biases::Two },
-        layers: weights.layers.len(),
-        clip: Some(run.clip as f32),
-        ..Config::new(input, hidden, outputs, Loss::CrossEntropy, run.batch, run.window)
-    };
-    let mut network = load_on(Model::new(&config).unwrap(), device(), on);
-    let named: Named = parameters(&config, &weights).into_iter().map(|(name, t)| (name, t.mapv(|v| v as f32))).collect();
-    network.set_parameters(&named).unwrap();
-    run.batches().take(run.losses.len()).for_each(|batch| network.train_step(&batch, run.rate).unwrap());
-    network.fetch().unwrap();
-    let reports = network.reports(true).unwrap();
-    let losses = reports.iter().map(|report| f64::from(report.loss)).collect();
-    Losses { losses, grad_norms: reports.iter().map(|report| f64::from(report.gradient_norm)).collect() }
-}
-
-/// Networks of both biases follow PyTorch's run, and of one bias the simulation.
-#[test]
-fn networks_follow_pytorch_s_run() {
-    for cell in ["lstm", "gru"] {
-        let run = load(cell);
-        let one = run.simulate(Biases::One, run.losses.len());
-        for on in ["CPU", "software"] {
-            for (biases, expected) in [(Biases::Two, &run.losses), (Biases::One, &one.losses)] {
-                let got = train(&run, biases, on).losses;
-                assert_eq!(got.len(), expected.len());
-                let (early, all) = (off(&got[..100], &expected[..100]), off(&got, expected));
-                assert!(early < 1e-4 && all < 5e-3, "{cell}, biases {biases:?}, on {on}: off by {early:.1e} and {all:.1e}");
-            }
-        }
     }
 }
