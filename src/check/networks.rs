@@ -94,8 +94,9 @@ fn of_other_cells(first: usize) -> Vec<Case> {
                         if cell.has_activation { Activation::ALL[i % Activation::ALL.len()] } else { Activation::Tanh };
                     let recompute = [None, Some(2), None, Some(5)][i / 3 % 4];
                     let shape = Config::new(input, hidden, outputs, loss, batch, window);
-                    let clip = (i % 2 == 0).then_some(0.05);
-                    let config = Config { cell, biases, layers, activation, clip, recompute, trace: i % 3 == 0, ..shape };
+                    let clip = (i.is_multiple_of(2)).then_some(0.05);
+                    let config =
+                        Config { cell, biases, layers, activation, clip, recompute, trace: i.is_multiple_of(3), ..shape };
                     all.push(Case { config, masked: i % 5 < 2, reduction: [Reduction::Mean, Reduction::Sum][i / 5 % 2] });
                 }
             }
