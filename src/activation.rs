@@ -1,8 +1,8 @@
 //! The activations φ of a recurrent cell, each with its derivative **from its value**: σ′ = h(1−h), tanh′ = 1−h²,
 //! ReLU′ = \[h > 0\], so that the backward pass needs no pre-activation.
 //!
-//! Each is one [`Definition`], and the program knows no more of it: help texts, `check`, `study` and the tests go through the list
-//! and ask. It has two functions of each kind: [`value`](Definition::value), the definition, and [`fast`](Definition::fast), the f32
+//! Each is one `Definition`, and the program knows no more of it: help texts, `check`, `study` and the tests go through the list
+//! and ask. It has two functions of each kind: `value`, the definition, and `fast`, the f32
 //! function that training runs, the same formula as `shaders/shared/activation.wgsl` has. To add one: a line in the list and its
 //! definition here, its cases there, and its equation in `reference/activation.rs`.
 

@@ -48,7 +48,7 @@ pub struct Case {
 
 /// Of the first cell every activation, loss, kind of input and number of layers up to 3, with every mask and reduction, at sizes that are no
 /// multiples of a tile. Sizes, optimisers, clipping and segments go round with periods that share no factor with the rest. No sum of a ReLU is nearer
-/// to its kink than 1.8e-6, where f32 and f64 might take different sides. Then [`of_other_cells`].
+/// to its kink than 1.8e-6, where f32 and f64 might take different sides. Then those of the other cells.
 #[must_use]
 pub fn cases() -> Vec<Case> {
     let mut all = Vec::new();
