@@ -123,7 +123,8 @@ fn where_buffers_are_no_larger_than_bindings_everything_fits() {
             let sizes = if kernel.name.ends_with("ward") {
                 [[40, 76, 5], [27, 99, 3], [5, 16, 3]]
             } else {
-                [[26, 76, 300], [75, 27, 259], [5, 27, 65]]
+                // In the last both sides have room in scratch memory, turned.
+                [[26, 76, 300], [75, 27, 259], [5, 11, 65]]
             };
             assert_passed(&checked::on_gpu(kernel, variant, &sizes, small).unwrap());
         }

@@ -119,11 +119,14 @@ fn work(step: &Step, lowered: &Lowered) -> Option<String> {
     let (kernel, windows) = (step.kernel.name, &step.windows);
     let volume = |window: &Mat, by: u32| window.len() as u128 * u128::from(by);
     let (expected, got): (u128, u128) = if kernel.starts_with("gemm") {
-        // Each element of a is in as many terms as out has columns.
+        // Each element of a is in as many terms as out has columns, also where a was turned before, which is a piece of two windows.
         let a = windows[0];
+        let is_turned = |piece: &&Piece| piece.windows.len() == 2 && piece.windows[0].buffer() == a.buffer();
+        let turned: Vec<_> = pieces(lowered).filter(is_turned).map(|piece| piece.windows[1].buffer()).collect();
         let of = |piece: &Piece| {
-            let out = piece.windows[piece.windows.len() - 1];
-            piece.windows.iter().filter(|w| w.buffer() == a.buffer()).map(|a| volume(a, out.cols())).sum::<u128>()
+            let (first, out) = (piece.windows[0], piece.windows[piece.windows.len() - 1]);
+            let is_a = first.buffer() == a.buffer() || turned.contains(&first.buffer());
+            if piece.windows.len() > 2 && is_a { volume(&first, out.cols()) } else { 0 }
         };
         (volume(&a, windows[windows.len() - 1].cols()), pieces(lowered).map(of).sum())
     } else if step.kernel.bindings.iter().any(|b| b.name == "weight") && kernel.contains("ward") {
@@ -131,8 +134,10 @@ fn work(step: &Step, lowered: &Lowered) -> Option<String> {
         let (inputs, weight) = (windows[0], windows[1]);
         let of = |phase: &Phase, piece: &Piece| -> u128 {
             let now = piece.windows.iter().find(|w| w.buffer() == inputs.buffer());
-            // A product of parts has no inputs; the rows of a time step are its second scalar.
-            let rows = || u32::from_ne_bytes(piece.scalars[4..8].try_into().expect("four bytes")) * phase.times.count;
+            // A product of parts has no inputs; the rows of a time step are its second scalar, or its third where that is whether it adds,
+            // which it does not.
+            let scalar = |i: usize| u32::from_ne_bytes(piece.scalars[4 * i..4 * i + 4].try_into().expect("four bytes"));
+            let rows = || if scalar(1) == 0 { scalar(2) } else { scalar(1) } * phase.times.count;
             let weights = piece.windows.iter().filter(|w| w.buffer() == weight.buffer());
             weights.map(|weight| volume(weight, now.map_or_else(rows, Mat::rows))).sum()
         };

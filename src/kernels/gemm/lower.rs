@@ -154,7 +154,7 @@ fn parts(sums: u32, busy: u32, terms: u32, least: u32) -> u32 {
 /// The terms of each part of a piece of so many sums and terms, and the number of parts: no part has more terms than a running sum may,
 /// or fewer than `least`, unless there is only room for so many.
 pub(crate) fn share_out(sums: u32, busy: u32, terms: u32, least: u32, room: u32) -> [u32; 2] {
-    let parts = parts(sums, busy, terms, least).max(terms.div_ceil(MAX_TERMS)).min(room);
+    let parts = parts(sums, busy, terms, least).max(terms.div_ceil(MAX_TERMS)).min(room.max(1));
     let chunk = terms.div_ceil(parts).next_multiple_of(16);
     [chunk, terms.div_ceil(chunk)]
 }
