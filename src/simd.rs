@@ -67,7 +67,6 @@ impl InstructionSet {
             #[cfg(target_arch = "aarch64")]
             Arch::Neon(_) => "neon",
             Arch::Scalar => "scalar",
-            #[allow(unreachable_patterns, reason = "what is left depends on the processor")]
             _ => "simd128",
         }
     }

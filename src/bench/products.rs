@@ -214,7 +214,7 @@ mod tests {
     #[test]
     fn what_is_timed_is_the_product() {
         let ceilings = Ceilings { gflops: 100.0, gb_per_s: 10.0, dispatch_us: None };
-        let contender = Contender::of(Compute::Cpu(Some(1)), ceilings);
+        let contender = Contender::with_ceilings(Compute::Cpu(Some(1)), ceilings);
         for (form, name) in FORMS {
             for size in [1, 7, 65] {
                 let runner = Runner::new(&contender, form, size, &mut |_, _| Ok(())).unwrap();
@@ -245,7 +245,7 @@ mod tests {
     #[test]
     fn every_size_and_form_is_a_row_of_each_contender() {
         let ceilings = Ceilings { gflops: 100.0, gb_per_s: 10.0, dispatch_us: None };
-        let contenders = [1, 2].map(|threads| Contender::of(Compute::Cpu(Some(threads)), ceilings));
+        let contenders = [1, 2].map(|threads| Contender::with_ceilings(Compute::Cpu(Some(threads)), ceilings));
         let mut heard = 0;
         let products = Products { sizes: vec![5, 33], runs: 2 };
         let rows = run(&products, &contenders, &mut |_, _| Ok(()), &mut |_| heard += 1).unwrap();

@@ -26,12 +26,12 @@ pub struct Contender {
 
 impl Contender {
     pub(super) fn new(compute: &Compute) -> Result<Contender> {
-        Ok(Contender::of(compute.clone(), Ceilings::measure(compute)?))
+        Ok(Contender::with_ceilings(compute.clone(), Ceilings::measure(compute)?))
     }
 
     /// One whose ceilings are known.
     #[must_use]
-    pub fn of(compute: Compute, ceilings: Ceilings) -> Contender {
+    pub fn with_ceilings(compute: Compute, ceilings: Ceilings) -> Contender {
         let backend = if matches!(compute, Compute::Cpu(_)) { "cpu" } else { "gpu" };
         Contender { backend, ceilings, compute }
     }
@@ -175,14 +175,15 @@ pub struct KernelTime {
 
 impl Row {
     pub(super) fn new(contender: &Contender, config: &Config, measured: Measured) -> Row {
-        Row { measured: Some(measured), ..Row::of(contender, config) }
+        Row { measured: Some(measured), ..Row::unmeasured(contender, config) }
     }
 
     pub(super) fn too_large(contender: &Contender, config: &Config, error: Error) -> Row {
-        Row { error: Some(error), ..Row::of(contender, config) }
+        Row { error: Some(error), ..Row::unmeasured(contender, config) }
     }
 
-    fn of(contender: &Contender, config: &Config) -> Row {
+    /// The row of a size, without times.
+    fn unmeasured(contender: &Contender, config: &Config) -> Row {
         let input = match config.input {
             Input::Vectors(size) | Input::Tokens(size) => size,
         };
@@ -408,7 +409,7 @@ mod tests {
     #[test]
     fn no_row_is_above_its_ceiling() {
         let ceilings = Ceilings { gflops: 1e-6, gb_per_s: 1e-6, dispatch_us: None };
-        let mut contender = Contender::of(Compute::Cpu(Some(1)), ceilings);
+        let mut contender = Contender::with_ceilings(Compute::Cpu(Some(1)), ceilings);
         let mut fast = row("cpu", 128, Some(1.0));
         let measured = fast.measured.as_mut().unwrap();
         (measured.gflops, measured.costs) = (4e9, vec![(3_000_000, 1_000_000), (1_000_000, 2_000_000)]);

@@ -36,7 +36,7 @@ pub fn check(kernel: &'static Kernel, variant: Option<&'static Variant>, sizes: 
                 let place = kernel.bindings.get(target).map_or(String::new(), |binding| format!(" in {}", binding.name));
                 let shape = format!("{m}×{n}×{k}, {}{place}", values.name());
                 let oracle = if bits { "definition, bits" } else { "definition" };
-                let mut outcome = Outcome::of(kernel.name, variant, shape.clone(), oracle, deviations);
+                let mut outcome = Outcome::from_deviations(kernel.name, variant, shape.clone(), oracle, deviations);
                 outcome.note_failure(around(&filled, &left, &program));
                 outcomes.push(outcome);
                 if values == Values::Reals {

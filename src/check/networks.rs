@@ -219,7 +219,7 @@ pub fn in_lockstep(case: &Case, model: Model, variant: Option<&'static str>, loa
     let before = train(&mut network, case)?;
     let weights = network.parameters()?;
     let after = gradient(&mut network, &case.batch(6))?;
-    let steps = Outcome::of("training steps", variant, case.name(), "definition", found.take());
+    let steps = Outcome::from_deviations("training steps", variant, case.name(), "definition", found.take());
 
     let of = |got: &Tensors, expected: &Expected, bound: f64| {
         compare("gradient", variant, case.name(), "reference", got, expected, bound)

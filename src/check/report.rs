@@ -35,7 +35,7 @@ pub struct Outcome {
 
 impl Outcome {
     /// From how far off each tensor was.
-    pub(crate) fn of(
+    pub(crate) fn from_deviations(
         name: impl Into<String>,
         variant: Option<&'static str>,
         shape: String,

@@ -322,7 +322,7 @@ fn run(device: &Device, trap: &Trap) -> Result<(Seen, Outcome)> {
     let mut exact = Exact::new(&program);
     exact.write(x, &seen.x.concat())?;
     let found = exact.compare(0, false, None, |_| Ok(seen.out.clone()))?;
-    let mut outcome = Outcome::of(name, Some("builtin"), format!("{COLS} values"), "definition", found);
+    let mut outcome = Outcome::from_deviations(name, Some("builtin"), format!("{COLS} values"), "definition", found);
     outcome.note = Some(outcome.note.map_or(note.clone(), |failure| format!("{note}; {failure}")));
     Ok((seen, outcome))
 }

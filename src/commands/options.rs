@@ -133,7 +133,7 @@ pub enum OptimizerChoice {
 
 impl OptimizerChoice {
     /// A task's own.
-    pub fn of(defaults: &Defaults) -> OptimizerChoice {
+    pub fn usual_for(defaults: &Defaults) -> OptimizerChoice {
         defaults.optimizer.and_then(|name| OptimizerChoice::from_str(name, true).ok()).unwrap_or(OptimizerChoice::Adam)
     }
 
@@ -213,7 +213,7 @@ impl ModelArgs {
             Some(Clip(clip)) => clip,
             None => of_task.and_then(|d| d.clip).map(|c| c as f32),
         };
-        let optimizer = what.optimizer.or(of_task.map(|d| OptimizerChoice::of(&d))).unwrap_or(OptimizerChoice::Adam);
+        let optimizer = what.optimizer.or(of_task.map(|d| OptimizerChoice::usual_for(&d))).unwrap_or(OptimizerChoice::Adam);
         let shape = opened.source.shape();
         let (steps, batch) = opened.source.window();
         // A file's largest id may be less than what the weights were made for.

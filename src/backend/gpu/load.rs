@@ -61,7 +61,7 @@ pub(super) fn load(
         })
         .collect();
     let memory = Memory::allocate(device, program, cuts, lowered.iter().map(|(_, lowered)| lowered))?;
-    let layout = Layout::of(device, program, &memory, &lowered)?;
+    let layout = Layout::new(device, program, &memory, &lowered)?;
     let upload = |bytes: &Vec<u8>| {
         device.checked("the windows of a program", || {
             let uniforms = buffer(device, "windows", bytes.len() as u64, BufferUsages::UNIFORM);
@@ -112,7 +112,12 @@ struct Slot<'a> {
 }
 
 impl<'a> Layout<'a> {
-    fn of(device: &Device, program: &Program, memory: &'a Memory, lowered: &[(&'static Variant, Lowered)]) -> Result<Layout<'a>> {
+    fn new(
+        device: &Device,
+        program: &Program,
+        memory: &'a Memory,
+        lowered: &[(&'static Variant, Lowered)],
+    ) -> Result<Layout<'a>> {
         let limits = device.device.limits();
         let mut layout = Layout { uniforms: vec![Vec::new()], slots: Vec::new() };
         for (step, (variant, lowered)) in program.steps().iter().zip(lowered) {

@@ -236,7 +236,7 @@ fn encode_recorded(
 ) -> Position {
     while position.step < end && queries.has_room() {
         let step = position.step;
-        let descriptor = ComputePassDescriptor { label: None, timestamp_writes: Some(queries.of(step)) };
+        let descriptor = ComputePassDescriptor { label: None, timestamp_writes: Some(queries.writes_for(step)) };
         let mut pass = encoder.begin_compute_pass(&descriptor);
         position = encode(&mut pass, steps, position, step + 1, load);
         if position.step == step {

@@ -116,7 +116,7 @@ impl Queries {
     }
 
     /// What a pass of this step writes.
-    pub fn of(&mut self, step: usize) -> ComputePassTimestampWrites<'_> {
+    pub fn writes_for(&mut self, step: usize) -> ComputePassTimestampWrites<'_> {
         let first = 2 * self.steps.len() as u32;
         self.steps.push(step);
         ComputePassTimestampWrites {

@@ -514,7 +514,7 @@ mod tests {
     }
 
     fn contender(backend: &'static str, gflops: f64, gb_per_s: f64) -> Contender {
-        let mut contender = Contender::of(Compute::Cpu(None), Ceilings { gflops, gb_per_s, dispatch_us: None });
+        let mut contender = Contender::with_ceilings(Compute::Cpu(None), Ceilings { gflops, gb_per_s, dispatch_us: None });
         contender.backend = backend;
         contender
     }

@@ -39,7 +39,7 @@ pub struct BudgetArgs {
 impl BudgetArgs {
     /// How gradients become updates.
     pub fn optimizer(&self, task: &Task) -> OptimizerChoice {
-        self.optimizer.unwrap_or_else(|| OptimizerChoice::of(&task.defaults))
+        self.optimizer.unwrap_or_else(|| OptimizerChoice::usual_for(&task.defaults))
     }
 
     /// What is trained on a task: of so many steps if no other number was asked for.

@@ -1,8 +1,6 @@
 //! A cell's pointwise part over some units of a row, in vectors. There are no closures here, nor in the cells: one that is not inlined is not
 //! compiled for the processor's instructions, and each of its operations becomes a call.
 
-#![allow(clippy::needless_range_loop, reason = "iterators take closures")]
-
 use pulp::Simd;
 
 use super::pointwise::{After, Before, Behind, Gradients, MOST, Pointwise};
