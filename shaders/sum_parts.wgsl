@@ -1,15 +1,4 @@
-// Σ_p parts[p·rows + m, n], four columns a thread: each of `lanes` lanes adds up every lanes-th part, in order, and then the lanes are added
-// up by a tree. Few results have several lanes, so that there are threads enough. What becomes of the sum is in `store`.
-const THREADS: u32 = 256u;
-
-var<workgroup> sums: array<vec4<f32>, THREADS>;
-
-// Zero past the last.
-fn part(p: u32, rows: u32, row: u32, col: u32) -> vec4<f32> {
-    let value = parts[at(params.parts, min(p, params.count - 1u) * rows + row, col)];
-    return select(vec4<f32>(), value, p < params.count);
-}
-
+// The sum of a product's parts, four columns a thread: see add_up. What becomes of it is in `store`.
 @compute @workgroup_size(THREADS)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -19,31 +8,12 @@ fn main(
     let rows = params.parts.rows / params.count;
     let vectors = (params.parts.cols + 3u) / 4u;
     let all = rows * vectors;
-    let width = THREADS / params.lanes; // results of a workgroup
-    let lane = i / width;
-    for (var first = group.x * width; first < all; first += groups.x * width) {
-        let own = min(first + i % width, all - 1u);
+    for (var first = group.x * width(); first < all; first += groups.x * width()) {
+        let own = min(first + i % width(), all - 1u);
         let row = own / vectors;
         let col = own % vectors * 4u;
-        var sum = vec4<f32>();
-        // Four loads are under way before the first is needed.
-        for (var p = lane; p < params.count; p += 4u * params.lanes) {
-#for n in 0..4
-            let part$n = part(p + $nu * params.lanes, rows, row, col);
-#end
-#for n in 0..4
-            sum += part$n;
-#end
-        }
-        sums[i] = sum;
-        workgroupBarrier();
-        for (var apart = THREADS / 2u; apart >= width; apart /= 2u) {
-            if i < apart {
-                sums[i] += sums[i + apart];
-            }
-            workgroupBarrier();
-        }
-        if lane == 0u && first + i < all {
+        add_up(i, rows, row, col);
+        if i < width() && first + i < all {
             store(row, col, sums[i]);
         }
     }

@@ -26,7 +26,7 @@ pub(crate) use lower::{BY_64_128, BY_64_BY_16, BY_128, PIECE_TERMS, PieceScalars
 pub(crate) use pack::{pack_rows, transpose_into};
 pub(crate) use panels::{Panels, Source};
 pub(crate) use tile::{Base, Group};
-pub(crate) use variants::{LARGE, SUM, TILE_64_128, TILE_64_BY_16, TILE_128, fetch, sum_shader};
+pub(crate) use variants::{ADD_UP, LARGE, SUM, TILE_64_128, TILE_64_BY_16, TILE_128, fetch, sum_shader};
 
 /// Which of the operands are transposed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -182,8 +182,8 @@ pub const EDITS: &[Edit] = &[
     edit("the parts overwrite each other", NT_LARGE, "part * params.rows + row", "row"),
     edit("a part is left out", NN_LARGE, "value, p < params.count)", "value, p + 1u < max(params.count, 2u))"),
     edit("a lane of parts is left out", TN_TALL, "p += 4u * params.lanes", "p += 4u * params.lanes + 1u"),
-    edit("a level of the tree is left out", NN_LARGE, "apart >= width;", "apart > width;"),
-    edit("no barrier in the tree", NT_LARGE, "sums[i] = sum;\n        workgroupBarrier();", "sums[i] = sum;"),
+    edit("a level of the tree is left out", NN_LARGE, "apart >= width();", "apart > width();"),
+    edit("no barrier in the tree", NT_LARGE, "sums[i] = sum;\n    workgroupBarrier();", "sums[i] = sum;"),
     edit("the sum of the parts overwrites", TN_LARGE, "select(sum, out[i] + sum, params.accumulate != 0u)", "sum"),
     edit(
         "the parts' bias is lost",

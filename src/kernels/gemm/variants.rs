@@ -20,6 +20,7 @@ const TN_SUBGROUP: &str = include_str!("../../../shaders/gemm_tn_subgroup.wgsl")
 const TILED: &str = include_str!("../../../shaders/gemm_tiled.wgsl");
 pub(crate) const LARGE: &str = include_str!("../../../shaders/gemm_large.wgsl");
 const SKINNY: &str = include_str!("../../../shaders/gemm_skinny.wgsl");
+pub(crate) const ADD_UP: &str = include_str!("../../../shaders/shared/add_up.wgsl");
 const SUM_PARTS_TEXT: &str = include_str!("../../../shaders/sum_parts.wgsl");
 const TILE_32: &str = include_str!("../../../shaders/shared/tile_32.wgsl");
 const TILE_64: &str = include_str!("../../../shaders/shared/tile_64.wgsl");
@@ -53,13 +54,13 @@ const fn bias_shader(source: &'static [&'static str]) -> Shader {
 }
 
 const SUM_PARTS_SHADER: Shader = Shader {
-    source: &[WINDOW, include_str!("../../../shaders/shared/parts_sum.wgsl"), SUM_PARTS_TEXT],
+    source: &[WINDOW, include_str!("../../../shaders/shared/parts_sum.wgsl"), ADD_UP, SUM_PARTS_TEXT],
     entry: "main",
     bindings: &[Binding::read("parts"), Binding::update("out")],
     scalars: &["count", "lanes", "accumulate"],
 };
 const BIAS_PARTS_SHADER: Shader = Shader {
-    source: &[WINDOW, include_str!("../../../shaders/shared/parts_bias.wgsl"), SUM_PARTS_TEXT],
+    source: &[WINDOW, include_str!("../../../shaders/shared/parts_bias.wgsl"), ADD_UP, SUM_PARTS_TEXT],
     entry: "main",
     bindings: &[Binding::read("parts"), Binding::read("bias"), Binding::update("out")],
     scalars: &["count", "lanes", "accumulate"],

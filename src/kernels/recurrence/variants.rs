@@ -53,7 +53,7 @@ macro_rules! in_parts {
             $product,
             recurrence::COPY,
             $crate::program::Shader {
-                source: &[text::WINDOW, text::TIME, text::EXP, text::ACTIVATION, $unit, text::CELL, $bind, $step, text::PARTS],
+                source: &[text::WINDOW, text::TIME, text::EXP, text::ACTIVATION, $unit, text::CELL, $bind, $step, gemm::ADD_UP, text::PARTS],
                 entry: "main",
                 bindings: $bindings,
                 scalars: recurrence::PARTS_SCALARS,
