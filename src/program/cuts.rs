@@ -191,16 +191,18 @@ fn sections(windows: &[Mat], len: u64, most: u64) -> Vec<u64> {
     }
 }
 
-/// The last place by `limit` that is so many rows from the start of each window that it lies in, and in none of one row unless that
-/// begins before `start`.
+/// The last place by `limit` that is behind so many rows of each window that it lies in, and in none of one row unless that begins before
+/// `start`. Where a window has some columns of others' rows alone, it may lie between two of its rows.
 fn border(windows: &[Mat], start: u64, limit: u64, rows: u64) -> u64 {
     let mut place = limit / u64::from(ROW_ALIGNMENT) * u64::from(ROW_ALIGNMENT);
     loop {
         let before = place;
         for window in windows.iter().filter(|w| w.offset > start || w.rows > 1) {
             if window.offset < place && place < window.end() {
-                let unit = if window.rows == 1 { u64::MAX } else { rows * u64::from(window.stride) };
-                place = window.offset + (place - window.offset) / unit * unit;
+                let stride = if window.rows == 1 { u64::MAX } else { u64::from(window.stride) };
+                let gap = stride - u64::from(window.cols.next_multiple_of(ROW_ALIGNMENT)).min(stride);
+                let behind = (place - window.offset).saturating_add(gap) / stride / rows * rows;
+                place = place.min(window.offset + behind * stride);
             }
         }
         if place == before || place <= start {
@@ -269,6 +271,28 @@ mod tests {
             }
         }
         assert!(across > 20, "only {across} parts of rows");
+    }
+
+    /// Windows of some columns, as those of one gate, keep no row from being the border of a section.
+    #[test]
+    fn windows_of_some_columns_are_cut_with_the_rows_that_they_are_part_of() {
+        let mut program = Program::new();
+        let whole = program.matrix("sums", 100, 36);
+        let gates = [whole.slice_cols(0..12), whole.slice_cols(12..24), whole.slice_cols(24..36)];
+        for window in gates.iter().chain([&whole]) {
+            crate::kernels::fill::fill(&mut program, *window, 0.0);
+        }
+        for most in [40, 150, 1000] {
+            let cuts = cuts(most).of(&program);
+            let starts = cuts.sections(whole.buf);
+            assert!(starts.windows(2).all(|ends| ends[1] - ends[0] <= most && ends[1] % 36 == 0), "{starts:?} of {most}");
+            assert!(3600 - starts[starts.len() - 1] <= most, "{starts:?} of {most}");
+            for window in gates.iter().chain([&whole]) {
+                let parts = cuts.parts(*window);
+                assert!(parts.iter().all(|p| p.cols == window.cols && p.end() <= cuts.section(p).1.end), "{window:?}: {parts:?}");
+                assert_eq!(parts.iter().map(|part| part.rows).sum::<u32>(), 100);
+            }
+        }
     }
 
     /// Runs of several windows end where any of them must, and make up the whole.
