@@ -23,6 +23,7 @@ mod reductions;
 mod reference;
 mod reference_faults;
 mod shaders;
+mod shapes;
 mod simulation;
 mod training;
 mod translation;
