@@ -3,6 +3,7 @@
 //! [`all`], which tests and checks go through.
 
 pub mod column_sum;
+pub mod dropout;
 pub mod embedding;
 pub mod fill;
 pub mod gemm;
@@ -46,6 +47,7 @@ pub fn all() -> Vec<&'static Kernel> {
         &fill::CARRY,
         &map::ACTIVATE,
         &map::ACTIVATE_GRADIENT,
+        &dropout::DROPOUT,
     ];
     for cell in crate::cells::ALL {
         kernels.extend([cell.forward, cell.backward]);
