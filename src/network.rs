@@ -9,6 +9,7 @@ use ndarray::Array3;
 
 use crate::backend::{Backend, Compute, PROGRAM, Ticket};
 use crate::batch::{Batch, InitialState, Inputs, Loss, States, Targets};
+use crate::kernels::dropout::schedule_of;
 use crate::model::{Config, InputWindows, Model, Named};
 use crate::program::{Mat, Program};
 use crate::tensors::write_in_blocks;
@@ -26,6 +27,15 @@ pub struct Report {
     pub gradient_norm: f32,
     /// The position in the arena of the first value of the gradient that is not finite.
     bad: Option<u64>,
+}
+
+/// The seed and the training step, counted from 1, that dropout's masks follow from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Masks {
+    /// The seed.
+    pub seed: u64,
+    /// The training step.
+    pub step: u64,
 }
 
 /// A loss, the gradients of all parameters and of the initial state, and the outputs.
@@ -82,6 +92,9 @@ pub struct Network {
     model: Model,
     backend: Box<dyn Backend>,
     step: u64,
+    /// What dropout's masks of training steps follow from, and those that the device has now.
+    seed: u64,
+    masks: Option<Masks>,
     weights: Vec<f32>,
     fetching: VecDeque<(u64, u64, Ticket)>,
     fetched: u64,
@@ -119,7 +132,7 @@ impl Network {
     /// a GPU with its variants chosen.
     #[must_use]
     pub fn on(model: Model, backend: Box<dyn Backend>) -> Network {
-        Network { model, backend, step: 0, weights: Vec::new(), fetching: VecDeque::new(), fetched: 0 }
+        Network { model, backend, step: 0, seed: 0, masks: None, weights: Vec::new(), fetching: VecDeque::new(), fetched: 0 }
     }
 
     /// The model.
@@ -152,7 +165,12 @@ impl Network {
         self.step
     }
 
-    /// Sets the number of training steps taken: what Adam's corrections depend on.
+    /// Sets the seed that dropout's masks follow from in training, as [`Network::initialise`] does.
+    pub fn set_seed(&mut self, seed: u64) {
+        self.seed = seed;
+    }
+
+    /// Sets the number of training steps taken: what Adam's corrections and dropout's masks depend on.
     pub fn set_steps(&mut self, step: u64) {
         (self.step, self.fetched) = (step, step);
         self.fetching.clear();
@@ -178,8 +196,18 @@ impl Network {
     pub fn train_again(&mut self, rate: f64) -> Result<()> {
         check_rate(rate)?;
         self.step += 1;
+        self.set_masks(Some(Masks { seed: self.seed, step: self.step }))?;
         self.backend.write(self.model.update_windows.schedule, &self.model.schedule_of(self.step, rate))?;
         self.backend.run(self.model.forward.start..self.model.carry.end)
+    }
+
+    /// Lets units be dropped by these masks from now on, or none. Training does, and nothing else that is not told to.
+    fn set_masks(&mut self, masks: Option<Masks>) -> Result<()> {
+        let Some(schedule) = self.model.dropout.schedule.filter(|_| self.masks != masks) else { return Ok(()) };
+        let Masks { seed, step } = masks.unwrap_or(Masks { seed: 0, step: 0 });
+        self.backend.write_indices(schedule, &schedule_of(seed, step))?;
+        self.masks = masks;
+        Ok(())
     }
 
     /// Asks for what the steps since the last time left, without waiting.
@@ -237,26 +265,35 @@ impl Network {
         bad.or_else(|| (!report.gradient_norm.is_finite()).then(|| "the gradient's norm".into()))
     }
 
-    /// The loss of a batch. The state is carried on, as by a training step: between windows of training, save it with
+    /// The loss of a batch, without dropout. The state is carried on, as by a training step: between windows of training, save it with
     /// [`Network::state`] and set it again, as [`crate::train::evaluate`] does.
     ///
     /// # Errors
     /// As [`Network::train_step`].
     pub fn loss(&mut self, batch: &Batch) -> Result<f32> {
         self.feed(batch)?;
+        self.set_masks(None)?;
         self.backend.run(self.model.forward.clone())?;
         let loss = self.backend.read(self.model.head.loss)?[0];
         self.backend.run(self.model.carry.clone())?;
         Ok(loss)
     }
 
-    /// The loss of a batch and its gradient by every parameter and by the initial state. The parameters stay as they are; a
-    /// batch that does not carry the state on replaces it.
+    /// The loss of a batch and its gradient by every parameter and by the initial state, without dropout. The parameters stay as they
+    /// are; a batch that does not carry the state on replaces it.
     ///
     /// # Errors
     /// As [`Network::train_step`].
     pub fn gradient(&mut self, batch: &Batch) -> Result<Gradient> {
-        self.back_propagate(batch)?;
+        self.gradient_with(batch, None)
+    }
+
+    /// [`Network::gradient`] with the units dropped that a training step drops.
+    ///
+    /// # Errors
+    /// As [`Network::train_step`].
+    pub fn gradient_with(&mut self, batch: &Batch, masks: Option<Masks>) -> Result<Gradient> {
+        self.back_propagate(batch, masks)?;
         let initial_states = self.read_states(|layer, state| layer.d_initial[state])?;
         Ok(Gradient {
             loss: self.backend.read(self.model.head.loss)?[0],
@@ -266,14 +303,14 @@ impl Network {
         })
     }
 
-    /// What [`Network::gradient`] gives, as a file: the gradients by PyTorch's names, with that of each layer's second bias, which is that
+    /// What [`Network::gradient_with`] gives, as a file: the gradients by PyTorch's names, with that of each layer's second bias, which is that
     /// of the first, `loss` `[1]`, `outputs` `[T, B, O]` and by each initial state, `h0`, `[layers, B, H]`. It passes through the host in blocks. Gives the loss.
     ///
     /// # Errors
     /// As [`Network::gradient`]; [`Error::NotFinite`] with the first of the tensors by name that is not finite, and then nothing is written;
     /// [`Error::Io`].
-    pub fn write_gradient(&mut self, batch: &Batch, path: impl AsRef<Path>) -> Result<f32> {
-        self.back_propagate(batch)?;
+    pub fn write_gradient(&mut self, batch: &Batch, masks: Option<Masks>, path: impl AsRef<Path>) -> Result<f32> {
+        self.back_propagate(batch, masks)?;
         let tensors = self.gradient_tensors();
         let shapes: Vec<(String, Vec<usize>)> = tensors.iter().map(|(name, shape, _)| (name.clone(), shape.clone())).collect();
         write_in_blocks(path.as_ref(), &BTreeMap::new(), &shapes, &mut |i, rows| {
@@ -285,8 +322,9 @@ impl Network {
     }
 
     /// Everything that a batch's gradient is made of, on the device.
-    fn back_propagate(&mut self, batch: &Batch) -> Result<()> {
+    fn back_propagate(&mut self, batch: &Batch, masks: Option<Masks>) -> Result<()> {
         self.feed(batch)?;
+        self.set_masks(masks)?;
         self.backend.run(self.model.forward.start..self.model.backward.end)?;
         self.backend.run(self.model.initial_gradient.clone())
     }
@@ -316,7 +354,7 @@ impl Network {
         Ok(Array3::from_shape_vec((window, batch, hidden), values).expect("a state for each row"))
     }
 
-    /// The hidden states of a batch and ∂L/∂h_t, of each layer. Parameters, gradients, the optimiser's states and the count of steps
+    /// The hidden states of a batch and ∂L/∂h_t, of each layer, without dropout. Parameters, gradients, the optimiser's states and the count of steps
     /// stay as they are; a batch that does not carry the state on replaces it. A training step that follows is the same as without.
     ///
     /// # Errors
@@ -327,6 +365,7 @@ impl Network {
             return Err(Error::Usage("this network does not trace the gradient of its hidden states".into()));
         }
         self.feed(batch)?;
+        self.set_masks(None)?;
         self.backend.run(self.model.forward.clone())?;
         self.backend.run(self.model.trace.clone())?;
         let shape = (window, size, hidden);

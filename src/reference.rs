@@ -44,6 +44,8 @@
 //! ∂ℓ/∂o   = softmax(o) − onehot(y)   or   (2/O)·(o − y)
 //! ```
 //!
+//! With dropout (Srivastava et al. 2014) what is read of a layer's outputs is `m ⊙ h_t`, and what comes back by `m ⊙ h_t` is multiplied by `m`.
+//!
 //! In code a step of a batch is a row: `[T, B, ·]` is `[T·B, ·]`, all transposes are swapped, and every sum over the steps is one product.
 //!
 //! Sources: Werbos, *Backpropagation through time: what it does and how to do it* (1990); Pascanu, Mikolov and Bengio, *On the
@@ -51,6 +53,7 @@
 
 mod activation;
 mod cell;
+mod dropout;
 pub mod elman;
 pub mod gru;
 mod input;
@@ -66,6 +69,7 @@ use ndarray::{Array3, Axis, s, stack};
 
 pub use activation::Activation;
 pub use cell::{Cell, Unit, UnitGradient};
+pub use dropout::Dropout;
 pub use weights::{LayerWeights, Weights};
 
 use crate::batch::{Batch, InitialState, Input, Inputs};
@@ -149,9 +153,17 @@ pub fn forward(weights: &Weights, cell: &Cell, batch: &Batch) -> Result<Forward>
 /// # Errors
 /// As [`forward`].
 pub fn forward_from(weights: &Weights, cell: &Cell, batch: &Batch, start: &States) -> Result<Forward> {
+    forward_with(weights, cell, batch, start, &Dropout::NONE)
+}
+
+/// [`forward_from`] as in training, with dropout.
+///
+/// # Errors
+/// As [`forward`].
+pub fn forward_with(weights: &Weights, cell: &Cell, batch: &Batch, start: &States, dropout: &Dropout) -> Result<Forward> {
     check(weights, cell, batch, start)?;
-    let layers = propagate(weights, cell, batch, start);
-    let outputs = decode(weights, &layers);
+    let (layers, read) = propagate(weights, cell, batch, start, dropout);
+    let outputs = decode(weights, &read);
     let (loss, _) = loss::measure(&outputs, batch);
     Ok(Forward { loss, outputs, states: layers.into_iter().map(|layer| named(cell, layer.states)).collect() })
 }
@@ -172,12 +184,20 @@ pub fn gradient(weights: &Weights, cell: &Cell, batch: &Batch) -> Result<Gradien
 /// # Errors
 /// As [`forward`].
 pub fn gradient_from(weights: &Weights, cell: &Cell, batch: &Batch, start: &States) -> Result<Gradient> {
+    gradient_with(weights, cell, batch, start, &Dropout::NONE)
+}
+
+/// [`gradient_from`] as in training, with dropout.
+///
+/// # Errors
+/// As [`forward`].
+pub fn gradient_with(weights: &Weights, cell: &Cell, batch: &Batch, start: &States, dropout: &Dropout) -> Result<Gradient> {
     check(weights, cell, batch, start)?;
-    let layers = propagate(weights, cell, batch, start);
-    let outputs = decode(weights, &layers);
+    let (layers, read) = propagate(weights, cell, batch, start, dropout);
+    let outputs = decode(weights, &read);
     let (loss, d_outputs) = loss::measure(&outputs, batch);
     let sequences = batch.shape().1;
-    let top = rows(layers[layers.len() - 1].states[0].slice(s![1.., .., ..]));
+    let top = rows(read[read.len() - 1].view());
 
     let sizes = d_outputs.mapv(f64::abs);
     let mut d_weights =
@@ -188,11 +208,14 @@ pub fn gradient_from(weights: &Weights, cell: &Cell, batch: &Batch, start: &Stat
     let mut d_states = Vec::new();
     let mut from_above = in_steps(d_outputs.dot(&weights.decoder), sequences);
     for (k, layer) in weights.layers.iter().enumerate().rev() {
+        if let Some(mask) = dropout.mask(k, weights.layers.len(), from_above.dim()) {
+            from_above *= &mask;
+        }
         let d = layer::backward(cell, layer, &layers[k], &from_above);
         for (name, d_initial) in cell.states.iter().zip(&d.initial_states) {
             initial_states.get_mut(*name).expect("a state of the cell").index_axis_mut(Axis(0), k).assign(d_initial);
         }
-        let input = input_of(k, batch, &layers);
+        let input = input_of(k, batch, &read);
         let (d_layer, sizes) = layer::d_weights(layer, &input, &layers[k], &d);
         d_weights.layers.insert(0, d_layer);
         magnitudes.layers.insert(0, sizes);
@@ -208,11 +231,11 @@ pub fn gradient_from(weights: &Weights, cell: &Cell, batch: &Batch, start: &Stat
 ///
 /// # Errors
 /// As [`forward`].
-pub fn distance_from_kink(weights: &Weights, cell: &Cell, batch: &Batch) -> Result<f64> {
+pub fn distance_from_kink(weights: &Weights, cell: &Cell, batch: &Batch, dropout: &Dropout) -> Result<f64> {
     let start = initial(weights, cell, batch);
     check(weights, cell, batch, &start)?;
     let kinks = cell.activation.map_or(&[][..], Activation::kinks);
-    let layers = propagate(weights, cell, batch, &start);
+    let (layers, _) = propagate(weights, cell, batch, &start, dropout);
     let sums = layers.iter().flat_map(|layer| layer.input_sums.iter().zip(&layer.recurrent_sums).map(|(u, w)| u + w));
     Ok(sums.flat_map(|sum| kinks.iter().map(move |kink| (sum - kink).abs())).fold(f64::INFINITY, f64::min))
 }
@@ -235,28 +258,39 @@ fn check(weights: &Weights, cell: &Cell, batch: &Batch, start: &States) -> Resul
     Ok(())
 }
 
-/// All layers at all steps, the lowest first.
-fn propagate(weights: &Weights, cell: &Cell, batch: &Batch, start: &States) -> Vec<Trajectory> {
-    let mut layers = Vec::new();
+/// All layers at all steps, the lowest first, and what is read of the outputs of each, `[T, B, H]`.
+fn propagate(
+    weights: &Weights,
+    cell: &Cell,
+    batch: &Batch,
+    start: &States,
+    dropout: &Dropout,
+) -> (Vec<Trajectory>, Vec<Array3<f64>>) {
+    let (mut layers, mut read) = (Vec::new(), Vec::new());
     for (k, layer) in weights.layers.iter().enumerate() {
         let initial: Vec<_> = cell.states.iter().map(|&name| start[name].index_axis(Axis(0), k)).collect();
-        let computed = layer::forward(cell, layer, &input_of(k, batch, &layers), &initial);
+        let computed = layer::forward(cell, layer, &input_of(k, batch, &read), &initial);
+        let outputs = computed.states[0].slice(s![1.., .., ..]).to_owned();
+        read.push(match dropout.mask(k, weights.layers.len(), outputs.dim()) {
+            Some(mask) => outputs * mask,
+            None => outputs,
+        });
         layers.push(computed);
     }
-    layers
+    (layers, read)
 }
 
-/// `X` of layer `k`: the batch's inputs, or the states `h_1 … h_T` of the layer below.
-fn input_of<'a>(k: usize, batch: &'a Batch, layers: &'a [Trajectory]) -> LayerInput<'a> {
+/// `X` of layer `k`: the batch's inputs, or what is read of the outputs of the layer below.
+fn input_of<'a>(k: usize, batch: &'a Batch, read: &'a [Array3<f64>]) -> LayerInput<'a> {
     match k.checked_sub(1) {
         None => LayerInput::of_batch(batch),
-        Some(below) => LayerInput::Vectors(rows(layers[below].states[0].slice(s![1.., .., ..])).into()),
+        Some(below) => LayerInput::Vectors(rows(read[below].view()).into()),
     }
 }
 
 /// `o_t = V·h_t + c`, `[T, B, O]`.
-fn decode(weights: &Weights, layers: &[Trajectory]) -> Array3<f64> {
-    let top = layers[layers.len() - 1].states[0].slice(s![1.., .., ..]);
+fn decode(weights: &Weights, read: &[Array3<f64>]) -> Array3<f64> {
+    let top = read[read.len() - 1].view();
     let sequences = top.dim().1;
     in_steps(rows(top).dot(&weights.decoder.t()) + &weights.decoder_bias, sequences)
 }

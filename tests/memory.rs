@@ -150,6 +150,6 @@ fn whatever_reads_or_writes_weights_takes_no_copy_of_them() {
     drop(copy);
 
     // The steps lay the weight out anew.
-    network.write_gradient(&source.batch(0), folder.path().join("gradient")).unwrap();
+    network.write_gradient(&source.batch(0), None, folder.path().join("gradient")).unwrap();
     check("a gradient", places + working);
 }

@@ -105,6 +105,14 @@ struct WhatArgs {
     #[arg(long, value_name = "FILE", conflicts_with = "recurrent_init", help_heading = "Network")]
     init: Option<PathBuf>,
 
+    /// Drop each output of every layer but the last with this probability while training, as PyTorch's `dropout` [default: 0]
+    #[arg(long, value_name = "P", allow_negative_numbers = true, value_parser = probability, help_heading = "Network")]
+    dropout: Option<f64>,
+
+    /// Drop each number that the head reads with this probability while training [default: 0]
+    #[arg(long, value_name = "P", allow_negative_numbers = true, value_parser = probability, help_heading = "Network")]
+    output_dropout: Option<f64>,
+
     /// How gradients become updates [default: adam]
     #[arg(long, value_name = "NAME", help_heading = "Optimiser")]
     optimizer: Option<OptimizerChoice>,
@@ -242,9 +250,12 @@ impl ModelArgs {
             forget_bias: self.biases.forget_bias.unwrap_or_default(),
             optimizer: optimizer.with(what.momentum.unwrap_or(0.9)),
             clip,
+            dropout: what.dropout.unwrap_or_default(),
+            output_dropout: what.output_dropout.unwrap_or_default(),
             recompute: what.recompute.and_then(|choice| choice.of(steps)),
             ..Config::new(input, hidden, outputs, shape.loss, batch, steps)
         };
+        note_dropout(network.dropout, network.layers);
         let settings = Settings {
             steps: of_task.and_then(|d| d.steps).unwrap_or(3000),
             lr: of_task.and_then(|d| d.lr).unwrap_or(2e-3),
@@ -365,7 +376,7 @@ fn tasks() -> String {
     format!("Train on a task: {}", about.join("; "))
 }
 
-fn count() -> clap::builder::RangedU64ValueParser<u64> {
+pub fn count() -> clap::builder::RangedU64ValueParser<u64> {
     clap::builder::RangedU64ValueParser::new().range(1..)
 }
 
@@ -384,6 +395,20 @@ fn number(text: &str) -> std::result::Result<f64, String> {
 
 pub fn not_negative(text: &str) -> std::result::Result<f64, String> {
     number(text).and_then(|x| if x >= 0.0 { Ok(x) } else { Err(format!("{x} is negative")) })
+}
+
+/// The probability of a unit to be dropped.
+pub fn probability(text: &str) -> std::result::Result<f64, String> {
+    number(text).and_then(|x| if (0.0..1.0).contains(&x) { Ok(x) } else { Err(format!("{x} is not in [0, 1)")) })
+}
+
+/// Says where dropout between layers has nothing to act on, as PyTorch warns.
+pub fn note_dropout(rate: f64, layers: usize) {
+    if rate > 0.0 && layers == 1 {
+        note(format_args!(
+            "--dropout {rate} drops nothing: it acts between layers, and there is one. --output-dropout acts before the head."
+        ));
+    }
 }
 
 fn momentum(text: &str) -> std::result::Result<f32, String> {

@@ -1,6 +1,7 @@
 //! The model: a configuration, its named parameters, and the program that it records: forward, backward and update.
 
 mod config;
+mod dropout;
 mod head;
 mod layer;
 pub(crate) mod parameters;

@@ -4,6 +4,7 @@
 //! The states between them are kept, those inside only of the segment at hand: so a segment's forward pass is computed again
 //! before its backward pass, and gradients add up over the segments. With one segment, which is the usual case, all states are kept.
 
+use super::dropout::Dropout;
 use super::head::Head;
 use super::layer::{Layer, Reads, Segment, Shared};
 use super::recurrent::InputWindows;
@@ -13,6 +14,7 @@ use crate::program::{Mat, Program};
 pub(super) struct Recording<'a> {
     pub inputs: InputWindows,
     pub layers: &'a [Layer],
+    pub dropout: &'a Dropout,
     pub head: &'a Head,
     pub segments: &'a [Segment],
     pub shared: &'a Shared,
@@ -30,17 +32,32 @@ impl Recording<'_> {
                 starts: starts.slice_rows(segment.number..segment.number + 1),
             },
             (0, InputWindows::Vectors(x)) => Reads::Vectors { vectors: x.slice_rows(segment.rows.clone()), gradient: None },
-            _ => Reads::Vectors { vectors: self.layers[layer - 1].outputs(segment), gradient: Some(segment.of(self.d_hidden)) },
+            _ => Reads::Vectors { vectors: self.left(layer - 1, segment), gradient: Some(self.d_left(layer - 1, segment)) },
         }
+    }
+
+    /// What is read of a layer's outputs in a segment.
+    fn left(&self, layer: usize, segment: &Segment) -> Mat {
+        self.dropout.left(layer, self.layers[layer].outputs(segment), segment)
+    }
+
+    /// Where the gradient by it goes.
+    fn d_left(&self, layer: usize, segment: &Segment) -> Mat {
+        self.dropout.gradient(layer, segment.of(self.d_hidden), segment)
+    }
+
+    /// The last layer.
+    fn top(&self) -> usize {
+        self.layers.len() - 1
     }
 
     /// From the state before a segment to its losses and their gradient by the outputs.
     fn segment_forward(&self, program: &mut Program, segment: &Segment) {
-        let mut hidden = None;
         for (l, layer) in self.layers.iter().enumerate() {
-            hidden = Some(layer.forward(program, self.reads(l, segment), segment));
+            let outputs = layer.forward(program, self.reads(l, segment), segment);
+            self.dropout.forward(program, l, outputs, segment);
         }
-        self.head.forward(program, hidden.expect("at least one layer"), segment);
+        self.head.forward(program, self.left(self.top(), segment), segment);
     }
 
     /// Records all segments to the loss.
@@ -52,11 +69,11 @@ impl Recording<'_> {
     /// Records all segments from the loss to the gradients by the weights.
     pub fn backward(&self, program: &mut Program) {
         self.back(program, |program, segment| {
-            let top = self.layers.last().expect("at least one layer");
             let d_hidden = segment.of(self.d_hidden);
-            self.head.backward(program, top.outputs(segment), segment);
-            self.head.below(program, d_hidden, segment);
+            self.head.backward(program, self.left(self.top(), segment), segment);
+            self.head.below(program, self.d_left(self.top(), segment), segment);
             for (l, layer) in self.layers.iter().enumerate().rev() {
+                self.dropout.backward(program, l, d_hidden, segment);
                 layer.backward(program, d_hidden, self.reads(l, segment), segment);
             }
         });
@@ -66,9 +83,10 @@ impl Recording<'_> {
     pub fn trace(&self, program: &mut Program) {
         self.back(program, |program, segment| {
             let d_hidden = segment.of(self.d_hidden);
-            self.head.below(program, d_hidden, segment);
+            self.head.below(program, self.d_left(self.top(), segment), segment);
             for (l, layer) in self.layers.iter().enumerate().rev() {
-                layer.trace(program, d_hidden, (l > 0).then_some(d_hidden), segment);
+                self.dropout.backward(program, l, d_hidden, segment);
+                layer.trace(program, d_hidden, l.checked_sub(1).map(|below| self.d_left(below, segment)), segment);
             }
         });
     }

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::config::Config;
+use super::dropout::Dropout;
 use super::head::Head;
 use super::layer::{Layer, Segment, Shared, Weights};
 use super::parameters::{Parameter, Parameters, table};
@@ -25,6 +26,7 @@ pub struct Model {
     pub(crate) optimizer_states: Vec<Vec<Mat>>,
     pub(crate) inputs: InputWindows,
     pub(crate) layers: Vec<Layer>,
+    pub(crate) dropout: Dropout,
     pub(crate) head: Head,
     pub(crate) update_windows: Update,
     /// What follows from the parameters; to be run after they were written.
@@ -109,11 +111,13 @@ impl Model {
                 Layer::new(&mut program, config, l, weights, &shared)
             })
             .collect();
+        let dropout = Dropout::new(&mut program, config, [length, config.hidden as u32]);
         let head = Head::new(&mut program, config, &parameters, &gradients, length);
         let d_hidden = program.transient("gradient of hidden", length, config.hidden as u32);
         let update_windows = Update::new(&mut program, config, [arena, d_arena], state_arenas);
 
-        let recording = Recording { inputs, layers: &layers, head: &head, segments: &segments, shared: &shared, d_hidden };
+        let recording =
+            Recording { inputs, layers: &layers, dropout: &dropout, head: &head, segments: &segments, shared: &shared, d_hidden };
         let mut record = |part: &dyn Fn(&mut Program)| {
             let start = program.len();
             part(&mut program);
@@ -142,6 +146,7 @@ impl Model {
             optimizer_states,
             inputs,
             layers,
+            dropout,
             head,
             update_windows,
             prepare,
