@@ -384,6 +384,9 @@ impl Network {
             return Err(Error::input("batch", format!("expected [T, B] = [{window}, {size}], got [{t}, {b}]")));
         }
         batch.check(input, outputs, layers, hidden, self.model.config.cell.states)?;
+        if batch.lengths.as_ref().is_some_and(|lengths| lengths.iter().any(|&length| length < window)) {
+            return Err(Error::Usage("sequences of different lengths are not supported yet; a mask leaves steps out".into()));
+        }
 
         match (&batch.inputs, self.model.inputs) {
             (Inputs::Tokens(ids), InputWindows::Tokens { tokens, order, starts }) => {

@@ -172,6 +172,18 @@ impl Tensors {
         self.floats(name, |v| v, |v| v as f32)
     }
 
+    /// A tensor of F32 or F64, in f32, whatever the numbers are.
+    ///
+    /// # Errors
+    /// [`Error::BadInput`] if there is none, or if it holds integers.
+    pub(crate) fn any_f32(&self, name: &str) -> Result<ArrayD<f32>> {
+        match self.get(name)? {
+            Tensor { shape, data: Data::F32(values) } => self.array(name, shape, values.clone()),
+            Tensor { shape, data: Data::F64(values) } => self.array(name, shape, values.iter().map(|&v| v as f32).collect()),
+            Tensor { data, .. } => Err(self.bad(name, format!("is of type {}; expected F32 or F64", data.name()))),
+        }
+    }
+
     /// A tensor of integers.
     ///
     /// # Errors

@@ -163,6 +163,7 @@ impl Case {
                 Loss::SquaredError => Targets::Values(reals(&mut random, (window, batch, outputs))),
             },
             mask: self.masked.then_some(mask),
+            lengths: None,
             reduction: self.reduction,
             initial_state: InitialState::Given(
                 self.config.cell.states.iter().map(|&name| (name.into(), reals(&mut random, (layers, batch, hidden)))).collect(),

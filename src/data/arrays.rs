@@ -68,8 +68,7 @@ impl Arrays {
         }
         let shape = Shape::of(&data);
         data.check_alone(shape.input, shape.outputs)?;
-        let uncounted = |mask: &Array2<f32>| mask.columns().into_iter().position(|column| column.iter().all(|&v| v == 0.0));
-        match data.mask.as_ref().and_then(uncounted) {
+        match (0..data.shape().1).find(|&b| data.last_counted(b).is_none()) {
             Some(b) => Err(Error::input(what, format!("mask: no output of sequence {b} counts; leave it out"))),
             None => Ok(Arrays { data, shape, batch, seed, training, pass: None, order: Vec::new() }),
         }
@@ -99,6 +98,7 @@ impl Arrays {
                 Targets::Values(y) => Targets::Values(y.select(Axis(1), indices)),
             },
             mask,
+            lengths: data.lengths.as_ref().map(|lengths| indices.iter().map(|&b| lengths[b]).collect()),
             reduction: data.reduction,
             initial_state: match &data.initial_state {
                 InitialState::Given(states) => {
@@ -119,6 +119,10 @@ impl Source for Arrays {
 
     fn shape(&self) -> Shape {
         self.shape
+    }
+
+    fn has_lengths(&self) -> bool {
+        self.data.lengths.is_some()
     }
 
     fn batch(&mut self, step: u64) -> Batch {

@@ -40,7 +40,10 @@ impl Shape {
     /// The smallest shape that holds a batch: vocabulary and classes end with the largest id there is.
     #[must_use]
     pub fn of(batch: &Batch) -> Shape {
-        let beyond = |ids: &ndarray::Array2<u32>| ids.iter().max().map_or(0, |&id| id as usize + 1);
+        let beyond = |ids: &ndarray::Array2<u32>| {
+            let read = ids.indexed_iter().filter(|((t, b), _)| batch.is_read(*t, *b));
+            read.map(|(_, &id)| id as usize + 1).max().unwrap_or(0)
+        };
         let input = match &batch.inputs {
             Inputs::Tokens(ids) => Input::Tokens(beyond(ids)),
             Inputs::Vectors(x) => Input::Vectors(x.dim().2),
@@ -57,6 +60,11 @@ impl Shape {
 pub trait Source: Send {
     /// What it feeds a network.
     fn shape(&self) -> Shape;
+
+    /// Whether its batches have [`Batch::lengths`].
+    fn has_lengths(&self) -> bool {
+        false
+    }
 
     /// The batch of training step `step`, counted from 0. A function of the seed and `step` alone.
     fn batch(&mut self, step: u64) -> Batch;
@@ -82,6 +90,11 @@ trait Drawn: Send {
     /// [`Source::shape`].
     fn shape(&self) -> Shape;
 
+    /// [`Source::has_lengths`].
+    fn has_lengths(&self) -> bool {
+        false
+    }
+
     /// A batch from a stream of random numbers.
     fn draw(&self, stream: u64) -> Batch;
 }
@@ -89,6 +102,10 @@ trait Drawn: Send {
 impl<T: Drawn> Source for T {
     fn shape(&self) -> Shape {
         Drawn::shape(self)
+    }
+
+    fn has_lengths(&self) -> bool {
+        Drawn::has_lengths(self)
     }
 
     fn batch(&mut self, step: u64) -> Batch {

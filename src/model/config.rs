@@ -95,6 +95,13 @@ pub struct Config {
     pub layers: usize,
     /// The number of outputs, O.
     pub outputs: usize,
+    /// Whether each layer also runs backward in time: a second direction with weights of its own, whose states the layer above and the head
+    /// read behind those of the first.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub bidirectional: bool,
+    /// Whether batches may have [`crate::batch::Batch::lengths`]; those that have none take a little longer then.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub lengths: bool,
     /// The cell of all layers.
     #[serde(default = "Cell::usual")]
     pub cell: &'static Cell,
@@ -156,6 +163,8 @@ impl Config {
             hidden,
             layers: 1,
             outputs,
+            bidirectional: false,
+            lengths: false,
             cell: Cell::usual(),
             activation: Activation::Tanh,
             leak: None,
@@ -171,6 +180,12 @@ impl Config {
             recompute: None,
             trace: false,
         }
+    }
+
+    /// The directions of each layer: 1 or 2.
+    #[must_use]
+    pub fn directions(&self) -> usize {
+        1 + usize::from(self.bidirectional)
     }
 
     /// About √T: the [`Config::recompute`] with which a window of so many steps takes the least memory.
@@ -266,6 +281,9 @@ impl Config {
             if !(0.0..1.0).contains(&rate) {
                 return Err(Error::Usage(format!("{name} is {rate}; it must be at least 0 and below 1")));
             }
+        }
+        if self.bidirectional {
+            return Err(Error::Usage("both directions are not supported yet".into()));
         }
         self.check_cell()?;
         self.addressable().map_err(|error| match error {

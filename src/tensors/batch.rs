@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use ndarray::{Array, Array2, ArrayD, Dimension};
+use ndarray::{Array, Array1, Array2, ArrayD, Dimension};
 
 use super::{Data, Tensors};
 use crate::batch::{Batch, InitialState, Inputs, States, Targets};
@@ -13,7 +13,8 @@ use crate::{Error, Result};
 const STATES: [&str; 2] = ["h", "c"];
 
 /// Reads a batch: `inputs` F32 `[T, B, I]` or `tokens` I64 `[T, B]`; `classes` I64 `[T, B]` or `values` F32 `[T, B, O]`;
-/// optional `mask` F32 `[T, B]`, `h0` and, for an LSTM, `c0` F32 `[layers, B, H]`. Other tensors are left alone.
+/// optional `lengths` I64 `[B]`, `mask` F32 `[T, B]`, `h0` and, for an LSTM, `c0` F32 `[layers·directions, B, H]`. What lies behind
+/// a sequence's length may be anything. Other tensors are left alone.
 ///
 /// # Errors
 /// [`Error::BadInput`] with the file, the tensor, the position and what was expected.
@@ -27,18 +28,17 @@ impl Tensors {
     /// # Errors
     /// [`Error::BadInput`] with the tensor, the position and what was expected.
     pub fn batch(&self) -> Result<Batch> {
+        let lengths = self.contains("lengths").then(|| self.lengths()).transpose()?;
+        let is_read = |t: usize, b: usize| lengths.as_ref().and_then(|lengths| lengths.get(b)).is_none_or(|&length| t < length);
         let inputs = match self.one_of("inputs", "tokens")? {
             "inputs" => Inputs::Vectors(self.vectors("inputs", "[T, B, I]")?),
-            tokens => Inputs::Tokens(self.ids(tokens)?),
+            tokens => Inputs::Tokens(self.ids(tokens, is_read)?),
         };
         let targets = match self.one_of("values", "classes")? {
             "values" => Targets::Values(self.vectors("values", "[T, B, O]")?),
-            classes => Targets::Classes(self.ids(classes)?),
+            classes => Targets::Classes(self.ids(classes, is_read)?),
         };
-        let mut batch = Batch::new(inputs, targets);
-        if self.contains("lengths") {
-            return Err(self.bad("lengths", "sequences of different lengths are not supported yet; a mask leaves steps out"));
-        }
+        let mut batch = Batch { lengths, ..Batch::new(inputs, targets) };
         if self.contains("mask") {
             batch.mask = Some(self.ranked("mask", "[T, B]", self.mask()?)?);
         }
@@ -46,7 +46,7 @@ impl Tensors {
         for name in STATES {
             let file = format!("{name}0");
             if self.contains(&file) {
-                states.insert(name.to_owned(), self.vectors(&file, "[layers, B, H]")?);
+                states.insert(name.to_owned(), self.vectors(&file, "[layers·directions, B, H]")?);
             }
         }
         if !states.is_empty() {
@@ -76,6 +76,9 @@ impl Tensors {
         if let Some(mask) = &batch.mask {
             tensors.insert("mask", mask.clone());
         }
+        if let Some(lengths) = &batch.lengths {
+            tensors.insert("lengths", lengths.iter().map(|&length| length as i64).collect::<Array1<i64>>());
+        }
         if let InitialState::Given(states) = &batch.initial_state {
             for (name, state) in states {
                 tensors.insert(format!("{name}0"), state.clone());
@@ -93,18 +96,28 @@ impl Tensors {
         }
     }
 
-    /// Token or class ids `[T, B]`.
-    fn ids(&self, name: &str) -> Result<Array2<u32>> {
+    /// Token or class ids `[T, B]`; where it does not matter any number, which becomes 0 where it is no id.
+    fn ids(&self, name: &str, matters: impl Fn(usize, usize) -> bool) -> Result<Array2<u32>> {
         let ids: Array2<i64> = self.ranked(name, "[T, B]", self.i64(name)?)?;
-        match ids.indexed_iter().find(|&(_, &v)| u32::try_from(v).is_err()) {
+        match ids.indexed_iter().find(|&((t, b), &v)| u32::try_from(v).is_err() && matters(t, b)) {
             Some(((t, b), v)) => Err(self.bad(name, format!("[{t}, {b}] is {v}; expected a number from 0 to {}", u32::MAX))),
-            None => Ok(ids.mapv(|v| v as u32)),
+            None => Ok(ids.mapv(|v| u32::try_from(v).unwrap_or_default())),
         }
     }
 
-    /// Floats of three axes, the last not empty.
+    /// The steps of each sequence, `[B]`.
+    fn lengths(&self) -> Result<Vec<usize>> {
+        let lengths: Array1<i64> = self.ranked("lengths", "[B]", self.i64("lengths")?)?;
+        // What is not above 0 is the batch's to refuse, once it is known how many steps there are.
+        match lengths.iter().enumerate().find(|(_, length)| **length < 0) {
+            Some((b, length)) => Err(self.bad("lengths", format!("[{b}] is {length}; expected a number from 1 on"))),
+            None => Ok(lengths.iter().map(|&length| usize::try_from(length).unwrap_or(usize::MAX)).collect()),
+        }
+    }
+
+    /// Floats of three axes, the last not empty. Whether they are finite is the batch's to check: not all matter.
     fn vectors(&self, name: &str, axes: &str) -> Result<ndarray::Array3<f32>> {
-        let array: ndarray::Array3<f32> = self.ranked(name, axes, self.f32(name)?)?;
+        let array: ndarray::Array3<f32> = self.ranked(name, axes, self.any_f32(name)?)?;
         if array.is_empty() {
             return Err(self.bad(name, format!("expected {axes}, got {:?}, which has no element", array.shape())));
         }
@@ -155,10 +168,26 @@ mod tests {
         if let InitialState::Given(states) = &mut two_states.initial_state {
             states.insert("c".into(), Array3::from_elem((1, 2, 5), -0.25));
         }
-        for batch in [vectors(), two_states, tokens()] {
+        let of_lengths = Batch { lengths: Some(vec![1, 3]), ..vectors() };
+        for batch in [vectors(), two_states, tokens(), of_lengths] {
             Tensors::from_batch(&batch).write(&path).unwrap();
             assert_eq!(read_batch(&path).unwrap(), batch);
         }
+    }
+
+    #[test]
+    fn behind_a_sequences_end_there_may_be_anything() {
+        let mut tensors = Tensors::new();
+        tensors.insert("tokens", array![[3_i64, 1], [-5, 2], [1 << 40, 0]]);
+        tensors.insert("values", array![[[0.5_f32], [1.0]], [[f32::NAN], [2.0]], [[f32::INFINITY], [f32::NAN]]]);
+        tensors.insert("lengths", array![1_i64, 2]);
+        tensors.insert("mask", array![[1.0_f32, 1.0], [1.0, 0.0], [1.0, 1.0]]);
+        let batch = tensors.batch().unwrap();
+        assert_eq!(batch.inputs, Inputs::Tokens(array![[3, 1], [0, 2], [0, 0]]));
+        assert_eq!((batch.counted(), batch.weights()), (2, vec![0.5, 0.5, 0.0, 0.0, 0.0, 0.0]));
+        assert_eq!([0, 1].map(|b| batch.last_counted(b)), [Some(0), Some(0)]);
+        let last = Batch { mask: None, ..batch }.of_last_step();
+        assert_eq!(last.mask, Some(array![[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]]));
     }
 
     #[test]
@@ -167,7 +196,7 @@ mod tests {
         fn replace(tensors: &mut Tensors, name: &str, tensor: impl Into<Tensor>) {
             tensors.insert(name, tensor);
         }
-        let cases: [(Batch, Change, &str); 17] = [
+        let cases: [(Batch, Change, &str); 23] = [
             (
                 vectors(),
                 |t| replace(t, "tokens", array![[1_i64]]),
@@ -206,10 +235,16 @@ mod tests {
                 |t| replace(t, "mask", array![[1.0_f32, 0.5], [0.0, 0.0], [0.0, 0.0]]),
                 "mask: [0, 1] is 0.5; expected 0 or 1",
             ),
+            (vectors(), |t| replace(t, "lengths", array![3_i64, 4]), "lengths: [1] is 4; expected a number from 1 to 3"),
+            (vectors(), |t| replace(t, "lengths", array![0_i64, 3]), "lengths: [0] is 0; expected a number from 1 to 3"),
+            (vectors(), |t| replace(t, "lengths", array![3_i64, -1]), "lengths: [1] is -1; expected a number from 1 on"),
+            (vectors(), |t| replace(t, "lengths", array![3_i64]), "lengths: expected shape [2], got [1]"),
+            (vectors(), |t| replace(t, "lengths", array![[3_i64, 2]]), "lengths: expected [B], got [1, 2]"),
+            (vectors(), |t| replace(t, "lengths", array![3.0_f32, 2.0]), "lengths: is of type F32; expected I64 or I32"),
             (
                 vectors(),
-                |t| replace(t, "lengths", array![3_i64, 2]),
-                "lengths: sequences of different lengths are not supported yet; a mask leaves steps out",
+                |t| replace(t, "inputs", Array3::from_shape_fn((3, 2, 4), |(t, ..)| if t == 1 { f32::NAN } else { 0.0 })),
+                "inputs: [1, 0, 0] is NaN; expected a finite number",
             ),
             (vectors(), |t| replace(t, "h0", Array3::<f32>::zeros((1, 3, 5))), "h0: expected shape [1, 2, 5], got [1, 3, 5]"),
             (vectors(), |t| replace(t, "c0", Array3::<f32>::zeros((2, 2, 5))), "h0: expected shape [2, 2, 5], got [1, 2, 5]"),

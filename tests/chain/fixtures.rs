@@ -63,6 +63,7 @@ fn load(path: &Path) -> Fixture {
             false => Targets::Values(take(&mut tensors, "batch.values").mapv(single)),
         },
         mask: tensors.contains_key("batch.mask").then(|| take(&mut tensors, "batch.mask").mapv(single)),
+        lengths: tensors.remove("batch.lengths").map(|lengths| lengths.iter().map(|&length| length as usize).collect()),
         reduction: match metadata["reduction"].as_str() {
             "mean" => Reduction::Mean,
             "sum" => Reduction::Sum,

@@ -110,6 +110,7 @@ impl Case {
                 Loss::SquaredError => Targets::Values(random.array((steps, sequences, outputs)).mapv(|x| x as f32)),
             },
             mask: self.masked.then_some(mask),
+            lengths: None,
             reduction: self.reduction,
             initial_state: InitialState::Given(self.cell.states.iter().map(|name| (name.to_string(), state(random))).collect()),
         };
