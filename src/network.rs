@@ -403,12 +403,18 @@ impl Network {
         }
         match (&batch.targets, self.model.config.loss) {
             (Targets::Classes(ids), Loss::CrossEntropy) => {
-                let (targets, ids) = (self.model.head.targets, ids.iter().copied().collect::<Vec<u32>>());
+                let counted = |((t, b), &id): ((usize, usize), &u32)| if batch.counts(t, b) { id } else { 0 };
+                let (targets, ids) = (self.model.head.targets, ids.indexed_iter().map(counted).collect::<Vec<u32>>());
                 for (row, ids) in (0..).zip(ids.chunks(targets.cols() as usize)) {
                     self.backend.write_indices(indices(targets, row, ids), ids)?;
                 }
             }
-            (Targets::Values(values), Loss::SquaredError) => self.backend.write(self.model.head.targets, &dense(values))?,
+            (Targets::Values(values), Loss::SquaredError) => {
+                // What a shader reads it may count, with a weight of 0, and 0 times NaN is NaN.
+                let counted = |((t, b, _), &v): ((usize, usize, usize), &f32)| if batch.counts(t, b) { v } else { 0.0 };
+                let values: Vec<f32> = values.indexed_iter().map(counted).collect();
+                self.backend.write(self.model.head.targets, &values)?;
+            }
             (_, Loss::CrossEntropy) => return Err(Error::input("values", "this network is measured by classes")),
             (_, Loss::SquaredError) => return Err(Error::input("classes", "this network is measured by values")),
         }

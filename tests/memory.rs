@@ -5,7 +5,7 @@
 use ndarray::Array3;
 use retrospect::backend::Compute;
 use retrospect::batch::{Batch, InitialState, Input, Inputs, Loss, Targets};
-use retrospect::data::{Choice, Options, Task};
+use retrospect::data::{Choice, Options, Reading, Task};
 use retrospect::model::{Config, Model, RecurrentInit};
 use retrospect::network::Network;
 use retrospect::train::{Checkpoint, Origin, Ran, Settings};
@@ -117,6 +117,7 @@ fn whatever_reads_or_writes_weights_takes_no_copy_of_them() {
         trace_gradients: None,
         init: None,
         data: Choice::Task("adding".into()),
+        reading: Reading::default(),
         network: config.clone(),
     };
     let origin = Origin { settings, vocabulary: None, fingerprint: None, ran: Ran::default() };

@@ -22,9 +22,13 @@ pub struct Gradient {
     #[arg(long, value_name = "FILE")]
     weights: PathBuf,
 
-    /// The batch: `inputs` or `tokens`, `classes` or `values`; optionally `mask`, `h0`, `c0`, `c0`
+    /// The batch: `inputs` or `tokens`, `classes` or `values`; optionally `lengths`, `mask`, `h0`, `c0`
     #[arg(long, value_name = "FILE")]
     batch: PathBuf,
+
+    /// Read the batch as [B, T, …] and not as [T, B, …]; outputs are written time first
+    #[arg(long)]
+    batch_first: bool,
 
     /// Where the gradient goes
     #[arg(long, value_name = "FILE")]
@@ -105,7 +109,9 @@ impl Gradient {
             ReductionChoice::Mean => Reduction::Mean,
             ReductionChoice::Sum => Reduction::Sum,
         };
-        let batch = Batch { reduction, ..read_batch(&self.batch)? };
+        let read = read_batch(&self.batch, super::options::layout(self.batch_first))?;
+        read.note().iter().for_each(|said| note(format_args!("{}: {said}.", self.batch.display())));
+        let batch = Batch { reduction, ..read.batch };
         let loss = match choice {
             None => self.by_reference(&tensors, &batch)?.to_string(),
             Some(choice) => {

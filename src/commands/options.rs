@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use retrospect::batch::{Input, Loss};
 use retrospect::cells::Cell;
-use retrospect::data::{self, Defaults, Opened, Options, Task};
+use retrospect::data::{self, Defaults, Opened, Options, Reading, Task};
 use retrospect::model::{Config, Optimizer, RecurrentInit, sizes};
-use retrospect::tensors::TensorFile;
+use retrospect::tensors::{Layout, TensorFile};
 use retrospect::train::{Checkpoint, Settings};
 use retrospect::{Activation, Error, Result};
 
@@ -70,6 +70,15 @@ struct WhatArgs {
     #[arg(long, value_name = "FILE", conflicts_with = "task", help_heading = "Data")]
     data: Option<PathBuf>,
 
+    /// Read --data as [B, T, …] and not as [T, B, …]
+    #[arg(long, requires = "data", help_heading = "Data")]
+    batch_first: bool,
+
+    /// Make batches of --data of sequences of similar length, where lengths vary, so that little of what is computed is padding
+    /// [default: on]
+    #[arg(long, value_name = "on|off", requires = "data", num_args = 0..=1, default_missing_value = "on", help_heading = "Data")]
+    bucket: Option<Bucket>,
+
     #[arg(long, value_name = "NAME", help = tasks(), help_heading = "Data")]
     task: Option<String>,
 
@@ -130,6 +139,12 @@ struct WhatArgs {
     // hundred steps, in PyTorch too. With this one it does not, so that runs on different devices can be compared.
     #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 57, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     seed: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Bucket {
+    On,
+    Off,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -204,7 +219,9 @@ impl ModelArgs {
             return Err(Error::Usage("--momentum needs --optimizer momentum".into()));
         }
         let window = what.window.or(of_task.map(|d| d.window)).unwrap_or(64);
-        let opened = choice.open(&Options { seed: what.seed, batch: what.batch, window })?;
+        let reading = Reading { layout: layout(what.batch_first), bucket: what.bucket != Some(Bucket::Off) };
+        let opened = choice.open(&Options { seed: what.seed, batch: what.batch, window }, reading)?;
+        opened.notes.iter().for_each(note);
         if let (data::Choice::Data(path), Some(asked), (steps, _)) = (&choice, what.window, opened.source.window())
             && asked != steps
         {
@@ -268,6 +285,7 @@ impl ModelArgs {
             trace_gradients: None,
             init: what.init.as_deref().map(|path| absolute(&Checkpoint::path(path))),
             data: choice,
+            reading,
             network,
         };
         if let Some(task) = task {
@@ -363,6 +381,11 @@ impl WhatArgs {
             _ => data::Choice::Task(data::ALL[0].name.into()),
         })
     }
+}
+
+/// What --batch-first says.
+pub fn layout(batch_first: bool) -> Layout {
+    if batch_first { Layout::BatchFirst } else { Layout::TimeFirst }
 }
 
 /// Resuming may happen in another folder.

@@ -14,7 +14,7 @@ mod vocabulary;
 
 pub use adding::Adding;
 pub use arrays::Arrays;
-pub use choice::{Choice, Opened};
+pub use choice::{Choice, Opened, Reading};
 pub use copy_memory::CopyMemory;
 pub use prefetch::Prefetch;
 pub use temporal_order::TemporalOrder;
@@ -37,19 +37,19 @@ pub struct Shape {
 }
 
 impl Shape {
-    /// The smallest shape that holds a batch: vocabulary and classes end with the largest id there is.
+    /// The smallest shape that holds a batch: vocabulary and classes end with the largest id that is read or counts.
     #[must_use]
     pub fn of(batch: &Batch) -> Shape {
-        let beyond = |ids: &ndarray::Array2<u32>| {
-            let read = ids.indexed_iter().filter(|((t, b), _)| batch.is_read(*t, *b));
-            read.map(|(_, &id)| id as usize + 1).max().unwrap_or(0)
+        let beyond = |ids: &ndarray::Array2<u32>, matters: &dyn Fn(usize, usize) -> bool| {
+            let ids = ids.indexed_iter().filter(|((t, b), _)| matters(*t, *b));
+            ids.map(|(_, &id)| id as usize + 1).max().unwrap_or(0)
         };
         let input = match &batch.inputs {
-            Inputs::Tokens(ids) => Input::Tokens(beyond(ids)),
+            Inputs::Tokens(ids) => Input::Tokens(beyond(ids, &|t, b| batch.is_read(t, b))),
             Inputs::Vectors(x) => Input::Vectors(x.dim().2),
         };
         let (outputs, loss) = match &batch.targets {
-            Targets::Classes(ids) => (beyond(ids), Loss::CrossEntropy),
+            Targets::Classes(ids) => (beyond(ids, &|t, b| batch.counts(t, b)), Loss::CrossEntropy),
             Targets::Values(y) => (y.dim().2, Loss::SquaredError),
         };
         Shape { input, outputs, loss }

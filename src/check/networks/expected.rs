@@ -138,9 +138,8 @@ pub(crate) fn compare(
 /// How much larger the rounding of the outputs is in their errors o − y, or p − 1, which all of a gradient is a multiple of: the largest
 /// |o| + |y|, or 1, over the largest error, if that is less.
 fn cancellation(outputs: &ArrayD<f64>, batch: &Batch) -> f64 {
-    let counts = |at: (usize, usize)| batch.mask.as_ref().is_none_or(|mask| mask[at] != 0.0);
     let (mut size, mut error) = (0.0f64, 0.0f64);
-    for at in ndarray::indices(batch.shape()).into_iter().filter(|&at| counts(at)) {
+    for at in ndarray::indices(batch.shape()).into_iter().filter(|&(t, b)| batch.counts(t, b)) {
         let output = outputs.slice(ndarray::s![at.0, at.1, ..]);
         match &batch.targets {
             Targets::Classes(classes) => {
