@@ -44,19 +44,19 @@ pub struct Gradient {
     #[arg(long, value_name = "auto|off|N", value_parser = super::options::recompute)]
     recompute: Option<super::options::Recompute>,
 
-    /// Drop each output of every layer but the last with this probability, as training does
+    /// Drop each output of every layer but the last with this probability, as training does [default: 0]
     #[arg(long, value_name = "P", allow_negative_numbers = true, value_parser = super::options::probability, default_value_t = 0.0, hide_default_value = true)]
     dropout: f64,
 
-    /// Drop each number that the head reads with this probability, as training does
+    /// Drop each number that the head reads with this probability, as training does [default: 0]
     #[arg(long, value_name = "P", allow_negative_numbers = true, value_parser = super::options::probability, default_value_t = 0.0, hide_default_value = true)]
     output_dropout: f64,
 
-    /// The run's random seed, from which it follows what is dropped
+    /// The random seed that what is dropped follows from
     #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 57)]
     seed: u64,
 
-    /// The training step, counted from 1, from which it follows what is dropped
+    /// The training step, counted from 1, that what is dropped follows from
     #[arg(long, value_name = "K", allow_negative_numbers = true, default_value_t = 1, value_parser = super::options::count())]
     step: u64,
 

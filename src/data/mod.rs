@@ -7,6 +7,7 @@ mod adding;
 mod arrays;
 mod choice;
 mod copy_memory;
+mod early_symbol;
 mod prefetch;
 mod temporal_order;
 mod text;
@@ -16,6 +17,7 @@ pub use adding::Adding;
 pub use arrays::Arrays;
 pub use choice::{Choice, Opened, Reading};
 pub use copy_memory::CopyMemory;
+pub use early_symbol::EarlySymbol;
 pub use prefetch::Prefetch;
 pub use temporal_order::TemporalOrder;
 pub use text::{Text, read_text};
@@ -197,7 +199,7 @@ pub struct Task {
 }
 
 /// Every named task; the first is what is trained when nothing is named.
-pub static ALL: &[Task] = &[adding::TASK, copy_memory::TASK, temporal_order::TASK];
+pub static ALL: &[Task] = &[adding::TASK, copy_memory::TASK, temporal_order::TASK, early_symbol::TASK, early_symbol::PADDED];
 
 impl Task {
     /// The task of that name.
@@ -250,7 +252,7 @@ mod tests {
         assert_eq!(Task::named("copy-memory").unwrap().name, "copy-memory");
         assert_eq!(
             Task::named("x").unwrap_err().to_string(),
-            "there is no task \"x\"; there are adding, copy-memory, temporal-order"
+            "there is no task \"x\"; there are adding, copy-memory, temporal-order, early-symbol, early-symbol-padded"
         );
     }
 }

@@ -88,9 +88,13 @@ fn a_run_that_stopped_goes_on_with_the_same_bits() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("text"), text(3000)).unwrap();
     // A pass has 81 windows: 90 steps cross its end.
-    for (backend, optimizer, steps) in
-        [("cpu", "adam", 90), ("gpu", "momentum --recompute 7", 90), ("cpu", "sgd --recompute auto", 20)]
-    {
+    for (backend, optimizer, steps) in [
+        ("cpu", "adam", 90),
+        ("gpu", "momentum --recompute 7", 90),
+        ("cpu", "sgd --recompute auto", 20),
+        ("gpu", "adam --dropout 0.3 --output-dropout 0.2 --recompute 5", 30),
+        ("cpu", "momentum --dropout 0.3 --output-dropout 0.2", 60),
+    ] {
         let name = optimizer.split(' ').next().unwrap();
         let names = [format!("{backend}-{name}"), format!("{backend}-{name}-resumed")];
         let line = format!("{TEXT} --backend {backend} --optimizer {optimizer}");
