@@ -27,6 +27,8 @@ use crate::{Error, Result};
 pub struct Sweep<'a> {
     /// The cell of the layers.
     pub cell: &'static Cell,
+    /// Whether they run in both directions.
+    pub bidirectional: bool,
     /// Hidden sizes, H.
     pub hidden: Vec<usize>,
     /// Batch sizes, B.
@@ -62,7 +64,8 @@ impl Sweep<'_> {
                         let input = Input::Vectors(self.input);
                         let base = Config::new(input, hidden, self.output, Loss::SquaredError, batch, window);
                         let recompute = (self.recompute)(window);
-                        all.push(Config { cell: self.cell, layers, optimizer: Optimizer::Sgd, recompute, ..base });
+                        let Sweep { cell, bidirectional, .. } = *self;
+                        all.push(Config { cell, bidirectional, layers, optimizer: Optimizer::Sgd, recompute, ..base });
                     }
                 }
             }

@@ -282,7 +282,7 @@ pub fn gradient(network: &mut Network, batch: &Batch) -> Result<Tensors> {
     all.insert("outputs".into(), in_f64(&got.outputs.into_dyn()));
     // Of several segments not all states are kept, but where they are traced.
     let config = network.model().config().clone();
-    let kept = if config.segments().len() == 1 { config.layers } else { 0 };
+    let kept = if config.segments().len() == 1 || config.bidirectional { config.layers } else { 0 };
     for layer in 0..kept {
         all.insert(format!("hidden_l{layer}"), in_f64(&network.hidden(layer)?.into_dyn()));
     }

@@ -79,15 +79,13 @@ pub fn expected_from(config: &Config, weights: &Weights, batch: &Batch, start: &
     }
     all.insert("loss".into(), arr1(&[got.loss]).into_dyn());
     all.insert("outputs".into(), got.outputs.into_dyn());
-    for (layer, (states, d_states)) in got.states.iter().zip(&got.d_states).enumerate() {
-        let (hidden, d_hidden) = (&states["h"], &d_states["h"]);
-        let hidden = hidden.slice(ndarray::s![1.., .., ..]).to_owned().into_dyn();
+    for (layer, hidden) in got.hidden.iter().enumerate() {
         if config.trace {
-            all.insert(format!("traced_l{layer}"), hidden.clone());
-            all.insert(format!("d_hidden_l{layer}"), d_hidden.clone().into_dyn());
+            all.insert(format!("traced_l{layer}"), hidden.clone().into_dyn());
+            all.insert(format!("d_hidden_l{layer}"), got.d_states[layer]["h"].clone().into_dyn());
         }
-        if config.segments().len() == 1 {
-            all.insert(format!("hidden_l{layer}"), hidden);
+        if config.segments().len() == 1 || config.bidirectional {
+            all.insert(format!("hidden_l{layer}"), hidden.clone().into_dyn());
         }
     }
     let largest = |tensor: ndarray::ArrayViewD<f64>| tensor.fold(0.0, |a: f64, b| a.max(b.abs()));
@@ -126,9 +124,8 @@ pub(crate) fn compare(
 /// How much larger the rounding of the outputs is in their errors o − y, or p − 1, which all of a gradient is a multiple of: the largest
 /// |o| + |y|, or 1, over the largest error, if that is less.
 fn cancellation(outputs: &ArrayD<f64>, batch: &Batch) -> f64 {
-    let counts = |at: (usize, usize)| batch.mask.as_ref().is_none_or(|mask| mask[at] != 0.0);
     let (mut size, mut error) = (0.0f64, 0.0f64);
-    for at in ndarray::indices(batch.shape()).into_iter().filter(|&at| counts(at)) {
+    for at in ndarray::indices(batch.shape()).into_iter().filter(|&(t, b)| batch.counts(t, b)) {
         let output = outputs.slice(ndarray::s![at.0, at.1, ..]);
         match &batch.targets {
             Targets::Classes(classes) => {
@@ -198,9 +195,10 @@ pub fn in_f64(cell: &Cell, named: &Named) -> Weights {
 #[must_use]
 pub fn bound(config: &Config) -> f64 {
     let Config { input, hidden, outputs, window, batch, layers, .. } = *config;
+    let read = config.directions() * hidden;
     let product = |terms: usize| 2.0 * (terms as f64).sqrt() + 8.0;
-    let below = product(input.size()) + (layers - 1) as f64 * 2.0 * product(hidden);
+    let below = product(input.size()) + (layers - 1) as f64 * 2.0 * product(read);
     let recurrences = 2.0 * layers as f64 * product(hidden);
-    let head = product(hidden) + 2.0 * product(outputs);
+    let head = product(read) + 2.0 * product(outputs);
     (below + recurrences + head + product((window * batch).min(4096))) * U
 }
