@@ -1,4 +1,4 @@
-// out = x ⊙ mask: an invocation computes 4 columns. Element n = row·cols + col of the whole window uses word n mod 4 of Philox4×32-10's block
+// out = x ⊙ mask: an invocation computes 4 columns. Element n = row·width + col of the whole window uses word n mod 4 of Philox4×32-10's block
 // with key (seed) and counter (n div 4, layer, step), and is dropped where that is less than the threshold. At step 0 nothing is.
 struct Params {
     x: Window,
@@ -6,6 +6,8 @@ struct Params {
     out: Window,
     layer: u32,
     first: u32,
+    width: u32,
+    col: u32,
     threshold: u32,
     scale: f32,
 }
@@ -72,8 +74,9 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
         out[i] = value;
         return;
     }
-    var n = multiply(params.first + id.y, params.x.cols);
-    n = vec2<u32>(n.x + select(0u, 1u, n.y + col < n.y), n.y + col);
-    let factors = select(vec4<f32>(params.scale), vec4<f32>(), words(n) < vec4<u32>(params.threshold));
+    let n = multiply(params.first + id.y, params.width);
+    let low = n.y + params.col + col;
+    let places = vec2<u32>(n.x + select(0u, 1u, low < n.y), low);
+    let factors = select(vec4<f32>(params.scale), vec4<f32>(), words(places) < vec4<u32>(params.threshold));
     out[i] = value * factors;
 }

@@ -64,7 +64,7 @@ pub enum Targets {
     Values(Array3<f32>),
 }
 
-/// The states of a network by name, `[layers, B, H]` each: `h`, and `c` of an LSTM. In files their names end with 0.
+/// The states of a network by name, `[layers·directions, B, H]` each, layer by layer, forward before reverse: `h`, and `c` of an LSTM. In files their names end with 0.
 pub type States = BTreeMap<String, Array3<f32>>;
 
 /// The states before a window's first step.

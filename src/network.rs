@@ -1,5 +1,6 @@
 //! A network on a backend: fed with batches, trained, and read back as arrays.
 
+mod lengths;
 mod stored;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -10,7 +11,7 @@ use ndarray::Array3;
 use crate::backend::{Backend, Compute, PROGRAM, Ticket};
 use crate::batch::{Batch, InitialState, Inputs, Loss, States, Targets};
 use crate::kernels::dropout::schedule_of;
-use crate::model::{Config, InputWindows, Model, Named};
+use crate::model::{Config, InputWindows, Model, Named, TokenWindows, parameters};
 use crate::program::{Mat, Program};
 use crate::tensors::write_in_blocks;
 use crate::{Error, Result};
@@ -47,7 +48,7 @@ pub struct Gradient {
     pub outputs: Array3<f32>,
     /// By PyTorch's names.
     pub parameters: Named,
-    /// By each of the initial states, `[layers, B, H]`.
+    /// By each of the initial states, `[layers·directions, B, H]`.
     pub initial_states: States,
 }
 
@@ -96,6 +97,8 @@ pub struct Network {
     seed: u64,
     masks: Option<Masks>,
     weights: Vec<f32>,
+    /// The lengths that were written last.
+    lengths: Vec<usize>,
     fetching: VecDeque<(u64, u64, Ticket)>,
     fetched: u64,
 }
@@ -132,7 +135,17 @@ impl Network {
     /// a GPU with its variants chosen.
     #[must_use]
     pub fn on(model: Model, backend: Box<dyn Backend>) -> Network {
-        Network { model, backend, step: 0, seed: 0, masks: None, weights: Vec::new(), fetching: VecDeque::new(), fetched: 0 }
+        Network {
+            model,
+            backend,
+            step: 0,
+            seed: 0,
+            masks: None,
+            weights: Vec::new(),
+            lengths: Vec::new(),
+            fetching: VecDeque::new(),
+            fetched: 0,
+        }
     }
 
     /// The model.
@@ -304,7 +317,7 @@ impl Network {
     }
 
     /// What [`Network::gradient_with`] gives, as a file: the gradients by PyTorch's names, with that of each layer's second bias, which is that
-    /// of the first, `loss` `[1]`, `outputs` `[T, B, O]` and by each initial state, `h0`, `[layers, B, H]`. It passes through the host in blocks. Gives the loss.
+    /// of the first, `loss` `[1]`, `outputs` `[T, B, O]` and by each initial state, `h0`, `[layers·directions, B, H]`. It passes through the host in blocks. Gives the loss.
     ///
     /// # Errors
     /// As [`Network::gradient`]; [`Error::NotFinite`] with the first of the tensors by name that is not finite, and then nothing is written;
@@ -339,17 +352,23 @@ impl Network {
         Ok(Array3::from_shape_vec((window, batch, outputs), values).expect("an output for each row"))
     }
 
-    /// A layer's hidden states of the last batch, `[T, B, H]`.
+    /// A layer's hidden states of the last batch, `[T, B, H]`, or `[T, B, 2H]` of both directions; zero behind a sequence's end.
     ///
     /// # Errors
     /// [`Error::Usage`] when there is no such layer, or when not all states are kept; what the backend reports.
     pub fn hidden(&mut self, layer: usize) -> Result<Array3<f32>> {
         let Config { window, batch, hidden, layers, .. } = self.model.config;
+        if layer >= layers {
+            return Err(Error::Usage(format!("layer {layer} of {layers}")));
+        }
+        if let Some(both) = &self.model.both {
+            let values = parameters::gathered(&self.backend.read(both.outputs[layer])?, hidden, 2);
+            return Ok(Array3::from_shape_vec((window, batch, 2 * hidden), values).expect("both states for each row"));
+        }
         if self.model.config.segments().len() > 1 {
             return Err(Error::Usage("hidden states are recomputed in segments, and not kept".into()));
         }
-        let found = self.model.layers.get(layer).ok_or_else(|| Error::Usage(format!("layer {layer} of {layers}")))?;
-        let states = found.states[0];
+        let states = self.model.layers[layer].states[0];
         let values = self.backend.read(states.slice_rows(batch as u32..states.rows()))?;
         Ok(Array3::from_shape_vec((window, batch, hidden), values).expect("a state for each row"))
     }
@@ -376,44 +395,52 @@ impl Network {
         windows.map(|of| Ok(Traced { hidden: read(of.hidden)?, d_hidden: read(of.d_hidden)? })).collect()
     }
 
+    /// Writes ids, in the order of a direction, and their rows by token.
+    fn write_tokens(&mut self, windows: &TokenWindows, ids: &[u32]) -> Result<()> {
+        let TokenWindows { tokens, order, starts } = *windows;
+        for (row, ids) in (0..).zip(ids.chunks(tokens.cols() as usize)) {
+            let (by_token, begins) = crate::model::token_order(ids, starts.cols() - 1);
+            self.backend.write_indices(indices(tokens, row, ids), ids)?;
+            self.backend.write_indices(indices(order, row, &by_token), &by_token)?;
+            self.backend.write_indices(indices(starts, row, &begins), &begins)?;
+        }
+        Ok(())
+    }
+
     /// Checks a batch and writes it.
     fn feed(&mut self, batch: &Batch) -> Result<()> {
-        let Config { input, outputs, layers, hidden, window, batch: size, .. } = self.model.config;
+        let Config { input, outputs, window, batch: size, bidirectional, .. } = self.model.config;
+        let (layers, _, hidden) = self.model.config.state_shape();
         if batch.shape() != (window, size) {
             let (t, b) = batch.shape();
             return Err(Error::input("batch", format!("expected [T, B] = [{window}, {size}], got [{t}, {b}]")));
         }
         batch.check(input, outputs, layers, hidden, self.model.config.cell.states)?;
-        if batch.lengths.as_ref().is_some_and(|lengths| lengths.iter().any(|&length| length < window)) {
-            return Err(Error::Usage("sequences of different lengths are not supported yet; a mask leaves steps out".into()));
+        if bidirectional && batch.initial_state == InitialState::Carried {
+            let problem = "a network of both directions carries no state on: the reverse one begins at the end of a window";
+            return Err(Error::Usage(problem.into()));
         }
+        self.write_lengths(batch)?;
 
-        match (&batch.inputs, self.model.inputs) {
-            (Inputs::Tokens(ids), InputWindows::Tokens { tokens, order, starts }) => {
-                let ids: Vec<u32> = ids.iter().copied().collect();
-                for (row, ids) in (0..).zip(ids.chunks(tokens.cols() as usize)) {
-                    let (by_token, begins) = crate::model::token_order(ids, starts.cols() - 1);
-                    self.backend.write_indices(indices(tokens, row, ids), ids)?;
-                    self.backend.write_indices(indices(order, row, &by_token), &by_token)?;
-                    self.backend.write_indices(indices(starts, row, &begins), &begins)?;
+        match (&batch.inputs, self.model.inputs.clone()) {
+            (Inputs::Tokens(ids), InputWindows::Tokens(directions)) => {
+                for (place, windows) in directions.iter().enumerate() {
+                    let ids = if place == 0 { lengths::ids(batch, ids) } else { lengths::turned_ids(batch, ids) };
+                    self.write_tokens(windows, &ids)?;
                 }
             }
-            (Inputs::Vectors(x), InputWindows::Vectors(inputs)) => self.backend.write(inputs, &dense(x))?,
+            (Inputs::Vectors(x), InputWindows::Vectors(inputs)) => self.backend.write(inputs, &lengths::vectors(batch, x))?,
             _ => unreachable!("the batch was checked against the input"),
         }
         match (&batch.targets, self.model.config.loss) {
             (Targets::Classes(ids), Loss::CrossEntropy) => {
-                let counted = |((t, b), &id): ((usize, usize), &u32)| if batch.counts(t, b) { id } else { 0 };
-                let (targets, ids) = (self.model.head.targets, ids.indexed_iter().map(counted).collect::<Vec<u32>>());
+                let (targets, ids) = (self.model.head.targets, lengths::counted_ids(batch, ids));
                 for (row, ids) in (0..).zip(ids.chunks(targets.cols() as usize)) {
                     self.backend.write_indices(indices(targets, row, ids), ids)?;
                 }
             }
             (Targets::Values(values), Loss::SquaredError) => {
-                // What a shader reads it may count, with a weight of 0, and 0 times NaN is NaN.
-                let counted = |((t, b, _), &v): ((usize, usize, usize), &f32)| if batch.counts(t, b) { v } else { 0.0 };
-                let values: Vec<f32> = values.indexed_iter().map(counted).collect();
-                self.backend.write(self.model.head.targets, &values)?;
+                self.backend.write(self.model.head.targets, &lengths::counted_vectors(batch, values))?;
             }
             (_, Loss::CrossEntropy) => return Err(Error::input("values", "this network is measured by classes")),
             (_, Loss::SquaredError) => return Err(Error::input("classes", "this network is measured by values")),
@@ -440,9 +467,4 @@ fn check_rate(rate: f64) -> Result<()> {
 /// The first columns of a row, as many as there are values.
 fn indices(window: Mat, row: u32, values: &[u32]) -> Mat {
     window.slice_rows(row..row + 1).slice_cols(0..values.len() as u32)
-}
-
-/// The values in the order of rows.
-fn dense(values: &Array3<f32>) -> Vec<f32> {
-    values.iter().copied().collect()
 }

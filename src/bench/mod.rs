@@ -27,6 +27,8 @@ use crate::{Error, Result};
 pub struct Sweep<'a> {
     /// The cell of the layers.
     pub cell: &'static Cell,
+    /// Whether they run in both directions.
+    pub bidirectional: bool,
     /// Hidden sizes, H.
     pub hidden: Vec<usize>,
     /// Batch sizes, B.
@@ -67,6 +69,7 @@ impl Sweep<'_> {
                         let base = Config::new(input, hidden, self.output, Loss::SquaredError, batch, window);
                         all.push(Config {
                             cell: self.cell,
+                            bidirectional: self.bidirectional,
                             layers,
                             optimizer: Optimizer::Sgd,
                             dropout: self.dropout,

@@ -94,7 +94,8 @@ impl Small {
             leak: if self.cell.has_leak { draw((1, HIDDEN)).remove_axis(Axis(0)) + 0.5 } else { Array1::zeros(0) },
         };
         let layers = (0..self.layers).map(layer).collect();
-        Weights { layers, decoder: draw((OUTPUTS, HIDDEN)), decoder_bias: draw((1, OUTPUTS)).remove_axis(Axis(0)) }
+        let decoder = draw((OUTPUTS, HIDDEN));
+        Weights { layers, bidirectional: false, decoder, decoder_bias: draw((1, OUTPUTS)).remove_axis(Axis(0)) }
     }
 
     /// The first batch on which no sum of the network is so near to a kink of φ that a step of ε could cross it.

@@ -79,7 +79,7 @@ pub fn cases() -> Vec<Case> {
     all
 }
 
-/// Networks of every cell and number of layers with dropout: between the layers, before the head, and both.
+/// Networks of every cell and number of layers with dropout: between the layers, before the head, and both; in one direction and in two.
 fn with_dropout() -> Vec<Case> {
     let mut all = Vec::new();
     for layers in 1..=3 {
@@ -92,7 +92,9 @@ fn with_dropout() -> Vec<Case> {
             let output_dropout = if layers == 1 { 0.25 } else { [0.0, 0.6, 0.1][i % 3] };
             let shape = Config::new(input, hidden, outputs, loss, batch, window);
             let recompute = [None, Some(2), Some(3)][i % 3];
-            let config = Config { cell, layers, dropout, output_dropout, recompute, trace: i.is_multiple_of(4), ..shape };
+            let bidirectional = i % 5 < 2;
+            let trace = i.is_multiple_of(4) && !bidirectional;
+            let config = Config { cell, layers, bidirectional, dropout, output_dropout, recompute, trace, ..shape };
             all.push(Case { config, masked: i.is_multiple_of(3), reduction: Reduction::Mean });
         }
     }
@@ -310,7 +312,7 @@ pub fn gradient(network: &mut Network, batch: &Batch) -> Result<Tensors> {
     all.insert("outputs".into(), in_f64(&got.outputs.into_dyn()));
     // Of several segments not all states are kept, but where they are traced.
     let config = network.model().config().clone();
-    let kept = if config.segments().len() == 1 { config.layers } else { 0 };
+    let kept = if config.segments().len() == 1 || config.bidirectional { config.layers } else { 0 };
     for layer in 0..kept {
         all.insert(format!("hidden_l{layer}"), in_f64(&network.hidden(layer)?.into_dyn()));
     }

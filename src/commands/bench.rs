@@ -21,6 +21,10 @@ pub struct Bench {
     #[arg(long, value_name = "NAME", default_value = "elman", value_parser = super::cell::named)]
     cell: &'static retrospect::cells::Cell,
 
+    /// Run each layer in both directions
+    #[arg(long)]
+    bidirectional: bool,
+
     /// Hidden sizes
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "128,256,512,1024", value_parser = size())]
     hidden: Vec<usize>,
@@ -88,6 +92,7 @@ impl Bench {
     pub fn run(&self) -> Result<()> {
         let sweep = Sweep {
             cell: self.cell,
+            bidirectional: self.bidirectional,
             hidden: self.hidden.clone(),
             batch: self.batch.clone(),
             window: self.window.clone(),

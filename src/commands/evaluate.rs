@@ -65,7 +65,8 @@ impl Evaluate {
             _ => {}
         }
         let (window, batch) = source.window();
-        let config = Config { window, batch, optimizer: Optimizer::Sgd, ..trained.clone() };
+        let lengths = source.has_lengths();
+        let config = Config { window, batch, lengths, optimizer: Optimizer::Sgd, ..trained.clone() };
         let mut network = Network::new(&config, &self.compute.choose()?)?;
         checkpoint.load_parameters(&mut network)?;
         let batches = source.held_out_batches();

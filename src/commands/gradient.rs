@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use retrospect::batch::{Batch, Input, Inputs, Loss, Reduction, Targets};
-use retrospect::model::{Config, Optimizer, sizes};
+use retrospect::model::{Config, Optimizer, is_bidirectional, sizes};
 use retrospect::network::{Masks, Network};
 use retrospect::reference::{self, Cell, Dropout, Weights};
 use retrospect::tensors::{TensorFile, Tensors, read_batch};
@@ -116,7 +116,8 @@ impl Gradient {
             None => self.by_reference(&tensors, &batch)?.to_string(),
             Some(choice) => {
                 let config = self.config(&tensors, &batch)?;
-                let Config { input, outputs, layers, hidden, .. } = config;
+                let Config { input, outputs, .. } = config;
+                let (layers, _, hidden) = config.state_shape();
                 batch.check(input, outputs, layers, hidden, config.cell.states).map_err(|e| in_file(&self.batch, e))?;
                 let mut network = Network::new(&config, &self.device.choose(Some(choice))?)?;
                 network.load_parameters(&tensors)?;
@@ -137,6 +138,10 @@ impl Gradient {
             (true, None) => Ok(Some(ndarray::arr1(&[self.cell.leak_or_usual()]).into_dyn())),
             (false, _) => Ok(None),
         };
+        if self.cell.bidirectional && !is_bidirectional(file) {
+            let problem = "these weights are of one direction, and --bidirectional asks for both".into();
+            return Err(Error::BadInput { what: self.weights.display().to_string(), problem });
+        }
         let weights = Weights::new(&cell, tensor).and_then(|weights| weights.check(&cell).map(|_| weights));
         let weights = weights.map_err(|e| in_file(&self.weights, e))?;
         let Masks { seed, step } = self.masks();
@@ -191,6 +196,8 @@ impl Gradient {
         super::options::note_dropout(self.dropout, layers);
         Ok(Config {
             cell,
+            bidirectional: self.cell.is_bidirectional(Some(tensors)),
+            lengths: batch.lengths.is_some(),
             activation: self.activation_of(tensors),
             leak: self.cell.leak.map(|leak| leak as f32),
             layers,

@@ -232,6 +232,7 @@ impl ModelArgs {
         }
         let cell = self.cell.choose(init.as_ref(), what.activation)?;
         let trained = init.as_ref().and_then(trained);
+        let bidirectional = self.cell.is_bidirectional(init.as_ref());
         let init = init.map(|tensors| self.sizes_of(&tensors, cell, &opened)).transpose()?;
 
         let clip = match what.clip {
@@ -261,6 +262,8 @@ impl ModelArgs {
         let network = Config {
             layers: what.layers.or(init.map(|(_, _, layers, _)| layers)).unwrap_or(1),
             cell,
+            bidirectional,
+            lengths: opened.source.has_lengths(),
             activation: activation.unwrap_or(Activation::Tanh),
             leak: self.cell.leak.map(|leak| leak as f32),
             biases: self.biases.biases.unwrap_or_default(),

@@ -25,13 +25,16 @@ struct Scalars {
     layer: u32,
     /// The place of the first row in the whole window.
     first: u32,
+    /// The columns of the layer's outputs, and the place of the first one among them.
+    width: u32,
+    col: u32,
     /// Words below it are dropped.
     threshold: u32,
     /// What is kept is multiplied by it.
     scale: f32,
 }
 
-const SCALARS: &[&str] = &["layer", "first", "threshold", "scale"];
+const SCALARS: &[&str] = &["layer", "first", "width", "col", "threshold", "scale"];
 const BINDINGS: &[Binding] = &[Binding::read("x"), Binding::indices("schedule"), Binding::write("out")];
 
 /// out = x ⊙ mask, of the same shape: 0 where a unit is dropped, and 1 / (1 − P). `schedule` `[1, 4]` holds the seed and the training step,
@@ -65,7 +68,9 @@ pub static DROPOUT: Kernel = Kernel {
         let rate = [0.5, 0.75, 0.3, 0.999][k as usize % 4];
         // The first row, one in which the number of an element passes 2³², and one after which it is beyond 2³⁴.
         let row = [0, u32::MAX / n, u32::MAX - m][k as usize / 4 % 3];
-        dropout(program, x, schedule, out, Place { layer: [0, 2, OUTPUT_LAYER][k as usize % 3], row, rate });
+        // All columns, or the second of two directions.
+        let (width, col) = if k.is_multiple_of(2) { (n, 0) } else { (2 * n, n) };
+        dropout(program, x, schedule, out, Place { layer: [0, 2, OUTPUT_LAYER][k as usize % 3], row, width, col, rate });
         let step = [0x1_2345_6789, 7, 0, 1][k as usize / 2 % 4];
         vec![(schedule, Content::Indices(schedule_of(0xfedc_ba98_7654_3210 ^ u64::from(k), step).to_vec()))]
     },
@@ -81,6 +86,10 @@ pub struct Place {
     pub layer: u32,
     /// The place of the first row among the layer's outputs at all time steps.
     pub row: u32,
+    /// The number of the layer's outputs at a time step.
+    pub width: u32,
+    /// The place of the first column among them.
+    pub col: u32,
     /// The probability of each unit to be dropped, P: at least 0 and below 1.
     pub rate: f64,
 }
@@ -100,10 +109,10 @@ pub fn dropout(program: &mut Program, x: Mat, schedule: Mat, out: Mat, place: Pl
         (x.rows, x.cols) == (out.rows, out.cols) && (schedule.rows, schedule.cols) == (1, 4),
         "dropout: x {x:?}, schedule {schedule:?}, out {out:?}"
     );
-    let Place { layer, row, rate } = place;
-    assert!((0.0..1.0).contains(&rate), "dropout: {place:?}");
+    let Place { layer, row, width, col, rate } = place;
+    assert!((0.0..1.0).contains(&rate) && col + x.cols <= width, "dropout: {place:?} of {x:?}");
     let (threshold, scale) = ((rate * TWO_TO_32) as u32, (1.0 / (1.0 - rate)) as f32);
-    program.push(&DROPOUT, &[x, schedule, out], Scalars { layer, first: row, threshold, scale });
+    program.push(&DROPOUT, &[x, schedule, out], Scalars { layer, first: row, width, col, threshold, scale });
 }
 
 const TWO_TO_32: f64 = (1_u64 << 32) as f64;
@@ -119,10 +128,10 @@ fn masked<T: Copy>(schedule: &View<T>, bytes: &[u8]) -> (Scalars, [u32; 2], [u32
 
 /// Calls `each` with every element's row, column and factor.
 fn each_factor(x: &View<f64>, schedule: &View<f64>, bytes: &[u8], mut each: impl FnMut(usize, usize, f64)) {
-    let (Scalars { layer, first, threshold, scale }, key, [step_low, step_high]) = masked(schedule, bytes);
+    let (Scalars { layer, first, width, col, threshold, scale }, key, [step_low, step_high]) = masked(schedule, bytes);
     for r in 0..x.rows {
         for c in 0..x.cols {
-            let n = (u64::from(first) + r as u64) * x.cols as u64 + c as u64;
+            let n = (u64::from(first) + r as u64) * u64::from(width) + u64::from(col) + c as u64;
             let words = philox([(n / 4) as u32, layer, step_low, step_high], key);
             each(r, c, if words[(n % 4) as usize] < threshold { 0.0 } else { f64::from(scale) });
         }
@@ -151,16 +160,17 @@ const LANES: usize = 16;
 fn run(views: &mut [View<f32>], bytes: &[u8]) {
     let [x, schedule, out] = views else { unreachable!("three windows") };
     let (scalars, key, step) = masked(schedule, bytes);
-    let (cols, rows, from, to) = (x.cols, (WORDS / x.cols).max(1), x.stride, out.stride);
+    let (cols, width, from, to) = (x.cols, scalars.width as usize, x.stride, out.stride);
+    let rows = (WORDS / width).max(1);
     let each = out.data_mut().par_chunks_mut(rows * to).zip(x.data().par_chunks(rows * from));
     each.enumerate().for_each_init(Vec::new, |words, (i, (out, x))| {
-        let n = (u64::from(scalars.first) + (i * rows) as u64) * cols as u64;
-        let count = out.chunks(to).len() * cols;
+        let n = (u64::from(scalars.first) + (i * rows) as u64) * width as u64 + u64::from(scalars.col);
+        let count = (out.chunks(to).len() - 1) * width + cols;
         arch().dispatch(|| draw(words, n, count, [scalars.layer, step[0], step[1]], key));
-        let words = words[(n % 4) as usize..].chunks(cols);
+        let words = words[(n % 4) as usize..].chunks(width);
         for ((out, x), words) in out.chunks_mut(to).zip(x.chunks(from)).zip(words) {
             arch().dispatch(|| {
-                for ((out, &x), &word) in out.iter_mut().zip(x).zip(words) {
+                for ((out, &x), &word) in out[..cols].iter_mut().zip(&x[..cols]).zip(&words[..cols]) {
                     *out = x * if word < scalars.threshold { 0.0 } else { scalars.scale };
                 }
             });

@@ -6,10 +6,12 @@ pub mod column_sum;
 pub mod dropout;
 pub mod embedding;
 pub mod fill;
+pub mod gather;
 pub mod gemm;
 pub mod journal;
 pub mod map;
 pub mod norm;
+pub mod padding;
 pub mod recurrence;
 pub mod softmax_loss;
 pub mod squared_loss;
@@ -45,6 +47,8 @@ pub fn all() -> Vec<&'static Kernel> {
         &fill::COPY,
         &fill::ADD,
         &fill::CARRY,
+        &gather::GATHER,
+        &padding::CLEAR_PADDING,
         &map::ACTIVATE,
         &map::ACTIVATE_GRADIENT,
         &dropout::DROPOUT,

@@ -188,6 +188,12 @@ impl Config {
         1 + usize::from(self.bidirectional)
     }
 
+    /// The shape of each of the cell's states, `[layers·directions, B, H]`: layer by layer, forward before reverse.
+    #[must_use]
+    pub fn state_shape(&self) -> (usize, usize, usize) {
+        (self.layers * self.directions(), self.batch, self.hidden)
+    }
+
     /// About √T: the [`Config::recompute`] with which a window of so many steps takes the least memory.
     #[must_use]
     pub fn recompute_of(window: usize) -> usize {
@@ -261,10 +267,14 @@ impl Config {
             )));
         }
         let (layers, together) = MOST_LAYERS;
-        if self.layers > layers || self.layers * segments > together {
+        let places = self.layers * self.directions();
+        if places > layers || places * segments > together {
+            let both = if self.bidirectional { " of both directions" } else { "" };
             return Err(Error::Usage(format!(
-                "{} layers in {segments} segments; the most are {layers} layers, and {together} of layers times segments",
-                self.layers
+                "{} layers{both} in {segments} segments; the most are {} layers, and {} of layers times segments",
+                self.layers,
+                layers / self.directions(),
+                together / self.directions()
             )));
         }
         if let Optimizer::Momentum { momentum } = self.optimizer
@@ -282,8 +292,10 @@ impl Config {
                 return Err(Error::Usage(format!("{name} is {rate}; it must be at least 0 and below 1")));
             }
         }
-        if self.bidirectional {
-            return Err(Error::Usage("both directions are not supported yet".into()));
+        if self.bidirectional && self.trace {
+            let problem =
+                "the gradient of hidden states is traced back through time, and a network of both directions has no one way back";
+            return Err(Error::Usage(problem.into()));
         }
         self.check_cell()?;
         self.addressable().map_err(|error| match error {
@@ -327,11 +339,12 @@ impl Config {
                 advice: String::new(),
             }),
         };
-        let sizes = [self.input.size(), self.hidden, self.layers, self.outputs, self.batch, self.window];
-        let [input, hidden, layers, outputs, batch, window] = sizes.map(|size| size as u128);
+        let sizes = [self.input.size(), self.hidden, self.layers, self.outputs, self.batch, self.window, self.directions()];
+        let [input, hidden, layers, outputs, batch, window, directions] = sizes.map(|size| size as u128);
         let padded = |cols: u128| cols.next_multiple_of(4);
         let gates = |count: u32| u128::from(count.max(1) - 1) * padded(hidden) + hidden;
-        addressable("one column of a window", (window + layers) * batch)?;
+        let places = layers * directions;
+        addressable("one column of a window", (window + places) * batch)?;
         // Tokens have U transposed: a row for each.
         let rows = gates(self.cell.gates);
         let first = if matches!(self.input, Input::Tokens(_)) { input * padded(rows) } else { rows * padded(input) };
@@ -341,7 +354,12 @@ impl Config {
             Biases::Two => 2 * padded(rows),
         };
         let layer = square + biases + if self.cell.has_leak { padded(hidden) } else { 0 };
-        let weights = first + (layers - 1) * square + layers * layer + outputs * padded(hidden) + padded(outputs);
+        let above = directions * square;
+        let weights = directions * first
+            + (places - directions) * above
+            + places * layer
+            + outputs * directions * padded(hidden)
+            + padded(outputs);
         addressable("the arena of the parameters", weights)?;
         // What no plan is without: counts of operations and bytes must not overflow either.
         let rows = window * batch;
@@ -349,7 +367,8 @@ impl Config {
         let vectors = if matches!(self.input, Input::Tokens(_)) { 1 } else { input };
         let states = self.cell.states.len() as u128 * padded(hidden)
             + if self.cell.saved > 0 { padded(gates(self.cell.saved)) } else { 0 };
-        let least = (length * layers + batch) * states + rows * (padded(vectors) + padded(outputs));
+        let between = if self.bidirectional { layers * rows * directions * padded(hidden) } else { 0 };
+        let least = (length * places + batch) * states + between + rows * (padded(vectors) + padded(outputs));
         match (least + weights) * 4 {
             needed if needed > MOST_BYTES => Err(Error::DoesNotFit {
                 what: "the program".into(),

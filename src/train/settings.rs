@@ -64,6 +64,11 @@ impl Settings {
             return Err(Error::Usage(format!("the learning rate is {:e}, beyond f32", self.lr)));
         }
         self.network.check()?;
+        if self.network.bidirectional && matches!(self.data, Choice::Text(_)) {
+            let problem = "both directions are not for a text: its state is carried from window to window, and a reverse direction \
+                           would have to begin at the end of the text";
+            return Err(Error::Usage(problem.into()));
+        }
         // Of weights that are given it does not count.
         if self.init.is_none() { crate::model::check_start(self.network.cell, self.recurrent_init) } else { Ok(()) }
     }

@@ -92,6 +92,7 @@ impl Case {
                     },
                 })
                 .collect(),
+            bidirectional: false,
             decoder: random.array((outputs, hidden)),
             decoder_bias: random.array(outputs),
         };

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ndarray::{Array3, ArrayD, Dimension, arr1};
+use ndarray::{ArrayD, Dimension, arr1};
 
 use super::{EVALUATED, MASKS, Tensors};
 use crate::Result;
@@ -85,18 +85,17 @@ pub fn expected_from(config: &Config, weights: &Weights, batch: &Batch, start: &
     }
     all.insert("loss".into(), arr1(&[got.loss]).into_dyn());
     all.insert("outputs".into(), got.outputs.clone().into_dyn());
-    let after = |hidden: &Array3<f64>| hidden.slice(ndarray::s![1.., .., ..]).to_owned().into_dyn();
-    if config.segments().len() == 1 {
-        let states = got.states.iter().enumerate();
-        all.extend(states.map(|(layer, states)| (format!("hidden_l{layer}"), after(&states["h"]))));
+    if config.segments().len() == 1 || config.bidirectional {
+        let hidden = got.hidden.iter().enumerate();
+        all.extend(hidden.map(|(layer, hidden)| (format!("hidden_l{layer}"), hidden.clone().into_dyn())));
     }
     // Tracing and evaluation drop nothing.
     let plain = if config.drops() { &reference::gradient_from(weights, &cell(config), batch, start)? } else { &got };
     if config.drops() {
         all.insert(EVALUATED.into(), arr1(&[plain.loss]).into_dyn());
     }
-    for (layer, (states, d_states)) in plain.states.iter().zip(&plain.d_states).enumerate().filter(|_| config.trace) {
-        all.insert(format!("traced_l{layer}"), after(&states["h"]));
+    for (layer, (hidden, d_states)) in plain.hidden.iter().zip(&plain.d_states).enumerate().filter(|_| config.trace) {
+        all.insert(format!("traced_l{layer}"), hidden.clone().into_dyn());
         all.insert(format!("d_hidden_l{layer}"), d_states["h"].clone().into_dyn());
     }
     let largest = |tensor: ndarray::ArrayViewD<f64>| tensor.fold(0.0, |a: f64, b| a.max(b.abs()));
@@ -209,9 +208,10 @@ pub fn in_f64(cell: &Cell, named: &Named) -> Weights {
 #[must_use]
 pub fn bound(config: &Config) -> f64 {
     let Config { input, hidden, outputs, window, batch, layers, .. } = *config;
+    let read = config.directions() * hidden;
     let product = |terms: usize| 2.0 * (terms as f64).sqrt() + 8.0;
-    let below = product(input.size()) + (layers - 1) as f64 * 2.0 * product(hidden);
+    let below = product(input.size()) + (layers - 1) as f64 * 2.0 * product(read);
     let recurrences = 2.0 * layers as f64 * product(hidden);
-    let head = product(hidden) + 2.0 * product(outputs);
+    let head = product(read) + 2.0 * product(outputs);
     (below + recurrences + head + product((window * batch).min(4096))) * U
 }
