@@ -190,11 +190,9 @@ impl Tensors {
         } else {
             layout.turn(self.matrix("classes", layout)?)
         };
-        if classes.dim() != (steps, sequences) {
-            let problem = format!("expected shape {:?}, got {:?}", [steps, sequences], classes.shape());
-            return Err(self.bad("classes", problem));
-        }
-        let is_ignored = |&((t, b), &class): &((usize, usize), &i64)| class == IGNORED && batch.counts(t, b);
+        // Another shape is the batch's to refuse.
+        let is_whole = classes.dim() == (steps, sequences);
+        let is_ignored = |&((t, b), &class): &((usize, usize), &i64)| is_whole && class == IGNORED && batch.counts(t, b);
         let ignored: Vec<(usize, usize)> = classes.indexed_iter().filter(is_ignored).map(|(at, _)| at).collect();
         if !ignored.is_empty() && ignored.len() == batch.counted() {
             return Err(
