@@ -27,6 +27,8 @@ const SEQUENCES: usize = 3;
 struct Small {
     cell: Cell,
     layers: usize,
+    bidirectional: bool,
+    lengths: bool,
     tokens: bool,
     loss: Loss,
     masked: bool,
@@ -34,7 +36,8 @@ struct Small {
     dropout: Dropout,
 }
 
-/// Small networks of every cell and activation, with every loss, kind of input and up to three layers, each held to its differences.
+/// Small networks of every cell and activation, with every loss, kind of input and up to three layers, some in both directions and some with
+/// sequences of different lengths, each held to its differences.
 ///
 /// # Errors
 /// As [`reference::gradient`].
@@ -45,10 +48,11 @@ pub(crate) fn check(quick: bool) -> Result<Vec<Outcome>> {
         for (i, (loss, tokens)) in all.into_iter().enumerate().take(if quick { 2 } else { all.len() }) {
             let layers = 1 + (i + place) % 3;
             let reduction = if i % 2 == 0 { Reduction::Mean } else { Reduction::Sum };
-            // Of each cell, over the activations and losses, with dropout and without.
-            let rates = [(0.0, 0.0), (0.4, 0.3)][(i + place) % 2];
-            let dropout = Dropout { rate: rates.0, output_rate: rates.1, seed: 11, step: 3 };
-            outcomes.push(Small { cell, layers, tokens, loss, masked: i > 0, reduction, dropout }.check()?);
+            let (bidirectional, lengths) = ((i + place) % 2 == 1, (i / 2 + place) % 2 == 1);
+            let (rate, output_rate) = [(0.0, 0.0), (0.4, 0.3)][(i + place / 2) % 2];
+            let dropout = Dropout { rate, output_rate, seed: 11, step: 3 };
+            let masked = i > 0;
+            outcomes.push(Small { cell, layers, bidirectional, lengths, tokens, loss, masked, reduction, dropout }.check()?);
         }
     }
     Ok(outcomes)
@@ -75,27 +79,29 @@ impl Small {
         let input = if self.tokens { "tokens" } else { "vectors" };
         let loss = if self.loss == Loss::CrossEntropy { "cross-entropy" } else { "squared error" };
         let dropout = if self.dropout.rate > 0.0 { ", dropout" } else { "" };
-        let shape = format!("{cell:?}, {input}, {loss}{dropout}, {layers} × H={HIDDEN}, T={STEPS}, B={SEQUENCES}");
+        let both = if self.bidirectional { " both ways" } else { "" };
+        let lengths = if self.lengths { " of lengths" } else { "" };
+        let shape = format!("{cell:?}, {input}, {loss}{dropout}, {layers} × H={HIDDEN}{both}, T={STEPS}, B={SEQUENCES}{lengths}");
         Ok(compare("reference", None, shape, "finite differences", &all, &expected, BOUND))
     }
 
     /// Weights of the usual size.
     fn weights(&self) -> Weights {
         let random = &mut Random::new(7, 98);
-        let rows = self.cell.gates * HIDDEN;
+        let (rows, directions) = (self.cell.gates * HIDDEN, 1 + usize::from(self.bidirectional));
         let bound = 1.0 / (HIDDEN as f32).sqrt();
         let mut draw =
             |shape: (usize, usize)| Array2::from_shape_simple_fn(shape, || f64::from(random.uniform_in(-bound, bound)));
         let layer = |k: usize| LayerWeights {
-            input: draw((rows, if k == 0 { SIZE } else { HIDDEN })),
+            input: draw((rows, if k < directions { SIZE } else { directions * HIDDEN })),
             recurrent: draw((rows, HIDDEN)),
             input_bias: draw((1, rows)).remove_axis(Axis(0)),
             recurrent_bias: draw((1, rows)).remove_axis(Axis(0)),
             leak: if self.cell.has_leak { draw((1, HIDDEN)).remove_axis(Axis(0)) + 0.5 } else { Array1::zeros(0) },
         };
-        let layers = (0..self.layers).map(layer).collect();
-        let decoder = draw((OUTPUTS, HIDDEN));
-        Weights { layers, bidirectional: false, decoder, decoder_bias: draw((1, OUTPUTS)).remove_axis(Axis(0)) }
+        let layers = (0..self.layers * directions).map(layer).collect();
+        let decoder = draw((OUTPUTS, directions * HIDDEN));
+        Weights { layers, bidirectional: self.bidirectional, decoder, decoder_bias: draw((1, OUTPUTS)).remove_axis(Axis(0)) }
     }
 
     /// The first batch on which no sum of the network is so near to a kink of φ that a step of ε could cross it.
@@ -112,10 +118,13 @@ impl Small {
 
     fn batch(&self, seed: u64) -> Batch {
         let input = if self.tokens { Input::Tokens(SIZE) } else { Input::Vectors(SIZE) };
-        let config = Config { layers: self.layers, ..Config::new(input, HIDDEN, OUTPUTS, self.loss, SEQUENCES, STEPS) };
+        let shape = Config::new(input, HIDDEN, OUTPUTS, self.loss, SEQUENCES, STEPS);
+        let Small { layers, bidirectional, lengths, .. } = *self;
+        let config = Config { layers, bidirectional, lengths, ..shape };
+        let states = config.state_shape();
         let batch = Case { config, masked: self.masked, reduction: self.reduction }.batch(seed);
         let random = &mut Random::new(seed, 97);
-        let mut state = || Array3::from_shape_simple_fn((self.layers, SEQUENCES, HIDDEN), || random.uniform_in(-1.0, 1.0));
+        let mut state = || Array3::from_shape_simple_fn(states, || random.uniform_in(-1.0, 1.0));
         let states = self.cell.states.iter().map(|name| (name.to_string(), state())).collect();
         Batch { initial_state: InitialState::Given(states), ..batch }
     }

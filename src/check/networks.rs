@@ -35,6 +35,9 @@ const SIZES: [[usize; 5]; 11] = [
     [1, 7, 64, 19, 63],
 ];
 
+/// The same of sequences that have more than one length.
+const SEQUENCES: [[usize; 5]; 5] = [[7, 5, 19, 5, 3], [5, 7, 63, 19, 7], [12, 5, 7, 63, 5], [4, 19, 65, 7, 9], [19, 2, 1, 3, 7]];
+
 /// A network and what its batches are like.
 #[derive(Debug, Clone)]
 pub struct Case {
@@ -48,7 +51,8 @@ pub struct Case {
 
 /// Of the first cell every activation, loss, kind of input and number of layers up to 3, with every mask and reduction, at sizes that are no
 /// multiples of a tile. Sizes, optimisers, clipping and segments go round with periods that share no factor with the rest. No sum of a ReLU is nearer
-/// to its kink than 1.8e-6, where f32 and f64 might take different sides. Then the other cells, fewer of each.
+/// to its kink than 1.8e-6, where f32 and f64 might take different sides. Then the other cells, fewer of each; then both directions and
+/// sequences of different lengths.
 #[must_use]
 pub fn cases() -> Vec<Case> {
     let mut all = Vec::new();
@@ -75,11 +79,36 @@ pub fn cases() -> Vec<Case> {
     }
     let first = all.len();
     all.extend(of_other_cells(first));
+    let first = all.len();
+    all.extend(of_sequences(first));
     all.extend(with_dropout());
     all
 }
 
-/// Networks of every cell and number of layers with dropout: between the layers, before the head, and both; in one direction and in two.
+/// Every cell in both directions, with sequences of different lengths, and with both, while all else goes round.
+fn of_sequences(first: usize) -> Vec<Case> {
+    let mut all = Vec::new();
+    for &cell in crate::cells::ALL {
+        for (bidirectional, lengths) in [(true, false), (false, true), (true, true), (true, true)] {
+            let i = all.len();
+            let [window, batch, hidden, size, outputs] = SEQUENCES[i % SEQUENCES.len()];
+            let input = if (i + i / 4) % 2 == 0 { Input::Tokens(size) } else { Input::Vectors(size) };
+            let loss = [Loss::SquaredError, Loss::CrossEntropy][i / 2 % 2];
+            let activation = if cell.has_activation { Activation::ALL[i % Activation::ALL.len()] } else { Activation::Tanh };
+            let biases = [Biases::One, Biases::Two][(first + i) / 3 % 2];
+            let recompute = [None, None, Some(2)][i % 3];
+            let shape = Config::new(input, hidden, outputs, loss, batch, window);
+            let config = Config { cell, bidirectional, lengths, biases, layers: 1 + i % 3, activation, recompute, ..shape };
+            let trace = !bidirectional && i % 2 == 0;
+            let config = Config { trace, ..config };
+            all.push(Case { config, masked: i % 3 == 1, reduction: [Reduction::Mean, Reduction::Sum][i / 3 % 2] });
+        }
+    }
+    all
+}
+
+/// Networks of every cell and number of layers with dropout: between the layers, before the head, and both; in one direction and in two, some with sequences of different
+/// lengths.
 fn with_dropout() -> Vec<Case> {
     let mut all = Vec::new();
     for layers in 1..=3 {
@@ -92,9 +121,9 @@ fn with_dropout() -> Vec<Case> {
             let output_dropout = if layers == 1 { 0.25 } else { [0.0, 0.6, 0.1][i % 3] };
             let shape = Config::new(input, hidden, outputs, loss, batch, window);
             let recompute = [None, Some(2), Some(3)][i % 3];
-            let bidirectional = i % 5 < 2;
+            let (bidirectional, lengths) = (i % 5 < 2, i % 3 == 0);
             let trace = i.is_multiple_of(4) && !bidirectional;
-            let config = Config { cell, layers, bidirectional, dropout, output_dropout, recompute, trace, ..shape };
+            let config = Config { cell, layers, bidirectional, lengths, dropout, output_dropout, recompute, trace, ..shape };
             all.push(Case { config, masked: i.is_multiple_of(3), reduction: Reduction::Mean });
         }
     }
@@ -145,17 +174,18 @@ impl Case {
         weights
     }
 
-    /// A batch whose initial state is given and not zero.
+    /// A batch whose initial state is given and not zero. Where sequences have lengths, their padding holds what would show wherever it got:
+    /// NaN, and ids out of any range.
     #[must_use]
     pub fn batch(&self, seed: u64) -> Batch {
-        let Config { window, batch, outputs, layers, hidden, .. } = self.config;
+        let Config { window, batch, outputs, .. } = self.config;
         let mut random = Random::new(seed, 99);
         let shape = (window, batch);
         let mut mask = ids(&mut random, shape, 2).mapv(|m| m as f32);
         // Something counts; and, where there is more than one output, something does not.
         mask[[0, 0]] = 0.0;
         mask[[window - 1, batch - 1]] = 1.0;
-        Batch {
+        let all = Batch {
             inputs: match self.config.input {
                 Input::Tokens(size) => Inputs::Tokens(ids(&mut random, shape, size)),
                 Input::Vectors(size) => Inputs::Vectors(reals(&mut random, (window, batch, size))),
@@ -168,9 +198,15 @@ impl Case {
             lengths: None,
             reduction: self.reduction,
             initial_state: InitialState::Given(
-                self.config.cell.states.iter().map(|&name| (name.into(), reals(&mut random, (layers, batch, hidden)))).collect(),
+                self.config
+                    .cell
+                    .states
+                    .iter()
+                    .map(|&name| (name.into(), reals(&mut random, self.config.state_shape())))
+                    .collect(),
             ),
-        }
+        };
+        if self.config.lengths { with_lengths(all, &mut random) } else { all }
     }
 
     /// In a few words.
@@ -179,6 +215,8 @@ impl Case {
         let input = if matches!(self.config.input, Input::Tokens(_)) { "tokens" } else { "vectors" };
         let loss = if self.config.loss == Loss::CrossEntropy { "cross-entropy" } else { "squared error" };
         let masked = if self.masked { ", masked" } else { "" };
+        let both = if self.config.bidirectional { " both ways" } else { "" };
+        let lengths = if self.config.lengths { " of lengths" } else { "" };
         let segments = match self.config.segments().len() {
             1 => String::new(),
             segments => format!(" in {segments} segments"),
@@ -191,8 +229,33 @@ impl Case {
             }
         };
         let dropout = if self.config.drops() { ", dropout" } else { "" };
-        format!("{cell}, {input}, {loss}{masked}{dropout}, {layers} × H={hidden}, T={window}{segments}, B={batch}")
+        format!("{cell}, {input}, {loss}{masked}{dropout}, {layers} × H={hidden}{both}, T={window}{segments}, B={batch}{lengths}")
     }
+}
+
+/// A batch whose sequences end somewhere, the last one at the end of the window.
+fn with_lengths(batch: Batch, random: &mut Random) -> Batch {
+    let (window, sequences) = batch.shape();
+    let mut lengths: Vec<usize> = (0..sequences).map(|_| 1 + random.below(window as u32) as usize).collect();
+    lengths[sequences - 1] = window;
+    let mut all = Batch { lengths: Some(lengths), ..batch };
+    let ends: Vec<usize> = (0..sequences).map(|b| all.length(b)).collect();
+    let padding = |(t, b): (usize, usize)| t >= ends[b];
+    let spoil_ids = |ids: &mut ndarray::Array2<u32>| {
+        ids.indexed_iter_mut().filter(|(at, _)| padding(*at)).for_each(|(_, id)| *id = u32::MAX);
+    };
+    let spoil = |x: &mut ndarray::Array3<f32>| {
+        x.indexed_iter_mut().filter(|((t, b, _), _)| padding((*t, *b))).for_each(|(_, x)| *x = f32::NAN);
+    };
+    match &mut all.inputs {
+        Inputs::Tokens(tokens) => spoil_ids(tokens),
+        Inputs::Vectors(vectors) => spoil(vectors),
+    }
+    match &mut all.targets {
+        Targets::Classes(classes) => spoil_ids(classes),
+        Targets::Values(values) => spoil(values),
+    }
+    all
 }
 
 fn ids(random: &mut Random, shape: (usize, usize), below: usize) -> ndarray::Array2<u32> {
@@ -208,29 +271,34 @@ fn reals<D: Dimension>(random: &mut Random, shape: impl ShapeBuilder<Dim = D>) -
 pub type Load<'a> = &'a mut dyn FnMut(&Program) -> Result<Box<dyn Backend>>;
 
 /// The gradient of a batch whose state is carried from another's end; then two training steps, the second from the carried state of
-/// the first and from an optimiser's state.
+/// the first and from an optimiser's state. In both directions no state is carried.
 fn train(network: &mut Network, case: &Case) -> Result<Tensors> {
     network.set_parameters(&case.weights())?;
     // Once before, for what should not be left from then.
     network.gradient(&case.batch(5))?;
     network.loss(&case.batch(3))?;
-    let first = gradient(network, &carried(case.batch(4)))?;
+    let first = gradient(network, &following(case, 4))?;
     network.train_step(&case.batch(1), 0.01)?;
-    network.train_step(&carried(case.batch(2)), 0.01)?;
+    network.train_step(&following(case, 2), 0.01)?;
     Ok(first)
 }
 
-fn carried(batch: Batch) -> Batch {
-    Batch { initial_state: InitialState::Carried, ..batch }
+/// A batch that goes on from the states of the one before, where they can be carried.
+fn following(case: &Case, seed: u64) -> Batch {
+    let batch = case.batch(seed);
+    if case.config.bidirectional { batch } else { Batch { initial_state: InitialState::Carried, ..batch } }
 }
 
 /// What [`train`] should give: the reference's gradient from the reference's own last state.
 fn after_training(case: &Case) -> Result<Expected> {
     let cell = cell(&case.config);
     let weights = in_f64(&cell, &case.weights());
+    if case.config.bidirectional {
+        return expected(&case.config, &weights, &case.batch(4));
+    }
     let before = reference::forward(&weights, &cell, &case.batch(3))?;
     let last = reference::last(&before.states);
-    expected_from(&case.config, &weights, &carried(case.batch(4)), &last)
+    expected_from(&case.config, &weights, &following(case, 4), &last)
 }
 
 /// Trains a network in lockstep and holds each step to its definition, and its gradients before and after to the reference. Then trains

@@ -44,13 +44,15 @@ impl Weights {
     /// # Errors
     /// What `tensor` reports; [`Error::BadInput`] for a tensor that is missing or has a wrong number of axes.
     pub fn new(cell: &Cell, mut tensor: impl FnMut(&str) -> Result<Option<ArrayD<f64>>>) -> Result<Weights> {
-        let bidirectional = tensor("rnn.weight_hh_l0_reverse")?.is_some();
-        let suffixes = suffixes(bidirectional);
+        // Each tensor is asked for once.
+        let mut reverse = tensor("rnn.weight_hh_l0_reverse")?;
+        let bidirectional = reverse.is_some();
         let mut layers = Vec::new();
-        while tensor(&format!("rnn.weight_hh_l{}", layers.len() / suffixes.len()))?.is_some() {
-            let k = layers.len() / suffixes.len();
-            for suffix in suffixes {
-                layers.push(LayerWeights::new(cell, &format!("l{k}{suffix}"), &mut tensor)?);
+        for k in 0.. {
+            let Some(recurrent) = tensor(&format!("rnn.weight_hh_l{k}"))? else { break };
+            layers.push(LayerWeights::new(cell, &format!("l{k}"), Some(recurrent), &mut tensor)?);
+            if bidirectional {
+                layers.push(LayerWeights::new(cell, &format!("l{k}_reverse"), reverse.take(), &mut tensor)?);
             }
         }
         let decoder = required(&mut tensor, "decoder.weight")?;
@@ -139,13 +141,21 @@ impl Weights {
 }
 
 impl LayerWeights {
-    /// The tensors of a layer and a direction, whose names end so.
-    fn new(cell: &Cell, suffix: &str, tensor: &mut impl FnMut(&str) -> Result<Option<ArrayD<f64>>>) -> Result<LayerWeights> {
+    /// The tensors of a layer and a direction, whose names end so, of which the recurrent one may be there already.
+    fn new(
+        cell: &Cell,
+        suffix: &str,
+        recurrent: Option<ArrayD<f64>>,
+        tensor: &mut impl FnMut(&str) -> Result<Option<ArrayD<f64>>>,
+    ) -> Result<LayerWeights> {
         let input_bias: Array1<f64> = required(tensor, &format!("rnn.bias_ih_{suffix}"))?;
         let second = format!("rnn.bias_hh_{suffix}");
         Ok(LayerWeights {
             input: required(tensor, &format!("rnn.weight_ih_{suffix}"))?,
-            recurrent: required(tensor, &format!("rnn.weight_hh_{suffix}"))?,
+            recurrent: match recurrent {
+                Some(recurrent) => ranked(&format!("rnn.weight_hh_{suffix}"), recurrent)?,
+                None => required(tensor, &format!("rnn.weight_hh_{suffix}"))?,
+            },
             recurrent_bias: match tensor(&second)? {
                 Some(bias) => ranked(&second, bias)?,
                 None => Array1::zeros(input_bias.len()),

@@ -80,6 +80,8 @@ const DROPOUT: [&str; 2] = ["dropout", "rows"];
 /// The copy of a window.
 pub const COPY: [&str; 2] = ["copy", "rows"];
 const CARRY: [&str; 2] = ["carry", "in place"];
+const GATHER: [&str; 2] = ["gather", "rows"];
+const PADDING: [&str; 2] = ["clear_padding", "rows"];
 const FILL: [&str; 2] = ["fill", "rows"];
 /// The activations alone.
 pub const VALUE: [&str; 2] = ["activate", "rows"];
@@ -87,6 +89,24 @@ const SLOPE: [&str; 2] = ["activate_gradient", "rows"];
 
 /// Edits that the check has to catch.
 pub const EDITS: &[Edit] = &[
+    // Rows that are picked, and the ends of sequences.
+    edit(
+        "what is no row keeps what was there",
+        GATHER,
+        "index == NO_ROW && params.first == 0u",
+        "index == NO_ROW && params.first == 7u",
+    ),
+    edit("the rows of a later part are those of the first", GATHER, "index - params.first;", "index;"),
+    edit(
+        "the row itself for the one that is picked",
+        GATHER,
+        "params.x, row, col",
+        "params.x, min(id.y, params.x.rows - 1u), col",
+    ),
+    edit("one time step of padding is left", PADDING, "row / sequences >= lengths", "row / sequences > lengths"),
+    edit("the last time step is taken for padding", PADDING, "row / sequences >= lengths", "row / sequences + 1u >= lengths"),
+    edit("the length of the sequence before", PADDING, "offset + row % sequences", "offset + (row + sequences - 1u) % sequences"),
+    edit("every segment is the first", PADDING, "params.first + id.y", "id.y"),
     // Windows.
     edit("the window's offset is forgotten", COPY, "(window.offset + row * window.stride", "(row * window.stride"),
     edit("rows as far apart as they are long", NN, "row * window.stride", "row * window.cols"),

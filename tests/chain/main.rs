@@ -23,6 +23,7 @@ mod properties;
 mod reductions;
 mod reference;
 mod reference_faults;
+mod sequences;
 mod shaders;
 mod simulation;
 mod training;

@@ -6,7 +6,7 @@ use ndarray::{Array1, Array2, Array3, ShapeBuilder, array};
 use retrospect::Error;
 use retrospect::batch::{Batch, InitialState, Inputs, Reduction, Targets};
 use retrospect::check::networks::mismatches;
-use retrospect::reference::{Activation, CELLS, Cell, LayerWeights, Weights, forward, gradient};
+use retrospect::reference::{self, Activation, CELLS, Cell, LayerWeights, Weights, forward, gradient};
 
 use super::fixtures;
 use super::naive::{Fault, Problem};
@@ -97,6 +97,11 @@ fn agrees_with_pytorch() {
         assert!(got.values().all(|t| t.iter().any(|&v| v != 0.0)), "{}: a gradient of zero compares with nothing", f.name);
         assert_agree(&f.name, &got, &f.gradient, 1e-10);
         assert_caught_when_off_by_a_ten_thousandth(&f.name, &got, &f.gradient, 1e-10);
+        let last = reference::last(&forward(&f.weights, &f.cell, &f.batch).expect("a good batch").states);
+        for (name, expected) in &f.last {
+            let off = (&last[name] - expected).fold(0.0, |a: f64, b| a.max(b.abs()));
+            assert!(off < 1e-12, "{}: {name} after the last steps is off by {off:e}", f.name);
+        }
     }
 }
 
