@@ -7,6 +7,7 @@ mod errors;
 mod following;
 mod gradient;
 mod runs;
+mod sequences;
 mod study;
 mod tune;
 
