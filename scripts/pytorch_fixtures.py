@@ -9,7 +9,8 @@ A file holds, under the names of the `gradient` command's files and with these p
 
     weights.rnn.weight_ih_l0 …   weights.decoder.bias        float64; both biases of a layer are there, and differ
     weights.rnn.leak_l0 …                                    float64, for leaky: a number for each unit, or one for all
-    batch.inputs | tokens, batch.classes | values, batch.mask?, batch.h0?, batch.c0?
+    batch.inputs | tokens, batch.classes | values, batch.lengths?, batch.mask?, batch.h0?, batch.c0?
+    last.h, last.c?                                          where there are lengths: the states after each sequence's last step
     gradient.loss, gradient.outputs, gradient.h0, gradient.c0?, gradient.rnn.weight_ih_l0 …, gradient.decoder.bias
 
 and `cell`, `activation` (where the cell has one), `reduction` and `pytorch` as metadata. All weights and inputs are multiples of 2^-12, so
@@ -23,6 +24,7 @@ from pathlib import Path
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.nn.utils import rnn
 
 FOLDER = Path(__file__).resolve().parent.parent / "tests" / "fixtures"
 
@@ -51,6 +53,19 @@ CASES = {
     "leaky_3_vectors_entropy": ("leaky", "sigmoid", 3, 5, 2, 4, 7, 6, "vectors", "classes", False, True, "sum"),
 }
 
+# Those in both directions, and those of sequences of different lengths, which are packed (enforce_sorted=False).
+CASES |= {
+    "lstm_2_vectors_entropy_both_packed": ("lstm", None, 2, 9, 5, 4, 7, 3, "vectors", "classes", False, True, "mean"),
+    "gru_2_tokens_squared_both": ("gru", None, 2, 7, 3, 6, 5, 2, "tokens", "values", True, True, "sum"),
+    "tanh_2_tokens_entropy_packed_mask": ("elman", "tanh", 2, 8, 6, 5, 9, 4, "tokens", "classes", True, True, "mean"),
+    "leaky_2_vectors_squared_both_packed": ("leaky", "tanh", 2, 6, 4, 3, 5, 2, "vectors", "values", False, True, "mean"),
+}
+LENGTHS = {
+    "lstm_2_vectors_entropy_both_packed": [4, 9, 1, 7, 2],
+    "tanh_2_tokens_entropy_packed_mask": [3, 8, 5, 1, 8, 6],
+    "leaky_2_vectors_squared_both_packed": [2, 6, 1, 5],
+}
+
 MODULES = {"elman": nn.RNN, "leaky": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
 STATES = {"elman": ["h"], "leaky": ["h"], "gru": ["h"], "lstm": ["h", "c"]}
 
@@ -58,34 +73,49 @@ STATES = {"elman": ["h"], "leaky": ["h"], "gru": ["h"], "lstm": ["h", "c"]}
 class Network(nn.Module):
     """A recurrent module and nn.Linear, under the names that the weight files use."""
 
-    def __init__(self, inputs, hidden, layers, outputs, cell, activation):
+    def __init__(self, inputs, hidden, layers, outputs, cell, activation, both):
         super().__init__()
         options = {"nonlinearity": "relu"} if activation == "relu" else {}
-        self.rnn = MODULES[cell](inputs, hidden, layers, dtype=torch.float64, **options)
-        self.decoder = nn.Linear(hidden, outputs, dtype=torch.float64)
+        self.rnn = MODULES[cell](inputs, hidden, layers, dtype=torch.float64, bidirectional=both, **options)
+        self.decoder = nn.Linear(hidden * (1 + both), outputs, dtype=torch.float64)
         self.cell, self.activation = cell, activation
+        self.suffixes = [f"l{k}{end}" for k in range(layers) for end in ("", "_reverse")[: 1 + both]]
         self.leaks = []
 
-    def forward(self, x, states):
+    def forward(self, x, states, lengths):
+        """What the head puts out, and the last states."""
         # PyTorch has no leaky cell, and nn.RNN no other activation.
-        if self.cell != "leaky" and self.activation in ("tanh", "relu", None):
-            h, _ = self.rnn(x, tuple(states) if len(states) > 1 else states[0])
-        else:
-            h = self.loop(x, states)
-        return self.decoder(h)
+        if self.cell == "leaky" or self.activation not in ("tanh", "relu", None):
+            h, last = self.loop(x, states, lengths)
+            return self.decoder(h), last
+        packed = x if lengths is None else rnn.pack_padded_sequence(x, lengths, enforce_sorted=False)
+        h, last = self.rnn(packed, tuple(states) if len(states) > 1 else states[0])
+        if lengths is not None:
+            h, _ = rnn.pad_packed_sequence(h, total_length=len(x))
+        return self.decoder(h), list(last) if len(states) > 1 else [last]
 
-    def loop(self, x, states):
-        """The same network as plain operations, one layer and one step at a time."""
+    def loop(self, x, states, lengths):
+        """The same network as plain operations, one layer, direction and step at a time; behind a sequence's end its states stay."""
+        lengths = torch.full((x.shape[1],), len(x)) if lengths is None else lengths
+        last, directions = [], 1 + self.rnn.bidirectional
         for k in range(self.rnn.num_layers):
-            u, w, b, b2 = (getattr(self.rnn, f"{name}_l{k}") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
-            state, all_h = [s[k] for s in states], []
-            for x_t in x:
-                state = self.step(k, x_t @ u.T + b, state[0] @ w.T + b2, *state)
-                all_h.append(state[0])
-            x = torch.stack(all_h)
-        return x
+            both = []
+            for d in range(directions):
+                place = k * directions + d
+                names = (f"{name}_{self.suffixes[place]}" for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
+                u, w, b, b2 = (getattr(self.rnn, name) for name in names)
+                state, all_h = [s[place] for s in states], [None] * len(x)
+                for t in reversed(range(len(x))) if d else range(len(x)):
+                    after = self.step(place, x[t] @ u.T + b, state[0] @ w.T + b2, *state)
+                    live = (t < lengths)[:, None]
+                    state = [torch.where(live, new, old) for new, old in zip(after, state)]
+                    all_h[t] = torch.where(live, state[0], 0.0)
+                both.append(torch.stack(all_h))
+                last.append(state)
+            x = torch.cat(both, -1)
+        return x, [torch.stack(states) for states in zip(*last)]
 
-    def step(self, k, a, r, h, c=None):
+    def step(self, place, a, r, h, c=None):
         """The states after a step from the sums of the input, those of the state before, and the states before."""
         if self.cell == "lstm":
             i, f, g, o = (a + r).chunk(4, -1)
@@ -97,7 +127,7 @@ class Network(nn.Module):
             return ((1 - z) * torch.tanh(a_n + torch.sigmoid(a_r + r_r) * r_n) + z * h,)
         phi = {"tanh": torch.tanh, "relu": torch.relu, "sigmoid": torch.sigmoid, "identity": lambda v: v}[self.activation]
         if self.cell == "leaky":
-            return ((1 - self.leaks[k]) * h + self.leaks[k] * phi(a + r),)
+            return ((1 - self.leaks[place]) * h + self.leaks[place] * phi(a + r),)
         return (phi(a + r),)
 
 
@@ -122,7 +152,9 @@ def save(path, tensors, metadata):
 def make(name, seed):
     cell, activation, layers, T, B, I, H, O, kind, loss_kind, masked, states_given, reduction = CASES[name]
     torch.manual_seed(seed)
-    network = Network(I, H, layers, O, cell, activation)
+    both = "_both" in name
+    network = Network(I, H, layers, O, cell, activation, both)
+    places = layers * (1 + both)
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.copy_(exact((torch.rand_like(parameter) * 2 - 1) * 1.2 / H**0.5))
@@ -136,9 +168,9 @@ def make(name, seed):
         x = batch["inputs"].double()
     states = {}
     for state in STATES[cell]:
-        states[state] = torch.zeros(layers, B, H, dtype=torch.float64)
+        states[state] = torch.zeros(places, B, H, dtype=torch.float64)
         if states_given:
-            batch[f"{state}0"] = exact(torch.rand(layers, B, H) - 0.5).float()
+            batch[f"{state}0"] = exact(torch.rand(places, B, H) - 0.5).float()
             states[state] = batch[f"{state}0"].double()
         states[state].requires_grad_()
     mask = torch.ones(T, B, dtype=torch.float64)
@@ -148,9 +180,13 @@ def make(name, seed):
         mask = batch["mask"].double()
     if cell == "leaky":
         units = 1 if name.endswith("one_alpha") else H
-        network.leaks = [exact(torch.rand(units, dtype=torch.float64) * 0.9 + 0.05) for _ in range(layers)]
+        network.leaks = [exact(torch.rand(units, dtype=torch.float64) * 0.9 + 0.05) for _ in range(places)]
+    lengths = None
+    if name in LENGTHS:
+        lengths = batch["lengths"] = torch.tensor(LENGTHS[name])
+        mask = mask * (torch.arange(T)[:, None] < lengths)
 
-    outputs = network(x, list(states.values()))
+    outputs, last = network(x, list(states.values()), lengths)
     if loss_kind == "classes":
         batch["classes"] = torch.randint(O, (T, B))
         each = F.cross_entropy(outputs.flatten(0, 1), batch["classes"].flatten(), reduction="none").view(T, B)
@@ -162,11 +198,14 @@ def make(name, seed):
         loss = loss / mask.sum()
     loss.backward()
 
-    again = network.decoder(network.loop(x, list(states.values())))
-    torch.testing.assert_close(outputs, again, rtol=1e-12, atol=1e-12)
+    again, last_again = network.loop(x, list(states.values()), lengths)
+    torch.testing.assert_close(outputs, network.decoder(again), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(last, last_again, rtol=1e-12, atol=1e-12)
     tensors = {f"batch.{key}": value for key, value in batch.items()}
     tensors |= {f"weights.{key}": value.detach() for key, value in network.named_parameters()}
-    tensors |= {f"weights.rnn.leak_l{k}": leak for k, leak in enumerate(network.leaks)}
+    tensors |= {f"weights.rnn.leak_{suffix}": leak for suffix, leak in zip(network.suffixes, network.leaks)}
+    if lengths is not None:
+        tensors |= {f"last.{state}": value.detach() for state, value in zip(STATES[cell], last)}
     tensors |= {f"gradient.{key}": value.grad for key, value in network.named_parameters()}
     tensors |= {f"gradient.{key}0": value.grad for key, value in states.items()}
     tensors |= {"gradient.loss": loss.detach().reshape(1), "gradient.outputs": outputs.detach()}

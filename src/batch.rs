@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ndarray::{Array2, Array3};
+use ndarray::{Array2, Array3, Axis, Slice};
 
 use crate::{Error, Result};
 
@@ -64,7 +64,7 @@ pub enum Targets {
     Values(Array3<f32>),
 }
 
-/// The states of a network by name, `[layers, B, H]` each: `h`, and `c` of an LSTM. In files their names end with 0.
+/// The states of a network by name, `[layers·directions, B, H]` each, layer by layer, forward before reverse: `h`, and `c` of an LSTM. In files their names end with 0.
 pub type States = BTreeMap<String, Array3<f32>>;
 
 /// The states before a window's first step.
@@ -87,6 +87,9 @@ pub struct Batch {
     pub targets: Targets,
     /// `[T, B]` of 0 and 1: with 0 an output does not count. `None`: all count.
     pub mask: Option<Array2<f32>>,
+    /// The time steps of each sequence, from 1 to T. What lies behind is padding: it is not read, and no output there counts.
+    /// `None`: all have T.
+    pub lengths: Option<Vec<usize>>,
     /// Mean or sum over the outputs that count.
     pub reduction: Reduction,
     /// The states before the first step.
@@ -97,7 +100,7 @@ impl Batch {
     /// A batch in which every output counts, the loss is their mean and the state starts at zero.
     #[must_use]
     pub fn new(inputs: Inputs, targets: Targets) -> Batch {
-        Batch { inputs, targets, mask: None, reduction: Reduction::Mean, initial_state: InitialState::Zero }
+        Batch { inputs, targets, mask: None, lengths: None, reduction: Reduction::Mean, initial_state: InitialState::Zero }
     }
 
     /// The same, of which the last output of each sequence that counts counts alone.
@@ -116,7 +119,45 @@ impl Batch {
     /// The last step of a sequence whose output counts.
     #[must_use]
     pub fn last_counted(&self, sequence: usize) -> Option<usize> {
-        (0..self.shape().0).rev().find(|&t| self.mask.as_ref().is_none_or(|mask| mask[[t, sequence]] != 0.0))
+        (0..self.shape().0).rev().find(|&t| self.counts(t, sequence))
+    }
+
+    /// The time steps of a sequence.
+    #[must_use]
+    pub fn length(&self, sequence: usize) -> usize {
+        self.lengths.as_ref().and_then(|lengths| lengths.get(sequence)).copied().unwrap_or(self.shape().0)
+    }
+
+    /// Whether a time step of a sequence lies before its end, and is not padding.
+    #[must_use]
+    pub fn is_read(&self, t: usize, sequence: usize) -> bool {
+        t < self.length(sequence)
+    }
+
+    /// Whether an output counts. The target of one that does not may be anything.
+    #[must_use]
+    pub fn counts(&self, t: usize, sequence: usize) -> bool {
+        self.is_read(t, sequence) && self.mask.as_ref().and_then(|mask| mask.get([t, sequence])).is_none_or(|&m| m != 0.0)
+    }
+
+    /// The first time steps alone, at least as many as the longest sequence has.
+    pub(crate) fn until(&self, steps: usize) -> Batch {
+        let first = Slice::from(0..steps);
+        let lengths = (0..self.shape().1).map(|b| self.length(b).min(steps)).collect();
+        Batch {
+            inputs: match &self.inputs {
+                Inputs::Tokens(x) => Inputs::Tokens(x.slice_axis(Axis(0), first).to_owned()),
+                Inputs::Vectors(x) => Inputs::Vectors(x.slice_axis(Axis(0), first).to_owned()),
+            },
+            targets: match &self.targets {
+                Targets::Classes(y) => Targets::Classes(y.slice_axis(Axis(0), first).to_owned()),
+                Targets::Values(y) => Targets::Values(y.slice_axis(Axis(0), first).to_owned()),
+            },
+            mask: self.mask.as_ref().map(|mask| mask.slice_axis(Axis(0), first).to_owned()),
+            lengths: Some(lengths),
+            reduction: self.reduction,
+            initial_state: self.initial_state.clone(),
+        }
     }
 
     /// `(T, B)` of the inputs.
@@ -131,22 +172,24 @@ impl Batch {
     /// How many outputs count.
     #[must_use]
     pub fn counted(&self) -> usize {
-        let (steps, batch) = self.shape();
-        self.mask.as_ref().map_or(steps * batch, |m| m.iter().filter(|&&v| v != 0.0).count())
+        self.places().filter(|&(t, b)| self.counts(t, b)).count()
     }
 
-    /// The weight of each output in the loss, `[T·B]`, row `t·B + b`: the mask, over the number that count for a mean.
+    /// Every time step of every sequence, `(t, b)`, in the order of rows.
+    fn places(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
+        let (steps, batch) = self.shape();
+        (0..steps).flat_map(move |t| (0..batch).map(move |b| (t, b)))
+    }
+
+    /// The weight of each output in the loss, `[T·B]`, row `t·B + b`: 0 where it does not count, else 1, over the number that count for a
+    /// mean.
     #[must_use]
     pub fn weights(&self) -> Vec<f32> {
-        let (steps, batch) = self.shape();
         let scale = match self.reduction {
             Reduction::Mean => (1.0 / self.counted() as f64) as f32,
             Reduction::Sum => 1.0,
         };
-        match &self.mask {
-            Some(mask) => mask.iter().map(|&m| if m != 0.0 { scale } else { 0.0 }).collect(),
-            None => vec![scale; steps * batch],
-        }
+        self.places().map(|(t, b)| if self.counts(t, b) { scale } else { 0.0 }).collect()
     }
 
     /// [`Batch::check`] as far as it can be without a network: layers, hidden size and names are those of the given states themselves.
@@ -161,7 +204,8 @@ impl Batch {
     }
 
     /// Checks shapes, ranges and finiteness against what a network expects: its input, number of outputs, layers, hidden size and
-    /// the names of its cell's states.
+    /// the names of its cell's states. A layer of two directions counts twice. What lies in the padding may be anything, and so may the
+    /// targets of outputs that do not count.
     ///
     /// # Errors
     /// [`Error::BadInput`] with the tensor, the position and what was expected.
@@ -173,24 +217,13 @@ impl Batch {
         let wrong = |name: &str, got: &[usize], expected: &[usize]| {
             Error::input(name, format!("expected shape {expected:?}, got {got:?}"))
         };
-        match (&self.inputs, input) {
-            (Inputs::Tokens(x), Input::Tokens(n)) => in_range("tokens", x, n, "the vocabulary has")?,
-            (Inputs::Vectors(x), Input::Vectors(n)) => {
-                if x.dim().2 != n {
-                    return Err(wrong("inputs", x.shape(), &[steps, batch, n]));
-                }
-                finite("inputs", x.indexed_iter().map(|((t, b, i), &v)| ([t, b, i], v)))?;
+        if let Some(lengths) = &self.lengths {
+            if lengths.len() != batch {
+                return Err(wrong("lengths", &[lengths.len()], &[batch]));
             }
-            (_, Input::Tokens(_)) => return Err(Error::input("inputs", "this network reads tokens, not vectors")),
-            (_, Input::Vectors(_)) => return Err(Error::input("tokens", "this network reads vectors, not tokens")),
-        }
-        match &self.targets {
-            Targets::Classes(y) if y.dim() != (steps, batch) => return Err(wrong("classes", y.shape(), &[steps, batch])),
-            Targets::Classes(y) => in_range("classes", y, outputs, "the number of classes is")?,
-            Targets::Values(y) if y.dim() != (steps, batch, outputs) => {
-                return Err(wrong("values", y.shape(), &[steps, batch, outputs]));
+            if let Some((b, length)) = lengths.iter().enumerate().find(|(_, length)| !(1..=steps).contains(*length)) {
+                return Err(Error::input("lengths", format!("[{b}] is {length}; expected a number from 1 to {steps}")));
             }
-            Targets::Values(y) => finite("values", y.indexed_iter().map(|((t, b, i), &v)| ([t, b, i], v)))?,
         }
         if let Some(mask) = &self.mask {
             if mask.dim() != (steps, batch) {
@@ -200,8 +233,29 @@ impl Batch {
                 return Err(Error::input("mask", format!("[{t}, {b}] is {v}; expected 0 or 1")));
             }
             if self.counted() == 0 {
-                return Err(Error::input("mask", format!("all {} entries are 0, so there is no loss", steps * batch)));
+                let entries = self.places().filter(|&(t, b)| self.is_read(t, b)).count();
+                return Err(Error::input("mask", format!("all {entries} entries are 0, so there is no loss")));
             }
+        }
+        let (is_read, counts) = (|t, b| self.is_read(t, b), |t, b| self.counts(t, b));
+        match (&self.inputs, input) {
+            (Inputs::Tokens(x), Input::Tokens(n)) => in_range("tokens", x, n, "the vocabulary has", is_read)?,
+            (Inputs::Vectors(x), Input::Vectors(n)) => {
+                if x.dim().2 != n {
+                    return Err(wrong("inputs", x.shape(), &[steps, batch, n]));
+                }
+                finite("inputs", x.indexed_iter().filter(|((t, b, _), _)| is_read(*t, *b)))?;
+            }
+            (_, Input::Tokens(_)) => return Err(Error::input("inputs", "this network reads tokens, not vectors")),
+            (_, Input::Vectors(_)) => return Err(Error::input("tokens", "this network reads vectors, not tokens")),
+        }
+        match &self.targets {
+            Targets::Classes(y) if y.dim() != (steps, batch) => return Err(wrong("classes", y.shape(), &[steps, batch])),
+            Targets::Classes(y) => in_range("classes", y, outputs, "the number of classes is", counts)?,
+            Targets::Values(y) if y.dim() != (steps, batch, outputs) => {
+                return Err(wrong("values", y.shape(), &[steps, batch, outputs]));
+            }
+            Targets::Values(y) => finite("values", y.indexed_iter().filter(|((t, b, _), _)| counts(*t, *b)))?,
         }
         let InitialState::Given(given) = &self.initial_state else { return Ok(()) };
         if let Some(missing) = states.iter().find(|&&name| !given.contains_key(name)) {
@@ -215,22 +269,23 @@ impl Batch {
             if state.dim() != (layers, batch, hidden) {
                 return Err(wrong(&name, state.shape(), &[layers, batch, hidden]));
             }
-            finite(&name, state.indexed_iter().map(|((t, b, i), &v)| ([t, b, i], v)))?;
+            finite(&name, state.indexed_iter())?;
         }
         Ok(())
     }
 }
 
-fn in_range(name: &str, ids: &Array2<u32>, size: usize, holds: &str) -> Result<()> {
-    match ids.indexed_iter().find(|&(_, &v)| v as usize >= size) {
+/// Checks ids at those `(t, b)` that matter.
+fn in_range(name: &str, ids: &Array2<u32>, size: usize, holds: &str, matters: impl Fn(usize, usize) -> bool) -> Result<()> {
+    match ids.indexed_iter().find(|&((t, b), &v)| v as usize >= size && matters(t, b)) {
         Some(((t, b), v)) => Err(Error::input(name, format!("[{t}, {b}] is {v}, but {holds} {size}"))),
         None => Ok(()),
     }
 }
 
-fn finite(name: &str, mut values: impl Iterator<Item = ([usize; 3], f32)>) -> Result<()> {
+fn finite<'a>(name: &str, mut values: impl Iterator<Item = ((usize, usize, usize), &'a f32)>) -> Result<()> {
     match values.find(|(_, v)| !v.is_finite()) {
-        Some((at, v)) => Err(Error::input(name, format!("{at:?} is {v}; expected a finite number"))),
+        Some(((t, b, i), v)) => Err(Error::input(name, format!("[{t}, {b}, {i}] is {v}; expected a finite number"))),
         None => Ok(()),
     }
 }

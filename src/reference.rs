@@ -16,6 +16,10 @@
 //! L     = Σ_{t,b} m_{t,b}·ℓ(o_{t,b}, y_{t,b}),   m = mask (sum), or mask / number that count (mean)
 //! ```
 //!
+//! With two directions a layer is two of these, with weights of their own. The reverse one goes from `t = T` to 1, `s_t` from `s_{t+1}`,
+//! and what is read of the layer is `(h_t, h'_t)`, those of the forward direction before those of the reverse one. A sequence may end before
+//! `T`: from there on, in either direction, its states stay what they are, what is read of them is zero, and nothing of its inputs is read.
+//!
 //! ℓ is the cross-entropy `−ln softmax(o)_y = ln Σ_j e^{o_j} − o_y`, or the squared error `(1/O)·Σ_j (o_j − y_j)²`.
 //!
 //! A cell is pointwise: unit `j` reads its own states before and its own rows of both sums, one row a gate. So its equations are those of
@@ -44,6 +48,8 @@
 //! ∂ℓ/∂o   = softmax(o) − onehot(y)   or   (2/O)·(o − y)
 //! ```
 //!
+//! With dropout (Srivastava et al. 2014) what is read of a layer's outputs is `m ⊙ h_t`, and what comes back by `m ⊙ h_t` is multiplied by `m`.
+//!
 //! In code a step of a batch is a row: `[T, B, ·]` is `[T·B, ·]`, all transposes are swapped, and every sum over the steps is one product.
 //!
 //! Sources: Werbos, *Backpropagation through time: what it does and how to do it* (1990); Pascanu, Mikolov and Bengio, *On the
@@ -51,6 +57,7 @@
 
 mod activation;
 mod cell;
+mod dropout;
 pub mod elman;
 pub mod gru;
 mod input;
@@ -62,16 +69,17 @@ mod weights;
 
 use std::collections::BTreeMap;
 
-use ndarray::{Array3, Axis, s, stack};
+use ndarray::{Array2, Array3, Axis, concatenate, s, stack};
 
 pub use activation::Activation;
 pub use cell::{Cell, Unit, UnitGradient};
+pub use dropout::Dropout;
 pub use weights::{LayerWeights, Weights};
 
 use crate::batch::{Batch, InitialState, Input, Inputs};
 use crate::{Error, Result};
 use input::LayerInput;
-use layer::{Trajectory, in_steps, rows};
+use layer::{Order, Trajectory, in_steps, rows};
 
 /// All cells, with tanh where there is a φ.
 pub const CELLS: [Cell; 4] = [elman::CELL, leaky::CELL, gru::CELL, lstm::CELL];
@@ -86,8 +94,10 @@ pub struct Forward {
     pub loss: f64,
     /// `o`, `[T, B, O]`: the logits, or the predicted values.
     pub outputs: Array3<f64>,
-    /// The states of each layer, `[T+1, B, H]`; slot 0 is the initial state.
+    /// The states of each layer and direction, `[T+1, B, H]`, in the order of computation; slot 0 is the initial state.
     pub states: Vec<States>,
+    /// What is read of each layer, `[T, B, H·directions]`: its `h_t` by time, zero behind a sequence's end.
+    pub hidden: Vec<Array3<f64>>,
 }
 
 /// The loss of a batch and its derivative by everything that it depends on.
@@ -102,16 +112,18 @@ pub struct Gradient {
     /// The same sums over the steps with each term as its absolute value, `Σ_t |∂L/∂u_t|·|x_t|ᵀ` and so on: how large what was summed is,
     /// which is what roundings are measured against where a sum cancels.
     pub magnitudes: Weights,
-    /// The derivative by the states before the first step, `[layers, B, H]`.
+    /// The derivative by the states before the first step, `[layers·directions, B, H]`.
     pub initial_states: States,
-    /// The states of each layer, `[T+1, B, H]`; slot 0 is the initial state.
+    /// The states of each layer and direction, `[T+1, B, H]`, in the order of computation; slot 0 is the initial state.
     pub states: Vec<States>,
-    /// The derivative by the states of each layer, `[T, B, H]`, slot `t-1` for step `t`: the whole sum over all paths. That by `c_t`
+    /// The derivative by these, `[T, B, H]`, slot `t-1` for the `t`-th step: the whole sum over all paths. That by `c_t`
     /// has the path through `h_t` in it.
     pub d_states: Vec<States>,
+    /// What is read of each layer, `[T, B, H·directions]`: its `h_t` by time, zero behind a sequence's end.
+    pub hidden: Vec<Array3<f64>>,
 }
 
-/// The states after the last step, `[layers, B, H]`: what the next window begins with. `states` is [`Forward::states`].
+/// The states after the last step, `[layers·directions, B, H]`: what the next window begins with. `states` is [`Forward::states`].
 ///
 /// # Panics
 /// When there is no layer.
@@ -124,11 +136,11 @@ pub fn last(states: &[States]) -> States {
     states[0].keys().map(of).collect()
 }
 
-/// What a batch says the states are before its first step, `[layers, B, H]`. [`InitialState::Carried`] counts as zero, since nothing
+/// What a batch says the states are before its first step, `[layers·directions, B, H]`. [`InitialState::Carried`] counts as zero, since nothing
 /// came before.
 #[must_use]
 pub fn initial(weights: &Weights, cell: &Cell, batch: &Batch) -> States {
-    let zeros = || Array3::zeros((weights.layers.len(), batch.shape().1, weights.decoder.ncols()));
+    let zeros = || Array3::zeros((weights.layers.len(), batch.shape().1, weights.decoder.ncols() / weights.directions()));
     match &batch.initial_state {
         InitialState::Given(given) => given.iter().map(|(name, state)| (name.clone(), state.mapv(f64::from))).collect(),
         InitialState::Zero | InitialState::Carried => cell.states.iter().map(|&name| (name.to_owned(), zeros())).collect(),
@@ -144,16 +156,24 @@ pub fn forward(weights: &Weights, cell: &Cell, batch: &Batch) -> Result<Forward>
     forward_from(weights, cell, batch, &initial(weights, cell, batch))
 }
 
-/// [`forward`] from other initial states than the batch's, `[layers, B, H]`, which may be any f64.
+/// [`forward`] from other initial states than the batch's, `[layers·directions, B, H]`, which may be any f64.
 ///
 /// # Errors
 /// As [`forward`].
 pub fn forward_from(weights: &Weights, cell: &Cell, batch: &Batch, start: &States) -> Result<Forward> {
+    forward_with(weights, cell, batch, start, &Dropout::NONE)
+}
+
+/// [`forward_from`] as in training, with dropout.
+///
+/// # Errors
+/// As [`forward`].
+pub fn forward_with(weights: &Weights, cell: &Cell, batch: &Batch, start: &States, dropout: &Dropout) -> Result<Forward> {
     check(weights, cell, batch, start)?;
-    let layers = propagate(weights, cell, batch, start);
-    let outputs = decode(weights, &layers);
+    let Propagated { layers, hidden, read } = propagate(weights, cell, batch, start, dropout);
+    let outputs = decode(weights, &read);
     let (loss, _) = loss::measure(&outputs, batch);
-    Ok(Forward { loss, outputs, states: layers.into_iter().map(|layer| named(cell, layer.states)).collect() })
+    Ok(Forward { loss, outputs, states: layers.into_iter().map(|layer| named(cell, layer.states)).collect(), hidden })
 }
 
 /// The loss of one batch and its derivative by every weight, every initial state and every state, by backpropagation through time,
@@ -167,40 +187,58 @@ pub fn gradient(weights: &Weights, cell: &Cell, batch: &Batch) -> Result<Gradien
     gradient_from(weights, cell, batch, &initial(weights, cell, batch))
 }
 
-/// [`gradient`] from other initial states than the batch's, `[layers, B, H]`, which may be any f64.
+/// [`gradient`] from other initial states than the batch's, `[layers·directions, B, H]`, which may be any f64.
 ///
 /// # Errors
 /// As [`forward`].
 pub fn gradient_from(weights: &Weights, cell: &Cell, batch: &Batch, start: &States) -> Result<Gradient> {
+    gradient_with(weights, cell, batch, start, &Dropout::NONE)
+}
+
+/// [`gradient_from`] as in training, with dropout.
+///
+/// # Errors
+/// As [`forward`].
+pub fn gradient_with(weights: &Weights, cell: &Cell, batch: &Batch, start: &States, dropout: &Dropout) -> Result<Gradient> {
     check(weights, cell, batch, start)?;
-    let layers = propagate(weights, cell, batch, start);
-    let outputs = decode(weights, &layers);
+    let Propagated { layers, hidden, read } = propagate(weights, cell, batch, start, dropout);
+    let outputs = decode(weights, &read);
     let (loss, d_outputs) = loss::measure(&outputs, batch);
     let sequences = batch.shape().1;
-    let top = rows(layers[layers.len() - 1].states[0].slice(s![1.., .., ..]));
+    let top = rows(read[read.len() - 1].view());
 
     let sizes = d_outputs.mapv(f64::abs);
-    let mut d_weights =
-        Weights { layers: Vec::new(), decoder: d_outputs.t().dot(&top), decoder_bias: d_outputs.sum_axis(Axis(0)) };
-    let mut magnitudes =
-        Weights { layers: Vec::new(), decoder: sizes.t().dot(&top.mapv(f64::abs)), decoder_bias: sizes.sum_axis(Axis(0)) };
+    let of = |decoder, decoder_bias| Weights { layers: Vec::new(), bidirectional: weights.bidirectional, decoder, decoder_bias };
+    let mut d_weights = of(d_outputs.t().dot(&top), d_outputs.sum_axis(Axis(0)));
+    let mut magnitudes = of(sizes.t().dot(&top.mapv(f64::abs)), sizes.sum_axis(Axis(0)));
     let mut initial_states = initial(weights, cell, &Batch { initial_state: InitialState::Zero, ..batch.clone() });
     let mut d_states = Vec::new();
     let mut from_above = in_steps(d_outputs.dot(&weights.decoder), sequences);
-    for (k, layer) in weights.layers.iter().enumerate().rev() {
-        let d = layer::backward(cell, layer, &layers[k], &from_above);
-        for (name, d_initial) in cell.states.iter().zip(&d.initial_states) {
-            initial_states.get_mut(*name).expect("a state of the cell").index_axis_mut(Axis(0), k).assign(d_initial);
+    for k in (0..hidden.len()).rev() {
+        if let Some(mask) = dropout.mask(k, hidden.len(), from_above.dim()) {
+            from_above *= &mask;
         }
-        let input = input_of(k, batch, &layers);
-        let (d_layer, sizes) = layer::d_weights(layer, &input, &layers[k], &d);
-        d_weights.layers.insert(0, d_layer);
-        magnitudes.layers.insert(0, sizes);
-        from_above = in_steps(rows(d.input_sums.view()).dot(&layer.input), sequences);
-        d_states.insert(0, named(cell, d.states));
+        let input = input_of(k, batch, &read);
+        let mut to_below = Array2::zeros((0, 0));
+        for (place, order) in places(weights, k, batch).into_iter().rev() {
+            let (layer, computed) = (&weights.layers[place], &layers[place]);
+            let size = computed.outputs.dim().2;
+            let first = if order.reverse { size } else { 0 };
+            let d = layer::backward(cell, layer, computed, from_above.slice(s![.., .., first..first + size]), order);
+            for (name, d_initial) in cell.states.iter().zip(&d.initial_states) {
+                initial_states.get_mut(*name).expect("a state of the cell").index_axis_mut(Axis(0), place).assign(d_initial);
+            }
+            let (d_layer, sizes) = layer::d_weights(layer, &input, computed, &d, order);
+            d_weights.layers.insert(0, d_layer);
+            magnitudes.layers.insert(0, sizes);
+            let through_this = rows(d.input_sums.view()).dot(&layer.input);
+            to_below = if to_below.is_empty() { through_this } else { to_below + through_this };
+            d_states.insert(0, named(cell, d.states));
+        }
+        from_above = in_steps(to_below, sequences);
     }
     let states = layers.into_iter().map(|layer| named(cell, layer.states)).collect();
-    Ok(Gradient { loss, outputs, weights: d_weights, magnitudes, initial_states, states, d_states })
+    Ok(Gradient { loss, outputs, weights: d_weights, magnitudes, initial_states, states, d_states, hidden })
 }
 
 /// How near a sum of the network comes to a point where φ is not smooth, at any unit and step; infinite where φ is smooth everywhere.
@@ -208,11 +246,11 @@ pub fn gradient_from(weights: &Weights, cell: &Cell, batch: &Batch, start: &Stat
 ///
 /// # Errors
 /// As [`forward`].
-pub fn distance_from_kink(weights: &Weights, cell: &Cell, batch: &Batch) -> Result<f64> {
+pub fn distance_from_kink(weights: &Weights, cell: &Cell, batch: &Batch, dropout: &Dropout) -> Result<f64> {
     let start = initial(weights, cell, batch);
     check(weights, cell, batch, &start)?;
     let kinks = cell.activation.map_or(&[][..], Activation::kinks);
-    let layers = propagate(weights, cell, batch, &start);
+    let Propagated { layers, .. } = propagate(weights, cell, batch, &start, dropout);
     let sums = layers.iter().flat_map(|layer| layer.input_sums.iter().zip(&layer.recurrent_sums).map(|(u, w)| u + w));
     Ok(sums.flat_map(|sum| kinks.iter().map(move |kink| (sum - kink).abs())).fold(f64::INFINITY, f64::min))
 }
@@ -235,30 +273,59 @@ fn check(weights: &Weights, cell: &Cell, batch: &Batch, start: &States) -> Resul
     Ok(())
 }
 
-/// All layers at all steps, the lowest first.
-fn propagate(weights: &Weights, cell: &Cell, batch: &Batch, start: &States) -> Vec<Trajectory> {
-    let mut layers = Vec::new();
-    for (k, layer) in weights.layers.iter().enumerate() {
-        let initial: Vec<_> = cell.states.iter().map(|&name| start[name].index_axis(Axis(0), k)).collect();
-        let computed = layer::forward(cell, layer, &input_of(k, batch, &layers), &initial);
-        layers.push(computed);
-    }
-    layers
+/// The directions of layer `k`: the place of each among all, and its order.
+fn places<'a>(weights: &Weights, k: usize, batch: &'a Batch) -> Vec<(usize, Order<'a>)> {
+    let directions = weights.directions();
+    (0..directions).map(|d| (directions * k + d, Order { reverse: d == 1, batch })).collect()
 }
 
-/// `X` of layer `k`: the batch's inputs, or the states `h_1 … h_T` of the layer below.
-fn input_of<'a>(k: usize, batch: &'a Batch, layers: &'a [Trajectory]) -> LayerInput<'a> {
+/// What all layers compute at all steps.
+struct Propagated {
+    /// Of each direction of each layer, the lowest first.
+    layers: Vec<Trajectory>,
+    /// The outputs of each layer, `[T, B, H·directions]`.
+    hidden: Vec<Array3<f64>>,
+    /// What is read of them: without dropout the same.
+    read: Vec<Array3<f64>>,
+}
+
+/// All layers and directions at all steps.
+fn propagate(weights: &Weights, cell: &Cell, batch: &Batch, start: &States, dropout: &Dropout) -> Propagated {
+    let (mut layers, mut hidden, mut read) = (Vec::new(), Vec::new(), Vec::new());
+    let count = weights.layers.len() / weights.directions();
+    for k in 0..count {
+        let input = input_of(k, batch, &read);
+        let mut outputs = Vec::new();
+        for (place, order) in places(weights, k, batch) {
+            let initial: Vec<_> = cell.states.iter().map(|&name| start[name].index_axis(Axis(0), place)).collect();
+            let computed = layer::forward(cell, &weights.layers[place], &input, &initial, order);
+            outputs.push(computed.outputs.clone());
+            layers.push(computed);
+        }
+        let outputs: Vec<_> = outputs.iter().map(|outputs: &Array3<f64>| outputs.view()).collect();
+        let outputs = concatenate(Axis(2), &outputs).expect("directions of one shape").as_standard_layout().into_owned();
+        read.push(match dropout.mask(k, count, outputs.dim()) {
+            Some(mask) => &outputs * mask,
+            None => outputs.clone(),
+        });
+        hidden.push(outputs);
+    }
+    Propagated { layers, hidden, read }
+}
+
+/// `X` of layer `k`: the batch's inputs, or what is read of the layer below.
+fn input_of<'a>(k: usize, batch: &'a Batch, read: &[Array3<f64>]) -> LayerInput<'a> {
     match k.checked_sub(1) {
         None => LayerInput::of_batch(batch),
-        Some(below) => LayerInput::Vectors(rows(layers[below].states[0].slice(s![1.., .., ..])).into()),
+        Some(below) => LayerInput::Vectors(rows(read[below].view()).to_owned().into()),
     }
 }
 
 /// `o_t = V·h_t + c`, `[T, B, O]`.
-fn decode(weights: &Weights, layers: &[Trajectory]) -> Array3<f64> {
-    let top = layers[layers.len() - 1].states[0].slice(s![1.., .., ..]);
+fn decode(weights: &Weights, read: &[Array3<f64>]) -> Array3<f64> {
+    let top = &read[read.len() - 1];
     let sequences = top.dim().1;
-    in_steps(rows(top).dot(&weights.decoder.t()) + &weights.decoder_bias, sequences)
+    in_steps(rows(top.view()).dot(&weights.decoder.t()) + &weights.decoder_bias, sequences)
 }
 
 /// The states of a layer by name.

@@ -12,7 +12,7 @@ use std::path::Path;
 
 use ndarray::{Array, ArrayD, Dimension, IxDyn};
 
-pub use batch::read_batch;
+pub use batch::{Layout, ReadBatch, read_batch};
 pub use file::TensorFile;
 pub(crate) use format::{write_in_blocks, write_whole};
 
@@ -170,6 +170,18 @@ impl Tensors {
     /// As [`Tensors::f64`]; and for a value beyond the largest f32.
     pub fn f32(&self, name: &str) -> Result<ArrayD<f32>> {
         self.floats(name, |v| v, |v| v as f32)
+    }
+
+    /// A tensor of F32 or F64, in f32, whatever the numbers are.
+    ///
+    /// # Errors
+    /// [`Error::BadInput`] if there is none, or if it holds integers.
+    pub(crate) fn any_f32(&self, name: &str) -> Result<ArrayD<f32>> {
+        match self.get(name)? {
+            Tensor { shape, data: Data::F32(values) } => self.array(name, shape, values.clone()),
+            Tensor { shape, data: Data::F64(values) } => self.array(name, shape, values.iter().map(|&v| v as f32).collect()),
+            Tensor { data, .. } => Err(self.bad(name, format!("is of type {}; expected F32 or F64", data.name()))),
+        }
     }
 
     /// A tensor of integers.

@@ -102,6 +102,8 @@ pub struct Row {
     pub cell: &'static str,
     /// Layers.
     pub layers: usize,
+    /// The directions of each, 1 or 2.
+    pub directions: usize,
     /// H.
     pub hidden: usize,
     /// B.
@@ -191,6 +193,7 @@ impl Row {
             backend: contender.backend,
             cell: config.cell.name,
             layers: config.layers,
+            directions: config.directions(),
             hidden: config.hidden,
             batch: config.batch,
             window: config.window,
@@ -402,7 +405,20 @@ mod tests {
             costs: Vec::new(),
         });
         let (cell, precision) = ("elman", "f32");
-        Row { backend, cell, layers: 1, hidden, batch: 32, window: 64, input: 64, output: 64, precision, measured, error: None }
+        Row {
+            backend,
+            cell,
+            layers: 1,
+            directions: 1,
+            hidden,
+            batch: 32,
+            window: 64,
+            input: 64,
+            output: 64,
+            precision,
+            measured,
+            error: None,
+        }
     }
 
     /// A kernel that is faster than the ceiling raises it, for all rows of that backend, and none is above it.

@@ -9,7 +9,7 @@ use crate::Result;
 use crate::batch::{Batch, InitialState, Input, Loss, Reduction};
 use crate::model::Config;
 use crate::random::Random;
-use crate::reference::{self, Activation, Cell, LayerWeights, Weights};
+use crate::reference::{self, Activation, Cell, Dropout, LayerWeights, Weights};
 
 /// With ε = 1e-5 they agree to about 2e-8 of a tensor's largest value, in f64.
 const EPSILON: f64 = 1e-5;
@@ -27,13 +27,17 @@ const SEQUENCES: usize = 3;
 struct Small {
     cell: Cell,
     layers: usize,
+    bidirectional: bool,
+    lengths: bool,
     tokens: bool,
     loss: Loss,
     masked: bool,
     reduction: Reduction,
+    dropout: Dropout,
 }
 
-/// Small networks of every cell and activation, with every loss, kind of input and up to three layers, each held to its differences.
+/// Small networks of every cell and activation, with every loss, kind of input and up to three layers, some in both directions and some with
+/// sequences of different lengths, each held to its differences.
 ///
 /// # Errors
 /// As [`reference::gradient`].
@@ -44,7 +48,11 @@ pub(crate) fn check(quick: bool) -> Result<Vec<Outcome>> {
         for (i, (loss, tokens)) in all.into_iter().enumerate().take(if quick { 2 } else { all.len() }) {
             let layers = 1 + (i + place) % 3;
             let reduction = if i % 2 == 0 { Reduction::Mean } else { Reduction::Sum };
-            outcomes.push(Small { cell, layers, tokens, loss, masked: i > 0, reduction }.check()?);
+            let (bidirectional, lengths) = ((i + place) % 2 == 1, (i / 2 + place) % 2 == 1);
+            let (rate, output_rate) = [(0.0, 0.0), (0.4, 0.3)][(i + place / 2) % 2];
+            let dropout = Dropout { rate, output_rate, seed: 11, step: 3 };
+            let masked = i > 0;
+            outcomes.push(Small { cell, layers, bidirectional, lengths, tokens, loss, masked, reduction, dropout }.check()?);
         }
     }
     Ok(outcomes)
@@ -63,39 +71,44 @@ impl Small {
         let Small { cell, layers, .. } = self;
         let weights = self.weights();
         let batch = self.smooth_batch(&weights)?;
-        let got = reference::gradient(&weights, cell, &batch)?;
+        let start = reference::initial(&weights, cell, &batch);
+        let got = reference::gradient_with(&weights, cell, &batch, &start, &self.dropout)?;
         let mut all: Tensors = got.weights.tensors().into_iter().map(|(name, t)| (name, t.to_owned())).collect();
         all.extend(got.initial_states.into_iter().map(|(name, t)| (format!("{name}0"), t.into_dyn())));
-        let expected = differences(&weights, cell, &batch)?.into();
+        let expected = differences(&weights, cell, &batch, &self.dropout)?.into();
         let input = if self.tokens { "tokens" } else { "vectors" };
         let loss = if self.loss == Loss::CrossEntropy { "cross-entropy" } else { "squared error" };
-        let shape = format!("{cell:?}, {input}, {loss}, {layers} × H={HIDDEN}, T={STEPS}, B={SEQUENCES}");
+        let dropout = if self.dropout.rate > 0.0 { ", dropout" } else { "" };
+        let both = if self.bidirectional { " both ways" } else { "" };
+        let lengths = if self.lengths { " of lengths" } else { "" };
+        let shape = format!("{cell:?}, {input}, {loss}{dropout}, {layers} × H={HIDDEN}{both}, T={STEPS}, B={SEQUENCES}{lengths}");
         Ok(compare("reference", None, shape, "finite differences", &all, &expected, BOUND))
     }
 
     /// Weights of the usual size.
     fn weights(&self) -> Weights {
         let random = &mut Random::new(7, 98);
-        let rows = self.cell.gates * HIDDEN;
+        let (rows, directions) = (self.cell.gates * HIDDEN, 1 + usize::from(self.bidirectional));
         let bound = 1.0 / (HIDDEN as f32).sqrt();
         let mut draw =
             |shape: (usize, usize)| Array2::from_shape_simple_fn(shape, || f64::from(random.uniform_in(-bound, bound)));
         let layer = |k: usize| LayerWeights {
-            input: draw((rows, if k == 0 { SIZE } else { HIDDEN })),
+            input: draw((rows, if k < directions { SIZE } else { directions * HIDDEN })),
             recurrent: draw((rows, HIDDEN)),
             input_bias: draw((1, rows)).remove_axis(Axis(0)),
             recurrent_bias: draw((1, rows)).remove_axis(Axis(0)),
             leak: if self.cell.has_leak { draw((1, HIDDEN)).remove_axis(Axis(0)) + 0.5 } else { Array1::zeros(0) },
         };
-        let layers = (0..self.layers).map(layer).collect();
-        Weights { layers, decoder: draw((OUTPUTS, HIDDEN)), decoder_bias: draw((1, OUTPUTS)).remove_axis(Axis(0)) }
+        let layers = (0..self.layers * directions).map(layer).collect();
+        let decoder = draw((OUTPUTS, directions * HIDDEN));
+        Weights { layers, bidirectional: self.bidirectional, decoder, decoder_bias: draw((1, OUTPUTS)).remove_axis(Axis(0)) }
     }
 
     /// The first batch on which no sum of the network is so near to a kink of φ that a step of ε could cross it.
     fn smooth_batch(&self, weights: &Weights) -> Result<Batch> {
         let mut batch = self.batch(5);
         for seed in 6..100 {
-            if reference::distance_from_kink(weights, &self.cell, &batch)? > FROM_KINK {
+            if reference::distance_from_kink(weights, &self.cell, &batch, &self.dropout)? > FROM_KINK {
                 break;
             }
             batch = self.batch(seed);
@@ -105,24 +118,27 @@ impl Small {
 
     fn batch(&self, seed: u64) -> Batch {
         let input = if self.tokens { Input::Tokens(SIZE) } else { Input::Vectors(SIZE) };
-        let config = Config { layers: self.layers, ..Config::new(input, HIDDEN, OUTPUTS, self.loss, SEQUENCES, STEPS) };
+        let shape = Config::new(input, HIDDEN, OUTPUTS, self.loss, SEQUENCES, STEPS);
+        let Small { layers, bidirectional, lengths, .. } = *self;
+        let config = Config { layers, bidirectional, lengths, ..shape };
+        let states = config.state_shape();
         let batch = Case { config, masked: self.masked, reduction: self.reduction }.batch(seed);
         let random = &mut Random::new(seed, 97);
-        let mut state = || Array3::from_shape_simple_fn((self.layers, SEQUENCES, HIDDEN), || random.uniform_in(-1.0, 1.0));
+        let mut state = || Array3::from_shape_simple_fn(states, || random.uniform_in(-1.0, 1.0));
         let states = self.cell.states.iter().map(|name| (name.to_string(), state())).collect();
         Batch { initial_state: InitialState::Given(states), ..batch }
     }
 }
 
 /// The derivative of the loss by each weight and by the initial states.
-fn differences(weights: &Weights, cell: &Cell, batch: &Batch) -> Result<Tensors> {
+fn differences(weights: &Weights, cell: &Cell, batch: &Batch, dropout: &Dropout) -> Result<Tensors> {
     let start = reference::initial(weights, cell, batch);
     let mut all = Tensors::new();
     for (place, (name, tensor)) in weights.tensors().into_iter().enumerate() {
         let loss = |at: usize, by: f64| {
             let mut weights = weights.clone();
             *weights.tensors_mut().swap_remove(place).1.into_iter().nth(at).expect("an element") += by;
-            Ok(reference::forward_from(&weights, cell, batch, &start)?.loss)
+            Ok(reference::forward_with(&weights, cell, batch, &start, dropout)?.loss)
         };
         all.insert(name, slopes(tensor.shape(), loss)?);
     }
@@ -130,7 +146,7 @@ fn differences(weights: &Weights, cell: &Cell, batch: &Batch) -> Result<Tensors>
         let loss = |at: usize, by: f64| {
             let mut start = start.clone();
             *start.get_mut(name).expect("a state").iter_mut().nth(at).expect("an element") += by;
-            Ok(reference::forward_from(weights, cell, batch, &start)?.loss)
+            Ok(reference::forward_with(weights, cell, batch, &start, dropout)?.loss)
         };
         all.insert(format!("{name}0"), slopes(state.shape(), loss)?);
     }

@@ -21,6 +21,10 @@ pub struct Bench {
     #[arg(long, value_name = "NAME", default_value = "elman", value_parser = super::cell::named)]
     cell: &'static retrospect::cells::Cell,
 
+    /// Run each layer in both directions
+    #[arg(long)]
+    bidirectional: bool,
+
     /// Hidden sizes
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "128,256,512,1024", value_parser = size())]
     hidden: Vec<usize>,
@@ -48,6 +52,14 @@ pub struct Bench {
     /// Time products of N × N matrices too, a·b, a·bᵀ and aᵀ·b
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = size())]
     products: Vec<usize>,
+
+    /// Drop each output of every layer but the last with this probability [default: 0]
+    #[arg(long, value_name = "P", allow_negative_numbers = true, value_parser = super::options::probability, default_value_t = 0.0, hide_default_value = true)]
+    dropout: f64,
+
+    /// Drop each number that the head reads with this probability [default: 0]
+    #[arg(long, value_name = "P", allow_negative_numbers = true, value_parser = super::options::probability, default_value_t = 0.0, hide_default_value = true)]
+    output_dropout: f64,
 
     /// Keep the hidden states of every N-th time step only, and compute the others again [default: off]
     #[arg(long, value_name = "auto|off|N", value_parser = super::options::recompute)]
@@ -80,12 +92,15 @@ impl Bench {
     pub fn run(&self) -> Result<()> {
         let sweep = Sweep {
             cell: self.cell,
+            bidirectional: self.bidirectional,
             hidden: self.hidden.clone(),
             batch: self.batch.clone(),
             window: self.window.clone(),
             layers: self.layers.clone(),
             input: self.input,
             output: self.output,
+            dropout: self.dropout,
+            output_dropout: self.output_dropout,
             recompute: &|window| self.recompute.and_then(|choice| choice.of(window)),
             runs: self.runs,
         };

@@ -2,7 +2,7 @@
 
 use clap::Args;
 use retrospect::cells::Cell;
-use retrospect::model::{Biases, Config, USUAL_LEAK, cell as cell_of};
+use retrospect::model::{Biases, Config, USUAL_LEAK, cell as cell_of, is_bidirectional};
 use retrospect::tensors::TensorFile;
 use retrospect::train::Settings;
 use retrospect::{Activation, Error, Result};
@@ -17,6 +17,10 @@ pub struct CellArgs {
     /// α of a leaky network, for all units, in (0, 1] [default: that of the weights, or 0.2]
     #[arg(long, value_name = "X", allow_negative_numbers = true, value_parser = leak, help_heading = "Network")]
     pub leak: Option<f64>,
+
+    /// Run each layer backward in time too, with weights of its own; what is above reads both. Not for a text [default: as the weights are]
+    #[arg(long, help_heading = "Network")]
+    pub bidirectional: bool,
 }
 
 /// How its biases are trained and start.
@@ -54,6 +58,11 @@ impl CellArgs {
             }
             _ => Ok(cell),
         }
+    }
+
+    /// Whether there are two directions: if it is asked for, or if the weights are of two.
+    pub fn is_bidirectional(&self, weights: Option<&TensorFile>) -> bool {
+        self.bidirectional || weights.is_some_and(is_bidirectional)
     }
 
     /// α in f64, where neither the weights have it nor another is asked for the usual one.

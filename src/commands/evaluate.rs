@@ -29,6 +29,10 @@ pub struct Evaluate {
     #[arg(long, value_name = "FILE")]
     data: Option<PathBuf>,
 
+    /// Read --data as [B, T, …] and not as [T, B, …]
+    #[arg(long, requires = "data")]
+    batch_first: bool,
+
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -61,7 +65,8 @@ impl Evaluate {
             _ => {}
         }
         let (window, batch) = source.window();
-        let config = Config { window, batch, optimizer: Optimizer::Sgd, ..trained.clone() };
+        let lengths = source.has_lengths();
+        let config = Config { window, batch, lengths, optimizer: Optimizer::Sgd, ..trained.clone() };
         let mut network = Network::new(&config, &self.compute.choose()?)?;
         checkpoint.load_parameters(&mut network)?;
         let batches = source.held_out_batches();
@@ -115,7 +120,9 @@ impl Evaluate {
             }
             (None, Some(path), _) => {
                 let what = path.display().to_string();
-                Ok((Box::new(Arrays::held_out_only(&what, read_batch(path)?, batch)?), what))
+                let read = read_batch(path, super::options::layout(self.batch_first))?;
+                read.note().iter().for_each(|said| note(format_args!("{what}: {said}.")));
+                Ok((Box::new(Arrays::held_out_only(&what, read.batch, batch)?), what))
             }
             (None, None, _) => {
                 let opened = settings.open()?;

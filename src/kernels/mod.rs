@@ -3,12 +3,15 @@
 //! [`all`], which tests and checks go through.
 
 pub mod column_sum;
+pub mod dropout;
 pub mod embedding;
 pub mod fill;
+pub mod gather;
 pub mod gemm;
 pub mod journal;
 pub mod map;
 pub mod norm;
+pub mod padding;
 pub mod recurrence;
 pub mod softmax_loss;
 pub mod squared_loss;
@@ -44,8 +47,11 @@ pub fn all() -> Vec<&'static Kernel> {
         &fill::COPY,
         &fill::ADD,
         &fill::CARRY,
+        &gather::GATHER,
+        &padding::CLEAR_PADDING,
         &map::ACTIVATE,
         &map::ACTIVATE_GRADIENT,
+        &dropout::DROPOUT,
     ];
     for cell in crate::cells::ALL {
         kernels.extend([cell.forward, cell.backward]);

@@ -95,6 +95,13 @@ pub struct Config {
     pub layers: usize,
     /// The number of outputs, O.
     pub outputs: usize,
+    /// Whether each layer also runs backward in time: a second direction with weights of its own, whose states the layer above and the head
+    /// read behind those of the first.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub bidirectional: bool,
+    /// Whether batches may have [`crate::batch::Batch::lengths`]; those that have none take a little longer then.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub lengths: bool,
     /// The cell of all layers.
     #[serde(default = "Cell::usual")]
     pub cell: &'static Cell,
@@ -119,6 +126,12 @@ pub struct Config {
     pub optimizer: Optimizer,
     /// The norm that gradients are clipped to.
     pub clip: Option<f32>,
+    /// The probability of each of a layer's outputs to be dropped in training, of all layers but the last: at least 0 and below 1.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub dropout: f64,
+    /// The same of what the head reads.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub output_dropout: f64,
     /// Hidden states are kept at every so many time steps only, and the others computed again for the backward pass; `None`: all are
     /// kept. The gradients are the same but for the order of their sums.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -127,6 +140,11 @@ pub struct Config {
     /// Training steps are the same.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub trace: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_zero(rate: &f64) -> bool {
+    *rate == 0.0
 }
 
 /// The most segments of a window: a program has some twenty steps for each.
@@ -145,6 +163,8 @@ impl Config {
             hidden,
             layers: 1,
             outputs,
+            bidirectional: false,
+            lengths: false,
             cell: Cell::usual(),
             activation: Activation::Tanh,
             leak: None,
@@ -155,15 +175,34 @@ impl Config {
             window,
             optimizer: Optimizer::Adam,
             clip: None,
+            dropout: 0.0,
+            output_dropout: 0.0,
             recompute: None,
             trace: false,
         }
+    }
+
+    /// The directions of each layer: 1 or 2.
+    #[must_use]
+    pub fn directions(&self) -> usize {
+        1 + usize::from(self.bidirectional)
+    }
+
+    /// The shape of each of the cell's states, `[layers·directions, B, H]`: layer by layer, forward before reverse.
+    #[must_use]
+    pub fn state_shape(&self) -> (usize, usize, usize) {
+        (self.layers * self.directions(), self.batch, self.hidden)
     }
 
     /// About √T: the [`Config::recompute`] with which a window of so many steps takes the least memory.
     #[must_use]
     pub fn recompute_of(window: usize) -> usize {
         window.isqrt().max(window.div_ceil(MOST_SEGMENTS)).max(1)
+    }
+
+    /// Whether anything is dropped in training.
+    pub(crate) fn drops(&self) -> bool {
+        (self.layers > 1 && self.dropout > 0.0) || self.output_dropout > 0.0
     }
 
     /// The segments that a window is computed in: where states are recomputed, the steps between two that are kept; else all.
@@ -234,10 +273,14 @@ impl Config {
             )));
         }
         let (layers, together) = MOST_LAYERS;
-        if self.layers > layers || self.layers * segments > together {
+        let places = self.layers * self.directions();
+        if places > layers || places * segments > together {
+            let both = if self.bidirectional { " of both directions" } else { "" };
             return Err(Error::Usage(format!(
-                "{} layers in {segments} segments; the most are {layers} layers, and {together} of layers times segments",
-                self.layers
+                "{} layers{both} in {segments} segments; the most are {} layers, and {} of layers times segments",
+                self.layers,
+                layers / self.directions(),
+                together / self.directions()
             )));
         }
         if let Optimizer::Momentum { momentum } = self.optimizer
@@ -249,6 +292,16 @@ impl Config {
             && !(clip > 0.0 && clip.is_finite())
         {
             return Err(Error::Usage(format!("the norm to clip to is {clip}; it must be positive and finite")));
+        }
+        for (name, rate) in [("dropout", self.dropout), ("output dropout", self.output_dropout)] {
+            if !(0.0..1.0).contains(&rate) {
+                return Err(Error::Usage(format!("{name} is {rate}; it must be at least 0 and below 1")));
+            }
+        }
+        if self.bidirectional && self.trace {
+            let problem =
+                "the gradient of hidden states is traced back through time, and a network of both directions has no one way back";
+            return Err(Error::Usage(problem.into()));
         }
         self.check_cell()?;
         self.addressable().map_err(|error| match error {
@@ -292,11 +345,12 @@ impl Config {
                 advice: String::new(),
             }),
         };
-        let sizes = [self.input.size(), self.hidden, self.layers, self.outputs, self.batch, self.window];
-        let [input, hidden, layers, outputs, batch, window] = sizes.map(|size| size as u128);
+        let sizes = [self.input.size(), self.hidden, self.layers, self.outputs, self.batch, self.window, self.directions()];
+        let [input, hidden, layers, outputs, batch, window, directions] = sizes.map(|size| size as u128);
         let padded = |cols: u128| cols.next_multiple_of(4);
         let gates = |count: u32| u128::from(count.max(1) - 1) * padded(hidden) + hidden;
-        addressable("one column of a window", (window + layers) * batch)?;
+        let places = layers * directions;
+        addressable("one column of a window", (window + places) * batch)?;
         // Tokens have U transposed: a row for each.
         let rows = gates(self.cell.gates);
         let first = if matches!(self.input, Input::Tokens(_)) { input * padded(rows) } else { rows * padded(input) };
@@ -306,7 +360,12 @@ impl Config {
             Biases::Two => 2 * padded(rows),
         };
         let layer = square + biases + if self.cell.has_leak { padded(hidden) } else { 0 };
-        let weights = first + (layers - 1) * square + layers * layer + outputs * padded(hidden) + padded(outputs);
+        let above = directions * square;
+        let weights = directions * first
+            + (places - directions) * above
+            + places * layer
+            + outputs * directions * padded(hidden)
+            + padded(outputs);
         addressable("the arena of the parameters", weights)?;
         // What no plan is without: counts of operations and bytes must not overflow either.
         let rows = window * batch;
@@ -314,7 +373,8 @@ impl Config {
         let vectors = if matches!(self.input, Input::Tokens(_)) { 1 } else { input };
         let states = self.cell.states.len() as u128 * padded(hidden)
             + if self.cell.saved > 0 { padded(gates(self.cell.saved)) } else { 0 };
-        let least = (length * layers + batch) * states + rows * (padded(vectors) + padded(outputs));
+        let between = if self.bidirectional { layers * rows * directions * padded(hidden) } else { 0 };
+        let least = (length * places + batch) * states + between + rows * (padded(vectors) + padded(outputs));
         match (least + weights) * 4 {
             needed if needed > MOST_BYTES => Err(Error::DoesNotFit {
                 what: "the program".into(),

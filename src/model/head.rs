@@ -1,8 +1,8 @@
 //! The head: the outputs O = H·Vᵀ + c of the last layer's states, and the loss. Backward: dH = dO·V, ∂L/∂V = Σ_t (dO_t)·h_tᵀ, ∂L/∂c = Σ_t dO_t.
 
 use super::config::Config;
-use super::layer::Segment;
 use super::parameters::{Parameters, Role};
+use super::segment::Segment;
 use crate::batch::Loss;
 use crate::kernels::gemm::{Epilogue, Form, gemm, linear};
 use crate::kernels::{column_sum, softmax_loss, squared_loss};

@@ -4,49 +4,32 @@
 //! makes of ∂L/∂h from above the gradients D of the recurrent sums and D' of the input's parts, which for most cells are the same; then
 //! ∂L/∂W = Σ_t d_t·h_{t−1}ᵀ, ∂L/∂U = Σ_t d'_t·x_tᵀ and ∂L/∂b = Σ_t d'_t, each one product or sum over all time steps, and what reaches the layer
 //! below is D'·U. `Wᵀ` is kept beside `W` and refreshed after each update, and so is the sum of two biases.
+//!
+//! A layer of two directions is two of these, and the reverse one is given its rows in the order in which it computes them. So padding
+//! comes last in either. What is computed there is made zero before anything reads it, since a state that runs on without bounds is no
+//! number at last; from then on only zeros meet it, on the way back too.
 
 use std::ops::Range;
 
 use super::config::Config;
 use super::parameters::{Parameters, Role};
+use super::segment::{Ends, Segment};
 use crate::Activation;
 use crate::cells::{Cell, Side};
+use crate::kernels::gather::gather;
 use crate::kernels::gemm::{Epilogue, Form, gemm, linear};
+use crate::kernels::padding::clear_padding;
 use crate::kernels::recurrence::{gate_cols, gate_stride};
 use crate::kernels::{column_sum, embedding, fill, recurrence, transpose};
 use crate::program::{Mat, Program};
-
-/// Some time steps of a window.
-pub(crate) struct Segment {
-    pub number: u32,
-    /// Its rows of the window.
-    pub rows: Range<u32>,
-    pub is_last: bool,
-}
-
-impl Segment {
-    pub fn len(&self) -> u32 {
-        self.rows.end - self.rows.start
-    }
-
-    /// The rows of a window of a segment's length.
-    pub fn of(&self, window: Mat) -> Mat {
-        window.slice_rows(0..self.len())
-    }
-
-    /// Its row of indices.
-    pub fn indices(&self, window: Mat) -> Mat {
-        window.slice_rows(self.number..self.number + 1).slice_cols(0..self.len())
-    }
-}
 
 /// What a layer reads.
 #[derive(Clone, Copy)]
 pub(crate) enum Reads {
     /// Ids, and for their gradient their rows by token.
     Tokens { tokens: Mat, order: Mat, starts: Mat },
-    /// Vectors, and where the gradient by them goes, if anything is below.
-    Vectors { vectors: Mat, gradient: Option<Mat> },
+    /// Vectors, and where the gradient by them goes, if anything is below, and whether it is added there.
+    Vectors { vectors: Mat, gradient: Option<(Mat, Epilogue)> },
 }
 
 /// The windows of a layer's parameters in an arena.
@@ -166,6 +149,8 @@ pub(crate) struct Layer {
     gradients: Vec<Mat>,
     d_input: Option<Mat>,
     borders: Option<Borders>,
+    /// Where sequences end, if they may before the window does, and the states there, `[B, H]` each.
+    ends: Option<(Ends, Vec<Mat>)>,
     /// What is kept of all time steps where gradients are traced.
     pub traced: Option<TracedWindows>,
     /// The gradients by the initial states, `[B, H]` each.
@@ -177,20 +162,22 @@ impl Layer {
     pub fn new(
         program: &mut Program,
         config: &Config,
-        number: usize,
+        place: usize,
         [weights, d_weights]: [Weights; 2],
         shared: &Shared,
+        ends: Option<Ends>,
     ) -> Layer {
         let cell = config.cell;
         let [batch, window, hidden] = [config.batch, config.window, config.hidden].map(|n| n as u32);
         let (length, segments) = (shared.length, config.segments().len() as u32);
         let gates = gate_cols(hidden, cell.gates as usize);
-        let name = |what: &str| format!("{what}, layer {number}");
+        let (number, reverse) = (place / config.directions(), place % config.directions() == 1);
+        let name = |what: &str| format!("{what}, layer {number}{}", if reverse { " in reverse" } else { "" });
         let of_state = |what: &str, state: &str| match state {
             "h" => name(what),
-            state => format!("{what} {state}, layer {number}"),
+            state => name(&format!("{what} {state}")),
         };
-        let gradients = shared.gradients(number as u32);
+        let gradients = shared.gradients(place as u32);
         let each = |program: &mut Program, what: &str, rows: u32| -> Vec<Mat> {
             cell.states.iter().map(|state| program.matrix(of_state(what, state), rows, hidden)).collect()
         };
@@ -217,6 +204,10 @@ impl Layer {
             gradients,
             d_input: shared.d_input,
             borders,
+            ends: ends.map(|ends| {
+                let last = |state| program.transient(of_state("last states", state), batch, hidden);
+                (ends, if segments > 1 { Vec::new() } else { cell.states.iter().copied().map(last).collect() })
+            }),
             traced: config.trace.then(|| TracedWindows {
                 hidden: program.matrix(name("traced hidden"), window * batch, hidden),
                 d_hidden: program.matrix(name("gradient of traced hidden"), window * batch, hidden),
@@ -298,10 +289,24 @@ impl Layer {
         let windows = [input, self.recurrent_t].into_iter().chain(self.constants()).chain(states);
         let windows: Vec<Mat> = windows.chain(self.saved.map(|saved| segment.of(saved))).collect();
         recurrence::record(program, self.cell.forward, self.activation, batch, &windows);
+        self.clear_padding(program, segment);
         for (state, between) in self.states.iter().zip(self.borders.iter().flat_map(|borders| &borders.states)) {
-            fill::copy(program, state.slice_rows(count..count + batch), block(*between, segment.number + 1));
+            let behind = block(*between, segment.number + 1);
+            match &self.ends {
+                Some((ends, _)) => gather(program, ends.of(segment), state.slice_rows(0..count + batch), behind),
+                None => fill::copy(program, state.slice_rows(count..count + batch), behind),
+            }
         }
         self.outputs(segment)
+    }
+
+    /// Makes zero what was computed behind the ends of sequences.
+    fn clear_padding(&self, program: &mut Program, segment: &Segment) {
+        let Some((ends, _)) = &self.ends else { return };
+        let states = (0..self.states.len()).map(|state| self.side(Side::After, state, segment));
+        for window in states.chain(self.saved.map(|saved| segment.of(saved))) {
+            clear_padding(program, ends.lengths, window, segment.rows.start);
+        }
     }
 
     /// Records a segment backward, from ∂L/∂h from above to the gradients by the weights, to which it is added but for the last segment, and to
@@ -320,8 +325,8 @@ impl Layer {
             Reads::Tokens { order, starts, .. } => embedding::gradient(program, order, starts, d_input, d_weights.input, sum),
             Reads::Vectors { vectors, gradient } => {
                 gemm(program, Form::TN, d_input, vectors, d_weights.input, sum);
-                if let Some(gradient) = gradient {
-                    gemm(program, Form::NN, d_input, self.weights.input, gradient, Epilogue::Store);
+                if let Some((gradient, sum)) = gradient {
+                    gemm(program, Form::NN, d_input, self.weights.input, gradient, sum);
                 }
             }
         }
@@ -392,6 +397,15 @@ impl Layer {
 
     /// Records that the last states become the next window's initial ones.
     pub fn carry(&self, program: &mut Program) {
-        self.kept().iter().for_each(|states| fill::carry(program, *states, self.batch));
+        match &self.ends {
+            // Between segments there are the last states of the sequences that have ended.
+            Some((ends, last)) if self.borders.is_none() => {
+                for (states, &last) in self.states.iter().zip(last) {
+                    gather(program, ends.rows, *states, last);
+                    fill::copy(program, last, states.slice_rows(0..self.batch));
+                }
+            }
+            _ => self.kept().iter().for_each(|states| fill::carry(program, *states, self.batch)),
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! The parameters by name: where each lies in the arenas, how it starts, and PyTorch's names and shapes for it.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -27,11 +28,13 @@ pub(crate) struct Parameter {
     /// PyTorch's shape, a vector as one row.
     pub shape: (usize, usize),
     pub role: Role,
-    /// Of a layer, its number.
+    /// Of a layer, its place among the layers: those of both directions lie one behind the other, forward before reverse.
     pub layer: Option<usize>,
     /// Kept transposed, so that a token's column of `U` is a row.
     pub transposed: bool,
     pub gates: Gates,
+    /// The parts of its columns: one for each direction whose states it reads. In memory each begins at a multiple of four.
+    pub halves: usize,
 }
 
 /// What a parameter is to its layer, or to the head.
@@ -83,7 +86,7 @@ impl Parameter {
     pub fn window_shape(&self) -> (u32, u32) {
         match (self.is_vector(), self.transposed) {
             (true, _) => (1, self.gates.window_len()),
-            (false, false) => (self.gates.window_len(), self.shape.1 as u32),
+            (false, false) => (self.gates.window_len(), gate_cols((self.shape.1 / self.halves) as u32, self.halves)),
             (false, true) => (self.shape.1 as u32, self.gates.window_len()),
         }
     }
@@ -122,6 +125,16 @@ impl Parameter {
         (0..all).map(part).filter(|part| part.len > 0).collect()
     }
 
+    /// Rows of PyTorch's shape as they lie in its window, zero between the parts of the columns.
+    pub fn spread<'a>(&self, values: &'a [f32]) -> Cow<'a, [f32]> {
+        if self.halves == 1 { values.into() } else { spread(values, self.shape.1 / self.halves, self.halves).into() }
+    }
+
+    /// Rows of its window as they are in PyTorch's shape.
+    pub fn gathered(&self, values: Vec<f32>) -> Vec<f32> {
+        if self.halves == 1 { values } else { gathered(&values, self.shape.1 / self.halves, self.halves) }
+    }
+
     /// The rows in blocks, each of one gate.
     pub fn blocks(&self) -> impl Iterator<Item = Range<usize>> + use<> {
         let (gates, units) = if self.is_vector() { (1, 1) } else { (self.gates.all, self.gates.units) };
@@ -156,6 +169,22 @@ impl Parameter {
     pub fn second_bias(&self) -> Option<String> {
         (self.role == Role::Bias).then(|| self.name.replace("bias_ih", "bias_hh"))
     }
+}
+
+/// Rows of so many parts of so many numbers, each as far from the next as in memory, with zeros between.
+fn spread(values: &[f32], units: usize, parts: usize) -> Vec<f32> {
+    let (stride, cols) = (gate_stride(units as u32) as usize, gate_cols(units as u32, parts) as usize);
+    let mut all = vec![0.0; values.len() / (units * parts) * cols];
+    for (row, values) in all.chunks_mut(cols).zip(values.chunks(units * parts)) {
+        row.chunks_mut(stride).zip(values.chunks(units)).for_each(|(to, from)| to[..units].copy_from_slice(from));
+    }
+    all
+}
+
+/// The numbers of such rows without what lies between.
+pub(crate) fn gathered(values: &[f32], units: usize, parts: usize) -> Vec<f32> {
+    let (stride, cols) = (gate_stride(units as u32) as usize, gate_cols(units as u32, parts) as usize);
+    values.chunks(cols).flat_map(|row| row.chunks(stride)).flat_map(|part| &part[..units]).copied().collect()
 }
 
 /// The initial values of a parameter, which are made from its first row on.
@@ -210,53 +239,64 @@ impl Initial {
     }
 }
 
-/// All parameters of a network, in the order of the arenas, with G gates: for each layer `rnn.weight_ih_l{k}` `[G·H, I or H]`,
-/// `rnn.weight_hh_l{k}` `[G·H, H]`, `rnn.bias_ih_l{k}` `[G·H]`, where it is trained `rnn.bias_hh_l{k}` `[G·H]`, of leaky cells
-/// `rnn.leak_l{k}` `[H]`; and `decoder.weight` `[O, H]`, `decoder.bias` `[O]`.
+/// All parameters of a network, in the order of the arenas, with G gates and D directions: for each layer and then for its reverse direction,
+/// whose names end with `_reverse`, `rnn.weight_ih_l{k}` `[G·H, I or D·H]`, `rnn.weight_hh_l{k}` `[G·H, H]`, `rnn.bias_ih_l{k}` `[G·H]`, where
+/// it is trained `rnn.bias_hh_l{k}` `[G·H]`, of leaky cells `rnn.leak_l{k}` `[H]`; and `decoder.weight` `[O, D·H]`, `decoder.bias` `[O]`.
 pub(crate) fn table(config: &Config) -> Vec<Parameter> {
-    let (hidden, gates) = (config.hidden, config.cell.gates as usize);
-    let mut parameters = Vec::new();
-    for layer in 0..config.layers {
-        let fan_in = if layer == 0 { config.input.size() } else { hidden };
-        let tokens = layer == 0 && matches!(config.input, Input::Tokens(_));
-        let mut push = |name: &str, shape: (usize, usize), role: Role, held: Range<usize>| {
-            let all = if role == Role::Leak { 1 } else { gates };
-            parameters.push(Parameter {
-                name: format!("rnn.{name}_l{layer}"),
-                shape,
-                role,
-                layer: Some(layer),
-                transposed: tokens && role == Role::Input,
-                gates: Gates { all, held, units: hidden },
-            });
-        };
-        push("weight_ih", (gates * hidden, fan_in), Role::Input, 0..gates);
-        push("weight_hh", (gates * hidden, hidden), Role::Recurrent, 0..gates);
-        push("bias_ih", (1, gates * hidden), Role::Bias, 0..gates);
-        match (config.biases, config.cell.recurrent_bias) {
-            (Biases::Two, _) => push("bias_hh", (1, gates * hidden), Role::RecurrentBias, 0..gates),
-            (Biases::One, &[gate]) => {
-                push("bias_hh", (1, gates * hidden), Role::RecurrentBias, gate as usize..gate as usize + 1);
-            }
-            (Biases::One, _) => {}
-        }
-        if config.cell.has_leak {
-            push("leak", (1, hidden), Role::Leak, 0..1);
-        }
-    }
-    let outputs = config.outputs;
-    let head = |name: &str, shape, role| Parameter {
+    let (hidden, outputs, directions) = (config.hidden, config.outputs, config.directions());
+    let mut parameters: Vec<Parameter> = (0..config.layers * directions).flat_map(|place| of_layer(config, place)).collect();
+    let head = |name: &str, shape, role, halves| Parameter {
         name: format!("decoder.{name}"),
         shape,
         role,
         layer: None,
         transposed: false,
         gates: Gates::whole(1, outputs),
+        halves,
     };
-    parameters.push(head("weight", (outputs, hidden), Role::Decoder));
-    parameters.push(head("bias", (1, outputs), Role::DecoderBias));
+    parameters.push(head("weight", (outputs, directions * hidden), Role::Decoder, directions));
+    parameters.push(head("bias", (1, outputs), Role::DecoderBias, 1));
     parameters
 }
+
+/// Those of one direction of a layer, by its place.
+fn of_layer(config: &Config, place: usize) -> Vec<Parameter> {
+    let (hidden, gates, directions) = (config.hidden, config.cell.gates as usize, config.directions());
+    let layer = place / directions;
+    let suffix = if place % directions == 0 { "" } else { REVERSE };
+    let (fan_in, halves) = if layer == 0 { (config.input.size(), 1) } else { (directions * hidden, directions) };
+    let tokens = layer == 0 && matches!(config.input, Input::Tokens(_));
+    let mut parameters = Vec::new();
+    let mut push = |name: &str, shape: (usize, usize), role: Role, held: Range<usize>| {
+        let all = if role == Role::Leak { 1 } else { gates };
+        parameters.push(Parameter {
+            name: format!("rnn.{name}_l{layer}{suffix}"),
+            shape,
+            role,
+            layer: Some(place),
+            transposed: tokens && role == Role::Input,
+            gates: Gates { all, held, units: hidden },
+            halves: if role == Role::Input { halves } else { 1 },
+        });
+    };
+    push("weight_ih", (gates * hidden, fan_in), Role::Input, 0..gates);
+    push("weight_hh", (gates * hidden, hidden), Role::Recurrent, 0..gates);
+    push("bias_ih", (1, gates * hidden), Role::Bias, 0..gates);
+    match (config.biases, config.cell.recurrent_bias) {
+        (Biases::Two, _) => push("bias_hh", (1, gates * hidden), Role::RecurrentBias, 0..gates),
+        (Biases::One, &[gate]) => {
+            push("bias_hh", (1, gates * hidden), Role::RecurrentBias, gate as usize..gate as usize + 1);
+        }
+        (Biases::One, _) => {}
+    }
+    if config.cell.has_leak {
+        push("leak", (1, hidden), Role::Leak, 0..1);
+    }
+    parameters
+}
+
+/// What the names of a reverse direction's parameters end with.
+const REVERSE: &str = "_reverse";
 
 /// Initial values: uniform in (−1/√H, 1/√H) as PyTorch's, with `W` as told. A seed gives the same bits everywhere, but
 /// for orthogonal ones, which are the same on one machine.
@@ -367,6 +407,7 @@ pub(crate) fn in_blocks(config: &Config, prefix: &str, file: &TensorFile, take: 
         second.filter(|name| file.contains(name))
     };
     expect_cell(config.cell, prefix, file)?;
+    expect_directions(config, prefix, file)?;
     for (_, parameter) in wanted().filter(|(_, parameter)| parameter.role != Role::Leak) {
         let name = format!("{prefix}{}", parameter.name);
         // A file may have one bias alone.
@@ -444,6 +485,29 @@ fn expect_cell(cell: &Cell, prefix: &str, file: &TensorFile) -> Result<()> {
     }
 }
 
+/// Checks that weights are of as many directions as a network has.
+fn expect_directions(config: &Config, prefix: &str, file: &TensorFile) -> Result<()> {
+    let reverse = format!("{prefix}{}", reverse_weight());
+    match (config.bidirectional, file.contains(&reverse)) {
+        (false, true) => {
+            Err(file.bad(&reverse, "these weights are of both directions; the network has one (see --bidirectional)"))
+        }
+        (true, false) => Err(file.bad(&reverse, "it is missing: these weights are of one direction; the network has both")),
+        _ => Ok(()),
+    }
+}
+
+/// The tensor that tells that there is a reverse direction.
+fn reverse_weight() -> String {
+    format!("rnn.weight_hh_l0{REVERSE}")
+}
+
+/// Whether weights are of both directions.
+#[must_use]
+pub fn is_bidirectional(tensors: &TensorFile) -> bool {
+    tensors.contains(&reverse_weight())
+}
+
 /// A cell's name in a sentence.
 fn article(name: &str) -> String {
     match name {
@@ -506,7 +570,7 @@ impl Parameters {
         &self.table[place].name
     }
 
-    /// The place of a parameter by its layer, if it is one's, and its role.
+    /// The place of a parameter by the place of its layer, if it is one's, and its role.
     pub fn place(&self, layer: Option<usize>, role: Role) -> Option<usize> {
         self.table.iter().position(|parameter| parameter.layer == layer && parameter.role == role)
     }

@@ -3,16 +3,29 @@
 //! A long window is computed in segments of N steps (Chen, Xu, Zhang & Guestrin 2016, *Training Deep Nets with Sublinear Memory Cost*).
 //! The states between them are kept, those inside only of the segment at hand: so a segment's forward pass is computed again
 //! before its backward pass, and gradients add up over the segments. With one segment, which is the usual case, all states are kept.
+//!
+//! What goes through the segments together is a [`Stage`]. In one direction the whole network is one, and nothing but the states between
+//! segments is kept. A direction of a layer whose other one runs backward in time can only begin when all time steps of the layer below are
+//! there, so each is a stage of its own, and so is the head.
 
+use std::ops::Range;
+
+use super::both::{Both, is_reverse};
+use super::dropout::Dropout;
 use super::head::Head;
-use super::layer::{Layer, Reads, Segment, Shared};
+use super::layer::{Layer, Reads, Shared};
 use super::recurrent::InputWindows;
+use super::segment::Segment;
+use crate::kernels::gemm::Epilogue;
 use crate::program::{Mat, Program};
 
 /// What the passes over a window are recorded with.
 pub(super) struct Recording<'a> {
-    pub inputs: InputWindows,
+    pub inputs: &'a InputWindows,
     pub layers: &'a [Layer],
+    /// Of a network of two directions.
+    pub both: Option<&'a Both>,
+    pub dropout: &'a Dropout,
     pub head: &'a Head,
     pub segments: &'a [Segment],
     pub shared: &'a Shared,
@@ -20,68 +33,185 @@ pub(super) struct Recording<'a> {
     pub d_hidden: Mat,
 }
 
+/// Layers, and maybe the head, that are computed together, segment by segment.
+struct Stage {
+    /// Their places.
+    layers: Range<usize>,
+    has_head: bool,
+}
+
 impl Recording<'_> {
-    /// What a layer reads in a segment.
-    fn reads(&self, layer: usize, segment: &Segment) -> Reads {
-        match (layer, self.inputs) {
-            (0, InputWindows::Tokens { tokens, order, starts }) => Reads::Tokens {
-                tokens: segment.indices(tokens),
-                order: segment.indices(order),
-                starts: starts.slice_rows(segment.number..segment.number + 1),
-            },
-            (0, InputWindows::Vectors(x)) => Reads::Vectors { vectors: x.slice_rows(segment.rows.clone()), gradient: None },
-            _ => Reads::Vectors { vectors: self.layers[layer - 1].outputs(segment), gradient: Some(segment.of(self.d_hidden)) },
+    /// In the order of the forward pass.
+    fn stages(&self) -> Vec<Stage> {
+        let all = self.layers.len();
+        match self.both {
+            None => vec![Stage { layers: 0..all, has_head: true }],
+            Some(_) => (0..=all).map(|l| Stage { layers: l..all.min(l + 1), has_head: l == all }).collect(),
         }
     }
 
-    /// From the state before a segment to its losses and their gradient by the outputs.
-    fn segment_forward(&self, program: &mut Program, segment: &Segment) {
-        let mut hidden = None;
-        for (l, layer) in self.layers.iter().enumerate() {
-            hidden = Some(layer.forward(program, self.reads(l, segment), segment));
+    /// What a layer reads in a segment.
+    fn reads(&self, place: usize, segment: &Segment) -> Reads {
+        let gradient = |window| (window, Epilogue::Store);
+        match (self.inputs, self.both) {
+            (InputWindows::Tokens(directions), both) if place < 1 + usize::from(both.is_some()) => {
+                let windows = &directions[place];
+                Reads::Tokens {
+                    tokens: segment.indices(windows.tokens),
+                    order: segment.indices(windows.order),
+                    starts: windows.starts.slice_rows(segment.number..segment.number + 1),
+                }
+            }
+            (_, Some(both)) => {
+                // The reverse direction is the first on the way back, and the other adds to what it left.
+                let sum = if is_reverse(place) { Epilogue::Store } else { Epilogue::Add };
+                let gradient = both.d_inputs(place, self.d_below(both, place), segment).map(|window| (window, sum));
+                Reads::Vectors { vectors: both.inputs(place, self.below(both, place), segment), gradient }
+            }
+            (InputWindows::Vectors(x), None) if place == 0 => Reads::Vectors { vectors: segment.of_all(*x), gradient: None },
+            (_, None) => Reads::Vectors {
+                vectors: self.left(place - 1, segment),
+                gradient: Some(gradient(self.d_left(place - 1, segment))),
+            },
         }
-        self.head.forward(program, hidden.expect("at least one layer"), segment);
+    }
+
+    /// What a layer of two directions reads at all time steps.
+    fn below(&self, both: &Both, place: usize) -> Mat {
+        match (place / 2, self.inputs) {
+            (0, InputWindows::Vectors(x)) => *x,
+            (0, InputWindows::Tokens(_)) => unreachable!("tokens are fed in the order of each direction"),
+            (layer, _) => self.dropout.left(layer - 1, both.outputs[layer - 1]),
+        }
+    }
+
+    /// Where the gradient by it goes, if it is a layer's.
+    fn d_below(&self, both: &Both, place: usize) -> Option<Mat> {
+        let layer = (place / 2).checked_sub(1)?;
+        Some(self.dropout.gradient(layer, both.d_outputs[layer]))
+    }
+
+    /// What is read of the outputs of a layer of one direction in a segment.
+    fn left(&self, layer: usize, segment: &Segment) -> Mat {
+        self.dropout.left(layer, self.layers[layer].outputs(segment))
+    }
+
+    /// Where the gradient by it goes.
+    fn d_left(&self, layer: usize, segment: &Segment) -> Mat {
+        self.dropout.gradient(layer, segment.of(self.d_hidden))
+    }
+
+    /// What the head reads in a segment.
+    fn top(&self, segment: &Segment) -> Mat {
+        match self.both {
+            None => self.left(self.layers.len() - 1, segment),
+            Some(both) => segment.of_all(self.below(both, self.layers.len())),
+        }
+    }
+
+    /// Where the gradient by it goes.
+    fn d_top(&self, segment: &Segment) -> Mat {
+        match self.both {
+            None => self.d_left(self.layers.len() - 1, segment),
+            Some(both) => segment.of_all(self.d_below(both, self.layers.len()).expect("at least one layer")),
+        }
+    }
+
+    /// From the states before a segment, and what lies below the stage, to those behind it, and to its losses and their gradient by the outputs.
+    fn segment_forward(&self, program: &mut Program, stage: &Stage, segment: &Segment) {
+        for place in stage.layers.clone() {
+            if let Some(both) = self.both
+                && (place > 1 || matches!(self.inputs, InputWindows::Vectors(_)))
+            {
+                both.turn_inputs(program, place, self.below(both, place), segment);
+            }
+            let outputs = self.layers[place].forward(program, self.reads(place, segment), segment);
+            if self.both.is_none() {
+                self.dropout.forward(program, place, outputs, segment.rows.start);
+            }
+        }
+        if stage.has_head {
+            self.head.forward(program, self.top(segment), segment);
+        }
     }
 
     /// Records all segments to the loss.
     pub fn forward(&self, program: &mut Program) {
-        self.segments.iter().for_each(|segment| self.segment_forward(program, segment));
+        for stage in self.stages() {
+            for segment in self.segments {
+                self.segment_forward(program, &stage, segment);
+                if let Some(both) = self.both {
+                    stage.layers.clone().for_each(|place| both.keep(program, place, &self.layers[place], segment));
+                }
+            }
+            if let Some(both) = self.both {
+                for place in stage.layers.clone() {
+                    both.turn_outputs(program, place, &self.layers[place], self.segments);
+                    if is_reverse(place) {
+                        self.dropout.forward(program, place / 2, both.outputs[place / 2], 0);
+                    }
+                }
+            }
+        }
         self.head.total(program);
     }
 
     /// Records all segments from the loss to the gradients by the weights.
     pub fn backward(&self, program: &mut Program) {
-        self.back(program, |program, segment| {
-            let top = self.layers.last().expect("at least one layer");
-            let d_hidden = segment.of(self.d_hidden);
-            self.head.backward(program, top.outputs(segment), segment);
-            self.head.below(program, d_hidden, segment);
-            for (l, layer) in self.layers.iter().enumerate().rev() {
-                layer.backward(program, d_hidden, self.reads(l, segment), segment);
+        self.back(program, |program, stage, segment| {
+            if stage.has_head {
+                self.head.backward(program, self.top(segment), segment);
+                self.head.below(program, self.d_top(segment), segment);
+            }
+            for place in stage.layers.clone().rev() {
+                let d_hidden = match self.both {
+                    None => self.d_outputs(program, place, segment),
+                    Some(both) => both.d_hidden(program, place, self.d_hidden, segment),
+                };
+                self.layers[place].backward(program, d_hidden, self.reads(place, segment), segment);
             }
         });
     }
 
-    /// Records all segments from the loss to the gradients by the hidden states, which are kept.
+    /// Records all segments from the loss to the gradients by the hidden states, which are kept. It is for one direction.
     pub fn trace(&self, program: &mut Program) {
-        self.back(program, |program, segment| {
-            let d_hidden = segment.of(self.d_hidden);
-            self.head.below(program, d_hidden, segment);
+        self.back(program, |program, _, segment| {
+            self.head.below(program, self.d_top(segment), segment);
             for (l, layer) in self.layers.iter().enumerate().rev() {
-                layer.trace(program, d_hidden, (l > 0).then_some(d_hidden), segment);
+                let d_hidden = self.d_outputs(program, l, segment);
+                layer.trace(program, d_hidden, l.checked_sub(1).map(|below| self.d_left(below, segment)), segment);
             }
         });
     }
 
-    /// From the last segment to the first, each by a pass.
-    fn back(&self, program: &mut Program, pass: impl Fn(&mut Program, &Segment)) {
+    /// The gradient by the outputs of a layer of one direction in a segment, which is recorded from that by what is read of them.
+    fn d_outputs(&self, program: &mut Program, layer: usize, segment: &Segment) -> Mat {
+        let d_outputs = segment.of(self.d_hidden);
+        self.dropout.backward(program, layer, d_outputs, segment.rows.start);
+        d_outputs
+    }
+
+    /// From the last stage to the first, and in each from the last segment to the first, each by a pass.
+    fn back(&self, program: &mut Program, pass: impl Fn(&mut Program, &Stage, &Segment)) {
         self.shared.clear(program);
-        for segment in self.segments.iter().rev() {
-            // The states of the last one are still there.
-            if !segment.is_last {
-                self.segment_forward(program, segment);
+        for stage in self.stages().iter().rev() {
+            if let Some(both) = self.both {
+                let reverse = stage.layers.clone().filter(|&place| is_reverse(place));
+                reverse.for_each(|place| self.dropout.backward(program, place / 2, both.d_outputs[place / 2], 0));
             }
-            pass(program, segment);
+            for segment in self.segments.iter().rev() {
+                // The states of the last one are still there.
+                if !segment.is_last {
+                    self.segment_forward(program, stage, segment);
+                }
+                pass(program, stage, segment);
+            }
+            if let Some(both) = self.both {
+                stage
+                    .layers
+                    .clone()
+                    .for_each(|place| both.turn_d_inputs(program, place, self.d_below(both, place), self.segments));
+            }
         }
     }
 }

@@ -2,11 +2,14 @@
 
 use std::ops::Range;
 
+use super::both::Both;
 use super::config::Config;
+use super::dropout::Dropout;
 use super::head::Head;
-use super::layer::{Layer, Segment, Shared, Weights};
+use super::layer::{Layer, Shared, Weights};
 use super::parameters::{Parameter, Parameters, table};
 use super::passes::Recording;
+use super::segment::{Ends, Segment};
 use super::update::Update;
 use crate::Result;
 use crate::batch::Input;
@@ -24,7 +27,13 @@ pub struct Model {
     /// For each state of the optimiser, its windows.
     pub(crate) optimizer_states: Vec<Vec<Mat>>,
     pub(crate) inputs: InputWindows,
+    /// The layers, of two directions one behind the other.
     pub(crate) layers: Vec<Layer>,
+    /// Where sequences end, if they may before the window does.
+    pub(crate) ends: Option<Ends>,
+    /// What a network of two directions has besides.
+    pub(crate) both: Option<Both>,
+    pub(crate) dropout: Dropout,
     pub(crate) head: Head,
     pub(crate) update_windows: Update,
     /// What must be zero where a program for batches of another shape ran before, over the same buffers.
@@ -46,40 +55,39 @@ pub struct Model {
 }
 
 /// Where the inputs go.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) enum InputWindows {
-    /// Ids, and their rows by token, for the ordered sum: a row for each segment.
-    Tokens { tokens: Mat, order: Mat, starts: Mat },
+    /// For each direction.
+    Tokens(Vec<TokenWindows>),
     /// `[T·B, I]`.
     Vectors(Mat),
+}
+
+/// Ids in the order of a direction, and their rows by token, for the ordered sum: a row for each segment.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TokenWindows {
+    pub tokens: Mat,
+    pub order: Mat,
+    pub starts: Mat,
 }
 
 impl InputWindows {
     fn new(program: &mut Program, config: &Config, length: u32) -> InputWindows {
         let segments = config.segments().len() as u32;
+        let mut tokens = |size: usize, suffix: &str| TokenWindows {
+            tokens: program.indices(format!("tokens{suffix}"), segments, length),
+            order: program.indices(format!("order of tokens{suffix}"), segments, length),
+            starts: program.indices(format!("starts of tokens{suffix}"), segments, size as u32 + 1),
+        };
         match config.input {
-            Input::Tokens(size) => InputWindows::Tokens {
-                tokens: program.indices("tokens", segments, length),
-                order: program.indices("order of tokens", segments, length),
-                starts: program.indices("starts of tokens", segments, size as u32 + 1),
-            },
+            Input::Tokens(size) => InputWindows::Tokens(
+                ["", " in reverse"][..config.directions()].iter().map(|suffix| tokens(size, suffix)).collect(),
+            ),
             Input::Vectors(size) => {
                 InputWindows::Vectors(program.matrix("inputs", (config.window * config.batch) as u32, size as u32))
             }
         }
     }
-}
-
-/// The segments of a window, the rows of each.
-fn segments(config: &Config) -> Vec<Segment> {
-    let (times, batch) = (config.segments(), config.batch as u32);
-    let last = times.len() as u32 - 1;
-    let segment = |(number, time): (u32, &Range<u32>)| Segment {
-        number,
-        rows: time.start * batch..time.end * batch,
-        is_last: number == last,
-    };
-    (0..).zip(&times).map(segment).collect()
 }
 
 impl Model {
@@ -90,7 +98,7 @@ impl Model {
     pub fn new(config: &Config) -> Result<Model> {
         config.check()?;
         let mut program = Program::new();
-        let segments = segments(config);
+        let segments = Segment::all(config);
         let length = segments[0].len();
 
         let table = table(config);
@@ -103,19 +111,33 @@ impl Model {
 
         let inputs = InputWindows::new(&mut program, config, length);
         // Of several segments the first blocks are kept between them.
-        let overlap = if segments.len() == 1 { config.layers as u32 - 1 } else { 0 };
+        let places = config.layers * config.directions();
+        let overlap = if segments.len() == 1 { places as u32 - 1 } else { 0 };
         let shared = Shared::new(&mut program, config, length, overlap);
-        let layers: Vec<Layer> = (0..config.layers)
-            .map(|l| {
-                let weights = [&parameters.windows, &gradients].map(|windows| Weights::of(&parameters, windows, l));
-                Layer::new(&mut program, config, l, weights, &shared)
+        let ends = config.lengths.then(|| Ends::new(&mut program, config));
+        let layers: Vec<Layer> = (0..places)
+            .map(|place| {
+                let weights = [&parameters.windows, &gradients].map(|windows| Weights::of(&parameters, windows, place));
+                Layer::new(&mut program, config, place, weights, &shared, ends)
             })
             .collect();
+        let both = config.bidirectional.then(|| Both::new(&mut program, config, length));
+        let through = if config.bidirectional { (config.window * config.batch) as u32 } else { length };
+        let dropout = Dropout::new(&mut program, config, through);
         let head = Head::new(&mut program, config, &parameters, &gradients, length);
         let d_hidden = program.transient("gradient of hidden", length, config.hidden as u32);
         let update_windows = Update::new(&mut program, config, [arena, d_arena], state_arenas);
 
-        let recording = Recording { inputs, layers: &layers, head: &head, segments: &segments, shared: &shared, d_hidden };
+        let recording = Recording {
+            inputs: &inputs,
+            layers: &layers,
+            both: both.as_ref(),
+            dropout: &dropout,
+            head: &head,
+            segments: &segments,
+            shared: &shared,
+            d_hidden,
+        };
         let mut record = |part: &dyn Fn(&mut Program)| {
             let start = program.len();
             part(&mut program);
@@ -144,6 +166,9 @@ impl Model {
             optimizer_states,
             inputs,
             layers,
+            ends,
+            both,
+            dropout,
             head,
             update_windows,
             zero: shared.behind(),

@@ -40,13 +40,15 @@ pub(crate) enum Stored {
 pub(crate) type Tensors = Vec<(String, Vec<usize>, Stored)>;
 
 impl Network {
-    /// Begins anew: initial parameters, the optimiser's states and the carried state zero, no step taken.
+    /// Begins anew: initial parameters, the optimiser's states and the carried state zero, no step taken. Dropout follows from the same
+    /// seed.
     ///
     /// # Errors
     /// [`Error::DoesNotFit`] when there is no memory for an orthogonal matrix; what the backend reports.
     pub fn initialise(&mut self, seed: u64, init: RecurrentInit) -> Result<()> {
         let config = self.model.config.clone();
         parameters::check_initial(&config, init)?;
+        self.set_seed(seed);
         for index in 0..self.model.parameters.table.len() {
             let parameter = &self.model.parameters.table[index];
             let (mut initial, blocks) = (parameter.initial(&config, index, seed, init), parameter.blocks());
@@ -106,7 +108,8 @@ impl Network {
     /// Everything that a checkpoint keeps, by PyTorch's names, with its shape: the parameters, the optimiser's states of each behind
     /// `optimizer.<state>.`, and each of the cell's states, `state.h0`.
     pub(crate) fn tensors(&self) -> Tensors {
-        let Config { layers, batch, hidden, optimizer, cell, .. } = self.model.config;
+        let Config { optimizer, cell, .. } = self.model.config;
+        let (layers, batch, hidden) = self.model.config.state_shape();
         let state = |(number, name)| (format!("state.{name}0"), vec![layers, batch, hidden], Stored::State(number));
         let mut all: Tensors = cell.states.iter().enumerate().map(state).collect();
         let states = optimizer.states().iter().map(|name| format!("optimizer.{name}."));
@@ -131,7 +134,8 @@ impl Network {
 
     /// What [`Network::write_gradient`] writes, with its shape.
     pub(super) fn gradient_tensors(&self) -> Tensors {
-        let Config { layers, batch, hidden, window, outputs, cell, .. } = self.model.config;
+        let Config { window, outputs, cell, .. } = self.model.config;
+        let (layers, batch, hidden) = self.model.config.state_shape();
         let mut all = vec![
             ("loss".to_owned(), vec![1], Stored::Loss),
             ("outputs".to_owned(), vec![window, batch, outputs], Stored::Outputs),
@@ -198,9 +202,9 @@ impl Network {
         parts
     }
 
-    /// Whether a tensor lies transposed.
-    fn is_transposed(&self, stored: Stored) -> bool {
-        self.window_of(stored).is_some_and(|(index, _)| self.model.parameters.table[index].transposed)
+    /// The parameter that a tensor is of, if it is of one.
+    fn parameter_of(&self, stored: Stored) -> Option<&Parameter> {
+        self.window_of(stored).map(|(index, _)| &self.model.parameters.table[index])
     }
 
     /// Some rows of one of [`Network::tensors`] or of a gradient.
@@ -211,30 +215,35 @@ impl Network {
         if let Stored::Zero(index) = stored {
             return Ok(vec![0.0; rows.len() * self.model.parameters.table[index].shape.1]);
         }
-        let (parts, transposed) = (self.parts_of(stored, rows), self.is_transposed(stored));
+        let (parts, parameter) = (self.parts_of(stored, rows), self.parameter_of(stored).cloned());
         let mut values = Vec::with_capacity(parts.iter().map(|(_, len)| len).sum());
         for (part, len) in parts {
-            match part {
-                Some(part) if transposed => values.extend(flipped(&self.backend.read(part)?, part.cols() as usize)),
-                Some(part) => values.extend(self.backend.read(part)?),
-                None => values.resize(values.len() + len, 0.0),
-            }
+            let Some(part) = part else {
+                values.resize(values.len() + len, 0.0);
+                continue;
+            };
+            let read = self.backend.read(part)?;
+            values.extend(match &parameter {
+                Some(parameter) if parameter.transposed => flipped(&read, part.cols() as usize),
+                Some(parameter) => parameter.gathered(read),
+                None => read,
+            });
         }
         Ok(values)
     }
 
     /// Overwrites some rows of a tensor, of a parameter those of one gate.
     fn write_rows(&mut self, stored: Stored, rows: Range<usize>, values: &[f32]) -> Result<()> {
-        let (parts, transposed) = (self.parts_of(stored, rows), self.is_transposed(stored));
+        let (parts, parameter) = (self.parts_of(stored, rows), self.parameter_of(stored).cloned());
         let mut rest = values;
         for (part, len) in parts {
             let values;
             (values, rest) = rest.split_at(len);
             let Some(part) = part else { continue };
-            if transposed {
-                self.backend.write(part, &flipped(values, part.rows() as usize))?;
-            } else {
-                self.backend.write(part, values)?;
+            match &parameter {
+                Some(parameter) if parameter.transposed => self.backend.write(part, &flipped(values, part.rows() as usize))?,
+                Some(parameter) => self.backend.write(part, &parameter.spread(values))?,
+                None => self.backend.write(part, values)?,
             }
         }
         Ok(())
@@ -288,7 +297,7 @@ impl Network {
             .ok_or_else(|| Error::input(format!("optimizer.{name}"), "this optimiser has no such state"))
     }
 
-    /// The states before the next window's first step, `[layers, B, H]` each.
+    /// The states before the next window's first step, `[layers·directions, B, H]` each.
     ///
     /// # Errors
     /// What the backend reports.
@@ -299,11 +308,11 @@ impl Network {
 
     /// Of each of the cell's states a window of each layer, `[B, H]`.
     pub(super) fn read_states(&mut self, window: impl Fn(&Layer, usize) -> Mat) -> Result<States> {
-        let Config { layers, batch, hidden, cell, .. } = self.model.config;
+        let shape = self.model.config.state_shape();
         let mut states = States::new();
-        for (number, &name) in cell.states.iter().enumerate() {
-            let mut all = Array3::zeros((layers, batch, hidden));
-            for layer in 0..layers {
+        for (number, &name) in self.model.config.cell.states.iter().enumerate() {
+            let mut all = Array3::zeros(shape);
+            for layer in 0..shape.0 {
                 let values = self.backend.read(window(&self.model.layers[layer], number))?;
                 all.slice_mut(s![layer, .., ..]).iter_mut().zip(values).for_each(|(to, from)| *to = from);
             }
@@ -317,14 +326,14 @@ impl Network {
     /// # Errors
     /// [`Error::BadInput`] when one is missing, or of another shape.
     pub fn set_state(&mut self, states: &States) -> Result<()> {
-        let Config { layers, batch, hidden, cell, .. } = self.model.config;
-        for (number, &name) in cell.states.iter().enumerate() {
+        let shape = self.model.config.state_shape();
+        for (number, &name) in self.model.config.cell.states.iter().enumerate() {
             let state = states.get(name).ok_or_else(|| Error::input(format!("{name}0"), "it is missing"))?;
-            if state.dim() != (layers, batch, hidden) {
-                let problem = format!("expected shape {:?}, got {:?}", [layers, batch, hidden], state.shape());
+            if state.dim() != shape {
+                let problem = format!("expected shape {shape:?}, got {:?}", state.dim());
                 return Err(Error::input(format!("{name}0"), problem));
             }
-            for layer in 0..layers {
+            for layer in 0..shape.0 {
                 let values: Vec<f32> = state.slice(s![layer, .., ..]).iter().copied().collect();
                 self.backend.write(self.initial_state(&self.model.layers[layer], number), &values)?;
             }

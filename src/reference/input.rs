@@ -5,10 +5,10 @@ use ndarray::{Array2, Axis, CowArray, Ix2};
 use super::layer::rows;
 use crate::batch::{Batch, Inputs};
 
-/// `X`, `[T·B, ·]`.
+/// `X`, `[T·B, ·]`. What lies behind a sequence's end is zero, or the first token: it is not read.
 pub(super) enum LayerInput<'a> {
     /// A token is a one-hot vector.
-    Tokens(&'a Array2<u32>),
+    Tokens(CowArray<'a, u32, Ix2>),
     Vectors(CowArray<'a, f64, Ix2>),
 }
 
@@ -16,9 +16,16 @@ impl<'a> LayerInput<'a> {
     /// That of the first layer.
     pub fn of_batch(batch: &'a Batch) -> Self {
         match &batch.inputs {
-            Inputs::Tokens(tokens) => Self::Tokens(tokens),
+            Inputs::Tokens(tokens) if batch.lengths.is_none() => Self::Tokens(tokens.into()),
+            Inputs::Tokens(tokens) => {
+                let read = |(at, &token): ((usize, usize), &u32)| if batch.is_read(at.0, at.1) { token } else { 0 };
+                let read: Vec<u32> = tokens.indexed_iter().map(read).collect();
+                Self::Tokens(Array2::from_shape_vec(tokens.dim(), read).expect("a token for each").into())
+            }
             Inputs::Vectors(vectors) => {
-                Self::Vectors(rows(vectors.as_standard_layout().mapv(f64::from).view()).to_owned().into())
+                let mut all = vectors.as_standard_layout().mapv(f64::from);
+                all.indexed_iter_mut().filter(|((t, b, _), _)| !batch.is_read(*t, *b)).for_each(|(_, x)| *x = 0.0);
+                Self::Vectors(rows(all.view()).to_owned().into())
             }
         }
     }
@@ -26,8 +33,8 @@ impl<'a> LayerInput<'a> {
     /// `|X|`.
     pub fn magnitudes(&self) -> LayerInput<'a> {
         match self {
-            Self::Tokens(tokens) => Self::Tokens(tokens),
-            Self::Vectors(vectors) => Self::Vectors(vectors.mapv(f64::abs).into()),
+            Self::Tokens(tokens) => LayerInput::Tokens(tokens.clone()),
+            Self::Vectors(vectors) => LayerInput::Vectors(vectors.mapv(f64::abs).into()),
         }
     }
 

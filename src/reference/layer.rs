@@ -7,6 +7,24 @@ use super::activation::Activation;
 use super::cell::{Cell, Unit, UnitGradient};
 use super::input::LayerInput;
 use super::weights::LayerWeights;
+use crate::batch::Batch;
+
+/// The order in which a layer goes through the time steps, and where sequences end. Behind an end nothing is computed: the states stay what
+/// they are, in whatever direction time runs.
+#[derive(Clone, Copy)]
+pub(super) struct Order<'a> {
+    /// From the last time step to the first.
+    pub reverse: bool,
+    /// The batch.
+    pub batch: &'a Batch,
+}
+
+impl Order<'_> {
+    /// The time step that is computed as the `n`-th, counted from 0.
+    fn time(&self, n: usize) -> usize {
+        if self.reverse { self.batch.shape().0 - 1 - n } else { n }
+    }
+}
 
 /// What a layer computes at all steps.
 pub(super) struct Trajectory {
@@ -14,8 +32,10 @@ pub(super) struct Trajectory {
     pub input_sums: Array3<f64>,
     /// `W·h_{t-1} + b_hh`, `[T, B, G·H]`.
     pub recurrent_sums: Array3<f64>,
-    /// Each state of the cell, `[T+1, B, H]`; slot 0 is before the first step.
+    /// Each state of the cell, `[T+1, B, H]`, in the order of computation; slot 0 is before the first step.
     pub states: Vec<Array3<f64>>,
+    /// h after each time step, `[T, B, H]`, by time, and zero behind a sequence's end: what is read of it.
+    pub outputs: Array3<f64>,
 }
 
 /// The derivative of the loss by what a layer computes.
@@ -24,14 +44,20 @@ pub(super) struct Derivatives {
     pub input_sums: Array3<f64>,
     /// By `W·h_{t-1} + b_hh`, `[T, B, G·H]`.
     pub recurrent_sums: Array3<f64>,
-    /// By each state after each step, `[T, B, H]`, slot `t-1` for step `t`.
+    /// By each state after each step, `[T, B, H]`, slot `t-1` for the `t`-th in the order of computation.
     pub states: Vec<Array3<f64>>,
     /// By each state before the first step, `[B, H]`.
     pub initial_states: Vec<Array2<f64>>,
 }
 
 /// The sums and states of a layer at all steps, from the states before the first, `[B, H]` each.
-pub(super) fn forward(cell: &Cell, weights: &LayerWeights, input: &LayerInput, initial: &[ArrayView2<f64>]) -> Trajectory {
+pub(super) fn forward(
+    cell: &Cell,
+    weights: &LayerWeights,
+    input: &LayerInput,
+    initial: &[ArrayView2<f64>],
+    order: Order,
+) -> Trajectory {
     let (sequences, hidden) = initial[0].dim();
     let input_sums = in_steps(input.times(&weights.input) + &weights.input_bias, sequences);
     let steps = input_sums.dim().0;
@@ -39,30 +65,46 @@ pub(super) fn forward(cell: &Cell, weights: &LayerWeights, input: &LayerInput, i
     for (state, initial) in states.iter_mut().zip(initial) {
         state.index_axis_mut(Axis(0), 0).assign(initial);
     }
-    let mut all = Trajectory { recurrent_sums: Array3::zeros(input_sums.dim()), input_sums, states };
+    let outputs = Array3::zeros((steps, sequences, hidden));
+    let mut all = Trajectory { recurrent_sums: Array3::zeros(input_sums.dim()), input_sums, states, outputs };
     let (mut numbers, mut after) = (Numbers::new(cell), vec![0.0; initial.len()]);
-    for t in 0..steps {
+    for n in 0..steps {
+        let t = order.time(n);
         let mut sums = all.recurrent_sums.index_axis_mut(Axis(0), t);
         sums.assign(&weights.recurrent_bias);
-        general_mat_mul(1.0, &all.states[0].index_axis(Axis(0), t), &weights.recurrent.t(), 1.0, &mut sums);
+        general_mat_mul(1.0, &all.states[0].index_axis(Axis(0), n), &weights.recurrent.t(), 1.0, &mut sums);
         for b in 0..sequences {
             for j in 0..hidden {
-                numbers.read(&all, [t, b, j]);
+                numbers.read(&all, [n, t, b, j]);
+                if !order.batch.is_read(t, b) {
+                    for (state, &before) in all.states.iter_mut().zip(&numbers.before) {
+                        state[[n + 1, b, j]] = before;
+                    }
+                    continue;
+                }
                 (cell.forward)(&numbers.unit(cell, weights, j), &mut after);
                 for (state, &after) in all.states.iter_mut().zip(&after) {
-                    state[[t + 1, b, j]] = after;
+                    state[[n + 1, b, j]] = after;
                 }
+                all.outputs[[t, b, j]] = after[0];
             }
         }
     }
     all
 }
 
-/// The derivatives from the last step to the first, from what the layer above sends to each `h_t`, `[T, B, H]`.
+/// The derivatives from the step computed last to the first, from what the layer above sends to each `h_t`, `[T, B, H]`, by time.
 ///
 /// `from_next` is what step `t+1` sends to the states after step `t`: straight, and to `h_t` also through the recurrent weight,
-/// `Wᵀ·∂L/∂(W·h_t)`. Before the first step, where `t+1 = 1`, it is the derivative by the initial states.
-pub(super) fn backward(cell: &Cell, weights: &LayerWeights, computed: &Trajectory, from_above: &Array3<f64>) -> Derivatives {
+/// `Wᵀ·∂L/∂(W·h_t)`. Before the first step, where `t+1 = 1`, it is the derivative by the initial states. Where a sequence has ended it goes
+/// on as it is, as the states did.
+pub(super) fn backward(
+    cell: &Cell,
+    weights: &LayerWeights,
+    computed: &Trajectory,
+    from_above: ArrayView3<f64>,
+    order: Order,
+) -> Derivatives {
     let (steps, sequences, hidden) = from_above.dim();
     let states = cell.states.len();
     let mut d = Derivatives {
@@ -75,12 +117,17 @@ pub(super) fn backward(cell: &Cell, weights: &LayerWeights, computed: &Trajector
     let mut numbers = Numbers::new(cell);
     let (mut d_input, mut d_recurrent) = (vec![0.0; cell.gates], vec![0.0; cell.gates]);
     let (mut after, mut d_after, mut d_before) = (vec![0.0; states], vec![0.0; states], vec![0.0; states]);
-    for t in (0..steps).rev() {
+    for n in (0..steps).rev() {
+        let t = order.time(n);
         for b in 0..sequences {
             for j in 0..hidden {
-                numbers.read(computed, [t, b, j]);
+                if !order.batch.is_read(t, b) {
+                    (0..states).for_each(|s| d.states[s][[n, b, j]] = from_next[s][[b, j]]);
+                    continue;
+                }
+                numbers.read(computed, [n, t, b, j]);
                 for s in 0..states {
-                    after[s] = computed.states[s][[t + 1, b, j]];
+                    after[s] = computed.states[s][[n + 1, b, j]];
                     d_after[s] = from_next[s][[b, j]];
                 }
                 d_after[0] += from_above[[t, b, j]];
@@ -92,7 +139,7 @@ pub(super) fn backward(cell: &Cell, weights: &LayerWeights, computed: &Trajector
                     d.recurrent_sums[[t, b, g * hidden + j]] = d_recurrent[g];
                 }
                 for s in 0..states {
-                    d.states[s][[t, b, j]] = d_after[s];
+                    d.states[s][[n, b, j]] = d_after[s];
                     from_next[s][[b, j]] = d_before[s];
                 }
             }
@@ -109,9 +156,14 @@ pub(super) fn d_weights(
     input: &LayerInput,
     computed: &Trajectory,
     d: &Derivatives,
+    order: Order,
 ) -> (LayerWeights, LayerWeights) {
     let (d_input, d_recurrent) = (rows(d.input_sums.view()).to_owned(), rows(d.recurrent_sums.view()).to_owned());
-    let before = rows(computed.states[0].slice(s![..-1, .., ..])).to_owned();
+    let mut before = computed.states[0].slice(s![..-1, .., ..]);
+    if order.reverse {
+        before.invert_axis(Axis(0));
+    }
+    let before = rows(before.as_standard_layout().view()).to_owned();
     let sums = |d_input: &Array2<f64>, d_recurrent: &Array2<f64>, input: &LayerInput, before: &Array2<f64>| LayerWeights {
         input: input.d_weight(d_input, weights.input.ncols()),
         recurrent: d_recurrent.t().dot(before),
@@ -137,15 +189,15 @@ impl Numbers {
         Numbers { input: gates.clone(), recurrent: gates, before: vec![0.0; cell.states.len()] }
     }
 
-    /// Those of unit `j` of sequence `b` from the states of slot `t` on. Gate `g` is row `g·H + j`.
-    fn read(&mut self, all: &Trajectory, [t, b, j]: [usize; 3]) {
+    /// Those of unit `j` of sequence `b` at time step `t` from the states of slot `n` on. Gate `g` is row `g·H + j`.
+    fn read(&mut self, all: &Trajectory, [n, t, b, j]: [usize; 4]) {
         let hidden = all.states[0].dim().2;
         for g in 0..self.input.len() {
             self.input[g] = all.input_sums[[t, b, g * hidden + j]];
             self.recurrent[g] = all.recurrent_sums[[t, b, g * hidden + j]];
         }
         for (before, state) in self.before.iter_mut().zip(&all.states) {
-            *before = state[[t, b, j]];
+            *before = state[[n, b, j]];
         }
     }
 

@@ -14,7 +14,7 @@ pub(super) fn measure(outputs: &Array3<f64>, batch: &Batch) -> (f64, Array2<f64>
     let mut loss = 0.0;
     let mut d_outputs = Array3::zeros(outputs.dim());
     for at in indices(batch.shape()) {
-        if batch.mask.as_ref().is_some_and(|mask| mask[at] == 0.0) {
+        if !batch.counts(at.0, at.1) {
             continue;
         }
         let output = outputs.slice(s![at.0, at.1, ..]);

@@ -8,7 +8,7 @@ use crate::{Error, Result};
 /// What one layer computes its sums with, `U·x_t + b_ih` and `W·h_{t-1} + b_hh`; row `g·H + j` belongs to gate `g` of unit `j`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LayerWeights {
-    /// `U`, `[G·H, I]` in the first layer and `[G·H, H]` above.
+    /// `U`, `[G·H, I]` in the first layer and `[G·H, H]` above, or `[G·H, 2H]` where both directions of the layer below are read.
     pub input: Array2<f64>,
     /// `W`, `[G·H, H]`.
     pub recurrent: Array2<f64>,
@@ -23,9 +23,11 @@ pub struct LayerWeights {
 /// All weights of a network, or the gradient by each of them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Weights {
-    /// The layers, the one that reads the input first.
+    /// The layers, the one that reads the input first. Of two directions each layer is two of them, forward before reverse.
     pub layers: Vec<LayerWeights>,
-    /// `V`, `[O, H]`.
+    /// Whether there are two directions.
+    pub bidirectional: bool,
+    /// `V`, `[O, H]` or `[O, 2H]`.
     pub decoder: Array2<f64>,
     /// `c`, `[O]`.
     pub decoder_bias: Array1<f64>,
@@ -34,34 +36,33 @@ pub struct Weights {
 impl Weights {
     /// The weights that `tensor` has under PyTorch's names: for each layer `rnn.weight_ih_l{k}` `[G·H, I or H]`, `rnn.weight_hh_l{k}`
     /// `[G·H, H]`, `rnn.bias_ih_l{k}` and `rnn.bias_hh_l{k}` `[G·H]`, and then `decoder.weight` `[O, H]` and `decoder.bias` `[O]`;
-    /// for leaky also `rnn.leak_l{k}` `[H]` or `[1]`. There are as many layers as there are `rnn.weight_hh_l{k}`.
+    /// for leaky also `rnn.leak_l{k}` `[H]` or `[1]`. There are as many layers as there are `rnn.weight_hh_l{k}`. Where there is a
+    /// `rnn.weight_hh_l0_reverse` each layer has a second direction, whose names end so.
     ///
     /// A `rnn.bias_hh_l{k}` that is not there is zero.
     ///
     /// # Errors
     /// What `tensor` reports; [`Error::BadInput`] for a tensor that is missing or has a wrong number of axes.
     pub fn new(cell: &Cell, mut tensor: impl FnMut(&str) -> Result<Option<ArrayD<f64>>>) -> Result<Weights> {
+        // Each tensor is asked for once.
+        let mut reverse = tensor("rnn.weight_hh_l0_reverse")?;
+        let bidirectional = reverse.is_some();
         let mut layers = Vec::new();
-        while let Some(recurrent) = tensor(&format!("rnn.weight_hh_l{}", layers.len()))? {
-            let k = layers.len();
-            let input_bias: Array1<f64> = required(&mut tensor, &format!("rnn.bias_ih_l{k}"))?;
-            let second = format!("rnn.bias_hh_l{k}");
-            layers.push(LayerWeights {
-                input: required(&mut tensor, &format!("rnn.weight_ih_l{k}"))?,
-                recurrent: ranked(&format!("rnn.weight_hh_l{k}"), recurrent)?,
-                recurrent_bias: match tensor(&second)? {
-                    Some(bias) => ranked(&second, bias)?,
-                    None => Array1::zeros(input_bias.len()),
-                },
-                leak: match cell.has_leak {
-                    true => required(&mut tensor, &format!("rnn.leak_l{k}"))?,
-                    false => Array1::zeros(0),
-                },
-                input_bias,
-            });
+        for k in 0.. {
+            let Some(recurrent) = tensor(&format!("rnn.weight_hh_l{k}"))? else { break };
+            layers.push(LayerWeights::new(cell, &format!("l{k}"), Some(recurrent), &mut tensor)?);
+            if bidirectional {
+                layers.push(LayerWeights::new(cell, &format!("l{k}_reverse"), reverse.take(), &mut tensor)?);
+            }
         }
         let decoder = required(&mut tensor, "decoder.weight")?;
-        Ok(Weights { layers, decoder, decoder_bias: required(&mut tensor, "decoder.bias")? })
+        Ok(Weights { layers, bidirectional, decoder, decoder_bias: required(&mut tensor, "decoder.bias")? })
+    }
+
+    /// The directions of each layer, 1 or 2.
+    #[must_use]
+    pub fn directions(&self) -> usize {
+        suffixes(self.bidirectional).len()
     }
 
     /// Every tensor that is trained under PyTorch's name for it, `rnn.weight_ih_l0` first and `decoder.bias` last.
@@ -73,19 +74,29 @@ impl Weights {
             all.extend([input_bias.view().into_dyn(), recurrent_bias.view().into_dyn()]);
         }
         all.extend([self.decoder.view().into_dyn(), self.decoder_bias.view().into_dyn()]);
-        names(self.layers.len()).zip(all).collect()
+        self.names().into_iter().zip(all).collect()
     }
 
     /// The same tensors in the same order, to be changed.
     pub fn tensors_mut(&mut self) -> Vec<(String, ArrayViewMutD<'_, f64>)> {
-        let names = names(self.layers.len());
+        let names = self.names();
         let mut all = Vec::new();
         for LayerWeights { input, recurrent, input_bias, recurrent_bias, .. } in &mut self.layers {
             all.extend([input.view_mut().into_dyn(), recurrent.view_mut().into_dyn()]);
             all.extend([input_bias.view_mut().into_dyn(), recurrent_bias.view_mut().into_dyn()]);
         }
         all.extend([self.decoder.view_mut().into_dyn(), self.decoder_bias.view_mut().into_dyn()]);
-        names.zip(all).collect()
+        names.into_iter().zip(all).collect()
+    }
+
+    /// The names of all tensors that are trained.
+    fn names(&self) -> Vec<String> {
+        let (directions, suffixes) = (self.directions(), suffixes(self.bidirectional));
+        let of = |place: usize| {
+            let suffix = format!("l{}{}", place / directions, suffixes[place % directions]);
+            ["weight_ih", "weight_hh", "bias_ih", "bias_hh"].map(|name| format!("rnn.{name}_{suffix}"))
+        };
+        (0..self.layers.len()).flat_map(of).chain(["decoder.weight".into(), "decoder.bias".into()]).collect()
     }
 
     /// Checks that the shapes fit the cell and each other, and α: the hidden size is the rows of the first `W` over the gates, the
@@ -96,17 +107,20 @@ impl Weights {
     pub fn check(&self, cell: &Cell) -> Result<(usize, usize, usize)> {
         let first = self.layers.first().ok_or_else(|| Error::input("weights", "a network has at least one layer"))?;
         let (hidden, size, outputs) = (first.recurrent.nrows() / cell.gates, first.input.ncols(), self.decoder.nrows());
-        let rows = cell.gates * hidden;
+        let (rows, directions) = (cell.gates * hidden, self.directions());
+        if !self.layers.len().is_multiple_of(directions) {
+            return Err(Error::input("weights", format!("{} layers of one direction are not pairs of them", self.layers.len())));
+        }
         let wrong = |name: String, expected: &[usize], got: &[usize]| {
             Err(Error::input(name, format!("expected shape {expected:?}, got {got:?}")))
         };
         for (place, (name, tensor)) in self.tensors().into_iter().enumerate() {
             let (layer, role) = (place / 4, place % 4);
             let expected = match (layer == self.layers.len(), role) {
-                (false, 0) => vec![rows, if layer == 0 { size } else { hidden }],
+                (false, 0) => vec![rows, if layer < directions { size } else { directions * hidden }],
                 (false, 1) => vec![rows, hidden],
                 (false, _) => vec![rows],
-                (true, 0) => vec![outputs, hidden],
+                (true, 0) => vec![outputs, directions * hidden],
                 (true, _) => vec![outputs],
             };
             if tensor.shape() != expected {
@@ -114,7 +128,7 @@ impl Weights {
             }
         }
         for (k, LayerWeights { leak, .. }) in self.layers.iter().enumerate().filter(|_| cell.has_leak) {
-            let name = format!("rnn.leak_l{k}");
+            let name = format!("rnn.leak_l{}{}", k / directions, suffixes(self.bidirectional)[k % directions]);
             if leak.len() != hidden && leak.len() != 1 {
                 return wrong(name, &[hidden], leak.shape());
             }
@@ -126,9 +140,38 @@ impl Weights {
     }
 }
 
-fn names(layers: usize) -> impl Iterator<Item = String> {
-    let layer = |k| ["weight_ih", "weight_hh", "bias_ih", "bias_hh"].map(|name| format!("rnn.{name}_l{k}"));
-    (0..layers).flat_map(layer).chain(["decoder.weight".into(), "decoder.bias".into()])
+impl LayerWeights {
+    /// The tensors of a layer and a direction, whose names end so, of which the recurrent one may be there already.
+    fn new(
+        cell: &Cell,
+        suffix: &str,
+        recurrent: Option<ArrayD<f64>>,
+        tensor: &mut impl FnMut(&str) -> Result<Option<ArrayD<f64>>>,
+    ) -> Result<LayerWeights> {
+        let input_bias: Array1<f64> = required(tensor, &format!("rnn.bias_ih_{suffix}"))?;
+        let second = format!("rnn.bias_hh_{suffix}");
+        Ok(LayerWeights {
+            input: required(tensor, &format!("rnn.weight_ih_{suffix}"))?,
+            recurrent: match recurrent {
+                Some(recurrent) => ranked(&format!("rnn.weight_hh_{suffix}"), recurrent)?,
+                None => required(tensor, &format!("rnn.weight_hh_{suffix}"))?,
+            },
+            recurrent_bias: match tensor(&second)? {
+                Some(bias) => ranked(&second, bias)?,
+                None => Array1::zeros(input_bias.len()),
+            },
+            leak: match cell.has_leak {
+                true => required(tensor, &format!("rnn.leak_{suffix}"))?,
+                false => Array1::zeros(0),
+            },
+            input_bias,
+        })
+    }
+}
+
+/// What the names of a layer's directions end with.
+fn suffixes(bidirectional: bool) -> &'static [&'static str] {
+    if bidirectional { &["", "_reverse"] } else { &[""] }
 }
 
 fn required<D: Dimension>(tensor: &mut impl FnMut(&str) -> Result<Option<ArrayD<f64>>>, name: &str) -> Result<Array<f64, D>> {

@@ -120,11 +120,11 @@ impl Checkpoint {
         }
         let vocabulary = tensors.metadata.get("vocabulary").map(|v| v.parse()).transpose()?;
         let network = &settings.network;
-        let expected = [network.layers, network.batch, network.hidden];
+        let (layers, batch, hidden) = network.state_shape();
         let mut states = States::new();
         for &name in network.cell.states {
             let tensor = format!("state.{name}0");
-            tensors.expect_shape(&tensor, &expected)?;
+            tensors.expect_shape(&tensor, &[layers, batch, hidden])?;
             let state = tensors.f64(&tensor)?.mapv(|v| v as f32);
             states.insert(name.to_owned(), state.into_dimensionality::<Ix3>().expect("three extents were expected"));
         }

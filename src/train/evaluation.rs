@@ -48,8 +48,7 @@ fn right_classes(network: &mut Network, batch: &Batch) -> Result<u64> {
         let better = |best: usize, k: usize| if logits[k] > logits[best] { k } else { best };
         (1..logits.len()).fold(0, better) as u32
     });
-    let counts = |at: (usize, usize)| batch.mask.as_ref().is_none_or(|mask| mask[at] != 0.0);
-    Ok(best.indexed_iter().filter(|&(at, best)| counts(at) && *best == classes[at]).count() as u64)
+    Ok(best.indexed_iter().filter(|&(at, best)| batch.counts(at.0, at.1) && *best == classes[at]).count() as u64)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::data::{Choice, Opened, Options};
+use crate::data::{Choice, Opened, Options, Reading};
 use crate::model::{Config, RecurrentInit};
 use crate::{Error, Result};
 
@@ -34,6 +34,9 @@ pub struct Settings {
     pub init: Option<PathBuf>,
     /// The data.
     pub data: Choice,
+    /// How a file of sequences is read.
+    #[serde(default, skip_serializing_if = "Reading::is_default")]
+    pub reading: Reading,
     /// The network and its training step.
     pub network: Config,
 }
@@ -61,6 +64,11 @@ impl Settings {
             return Err(Error::Usage(format!("the learning rate is {:e}, beyond f32", self.lr)));
         }
         self.network.check()?;
+        if self.network.bidirectional && matches!(self.data, Choice::Text(_)) {
+            let problem = "both directions are not for a text: its state is carried from window to window, and a reverse direction \
+                           would have to begin at the end of the text";
+            return Err(Error::Usage(problem.into()));
+        }
         // Of weights that are given it does not count.
         if self.init.is_none() { crate::model::check_start(self.network.cell, self.recurrent_init) } else { Ok(()) }
     }
@@ -76,6 +84,6 @@ impl Settings {
     /// # Errors
     /// What the source reports.
     pub fn open(&self) -> Result<Opened> {
-        self.data.open(&Options { seed: self.seed, batch: self.network.batch, window: self.window })
+        self.data.open(&Options { seed: self.seed, batch: self.network.batch, window: self.window }, self.reading)
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
-use ndarray::{Array, ArrayD, Dimension};
+use ndarray::{Array, Array3, ArrayD, Dimension};
 use retrospect::batch::{Batch, InitialState, Inputs, Reduction, States, Targets};
 use retrospect::reference::{Cell, Weights};
 use safetensors::{Dtype, SafeTensors};
@@ -20,6 +20,8 @@ pub struct Fixture {
     pub batch: Batch,
     /// `loss` `[1]`, `outputs` `[T, B, O]`, and the gradient by `h0`, by `c0` of an LSTM, and by each weight under PyTorch's name.
     pub gradient: BTreeMap<String, ArrayD<f64>>,
+    /// Where sequences have lengths, the states after the last step of each.
+    pub last: BTreeMap<String, Array3<f64>>,
 }
 
 /// Every fixture in the folder, by name.
@@ -63,6 +65,7 @@ fn load(path: &Path) -> Fixture {
             false => Targets::Values(take(&mut tensors, "batch.values").mapv(single)),
         },
         mask: tensors.contains_key("batch.mask").then(|| take(&mut tensors, "batch.mask").mapv(single)),
+        lengths: tensors.remove("batch.lengths").map(|lengths| lengths.iter().map(|&length| length as usize).collect()),
         reduction: match metadata["reduction"].as_str() {
             "mean" => Reduction::Mean,
             "sum" => Reduction::Sum,
@@ -73,12 +76,18 @@ fn load(path: &Path) -> Fixture {
             true => InitialState::Zero,
         },
     };
+    let mut last = BTreeMap::new();
+    for &name in cell.states {
+        if tensors.contains_key(&format!("last.{name}")) {
+            last.insert(name.to_owned(), take(&mut tensors, &format!("last.{name}")));
+        }
+    }
     let gradient = tensors
         .into_iter()
         .map(|(name, tensor)| (name.strip_prefix("gradient.").expect("all else was taken").to_string(), tensor))
         .collect();
     let name = path.file_stem().expect("a file name").to_string_lossy().into_owned();
-    Fixture { name, cell, weights, batch, gradient }
+    Fixture { name, cell, weights, batch, gradient, last }
 }
 
 fn take<D: Dimension>(tensors: &mut BTreeMap<String, ArrayD<f64>>, name: &str) -> Array<f64, D> {

@@ -10,6 +10,7 @@ mod reference_cases;
 mod reflection;
 
 mod discrete;
+mod dropout;
 mod flow;
 mod following;
 mod invariance;
@@ -22,6 +23,7 @@ mod properties;
 mod reductions;
 mod reference;
 mod reference_faults;
+mod sequences;
 mod shaders;
 mod shapes;
 mod simulation;

@@ -3,7 +3,7 @@
 //! that it computes the right thing.
 
 use super::device::{backend, device, load};
-use super::fixtures;
+use super::fixtures::{self, Fixture};
 use ndarray::ArrayD;
 use retrospect::Activation;
 use retrospect::batch::{Batch, Input, Inputs, Loss, Reduction, Targets};
@@ -15,23 +15,23 @@ use retrospect::network::Network;
 use retrospect::program::{Mat, Program, Step};
 
 /// What a network computes.
-fn computed(network: &mut Network, weights: &Named, batch: &Batch) -> Tensors {
+pub fn computed(network: &mut Network, weights: &Named, batch: &Batch) -> Tensors {
     network.set_parameters(weights).unwrap();
     gradient(network, batch).unwrap()
 }
 
 /// What it should.
-fn expected(config: &Config, weights: &Named, batch: &Batch) -> Expected {
+pub fn expected(config: &Config, weights: &Named, batch: &Batch) -> Expected {
     networks::expected(config, &in_f64(&networks::cell(config), weights), batch).unwrap()
 }
 
 /// The one comparison of this file: what a network computes against the reference.
-fn wrong(network: &mut Network, weights: &Named, batch: &Batch) -> Vec<String> {
+pub fn wrong(network: &mut Network, weights: &Named, batch: &Batch) -> Vec<String> {
     let config = network.model().config().clone();
     expected(&config, weights, batch).mismatches(&computed(network, weights, batch), bound(&config))
 }
 
-fn network(config: &Config, on: &'static str) -> Network {
+pub fn network(config: &Config, on: &'static str) -> Network {
     load(Model::new(config).unwrap(), device(), on)
 }
 
@@ -56,40 +56,48 @@ fn with_seventy_thousand_rows_it_is_the_reference() {
     }
 }
 
+/// A fixture's network, which trains so many biases, and its parameters.
+pub fn of_fixture(f: &Fixture, biases: Biases) -> (Config, Named) {
+    let (window, size) = f.batch.shape();
+    let (outputs, directions) = (f.weights.decoder.nrows(), f.weights.directions());
+    let (hidden, layers) = (f.weights.decoder.ncols() / directions, f.weights.layers.len() / directions);
+    let inputs = f.weights.layers[0].input.ncols();
+    let input = if matches!(f.batch.inputs, Inputs::Tokens(_)) { Input::Tokens(inputs) } else { Input::Vectors(inputs) };
+    let loss = if matches!(f.batch.targets, Targets::Classes(_)) { Loss::CrossEntropy } else { Loss::SquaredError };
+    let activation = f.cell.activation.and_then(|phi| Activation::named(phi.name())).unwrap_or(Activation::Tanh);
+    let cell = Cell::named(f.cell.name).unwrap();
+    let (bidirectional, lengths) = (f.weights.bidirectional, f.batch.lengths.is_some());
+    let shape = Config::new(input, hidden, outputs, loss, size, window);
+    let config = Config { cell, activation, layers, bidirectional, lengths, biases, ..shape };
+    let mut weights = f.weights.clone();
+    if biases == Biases::One {
+        // The network has the sum of the two where it trains one.
+        for layer in &mut weights.layers {
+            let apart = |gate: usize| cell.recurrent_bias.contains(&(gate as u32));
+            for (place, (first, second)) in layer.input_bias.iter_mut().zip(&mut layer.recurrent_bias).enumerate() {
+                if !apart(place / hidden) {
+                    *first += std::mem::take(second);
+                }
+            }
+        }
+    }
+    let in_f32 = |t: ArrayD<f64>| t.mapv(|v| v as f32);
+    let mut named: Named = parameters(&config, &weights).into_iter().map(|(name, t)| (name, in_f32(t))).collect();
+    for (place, layer) in weights.layers.iter().enumerate().filter(|_| cell.has_leak) {
+        let leak = layer.leak.broadcast(hidden).expect("one for each unit, or for all").to_owned();
+        let reverse = if place % directions == 1 { "_reverse" } else { "" };
+        named.insert(format!("rnn.leak_l{}{reverse}", place / directions), in_f32(leak.into_dyn()));
+    }
+    (config, named)
+}
+
 #[test]
 fn it_is_pytorch_s_network() {
     let fixtures = fixtures::load_all();
     assert!(fixtures.len() >= 8, "only {} fixtures", fixtures.len());
     for f in fixtures {
-        let (window, size) = f.batch.shape();
-        let (outputs, hidden) = f.weights.decoder.dim();
-        let inputs = f.weights.layers[0].input.ncols();
-        let input = if matches!(f.batch.inputs, Inputs::Tokens(_)) { Input::Tokens(inputs) } else { Input::Vectors(inputs) };
-        let loss = if matches!(f.batch.targets, Targets::Classes(_)) { Loss::CrossEntropy } else { Loss::SquaredError };
-        let activation = f.cell.activation.and_then(|phi| Activation::named(phi.name())).unwrap_or(Activation::Tanh);
-        let cell = Cell::named(f.cell.name).unwrap();
-        let shape = Config::new(input, hidden, outputs, loss, size, window);
-        let shape = Config { cell, activation, layers: f.weights.layers.len(), ..shape };
         for biases in [Biases::One, Biases::Two] {
-            let config = Config { biases, ..shape.clone() };
-            let mut weights = f.weights.clone();
-            if biases == Biases::One {
-                // The network has the sum of the two where it trains one.
-                for layer in &mut weights.layers {
-                    let apart = |gate: usize| cell.recurrent_bias.contains(&(gate as u32));
-                    for (place, (first, second)) in layer.input_bias.iter_mut().zip(&mut layer.recurrent_bias).enumerate() {
-                        if !apart(place / hidden) {
-                            *first += std::mem::take(second);
-                        }
-                    }
-                }
-            }
-            let in_f32 = |t: ArrayD<f64>| t.mapv(|v| v as f32);
-            let mut named: Named = parameters(&config, &weights).into_iter().map(|(name, t)| (name, in_f32(t))).collect();
-            for (k, layer) in weights.layers.iter().enumerate().filter(|_| cell.has_leak) {
-                let leak = layer.leak.broadcast(hidden).expect("one for each unit, or for all").to_owned();
-                named.insert(format!("rnn.leak_l{k}"), in_f32(leak.into_dyn()));
-            }
+            let (config, named) = of_fixture(&f, biases);
             let mut expected = f.gradient.clone();
             expected.retain(|name, _| named.contains_key(name) || !name.contains("bias_hh"));
             for on in ["CPU", "tiled", "software"] {
@@ -124,7 +132,8 @@ struct Fault {
     seen: &'static [&'static str],
 }
 
-fn step<'a>(program: &'a mut Program, kernel: &str, writes: &str) -> &'a mut Step {
+/// The first step of a kernel that has a window of a buffer.
+pub fn step<'a>(program: &'a mut Program, kernel: &str, writes: &str) -> &'a mut Step {
     let at = |s: &Step, program: &Program| s.kernel.name == kernel && s.windows.iter().any(|w| program.name(*w) == writes);
     let index = program.steps().iter().position(|s| at(s, program)).unwrap_or_else(|| panic!("no {kernel} of {writes}"));
     &mut program.steps_mut()[index]

@@ -87,6 +87,7 @@ fn permuted(batch: &Batch, order: &[usize]) -> Batch {
             Targets::Values(y) => Targets::Values(picked(y.view(), 1, order)),
         },
         mask: batch.mask.as_ref().map(|mask| picked(mask.view(), 1, order)),
+        lengths: batch.lengths.as_ref().map(|lengths| order.iter().map(|&b| lengths[b]).collect()),
         reduction: batch.reduction,
         initial_state: InitialState::Given(
             states.iter().map(|(name, state)| (name.clone(), picked(state.view(), 1, order))).collect(),
@@ -106,6 +107,7 @@ fn part(batch: &Batch, first: usize, end: usize, initial_state: InitialState) ->
             Targets::Values(y) => Targets::Values(y.slice(s![first..end, .., ..]).to_owned()),
         },
         mask: None,
+        lengths: None,
         reduction: batch.reduction,
         initial_state,
     }

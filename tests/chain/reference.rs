@@ -6,7 +6,7 @@ use ndarray::{Array1, Array2, Array3, ShapeBuilder, array};
 use retrospect::Error;
 use retrospect::batch::{Batch, InitialState, Inputs, Reduction, Targets};
 use retrospect::check::networks::mismatches;
-use retrospect::reference::{Activation, CELLS, Cell, LayerWeights, Weights, forward, gradient};
+use retrospect::reference::{self, Activation, CELLS, Cell, LayerWeights, Weights, forward, gradient};
 
 use super::fixtures;
 use super::naive::{Fault, Problem};
@@ -97,6 +97,11 @@ fn agrees_with_pytorch() {
         assert!(got.values().all(|t| t.iter().any(|&v| v != 0.0)), "{}: a gradient of zero compares with nothing", f.name);
         assert_agree(&f.name, &got, &f.gradient, 1e-10);
         assert_caught_when_off_by_a_ten_thousandth(&f.name, &got, &f.gradient, 1e-10);
+        let last = reference::last(&forward(&f.weights, &f.cell, &f.batch).expect("a good batch").states);
+        for (name, expected) in &f.last {
+            let off = (&last[name] - expected).fold(0.0, |a: f64, b| a.max(b.abs()));
+            assert!(off < 1e-12, "{}: {name} after the last steps is off by {off:e}", f.name);
+        }
     }
 }
 
@@ -164,7 +169,7 @@ fn elman_layer(input: Array2<f64>, recurrent: Array2<f64>, input_bias: Array1<f6
 /// One unit that passes its input on, and two logits.
 fn one_unit(decoder: f64) -> Weights {
     let layer = elman_layer(array![[1.0]], array![[0.0]], Array1::zeros(1));
-    Weights { layers: vec![layer], decoder: array![[decoder], [0.0]], decoder_bias: Array1::zeros(2) }
+    Weights { layers: vec![layer], bidirectional: false, decoder: array![[decoder], [0.0]], decoder_bias: Array1::zeros(2) }
 }
 
 #[test]
@@ -219,7 +224,8 @@ fn the_order_of_an_array_in_memory_does_not_matter() {
         columns
     };
     let layer = elman_layer(random.array((5, 2)), random.array((5, 5)), random.array(5));
-    let weights = Weights { layers: vec![layer], decoder: random.array((2, 5)), decoder_bias: random.array(2) };
+    let weights =
+        Weights { layers: vec![layer], bidirectional: false, decoder: random.array((2, 5)), decoder_bias: random.array(2) };
     let turned = Batch::new(Inputs::Vectors(column_major(&inputs)), Targets::Values(column_major(&values)));
     let straight = Batch::new(Inputs::Vectors(inputs), Targets::Values(values));
     assert_eq!(

@@ -92,6 +92,7 @@ impl Case {
                     },
                 })
                 .collect(),
+            bidirectional: false,
             decoder: random.array((outputs, hidden)),
             decoder_bias: random.array(outputs),
         };
@@ -110,6 +111,7 @@ impl Case {
                 Loss::SquaredError => Targets::Values(random.array((steps, sequences, outputs)).mapv(|x| x as f32)),
             },
             mask: self.masked.then_some(mask),
+            lengths: None,
             reduction: self.reduction,
             initial_state: InitialState::Given(self.cell.states.iter().map(|name| (name.to_string(), state(random))).collect()),
         };

@@ -2,10 +2,12 @@
 
 mod bench;
 mod check;
+mod data;
 mod errors;
 mod following;
 mod gradient;
 mod runs;
+mod sequences;
 mod study;
 mod tune;
 

@@ -74,7 +74,7 @@ pub(super) fn load(
 /// variant of the one in its place, where that can be.
 pub(super) fn extend(device: &Device, program: &Program, memory: &mut Memory, loaded: &mut Vec<Loaded>) -> Result<()> {
     let gained = &program.steps()[loaded.len()..];
-    memory.check_extension(program, loaded.len()..program.len())?;
+    assert!(memory.is_extensible() && memory.suits(program, loaded.len()..program.len()), "the new steps need other places");
     let cuts = memory.cuts.clone();
     let choose = |number: usize, step: &Step| {
         let like = loaded.get(number).filter(|_| std::ptr::eq(program.steps()[number].kernel, step.kernel));

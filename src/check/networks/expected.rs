@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use ndarray::{ArrayD, Dimension, arr1};
 
-use super::Tensors;
+use super::{EVALUATED, MASKS, Tensors};
 use crate::Result;
 use crate::batch::{Batch, Targets};
 use crate::check::Outcome;
 use crate::model::{Config, Named};
-use crate::reference::{self, Cell, States, Weights};
+use crate::reference::{self, Cell, Dropout, States, Weights};
 use crate::rounding::U;
 
 /// What tensors should be, and against what they are measured.
@@ -59,6 +59,11 @@ pub fn cell(config: &Config) -> Cell {
     Cell::named(config.cell.name, config.activation.name()).expect("the reference has every cell and activation")
 }
 
+/// Dropout with [`MASKS`], as the reference has it.
+fn dropout(config: &Config) -> Dropout {
+    Dropout { rate: config.dropout, output_rate: config.output_dropout, seed: MASKS.seed, step: MASKS.step }
+}
+
 /// What a network should compute for a batch, under the names of [`super::gradient`].
 ///
 /// # Errors
@@ -72,28 +77,34 @@ pub fn expected(config: &Config, weights: &Weights, batch: &Batch) -> Result<Exp
 /// # Errors
 /// As [`reference::gradient`].
 pub fn expected_from(config: &Config, weights: &Weights, batch: &Batch, start: &States) -> Result<Expected> {
-    let got = reference::gradient_from(weights, &cell(config), batch, start)?;
+    let dropout = dropout(config);
+    let got = reference::gradient_with(weights, &cell(config), batch, start, &dropout)?;
     let mut all = parameters(config, &got.weights);
-    for (name, derivative) in got.initial_states {
-        all.insert(format!("{name}0"), derivative.into_dyn());
+    for (name, derivative) in &got.initial_states {
+        all.insert(format!("{name}0"), derivative.clone().into_dyn());
     }
     all.insert("loss".into(), arr1(&[got.loss]).into_dyn());
-    all.insert("outputs".into(), got.outputs.into_dyn());
-    for (layer, (states, d_states)) in got.states.iter().zip(&got.d_states).enumerate() {
-        let (hidden, d_hidden) = (&states["h"], &d_states["h"]);
-        let hidden = hidden.slice(ndarray::s![1.., .., ..]).to_owned().into_dyn();
-        if config.trace {
-            all.insert(format!("traced_l{layer}"), hidden.clone());
-            all.insert(format!("d_hidden_l{layer}"), d_hidden.clone().into_dyn());
-        }
-        if config.segments().len() == 1 {
-            all.insert(format!("hidden_l{layer}"), hidden);
-        }
+    all.insert("outputs".into(), got.outputs.clone().into_dyn());
+    if config.segments().len() == 1 || config.bidirectional {
+        let hidden = got.hidden.iter().enumerate();
+        all.extend(hidden.map(|(layer, hidden)| (format!("hidden_l{layer}"), hidden.clone().into_dyn())));
+    }
+    // Tracing and evaluation drop nothing.
+    let plain = if config.drops() { &reference::gradient_from(weights, &cell(config), batch, start)? } else { &got };
+    if config.drops() {
+        all.insert(EVALUATED.into(), arr1(&[plain.loss]).into_dyn());
+    }
+    for (layer, (hidden, d_states)) in plain.hidden.iter().zip(&plain.d_states).enumerate().filter(|_| config.trace) {
+        all.insert(format!("traced_l{layer}"), hidden.clone().into_dyn());
+        all.insert(format!("d_hidden_l{layer}"), d_states["h"].clone().into_dyn());
     }
     let largest = |tensor: ndarray::ArrayViewD<f64>| tensor.fold(0.0, |a: f64, b| a.max(b.abs()));
     let mut sizes: BTreeMap<String, f64> =
         parameters(config, &got.magnitudes).into_iter().map(|(name, t)| (name, largest(t.view()))).collect();
-    let others = all.keys().filter(|name| ["h0", "c0", "loss"].contains(&name.as_str()) || name.starts_with("d_hidden")).cloned();
+    let others = all
+        .keys()
+        .filter(|name| ["h0", "c0", "loss", EVALUATED].contains(&name.as_str()) || name.starts_with("d_hidden"))
+        .cloned();
     sizes.extend(
         others
             .map(|name| {
@@ -126,9 +137,8 @@ pub(crate) fn compare(
 /// How much larger the rounding of the outputs is in their errors o − y, or p − 1, which all of a gradient is a multiple of: the largest
 /// |o| + |y|, or 1, over the largest error, if that is less.
 fn cancellation(outputs: &ArrayD<f64>, batch: &Batch) -> f64 {
-    let counts = |at: (usize, usize)| batch.mask.as_ref().is_none_or(|mask| mask[at] != 0.0);
     let (mut size, mut error) = (0.0f64, 0.0f64);
-    for at in ndarray::indices(batch.shape()).into_iter().filter(|&at| counts(at)) {
+    for at in ndarray::indices(batch.shape()).into_iter().filter(|&(t, b)| batch.counts(t, b)) {
         let output = outputs.slice(ndarray::s![at.0, at.1, ..]);
         match &batch.targets {
             Targets::Classes(classes) => {
@@ -198,9 +208,10 @@ pub fn in_f64(cell: &Cell, named: &Named) -> Weights {
 #[must_use]
 pub fn bound(config: &Config) -> f64 {
     let Config { input, hidden, outputs, window, batch, layers, .. } = *config;
+    let read = config.directions() * hidden;
     let product = |terms: usize| 2.0 * (terms as f64).sqrt() + 8.0;
-    let below = product(input.size()) + (layers - 1) as f64 * 2.0 * product(hidden);
+    let below = product(input.size()) + (layers - 1) as f64 * 2.0 * product(read);
     let recurrences = 2.0 * layers as f64 * product(hidden);
-    let head = product(hidden) + 2.0 * product(outputs);
+    let head = product(read) + 2.0 * product(outputs);
     (below + recurrences + head + product((window * batch).min(4096))) * U
 }

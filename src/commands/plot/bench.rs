@@ -502,6 +502,7 @@ mod tests {
             backend,
             cell,
             layers,
+            directions: 1,
             hidden,
             batch,
             window,
