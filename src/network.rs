@@ -84,8 +84,8 @@ pub struct Network {
     backend: Box<dyn Backend>,
     step: u64,
     weights: Vec<f32>,
-    /// The lengths that were written last.
-    lengths: Vec<usize>,
+    /// The window and the lengths of its sequences that were written last.
+    lengths: (usize, Vec<usize>),
     fetching: VecDeque<(u64, u64, Ticket)>,
     fetched: u64,
 }
@@ -122,7 +122,7 @@ impl Network {
     /// a GPU with its variants chosen.
     #[must_use]
     pub fn on(model: Model, backend: Box<dyn Backend>) -> Network {
-        Network { model, backend, step: 0, weights: Vec::new(), lengths: Vec::new(), fetching: VecDeque::new(), fetched: 0 }
+        Network { model, backend, step: 0, weights: Vec::new(), lengths: (0, Vec::new()), fetching: VecDeque::new(), fetched: 0 }
     }
 
     /// The model.
