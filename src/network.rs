@@ -103,8 +103,8 @@ pub struct Network {
     seed: u64,
     masks: Option<Masks>,
     weights: Vec<f32>,
-    /// The lengths that were written last.
-    lengths: Vec<usize>,
+    /// The window and the lengths of its sequences that were written last.
+    lengths: (usize, Vec<usize>),
     fetching: VecDeque<(u64, u64, Ticket)>,
     fetched: u64,
 }
@@ -150,7 +150,7 @@ impl Network {
             seed: 0,
             masks: None,
             weights: Vec::new(),
-            lengths: Vec::new(),
+            lengths: (0, Vec::new()),
             fetching: VecDeque::new(),
             fetched: 0,
         }

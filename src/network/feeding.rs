@@ -62,9 +62,8 @@ impl Network {
         let other = &mut self.others[place];
         std::mem::swap(&mut self.model, other);
         std::mem::swap(&mut self.model.program, &mut other.program);
-        // What was written for another shape lies elsewhere.
+        // Those that were written for another shape lie elsewhere.
         self.weights.clear();
-        self.lengths.clear();
         self.model.zero.iter().try_for_each(|window| self.backend.write(*window, &vec![0.0; window.len()]))
     }
 

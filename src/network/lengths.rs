@@ -23,7 +23,7 @@ impl Network {
             );
             return Err(Error::Usage(problem));
         }
-        if self.lengths == lengths {
+        if self.lengths.0 == window && self.lengths.1 == lengths {
             return Ok(());
         }
         if let Some(ends) = self.model.ends {
@@ -40,7 +40,7 @@ impl Network {
                 self.backend.write_indices(indices(window_of_rows, row, rows), rows)?;
             }
         }
-        self.lengths = lengths;
+        self.lengths = (window, lengths);
         Ok(())
     }
 }
