@@ -19,6 +19,7 @@ pub(crate) use kernel::scalars;
 pub use kernel::{Access, Binding, Class, Content, Contents, Kernel, Needs, Shader, Step, Variant, all_windows, little, whole};
 pub use lowered::{Lowered, Phase, Piece, Times};
 pub use plan::Plan;
+pub(crate) use unroll::unroll;
 pub(crate) use view::Data;
 pub use view::View;
 pub use window::{Buf, Element, Mat, ROW_ALIGNMENT};

@@ -18,6 +18,8 @@ use crate::{Error, Result};
 /// A step ready to run.
 pub(super) struct Loaded {
     pub variant: &'static str,
+    /// Whether its workgroups wait for each other.
+    pub waits: bool,
     pub phases: Vec<LoadedPhase>,
     /// Operations of one time step of a phase, for the pace.
     pub work: f64,
@@ -92,7 +94,7 @@ pub(super) fn load(
             }
             phases.push(LoadedPhase { times: phase.times, pieces });
         }
-        steps.push(Loaded { variant: variant.name, phases, work: work / repeats.max(1) as f64 });
+        steps.push(Loaded { variant: variant.name, waits: variant.waits, phases, work: work / repeats.max(1) as f64 });
     }
     Ok((memory, steps))
 }
