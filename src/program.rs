@@ -12,6 +12,8 @@ mod unroll;
 mod view;
 mod window;
 
+use std::ops::{Range, RangeInclusive};
+
 use bytemuck::Pod;
 pub(crate) use cuts::Along;
 pub use cuts::Cuts;
@@ -19,6 +21,7 @@ pub(crate) use kernel::scalars;
 pub use kernel::{Access, Binding, Class, Content, Contents, Kernel, Needs, Shader, Step, Variant, all_windows, little, whole};
 pub use lowered::{Lowered, Phase, Piece, Times};
 pub use plan::Plan;
+pub(crate) use unroll::unroll;
 pub(crate) use view::Data;
 pub use view::View;
 pub use window::{Buf, Element, Mat, ROW_ALIGNMENT};
@@ -194,6 +197,11 @@ impl Program {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.buffers.iter().map(|b| b.len * 4).sum()
+    }
+
+    /// Of each transient buffer the first and the last of some steps that use it.
+    pub(crate) fn lives(&self, steps: Range<usize>) -> Vec<Option<RangeInclusive<usize>>> {
+        plan::lives(self, steps)
     }
 
     /// Which buffers share memory.

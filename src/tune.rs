@@ -148,6 +148,14 @@ fn in_question(step: &Step, candidates: Vec<&'static Variant>, mode: Mode) -> Ve
     candidates.into_iter().enumerate().filter(|(i, v)| is_meant(&(*i, v))).map(|(_, v)| v).collect()
 }
 
+/// Notes, for later runs on this adapter and driver, that workgroups waited for each other in vain: from then on none does.
+///
+/// # Errors
+/// When the file in the folder cannot be written.
+pub fn refuse_waiting(device: &Device, cache: &Path) -> std::io::Result<()> {
+    kept::refuse_waiting(&cache.join(kept::file_name(device)), device)
+}
+
 /// Measures shapes, those that take the most time first, and returns the variant of each.
 fn measure_all(
     device: &mut Device,
@@ -208,8 +216,19 @@ fn measure_all(
 /// The candidates of a step, each timed. Those without run-time checks that agree are trusted.
 fn measure(device: &mut Device, open: &Open, share: f64, agreed: &mut Agreed) -> Result<Measured> {
     let (mut alone, mut candidates) = compare(device, open.step, &open.candidates, agreed)?;
-    let right: Vec<usize> = (0..candidates.len()).filter(|&i| candidates[i].problem.is_none()).collect();
-    for (&i, seconds) in right.iter().zip(alone.times(&right)?) {
+    let is_right =
+        |candidates: &[Candidate]| (0..candidates.len()).filter(|&i| candidates[i].problem.is_none()).collect::<Vec<_>>();
+    let mut right = is_right(&candidates);
+    let times = match alone.times(&right) {
+        // Workgroups that waited in vain, though they had not before: without them.
+        Err(Error::Device { message, .. }) if right.iter().any(|&i| open.candidates[i].waits) => {
+            right.iter().filter(|&&i| open.candidates[i].waits).for_each(|&i| candidates[i].problem = Some(message.clone()));
+            right = is_right(&candidates);
+            alone.times(&right)?
+        }
+        times => times?,
+    };
+    for (&i, seconds) in right.iter().zip(times) {
         candidates[i].ms = Some(seconds * 1e3);
         device.trust(open.step, open.candidates[i]);
     }
@@ -248,7 +267,13 @@ fn compare(device: &Device, step: &Step, variants: &[&'static Variant], agreed: 
                 continue;
             }
         }
-        let got = alone.results(i)?;
+        let got = match alone.results(i) {
+            Err(Error::Device { message, .. }) if variants[i].waits => {
+                candidates[i].problem = Some(message);
+                continue;
+            }
+            got => got?,
+        };
         candidates[i].problem = expected.as_ref().and_then(|expected| difference(expected, &got));
         if candidates[i].problem.is_none() {
             expected.get_or_insert(got);
@@ -257,8 +282,8 @@ fn compare(device: &Device, step: &Step, variants: &[&'static Variant], agreed: 
     Ok((alone, candidates))
 }
 
-/// Trusts the variants without run-time checks that were chosen before, by a run that goes on: from the file, or by comparing them with
-/// those with checks.
+/// Trusts the variants without run-time checks, and those whose workgroups wait for each other, that were chosen before, by a run that goes
+/// on: from the file, or by comparing them with those with checks and with the plainest.
 fn confirm(
     device: &mut Device,
     program: &Program,
@@ -274,9 +299,14 @@ fn confirm(
             device.trust(step, variant);
             continue;
         }
+        if failed.contains(&shape) || !device.is_able(variant, step, &device.cuts(program)) {
+            continue;
+        }
         let checked = step.kernel.variants.iter().find(|v| Some(v.name) == variant.checked);
-        let Some(checked) = checked.filter(|_| !failed.contains(&shape)) else { continue };
-        let problem = match compare(device, step, &[variant, checked], agreed) {
+        let cuts = device.cuts(program);
+        let plainest = if variant.waits { device.candidates(step, &cuts).filter(|v| !v.waits).last() } else { None };
+        let all: Vec<&'static Variant> = [Some(variant), checked, plainest].into_iter().flatten().collect();
+        let problem = match compare(device, step, &all, agreed) {
             Ok((_, candidates)) => candidates[0].problem.clone(),
             Err(error @ (Error::DoesNotFit { .. } | Error::Device { .. })) => Some(error.to_string()),
             Err(error) => return Err(error),
@@ -284,7 +314,8 @@ fn confirm(
         match problem {
             None => device.trust(step, variant),
             Some(problem) => {
-                notes.push(format!("{shape} runs with run-time checks, since {} failed: {problem}", variant.name));
+                let instead = if variant.waits { "in another variant" } else { "with run-time checks" };
+                notes.push(format!("{shape} runs {instead}, since {} failed: {problem}", variant.name));
                 failed.insert(shape);
             }
         }

@@ -1,4 +1,5 @@
-// What the shaders of a backward recurrence are bound to that multiply and call the cell in one dispatch.
+// What the shaders of a backward recurrence are bound to that multiply and call the cell in one dispatch. How they reach the gradients that
+// go back through time is in states_backward, or in flags_backward for those whose workgroups wait for each other.
 struct Params {
     d_hidden: Window,
     weight: Window,
@@ -18,12 +19,22 @@ struct Params {
 #for x in 0..DISTINCT
     d_input: Window,
 #end
+#for w in 0..WAITS
+    given_up: Window,
+#end
     batch: u32,
     activation: u32,
+#for x in WAITS..1
     k: u32,
     more: u32,
+#end
     steps: u32,
     chunk: u32,
+#for w in 0..WAITS
+    sequences: u32,
+    blocks: u32,
+    patience: u32,
+#end
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -38,20 +49,19 @@ struct Params {
 #for x in 0..SAVES
 @group(0) @binding(3u + CONSTANTS + KEPT) var<storage, read> saved: array<vec4<f32>>;
 #end
-@group(0) @binding(3u + CONSTANTS + KEPT + SAVES) var<storage, read_write> d_sum: array<vec4<f32>>;
+@group(0) @binding(3u + CONSTANTS + KEPT + SAVES) var<storage, read_write> d_sum: array<StateWord>;
 #for d in 0..DIRECT
 @group(0) @binding(4u + CONSTANTS + KEPT + SAVES + $du) var<storage, read_write> d_state$d: array<vec4<f32>>;
 #end
 #for x in 0..DISTINCT
 @group(0) @binding(4u + CONSTANTS + KEPT + SAVES + DIRECT) var<storage, read_write> d_input: array<vec4<f32>>;
 #end
+#for w in 0..WAITS
+@group(0) @binding(4u + CONSTANTS + KEPT + SAVES + DIRECT + DISTINCT) var<storage, read_write> given_up: array<atomic<u32>>;
+#end
 
 fn state_row(time: u32) -> u32 {
     return (time + 1u) * params.batch;
-}
-
-fn state_at(row: u32, k: u32) -> vec4<f32> {
-    return d_sum[at(params.d_sum, row, params.k + k)];
 }
 
 // The time step that is the n-th to be computed.

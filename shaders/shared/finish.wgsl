@@ -1,3 +1,8 @@
+// The state that a piece of the sum over k multiplies by.
+fn state_at(row: u32, k: u32) -> vec4<f32> {
+    return own_state(row, params.k + k);
+}
+
 // Stores what a piece of the sum over k makes of the new state, and returns it: a piece that is not the last leaves the sums so far, and the
 // last calls the cell.
 fn finish(time: u32, sequence: u32, col: u32, sums: Sums) -> State {

@@ -40,7 +40,7 @@ fn store(time: u32, sequence: u32, col: u32, gradients: Gradients) -> State {
     let row = time * params.batch + sequence;
 #for g in 0..GATES
     let d$g = padded(gradients.recurrent[$g], col, units());
-    d_sum[at(params.d_sum, row, $gu * gate_stride() + col)] = d$g;
+    set_state(row, $gu * gate_stride() + col, d$g);
 #end
 #for d in 0..DIRECT
     d_state$d[at(params.d_state$d, row, col)] = padded(gradients.direct$d, col, units());
@@ -59,9 +59,9 @@ fn store(time: u32, sequence: u32, col: u32, gradients: Gradients) -> State {
 
 // The sum over some of k lies where the first gate's gradient goes.
 fn load_sums(time: u32, sequence: u32, col: u32) -> Sums {
-    return Sums(d_sum[at(params.d_sum, time * params.batch + sequence, col)]);
+    return Sums(own_state(time * params.batch + sequence, col));
 }
 
 fn store_sums(time: u32, sequence: u32, col: u32, sums: Sums) {
-    d_sum[at(params.d_sum, time * params.batch + sequence, col)] = padded(sums[0], col, units());
+    set_state(time * params.batch + sequence, col, padded(sums[0], col, units()));
 }

@@ -21,7 +21,7 @@ fn inputs_at(time: u32, sequence: u32, col: u32) -> Inputs {
 #for c in 0..CONSTANTS
         constant$c[at(params.constant$c, 0u, col)],
 #end
-        hidden[at(params.hidden, row, col)],
+        own_state(row, col),
 #for s in 1..STATES
         state$s[at(params.state$s, row, col)],
 #end
@@ -35,7 +35,7 @@ fn unit(inputs: Inputs, sums: Sums) -> After {
 fn store(time: u32, sequence: u32, col: u32, after: After) -> State {
     let row = time * params.batch + sequence;
     let state = padded(after.state0, col, units());
-    hidden[at(params.hidden, row + params.batch, col)] = state;
+    set_state(row + params.batch, col, state);
 #for s in 1..STATES
     state$s[at(params.state$s, row + params.batch, col)] = padded(after.state$s, col, units());
 #end
@@ -50,7 +50,7 @@ fn load_sums(time: u32, sequence: u32, col: u32) -> Sums {
     let row = time * params.batch + sequence;
     return Sums(
 #for x in SAVES..1
-        hidden[at(params.hidden, row + params.batch, col)],
+        own_state(row + params.batch, col),
 #end
 #for x in 0..SAVES
 #for g in 0..GATES
@@ -63,7 +63,7 @@ fn load_sums(time: u32, sequence: u32, col: u32) -> Sums {
 fn store_sums(time: u32, sequence: u32, col: u32, sums: Sums) {
     let row = time * params.batch + sequence;
 #for x in SAVES..1
-    hidden[at(params.hidden, row + params.batch, col)] = padded(sums[0], col, units());
+    set_state(row + params.batch, col, padded(sums[0], col, units()));
 #end
 #for x in 0..SAVES
 #for g in 0..GATES

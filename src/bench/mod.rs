@@ -5,6 +5,7 @@ mod products;
 mod report;
 
 use std::cell::LazyCell;
+use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::time::Instant;
 
@@ -136,6 +137,8 @@ struct Runner<'a> {
     seconds: Vec<f64>,
     /// Seconds for recording a step's dispatches, for each run.
     recording: Vec<f64>,
+    /// What is timed.
+    variants: BTreeMap<String, String>,
 }
 
 impl<'a> Runner<'a> {
@@ -153,7 +156,8 @@ impl<'a> Runner<'a> {
         network.initialise(1, RecurrentInit::Uniform)?;
         network.train_step(batch, RATE)?;
         network.backend().wait()?;
-        let mut runner = Runner { contender, network, steps: 1, seconds: Vec::new(), recording: Vec::new() };
+        let variants = network.variants();
+        let mut runner = Runner { contender, network, steps: 1, seconds: Vec::new(), recording: Vec::new(), variants };
         runner.go()?;
         let once = runner.go()?;
         runner.steps = (RUN / once).clamp(1.0, 1000.0) as usize;
@@ -186,6 +190,11 @@ impl<'a> Runner<'a> {
         (0..RECORDED).try_for_each(|_| self.network.train_again(RATE))?;
         let spans = self.network.backend().spans()?;
         let indices = 0..self.network.model().program().len();
+        if self.network.variants() != self.variants {
+            // Of the device, whose workgroups have waited for each other in vain: what was timed before is worth nothing.
+            let message = "it had to go on in other variants".into();
+            return Err(Error::Device { what: "a measurement".into(), message });
+        }
         let variants: Vec<Option<&'static str>> = indices.map(|i| self.network.backend().variant(i)).collect();
         let steps = self.network.model().forward.start..self.network.model().carry.end;
         let dispatches = steps.map(|i| self.network.backend().dispatches(i)).sum();

@@ -291,7 +291,21 @@ const TRAPS: &[Trap] = &[
 /// # Errors
 /// What the device reports.
 pub(crate) fn check(device: &Device) -> Result<Vec<Outcome>> {
-    TRAPS.iter().map(|trap| Ok(run(device, trap)?.1)).collect()
+    TRAPS.iter().map(|trap| Ok(run(device, trap)?.1)).chain([Ok(waiting(device))]).collect()
+}
+
+/// How many workgroups may wait for each other here, or why none may.
+fn waiting(device: &Device) -> Outcome {
+    let note = match device.resident() {
+        _ if device.has_waited_in_vain() => "have waited in vain; none does any more".into(),
+        None => "never run at the same time; recurrences take a dispatch a time step".into(),
+        Some(0) => "are not let wait (RETROSPECT_PERSISTENT=off); recurrences take a dispatch a time step".into(),
+        Some(most) => format!("up to {most} run at the same time; recurrences of more take a dispatch a time step"),
+    };
+    let name = "trap: workgroups that wait for each other";
+    let mut outcome = Outcome::new(name, Some("builtin"), String::new(), "not relied on", 0.0, 0.0, 0.0, vec![]);
+    (outcome.error, outcome.bound, outcome.note) = (None, None, Some(note));
+    outcome
 }
 
 /// The mean error of x / y, in units of the last place, with its sign: 0 where quotients are rounded correctly.

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use retrospect::backend::Compute;
+use retrospect::backend::{Compute, Device};
 use retrospect::model::{Config, Model};
 use retrospect::program::Program;
-use retrospect::tune::{Measured, Mode, Outcome, tune};
+use retrospect::tune::{Measured, Mode, Outcome, refuse_waiting, tune};
 use retrospect::{Error, Result};
 use serde_json::json;
 
@@ -35,6 +35,7 @@ impl TuneArgs {
             Mode::Auto if device.adapter.is_software() => Mode::Off,
             mode => mode,
         };
+        remember_waiting_in_vain(device);
         let outcome = tune(device, program, mode, folder().as_deref())?;
         outcome.notes.iter().for_each(note);
         outcome.not_kept.iter().for_each(|problem| note(format_args!("tuning: {problem}")));
@@ -43,6 +44,16 @@ impl TuneArgs {
         }
         Ok(())
     }
+}
+
+/// Says so when workgroups wait for each other in vain, and keeps it for later runs.
+fn remember_waiting_in_vain(device: &Device) {
+    device.on_waiting_in_vain(|device, what| {
+        note(format_args!("{what}. What they were to compute is computed again by variants that do not wait, now and from now on on this adapter."));
+        if let Some(Err(error)) = folder().map(|folder| refuse_waiting(device, &folder)) {
+            note(format_args!("tuning: that cannot be kept for later runs: {error}"));
+        }
+    });
 }
 
 /// The user's folder for what can be found out again.

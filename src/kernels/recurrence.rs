@@ -20,6 +20,7 @@ mod barrier;
 mod cpu;
 mod definition;
 mod lower;
+mod persistent;
 mod pointwise;
 mod row;
 mod variants;
@@ -29,6 +30,9 @@ pub(crate) use lower::{
     BY_LANES, BY_SLICES, COPY, LARGE_PRODUCT, NARROW, PARTS_SCALARS, PIECE_SCALARS, TILED, TURN, TURNED_PRODUCT, WIDE_PRODUCT,
     Way, by_sequence, by_subgroup, has_room, has_room_turned, has_units, is_large, is_middling, is_skinny, is_worth_turning,
     lower,
+};
+pub(crate) use persistent::{
+    FLAGS, Held, SCALARS as HELD_SCALARS, can_hold, held_8, held_16, held_64, needs, persistent, with_word,
 };
 pub(crate) use pointwise::{After, Before, Behind, Dims, Gradients, Pointwise, Windows, gate_cols, gate_stride};
 pub(crate) use variants::{fused, in_parts, kernels, text, variants};

@@ -21,6 +21,8 @@ pub struct Cuts {
     pub workgroups: u32,
     /// The most loop iterations of an invocation: lavapipe ends every loop, without an error, after 65,535 of them.
     pub iterations: u32,
+    /// The workgroups that were seen to run at the same time, at least; `None`: nothing is known of that, and none may wait for another.
+    pub resident: Option<u32>,
     /// Of each declared buffer, where its sections begin.
     sections: Arc<[Vec<u64>]>,
 }
@@ -38,7 +40,7 @@ impl Cuts {
     /// The limits, for programs whose buffers are all in one piece: those of others follow from [`Cuts::of`].
     #[must_use]
     pub fn new(binding: u64, buffer: u64, workgroups: u32, iterations: u32) -> Cuts {
-        Cuts { binding, buffer, workgroups, iterations, sections: Arc::default() }
+        Cuts { binding, buffer, workgroups, iterations, resident: None, sections: Arc::default() }
     }
 
     /// The limits, and where the buffers of a program are cut.

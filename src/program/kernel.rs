@@ -126,6 +126,15 @@ pub enum Class {
 pub struct Needs {
     /// Subgroups of exactly so many lanes; 0: none.
     pub subgroup: u32,
+    /// Bytes of workgroup memory, where it is more than 16 KiB.
+    pub memory: u32,
+    /// Storage buffers of a shader, where they are more than 8.
+    pub buffers: u32,
+}
+
+impl Needs {
+    /// Nothing.
+    pub const NOTHING: Needs = Needs { subgroup: 0, memory: 0, buffers: 0 };
 }
 
 /// One way to compute a kernel's contract on a GPU.
@@ -145,6 +154,9 @@ pub struct Variant {
     /// Whether, of a step that it can compute, it is likely to be faster than those that come after it: what is taken where nothing was
     /// measured.
     pub likely: fn(&Step) -> bool,
+    /// Whether its workgroups wait for each other: it runs only where that was seen to end well, at the step's own size, and is chosen by
+    /// measurement alone.
+    pub waits: bool,
     /// The shaders its pieces name by index.
     pub shaders: &'static [Shader],
     /// Cuts a step into dispatches.
@@ -156,10 +168,11 @@ impl Variant {
     pub const PLAIN: Variant = Variant {
         name: "",
         class: Class::Any,
-        needs: Needs { subgroup: 0 },
+        needs: Needs::NOTHING,
         checked: None,
         can: |_, _| true,
         likely: |_| true,
+        waits: false,
         shaders: &[],
         lower: |_, _| Lowered { phases: Vec::new() },
     };

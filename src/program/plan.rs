@@ -70,6 +70,11 @@ impl Plan {
         })
     }
 
+    /// Those steps of all transient buffers.
+    pub(crate) fn lives(&self) -> impl Iterator<Item = &RangeInclusive<usize>> {
+        self.lives.iter().flatten()
+    }
+
     /// The numbers of the buffers in a place.
     pub fn buffers(&self, place: usize) -> impl Iterator<Item = usize> {
         self.places.iter().enumerate().filter(move |(_, p)| **p == place).map(|(b, _)| b)
@@ -86,7 +91,7 @@ impl Plan {
 ///
 /// # Panics
 /// When the first step that uses a transient buffer only reads it: a fault of whoever recorded.
-fn lives(program: &Program, steps: Range<usize>) -> Vec<Option<RangeInclusive<usize>>> {
+pub(super) fn lives(program: &Program, steps: Range<usize>) -> Vec<Option<RangeInclusive<usize>>> {
     let mut lives: Vec<Option<RangeInclusive<usize>>> = vec![None; program.buffers.len()];
     for (index, step) in program.steps.iter().enumerate().take(steps.end).skip(steps.start) {
         for (window, binding) in step.windows.iter().zip(step.kernel.bindings) {

@@ -15,7 +15,7 @@
 ///
 /// # Panics
 /// When a loop has no end, or its line or its range cannot be read: a fault of the shader's text.
-pub(super) fn unroll(text: &str) -> String {
+pub(crate) fn unroll(text: &str) -> String {
     let lines: Vec<&str> = text.lines().collect();
     let mut out = String::with_capacity(2 * text.len());
     write_out(&lines, text, &[], &mut out);

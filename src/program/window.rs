@@ -24,6 +24,9 @@ impl Buf {
     /// Memory that a step needs while it runs and that keeps nothing from one step to the next.
     /// Four, so that a piece can read one and write the others.
     pub(crate) const SCRATCH: [Buf; 4] = [Buf(u32::MAX), Buf(u32::MAX - 1), Buf(u32::MAX - 2), Buf(u32::MAX - 3)];
+
+    /// Four words of the backend's, of which the first is not zero once a workgroup has waited for another in vain.
+    pub(crate) const GIVEN_UP: Buf = Buf(u32::MAX - 4);
 }
 
 /// A window into a buffer: `rows × cols` elements, row `r` starting at `offset + r·stride`.

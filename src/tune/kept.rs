@@ -1,6 +1,6 @@
 //! The file of choices of one adapter, driver, interface and version of this crate, with the same shaders.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 
@@ -18,6 +18,9 @@ struct Kept {
     shaders: String,
     /// Of each shape the variant's name. One without run-time checks is there only if it had passed its check.
     choices: BTreeMap<String, String>,
+    /// Whether workgroups that wait for each other did so in vain.
+    #[serde(default)]
+    waited_in_vain: bool,
 }
 
 /// The file of an adapter, driver and version: readable, and another for each.
@@ -54,6 +57,9 @@ pub(super) fn read(path: &Path, device: &Device, notes: &mut Vec<String>) -> BTr
     match serde_json::from_str::<Kept>(&text) {
         Ok(kept) if kept.adapter == device.adapter.name && kept.driver == device.adapter.driver => {
             if kept.version == env!("CARGO_PKG_VERSION") && kept.api == device.adapter.api && kept.shaders == shaders() {
+                if kept.waited_in_vain {
+                    device.refuse_waiting();
+                }
                 return kept.choices;
             }
             let what = format!("it is of version {} on {} with shaders {}", kept.version, kept.api, kept.shaders);
@@ -65,12 +71,23 @@ pub(super) fn read(path: &Path, device: &Device, notes: &mut Vec<String>) -> BTr
     BTreeMap::new()
 }
 
+/// Writes that no workgroup is to wait for another on this adapter, and the choices that do without.
+pub(super) fn refuse_waiting(path: &Path, device: &Device) -> std::io::Result<()> {
+    device.refuse_waiting();
+    let waiting = crate::kernels::all().into_iter().flat_map(|kernel| kernel.variants).filter(|variant| variant.waits);
+    let names: BTreeSet<&str> = waiting.map(|variant| variant.name).collect();
+    let mut choices = read(path, device, &mut Vec::new());
+    choices.retain(|_, name| !names.contains(name.as_str()));
+    write(path, device, choices)
+}
+
 /// Writes the choices, whole or not at all.
 pub(super) fn write(path: &Path, device: &Device, choices: BTreeMap<String, String>) -> std::io::Result<()> {
     let adapter = &device.adapter;
     let version = env!("CARGO_PKG_VERSION").to_owned();
     let (name, driver, api) = (adapter.name.clone(), adapter.driver.clone(), adapter.api.clone());
-    let kept = Kept { adapter: name, driver, version, api, shaders: shaders(), choices };
+    let kept =
+        Kept { adapter: name, driver, version, api, shaders: shaders(), choices, waited_in_vain: device.has_waited_in_vain() };
     std::fs::create_dir_all(path.parent().unwrap_or(Path::new(".")))?;
     let beside = path.with_extension(format!("{}.new", std::process::id()));
     let text = serde_json::to_string_pretty(&kept).expect("strings and maps of them");

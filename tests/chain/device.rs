@@ -57,6 +57,9 @@ pub fn small(device: &Device, binding: u64, buffer: u64) -> Device {
         max_buffer_size: buffer,
         max_compute_workgroups_per_dimension: 40,
         min_storage_buffer_offset_alignment: 256,
+        // Which some variants need, and say so.
+        max_compute_workgroup_storage_size: adapter.limits().max_compute_workgroup_storage_size,
+        max_storage_buffers_per_shader_stage: adapter.limits().max_storage_buffers_per_shader_stage,
         max_immediate_size: adapter.limits().max_immediate_size,
         ..wgpu::Limits::default()
     };

@@ -63,6 +63,11 @@ const LSTM_BACKWARD_SEQUENCE: [&str; 2] = ["lstm_backward", "sequence_64"];
 const GRU_FORWARD: [&str; 2] = ["gru_forward", "software"];
 const GRU_FORWARD_TILED: [&str; 2] = ["gru_forward", "tiled"];
 const GRU_BACKWARD: [&str; 2] = ["gru_backward", "software"];
+const FORWARD_PERSISTENT: [&str; 2] = ["elman_forward", "persistent_16"];
+const BACKWARD_PERSISTENT: [&str; 2] = ["elman_backward", "persistent_16"];
+const FORWARD_ALONE: [&str; 2] = ["elman_forward", "persistent_64"];
+const LSTM_FORWARD_PERSISTENT: [&str; 2] = ["lstm_forward", "persistent_8"];
+const LSTM_BACKWARD_PERSISTENT: [&str; 2] = ["lstm_backward", "persistent_16"];
 const LOOKUP: [&str; 2] = ["embedding_lookup", "rows"];
 const TOKENS: [&str; 2] = ["embedding_gradient", "ordered"];
 const SOFTMAX: [&str; 2] = ["softmax_loss", "chunks"];
@@ -379,6 +384,72 @@ pub const EDITS: &[Edit] = &[
     edit("what stays of the state has no gradient in a GRU", GRU_BACKWARD, "recurrent + at.direct0", "recurrent"),
     edit("the state after the time step for the one before it", GRU_BACKWARD, "(at.kept0 - n)", "(at.kept0 * z - n * z)"),
     edit("every gradient of a GRU times 4", GRU_BACKWARD, "let d_h = at.d_hidden", "let d_h = 4.0 * at.d_hidden"),
+    // Recurrences whose workgroups wait for each other.
+    edit("the units of the first workgroup", FORWARD_PERSISTENT, "let column_unit = group.x * UNITS + ", "let column_unit = "),
+    edit("the second block of k is lost", FORWARD_PERSISTENT, "if 1u < params.blocks", "if 2u < params.blocks"),
+    edit(
+        "a slice has the values of k of the one before",
+        FORWARD_PERSISTENT,
+        "i / UNITS * 16u * params.blocks",
+        "max(i / UNITS, 1u) * 16u * params.blocks - 16u * params.blocks",
+    ),
+    edit(
+        "no barrier before the state is multiplied",
+        BACKWARD_PERSISTENT,
+        "        workgroupBarrier();\n        if atomicLoad(&over)",
+        "        if atomicLoad(&over)",
+    ),
+    edit(
+        "no barrier before the sums are added up",
+        FORWARD_PERSISTENT,
+        "        workgroupBarrier();\n        if calls",
+        "        if calls",
+    ),
+    edit("no barrier at the end of a time step", FORWARD_ALONE, "        storageBarrier();\n", ""),
+    edit(
+        "the states of other sequences",
+        FORWARD_PERSISTENT,
+        "state_row(time) + first + 1u, i + 0u",
+        "state_row(time) + first, i + 0u",
+    ),
+    edit("the second words are those of the first", FORWARD_PERSISTENT, "first + 0u, i + 1u * THREADS", "first + 0u, i"),
+    edit("a word of the second sequence is lost", FORWARD_ALONE, "x1_0 = word(place1_0);", ""),
+    edit("all sequences are the first group's", FORWARD_PERSISTENT, "let first = group.y * params.sequences + ", "let first = "),
+    edit("a workgroup computes its first sequences again", FORWARD_PERSISTENT, " + round % passes * SEQUENCES", ""),
+    edit(
+        "time goes on with every pass",
+        BACKWARD_PERSISTENT,
+        "step_at(round / passes)",
+        "step_at(min(round, params.steps - 1u))",
+    ),
+    edit(
+        "the last time step of a dispatch is lost",
+        FORWARD_ALONE,
+        "min(params.steps, begin + params.chunk) * passes",
+        "max(min(params.steps, begin + params.chunk), begin + 2u) * passes - passes",
+    ),
+    edit("the gates are in the place of the first", LSTM_FORWARD_PERSISTENT, "gate * gate_stride() + unit", "unit"),
+    edit("the sums of a gate are those of another", LSTM_FORWARD_PERSISTENT, "p + 2u * THREADS", "p + 1u * THREADS"),
+    edit("gradients of a gate do not go back", LSTM_BACKWARD_PERSISTENT, "set_state(row, 2u * gate_stride() + col, d2);", ""),
+    edit(
+        "the first slice of k is lost",
+        BACKWARD_PERSISTENT,
+        "own * SUMS * THREADS + near;",
+        "own * SUMS * THREADS + near + UNITS;",
+    ),
+    edit(
+        "sequences past the last are waited for",
+        FORWARD_PERSISTENT,
+        "let is1_0 = first + 1u < params.batch && ",
+        "let is1_0 = ",
+    ),
+    edit("states are cleared after the dispatch", FORWARD_PERSISTENT, "params.always == 0u && given_up[0] == 0u", "false"),
+    edit(
+        "words beyond the state are not zero",
+        BACKWARD_PERSISTENT,
+        "first + 0u < params.batch && i + 0u * THREADS < params.weight.rows",
+        "first + 0u < params.batch",
+    ),
     // Activations.
     edit("tanh' = 1 - h", SLOPE, "return 1.0 - h * h;", "return 1.0 - h;"),
     edit("sigmoid' = h", SLOPE, "return h * (1.0 - h);", "return h;"),
@@ -571,6 +642,15 @@ pub const EQUIVALENT: &[(Edit, &str)] = &[
     (
         edit("the norm's factors multiplied first", NORM_TREE, "sums * factors * factors", "sums * (factors * factors)"),
         "a compiler may do the same, and a GPU's did where a factor's square was infinite: zero times that is NaN",
+    ),
+    (
+        edit(
+            "a unit past the last has a weight",
+            LSTM_FORWARD_PERSISTENT,
+            "k >= params.weight.rows || unit >= units()",
+            "k >= params.weight.rows",
+        ),
+        "they make sums of units that are not stored, or that `padded` sets to zero",
     ),
     (
         edit("the sums of partial norms in one block", NORM, "if (i & 63u) == 63u {", "if false {"),

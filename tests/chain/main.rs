@@ -6,6 +6,7 @@ mod edits;
 mod faulty;
 mod fixtures;
 mod naive;
+mod persistent;
 mod reference_cases;
 mod reflection;
 

@@ -5,11 +5,12 @@ use naga::{
     AddressSpace, BinaryOperator, Block, Expression, Function, Handle, MathFunction, Module, Scalar, ShaderStage, Statement,
     StorageAccess, Type, TypeInner,
 };
-use retrospect::program::{Access, Element, Shader};
+use retrospect::program::{Access, Element, Needs, Shader};
 
 /// The least that WebGPU promises: FACTS 5 and 13. wgpu checks the second alone.
 const WORKGROUP_BYTES: u32 = 16 << 10;
 const INVOCATIONS: u32 = 256;
+const STORAGE_BUFFERS: usize = 8;
 
 /// The fields of a window, as the GPU backend writes them ahead of the scalars.
 const WINDOW: [&str; 4] = ["offset", "rows", "cols", "stride"];
@@ -22,7 +23,8 @@ const FLOATS: [&str; 7] = ["value", "limit", "momentum", "beta1", "beta2", "epsi
 const REFUSED: [&str; 2] = ["3.40282347e38", "enable "];
 
 /// Everything in which a text is not what the host says of it, or falls into a trap: empty for a good shader.
-pub fn problems(wgsl: &str, shader: &Shader) -> Vec<String> {
+/// What a shader takes besides what WebGPU promises is what its variant `needs`.
+pub fn problems(wgsl: &str, shader: &Shader, needs: Needs) -> Vec<String> {
     let module = match naga::front::wgsl::parse_str(wgsl) {
         Ok(module) => module,
         Err(error) => return vec![error.emit_to_string(wgsl)],
@@ -34,7 +36,7 @@ pub fn problems(wgsl: &str, shader: &Shader) -> Vec<String> {
         found.push(error.emit_to_string(wgsl));
     }
     entry(&module, shader, &mut found);
-    globals(&module, shader, &mut found);
+    globals(&module, shader, needs, &mut found);
     let functions = module.functions.iter().map(|(_, f)| (f, f.name.as_deref().unwrap_or("?"), false));
     let entries = module.entry_points.iter().map(|e| (&e.function, e.name.as_str(), true));
     for (function, name, is_entry) in functions.chain(entries) {
@@ -57,7 +59,7 @@ fn entry(module: &Module, shader: &Shader, found: &mut Vec<String>) {
     }
 }
 
-fn globals(module: &Module, shader: &Shader, found: &mut Vec<String>) {
+fn globals(module: &Module, shader: &Shader, needs: Needs, found: &mut Vec<String>) {
     let context = module.to_ctx();
     let mut workgroup_bytes = 0;
     let mut bound = vec![false; shader.bindings.len() + 1];
@@ -88,7 +90,7 @@ fn globals(module: &Module, shader: &Shader, found: &mut Vec<String>) {
                         if space != (AddressSpace::Storage { access }) {
                             found.push(format!("binding {name} is {space:?}, the host says {:?}", b.access));
                         }
-                        if element(module, inner) != Some(scalar(b.element)) {
+                        if element(module, inner) != Some(scalar(b.element)) && !is_word(module, inner) {
                             found.push(format!("binding {name} is {inner:?}, the host says {:?}", b.element));
                         }
                     }
@@ -99,12 +101,13 @@ fn globals(module: &Module, shader: &Shader, found: &mut Vec<String>) {
         }
     }
     found.extend((0..).zip(bound).filter(|(_, bound)| !bound).map(|(i, _): (usize, _)| format!("nothing at binding {i}")));
-    if workgroup_bytes > WORKGROUP_BYTES {
-        found.push(format!("{workgroup_bytes} bytes of workgroup memory, at most {WORKGROUP_BYTES}"));
+    let most = WORKGROUP_BYTES.max(needs.memory);
+    if workgroup_bytes > most {
+        found.push(format!("{workgroup_bytes} bytes of workgroup memory, at most {most}"));
     }
-    // Floats have no atomics, and compare-and-swap in their place adds in any order (FACTS 7).
-    if module.types.iter().any(|(_, t)| matches!(t.inner, TypeInner::Atomic(_))) {
-        found.push("an atomic".into());
+    let most = STORAGE_BUFFERS.max(needs.buffers as usize);
+    if shader.bindings.len() > most {
+        found.push(format!("{} storage buffers, at most {most}", shader.bindings.len()));
     }
 }
 
@@ -161,6 +164,12 @@ fn scalar(element: Element) -> Scalar {
         Element::F32 => Scalar::F32,
         Element::U32 => Scalar::U32,
     }
+}
+
+/// Whether a binding is words that are read and written whole, whatever they hold.
+fn is_word(module: &Module, inner: &TypeInner) -> bool {
+    let TypeInner::Array { base, .. } = inner else { return false };
+    matches!(module.types[*base].inner, TypeInner::Atomic(Scalar::U32))
 }
 
 /// The scalar of an array of scalars or vectors.
@@ -238,6 +247,9 @@ fn barriers(block: &Block, name: &str, place: Place, returned: &mut bool, found:
                 cases.iter().for_each(|case| barriers(&case.body, name, place, returned, found));
             }
             Statement::Return { .. } => *returned = true,
+            // What is added up by atomics is added in any order, and floats have none: compare-and-swap in their place does the same. Loads and
+            // stores are no statements of this kind.
+            Statement::Atomic { .. } => found.push(format!("an atomic in {name}")),
             _ => {}
         }
     }

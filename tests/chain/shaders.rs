@@ -4,7 +4,7 @@
 
 use super::reflection::problems;
 use retrospect::kernels;
-use retrospect::program::{Access, Cuts, Kernel, Program, Shader, Variant};
+use retrospect::program::{Access, Cuts, Kernel, Needs, Program, Shader, Variant};
 
 fn shaders() -> impl Iterator<Item = (&'static Kernel, &'static Variant, &'static Shader)> {
     let variants = kernels::all().into_iter().flat_map(|k| k.variants.iter().map(move |v| (k, v)));
@@ -20,7 +20,7 @@ fn shader(kernel: &str, variant: &str) -> &'static Shader {
 fn every_shader_is_what_the_host_says() {
     let mut seen = 0;
     for (kernel, variant, shader) in shaders() {
-        let found = problems(&shader.wgsl(), shader);
+        let found = problems(&shader.wgsl(), shader, variant.needs);
         assert!(found.is_empty(), "{kernel:?}/{}/{}:\n{}", variant.name, shader.entry, found.join("\n"));
         seen += 1;
     }
@@ -115,6 +115,11 @@ fn plants() -> Vec<Plant> {
         gemm("workgroupBarrier();\n        for", "if row > 3u { workgroupBarrier(); }\n        for", "a barrier in a branch"),
         gemm("var s0", "if row > 3u { return; }\n    var s0", "a barrier behind a return"),
         gemm("fn store(", "fn late() { workgroupBarrier(); }\nfn store(", "a barrier in late"),
+        gemm(
+            "fn store(",
+            "var<workgroup> count: atomic<u32>;\nfn counted() -> u32 { return atomicAdd(&count, 1u); }\nfn store(",
+            "an atomic in counted",
+        ),
         tokens("> tokens: array<u32>", "> tokens: array<i32>", "binding tokens is Array"),
         tokens("tokens", "ids", "binding 1 is ids"),
         elman("    time: u32,\n}", "    time: f32,\n}", "member time of Immediates is"),
@@ -137,7 +142,7 @@ fn planted_edits_are_caught_and_named() {
     for Plant { shader, from, to, said } in plants() {
         let text = shader.wgsl();
         assert!(text.contains(from), "{from:?} is not there");
-        let found = problems(&text.replace(from, to), shader);
+        let found = problems(&text.replace(from, to), shader, Needs::NOTHING);
         if !found.iter().any(|f| f.contains(said)) {
             missed.push(format!("{from:?} → {to:?} gives {found:?}, not {said:?}"));
         }
@@ -157,7 +162,7 @@ fn a_host_that_says_something_else_is_caught() {
         (copy(adam.bindings, &["beta1", "beta2"], "main"), "Params has 11 members"),
         (copy(adam.bindings, adam.scalars, "step"), "no compute entry point step"),
     ] {
-        let found = problems(&adam.wgsl(), &wrong);
+        let found = problems(&adam.wgsl(), &wrong, Needs::NOTHING);
         assert!(found.iter().any(|f| f.contains(said)), "{said}: {found:?}");
     }
 }

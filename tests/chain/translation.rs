@@ -75,6 +75,11 @@ fn every_shader_translates_to_spir_v_msl_and_hlsl() {
         }
     }
     assert!(seen > 100 && without >= 30, "{seen}, {without} without checks");
+    // Those of the backend itself.
+    for text in [include_str!("../../shaders/keep.wgsl"), include_str!("../../shaders/resident.wgsl")] {
+        let shader = Shader { source: vec![text].leak(), entry: "main", bindings: &[], scalars: &[] };
+        translate(&shader.wgsl(), &shader, true).unwrap_or_else(|error| panic!("{error}: {text}"));
+    }
 }
 
 /// What cannot be translated is seen: a builtin that the languages do not share, and a text that is no shader.

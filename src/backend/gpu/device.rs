@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use wgpu::{ErrorFilter, Features, PollType, SubmissionIndex};
@@ -38,6 +40,31 @@ struct Choices {
     trusted: HashSet<(String, &'static str)>,
 }
 
+/// Whether workgroups may wait for each other.
+#[derive(Default)]
+struct Waiting {
+    /// The workgroups that were seen to run at the same time, once that is known.
+    resident: OnceLock<u32>,
+    /// Whether none may wait any more.
+    is_refused: AtomicBool,
+    /// Whether that is since one waited in vain, now or when the file of choices was written.
+    was_in_vain: AtomicBool,
+    /// Who is told that one did.
+    listener: Mutex<Option<Listener>>,
+}
+
+/// Is told what happened, and what is done about it.
+type Listener = Box<dyn Fn(&Device, &str) + Send>;
+
+impl std::fmt::Debug for Waiting {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Waiting({:?}, refused {})", self.resident, self.is_refused.load(Ordering::Relaxed))
+    }
+}
+
+/// The environment's word for whether workgroups may wait for each other: `off` where not.
+const WAITING: &str = "RETROSPECT_PERSISTENT";
+
 /// An opened adapter.
 #[derive(Debug, Clone)]
 pub struct Device {
@@ -49,6 +76,7 @@ pub struct Device {
     /// The lanes of every subgroup; 0 where there are none, or of several sizes.
     subgroup: u32,
     choices: Box<Choices>,
+    waiting: Arc<Waiting>,
     lost: Arc<Mutex<Option<String>>>,
     /// The same shader is compiled once for all programs.
     pub(super) compiled: Arc<Mutex<HashMap<Key, Compiled>>>,
@@ -91,6 +119,7 @@ impl Device {
         let info = adapter.adapter.get_info();
         let is_fixed = adapter.features().contains(Features::SUBGROUP) && info.subgroup_min_size == info.subgroup_max_size;
         let subgroup = if is_fixed { info.subgroup_min_size } else { 0 };
+        let is_refused = std::env::var(WAITING).is_ok_and(|word| word == "off");
         Ok(Device {
             device,
             queue,
@@ -98,6 +127,7 @@ impl Device {
             limits: Arc::new(cuts),
             subgroup,
             choices: Box::default(),
+            waiting: Arc::new(Waiting { is_refused: AtomicBool::new(is_refused), ..Waiting::default() }),
             lost,
             compiled: Arc::default(),
         })
@@ -125,16 +155,17 @@ impl Device {
         self.choices.chosen.get(&step.shape()).copied()
     }
 
-    /// Lets a variant without run-time checks run for steps of this one's shape. To be called where the variant with checks has passed
-    /// its check on this device, and both agree on a step of that shape.
-    pub(crate) fn trust(&mut self, step: &Step, variant: &'static Variant) {
+    /// Lets a variant without run-time checks, or whose workgroups wait for each other, run for steps of this one's shape. To be called where the
+    /// variant with checks has passed its check on this device, and both agree on a step of that shape with one that does not wait.
+    #[doc(hidden)]
+    pub fn trust(&mut self, step: &Step, variant: &'static Variant) {
         self.choices.trusted.insert((step.shape(), variant.name));
     }
 
-    /// Whether a variant may run for a step: it has run-time checks, or was trusted.
+    /// Whether a variant may run for a step: it has run-time checks and its workgroups do not wait for each other, or it was trusted.
     #[must_use]
     pub fn is_trusted(&self, step: &Step, variant: &Variant) -> bool {
-        variant.checked.is_none() || self.choices.trusted.contains(&(step.shape(), variant.name))
+        (variant.checked.is_none() && !variant.waits) || self.choices.trusted.contains(&(step.shape(), variant.name))
     }
 
     /// Compiles the shaders of some variants, each with the name of its kernel, at the same time on all threads, so that none is
@@ -149,7 +180,10 @@ impl Device {
     /// Whether the adapter has what a variant needs.
     #[must_use]
     pub fn has(&self, needs: Needs) -> bool {
-        needs.subgroup == 0 || needs.subgroup == self.subgroup
+        let limits = self.device.limits();
+        (needs.subgroup == 0 || needs.subgroup == self.subgroup)
+            && needs.memory <= limits.max_compute_workgroup_storage_size
+            && needs.buffers <= limits.max_storage_buffers_per_shader_stage
     }
 
     /// Whether a variant is made for this kind of adapter.
@@ -162,7 +196,68 @@ impl Device {
     /// What the lowering of a program's steps must keep to.
     #[must_use]
     pub fn cuts(&self, program: &Program) -> Cuts {
-        self.limits.of(program)
+        let mut cuts = self.limits.of(program);
+        cuts.resident = self.resident();
+        cuts
+    }
+
+    /// The workgroups that were seen to run at the same time; none where one has waited for another in vain. `None` of an adapter that is no
+    /// GPU, where they never do.
+    #[must_use]
+    pub fn resident(&self) -> Option<u32> {
+        if self.waiting.is_refused.load(Ordering::Relaxed) {
+            return self.adapter.is_hardware().then_some(0);
+        }
+        let find = || super::resident::find(self).unwrap_or(0);
+        let known = self.waiting.resident.get().copied();
+        known.or_else(|| self.adapter.is_hardware().then(|| *self.waiting.resident.get_or_init(find)))
+    }
+
+    #[doc(hidden)]
+    /// Takes it that so many workgroups run at the same time, whether they do or not: to see what happens where they do not.
+    pub fn assume_resident(&self, workgroups: u32) {
+        let _ = self.waiting.resident.set(workgroups);
+    }
+
+    /// From now on no workgroup waits for another.
+    pub(super) fn forbid_waiting(&self) {
+        self.waiting.is_refused.store(true, Ordering::Relaxed);
+    }
+
+    /// The same, since one waited in vain.
+    pub(crate) fn refuse_waiting(&self) {
+        self.forbid_waiting();
+        self.waiting.was_in_vain.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a workgroup has waited for another in vain, on this device or, by the file of choices, before.
+    #[must_use]
+    pub fn has_waited_in_vain(&self) -> bool {
+        self.waiting.was_in_vain.load(Ordering::Relaxed)
+    }
+
+    /// Calls a function with what happened, once a workgroup has waited for another in vain.
+    pub fn on_waiting_in_vain(&self, listener: impl Fn(&Device, &str) + Send + 'static) {
+        *self.waiting.listener.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(listener));
+    }
+
+    /// Notes that a workgroup has waited in vain.
+    pub(super) fn waited_in_vain(&self, said: &str) {
+        self.refuse_waiting();
+        if let Some(listener) = &*self.waiting.listener.lock().unwrap_or_else(PoisonError::into_inner) {
+            listener(self, said);
+        }
+    }
+
+    /// The four words of a buffer that can be mapped, after waiting for them.
+    pub(super) fn words(&self, staging: &wgpu::Buffer) -> Result<[u32; 4]> {
+        let failed = |message: String| Error::Device { what: "a read".into(), message };
+        let (sender, mapped) = channel();
+        staging.map_async(wgpu::MapMode::Read, .., move |result| drop(sender.send(result)));
+        self.wait_for(None)?;
+        mapped.try_recv().map_err(|e| failed(e.to_string()))?.map_err(|e| failed(e.to_string()))?;
+        let view = staging.get_mapped_range(..).map_err(|e| failed(e.to_string()))?;
+        Ok(bytemuck::pod_read_unaligned(&view[..16]))
     }
 
     /// Bytes that a program takes besides those of its plan: scratch memory of the variants that are chosen.
@@ -184,7 +279,7 @@ impl Device {
     }
 
     /// The variant in which a step runs: the one chosen for its shape, or the first that is likely to be fast. In place of one without run-time
-    /// checks that is not trusted it is the one with them.
+    /// checks that is not trusted it is the one with them. One whose workgroups wait for each other runs only where it is trusted.
     ///
     /// # Panics
     /// When a kernel has none that computes any step on any adapter.
@@ -193,8 +288,8 @@ impl Device {
         let chosen = if self.choices.chosen.is_empty() { None } else { self.chosen(step) };
         let with_checks = |v: &&Variant| v.checked.and_then(|name| step.kernel.variants.iter().find(|v| v.name == name));
         let chosen = chosen.and_then(|v| if self.is_trusted(step, v) { Some(v) } else { with_checks(&v) });
-        let chosen = chosen.filter(|v| self.is_able(v, step, cuts));
-        let likely = || self.candidates(step, cuts).find(|v| v.checked.is_none() && (v.likely)(step));
+        let chosen = chosen.filter(|v| self.is_trusted(step, v) && self.is_able(v, step, cuts));
+        let likely = || self.candidates(step, cuts).find(|v| v.checked.is_none() && !v.waits && (v.likely)(step));
         chosen.or_else(likely).expect("a variant for any step on any adapter")
     }
 

@@ -18,6 +18,8 @@ use crate::{Error, Result};
 /// A step ready to run.
 pub(super) struct Loaded {
     pub variant: &'static str,
+    /// Whether its workgroups wait for each other.
+    pub waits: bool,
     pub phases: Vec<LoadedPhase>,
     /// Operations of one time step of a phase, for the pace.
     pub work: f64,
@@ -75,7 +77,12 @@ pub(super) fn load(
 pub(super) fn extend(device: &Device, program: &Program, memory: &mut Memory, loaded: &mut Vec<Loaded>) -> Result<()> {
     let gained = &program.steps()[loaded.len()..];
     assert!(memory.is_extensible() && memory.suits(program, loaded.len()..program.len()), "the new steps need other places");
-    let cuts = memory.cuts.clone();
+    // What repeats a program, should a workgroup wait for another in vain, is there where some did from the beginning.
+    let mut cuts = memory.cuts.clone();
+    let waits = loaded.iter().any(|step| step.waits);
+    if !waits {
+        cuts.resident = Some(0);
+    }
     let choose = |number: usize, step: &Step| {
         let like = loaded.get(number).filter(|_| std::ptr::eq(program.steps()[number].kernel, step.kernel));
         let named = |name| step.kernel.variants.iter().find(|variant| variant.name == name);
@@ -123,7 +130,7 @@ fn load_steps(device: &Device, program: &Program, steps: &[Step], lowered: Lower
             }
             phases.push(LoadedPhase { times: phase.times, pieces });
         }
-        all.push(Loaded { variant: variant.name, phases, work: work / repeats.max(1) as f64 });
+        all.push(Loaded { variant: variant.name, waits: variant.waits, phases, work: work / repeats.max(1) as f64 });
     }
     Ok(all)
 }

@@ -18,6 +18,8 @@ pub(super) struct Memory {
     places: Vec<Vec<wgpu::Buffer>>,
     /// Of each scratch memory, its sections.
     scratch: Vec<Vec<wgpu::Buffer>>,
+    /// The words that tell that a workgroup has waited in vain.
+    pub given_up: wgpu::Buffer,
 }
 
 impl Memory {
@@ -81,6 +83,7 @@ impl Memory {
         Ok(Memory {
             places: places.iter().map(|(name, sections)| make(name, sections)).collect::<Result<_>>()?,
             scratch: scratch.iter().map(|sections| make("scratch", sections)).collect::<Result<_>>()?,
+            given_up: make("given up", &[4])?.remove(0),
             plan,
             cuts,
         })
@@ -111,11 +114,19 @@ impl Memory {
         Ok(())
     }
 
+    /// Gives back what it holds.
+    pub fn free(&mut self) {
+        self.places.iter_mut().chain(&mut self.scratch).flatten().for_each(|buffer| buffer.destroy());
+    }
+
     /// The buffer of the section that a window lies in, and where in it the window begins.
     ///
     /// # Panics
     /// When it lies in several: a fault of a lowering.
     pub fn find(&self, window: &Mat) -> (&wgpu::Buffer, u64) {
+        if window.buf == Buf::GIVEN_UP {
+            return (&self.given_up, window.offset);
+        }
         let (number, section) = self.cuts.section(window);
         assert!(window.end() <= section.end, "{window:?} is beyond the section {section:?}");
         let sections = match Buf::SCRATCH.iter().position(|buf| *buf == window.buf) {
@@ -123,6 +134,16 @@ impl Memory {
             None => &self.places[self.plan.place(window.buf.0 as usize)],
         };
         (&sections[number], window.offset - section.start)
+    }
+
+    /// The sections of all places, each with the numbers of both.
+    pub fn sections(&self) -> impl Iterator<Item = ([usize; 2], &wgpu::Buffer)> {
+        let of = |(place, sections): (usize, &'_ Vec<wgpu::Buffer>)| (0..sections.len()).map(move |number| [place, number]);
+        self.places.iter().enumerate().flat_map(of).map(|at| (at, self.section(at)))
+    }
+
+    pub fn section(&self, [place, number]: [usize; 2]) -> &wgpu::Buffer {
+        &self.places[place][number]
     }
 
     /// A window's parts, a section each, with their buffers and where in them they begin.
@@ -134,11 +155,13 @@ impl Memory {
     }
 }
 
-/// Bytes of scratch memory that the steps of a program take.
+/// Bytes of scratch memory that the steps of a program take, and of what is kept where workgroups wait for each other.
 pub(super) fn scratch_bytes(device: &Device, program: &Program) -> u64 {
     let cuts = device.cuts(program);
-    let lowered: Vec<Lowered> = program.steps().iter().map(|step| (device.variant(step, &cuts).lower)(step, &cuts)).collect();
-    scratch(&cuts, lowered.iter()).iter().flatten().map(|section| section * 4).sum()
+    let variants: Vec<_> = program.steps().iter().map(|step| (step, device.variant(step, &cuts))).collect();
+    let lowered: Vec<Lowered> = variants.iter().map(|(step, variant)| (variant.lower)(step, &cuts)).collect();
+    let kept = if variants.iter().any(|(_, variant)| variant.waits) { super::replay::copied(program) } else { 0 };
+    kept + scratch(&cuts, lowered.iter()).iter().flatten().map(|section| section * 4).sum::<u64>()
 }
 
 /// The elements of the sections of each scratch memory.

@@ -8,6 +8,9 @@ mod device;
 mod load;
 mod memory;
 mod pace;
+mod repeat;
+mod replay;
+mod resident;
 mod timestamps;
 mod unchecked;
 
@@ -21,6 +24,7 @@ pub use device::{Device, is_polling};
 use load::Loaded;
 use memory::Memory;
 use pace::Pace;
+use replay::{Operation, Replay};
 use timestamps::Recorder;
 use wgpu::{BufferUsages, CommandEncoder, CommandEncoderDescriptor, ComputePassDescriptor, MapMode};
 
@@ -61,6 +65,8 @@ pub struct Gpu {
     tickets: u64,
     /// Numbers written since the last submission: the device keeps a copy of them until then.
     written: usize,
+    /// What is repeated where a workgroup has waited for another in vain; `None` where none waits, or where that is an error.
+    replay: Option<Replay>,
     recorder: Option<Recorder>,
     recording: Duration,
 }
@@ -68,6 +74,8 @@ pub struct Gpu {
 struct Read {
     /// The window's parts, each of a section, and where they are brought to.
     parts: Vec<(Mat, wgpu::Buffer)>,
+    /// Whether a workgroup had waited in vain by then, and the number of the operation.
+    given_up: Option<(wgpu::Buffer, u64)>,
     mapped: Receiver<std::result::Result<(), wgpu::BufferAsyncError>>,
     /// The parts that have not come.
     open: usize,
@@ -80,11 +88,25 @@ impl Gpu {
     /// # Errors
     /// [`Error::DoesNotFit`] when a buffer or the whole is too large; [`Error::Device`] when wgpu refuses.
     pub fn new(device: &Device, program: &Program) -> Result<Gpu> {
-        Gpu::with_variants(device, program, &|_| None)
+        let mut gpu = Gpu::with_variants(device, program, &|_| None)?;
+        if gpu.waits() {
+            gpu.replay = match Replay::new(device, program, &gpu.memory) {
+                Ok(replay) => Some(replay),
+                Err(Error::DoesNotFit { .. }) => {
+                    // Without room for a copy nothing could be repeated, so none may wait.
+                    device.forbid_waiting();
+                    drop(gpu);
+                    return Gpu::with_variants(device, program, &|_| None);
+                }
+                Err(error) => return Err(error),
+            };
+        }
+        Ok(gpu)
     }
 
     /// [`Gpu::new`], with the variant of some steps chosen; `None` leaves the choice. A variant without run-time checks that is named here
-    /// runs whether it is trusted or not: this is how it is checked.
+    /// runs whether it is trusted or not: this is how it is checked. That workgroups waited for each other in vain is an error here, where
+    /// [`Gpu::new`] repeats what was asked for in other variants.
     ///
     /// # Errors
     /// As [`Gpu::new`].
@@ -99,6 +121,7 @@ impl Gpu {
             reads: HashMap::new(),
             tickets: 0,
             written: 0,
+            replay: None,
             recorder: None,
             recording: Duration::ZERO,
         })
@@ -195,6 +218,54 @@ impl Gpu {
         }
     }
 
+    /// Brings a window's values to where the host can read them.
+    fn bring(&self, window: Mat) -> Result<Read> {
+        let (sender, mapped) = channel();
+        let (device, memory) = (&self.device, &self.memory);
+        let word = self.waits().then(|| (&memory.given_up, self.replay.as_ref().map_or(0, Replay::next)));
+        let (parts, given_up) = device.checked("a read", || {
+            let mut encoder = device.device.create_command_encoder(&CommandEncoderDescriptor::default());
+            let part = |(mut part, buffer, offset): (Mat, &wgpu::Buffer, u64)| {
+                let width = part.cols.next_multiple_of(ROW_ALIGNMENT);
+                let copies: Vec<(u64, u64)> = if part.rows > 1 && part.stride > width {
+                    // Some columns: row by row, without what lies between them.
+                    let (rows, stride) = (0..u64::from(part.rows), u64::from(part.stride));
+                    part.stride = width;
+                    rows.map(|r| (offset + r * stride, u64::from(width))).collect()
+                } else {
+                    vec![(offset, part.end() - part.offset)]
+                };
+                let size = copies.iter().map(|(_, numbers)| numbers * 4).sum();
+                let staging = device.device.create_buffer(&wgpu::BufferDescriptor {
+                    label: Some("read"),
+                    size,
+                    usage: BufferUsages::MAP_READ | BufferUsages::COPY_DST,
+                    mapped_at_creation: false,
+                });
+                let mut to = 0;
+                for (from, numbers) in copies {
+                    encoder.copy_buffer_to_buffer(buffer, from * 4, &staging, to, numbers * 4);
+                    to += numbers * 4;
+                }
+                (part, staging)
+            };
+            let parts: Vec<(Mat, wgpu::Buffer)> = memory.parts(window).map(part).collect();
+            let given_up = word.map(|(word, number)| {
+                let staging = memory::buffer(device, "read", 16, BufferUsages::MAP_READ);
+                encoder.copy_buffer_to_buffer(word, 0, &staging, 0, 16);
+                (staging, number)
+            });
+            device.queue.submit([encoder.finish()]);
+            for staging in parts.iter().map(|(_, staging)| staging).chain(given_up.iter().map(|(staging, _)| staging)) {
+                let sender = sender.clone();
+                // The other end is gone when the ticket was dropped, which is no fault.
+                staging.map_async(MapMode::Read, .., move |result| drop(sender.send(result)));
+            }
+            (parts, given_up)
+        })?;
+        Ok(Read { open: parts.len() + usize::from(given_up.is_some()), parts, given_up, mapped })
+    }
+
     /// Waits for the submissions of a call, one after the other: each has the device's patience to itself.
     fn finish(&self, submissions: Vec<wgpu::SubmissionIndex>) -> Result<()> {
         submissions.into_iter().try_for_each(|submission| self.device.wait_for(Some(submission)))
@@ -285,6 +356,9 @@ fn encode(pass: &mut wgpu::ComputePass, steps: &[Loaded], from: Position, end: u
 impl Backend for Gpu {
     fn write(&mut self, window: Mat, values: &[f32]) -> Result<()> {
         assert_eq!(values.len(), window.len(), "values for {window:?}");
+        if let Some(replay) = &mut self.replay {
+            replay.note(Operation::Write(window, values.to_vec()));
+        }
         let parts: Vec<(Mat, wgpu::Buffer, u64)> =
             self.memory.parts(window).map(|(part, buffer, offset)| (part, buffer.clone(), offset)).collect();
         let (device, mut rest) = (self.device.clone(), values);
@@ -298,6 +372,9 @@ impl Backend for Gpu {
 
     fn write_indices(&mut self, window: Mat, values: &[u32]) -> Result<()> {
         assert_eq!(values.len(), window.len(), "values for {window:?}");
+        if let Some(replay) = &mut self.replay {
+            replay.note(Operation::WriteIndices(window, values.to_vec()));
+        }
         let mut rest = values;
         for (part, buffer, offset) in self.memory.parts(window) {
             let values;
@@ -314,7 +391,12 @@ impl Backend for Gpu {
     }
 
     fn extend(&mut self, program: &Program) -> Result<()> {
-        load::extend(&self.device, program, &mut self.memory, &mut self.steps)
+        let loaded = self.steps.len();
+        load::extend(&self.device, program, &mut self.memory, &mut self.steps)?;
+        if let Some(replay) = &mut self.replay {
+            replay.extend(program, loaded..program.len());
+        }
+        Ok(())
     }
 
     fn run(&mut self, steps: Range<usize>) -> Result<()> {
@@ -323,6 +405,15 @@ impl Backend for Gpu {
             self.finish(first)?;
         }
         self.device.poll()?;
+        if self.replay.as_ref().is_some_and(Replay::is_large) {
+            self.look()?;
+        }
+        if let Some(replay) = &mut self.replay {
+            if replay.is_due(steps.start) {
+                replay.copy(&self.device, &self.memory)?;
+            }
+            replay.note(Operation::Run(steps.clone()));
+        }
         if self.recorder.as_ref().is_some_and(|recorder| !recorder.has_timestamps()) {
             return self.submit_timed(steps);
         }
@@ -333,46 +424,14 @@ impl Backend for Gpu {
     }
 
     fn request(&mut self, window: Mat) -> Result<Ticket> {
-        let (sender, mapped) = channel();
-        let (device, memory) = (&self.device, &self.memory);
-        let parts = device.checked("a read", || {
-            let mut encoder = device.device.create_command_encoder(&CommandEncoderDescriptor::default());
-            let part = |(mut part, buffer, offset): (Mat, &wgpu::Buffer, u64)| {
-                let width = part.cols.next_multiple_of(ROW_ALIGNMENT);
-                let copies: Vec<(u64, u64)> = if part.rows > 1 && part.stride > width {
-                    // Some columns: row by row, without what lies between them.
-                    let (rows, stride) = (0..u64::from(part.rows), u64::from(part.stride));
-                    part.stride = width;
-                    rows.map(|r| (offset + r * stride, u64::from(width))).collect()
-                } else {
-                    vec![(offset, part.end() - part.offset)]
-                };
-                let size = copies.iter().map(|(_, numbers)| numbers * 4).sum();
-                let staging = device.device.create_buffer(&wgpu::BufferDescriptor {
-                    label: Some("read"),
-                    size,
-                    usage: BufferUsages::MAP_READ | BufferUsages::COPY_DST,
-                    mapped_at_creation: false,
-                });
-                let mut to = 0;
-                for (from, numbers) in copies {
-                    encoder.copy_buffer_to_buffer(buffer, from * 4, &staging, to, numbers * 4);
-                    to += numbers * 4;
-                }
-                (part, staging)
-            };
-            let parts: Vec<(Mat, wgpu::Buffer)> = memory.parts(window).map(part).collect();
-            device.queue.submit([encoder.finish()]);
-            for (_, staging) in &parts {
-                let sender = sender.clone();
-                // The other end is gone when the ticket was dropped, which is no fault.
-                staging.map_async(MapMode::Read, .., move |result| drop(sender.send(result)));
-            }
-            parts
-        })?;
         self.tickets += 1;
-        self.reads.insert(Ticket(self.tickets), Read { open: parts.len(), parts, mapped });
-        Ok(Ticket(self.tickets))
+        let ticket = Ticket(self.tickets);
+        if let Some(replay) = &mut self.replay {
+            replay.note(Operation::Request(ticket, window));
+        }
+        let read = self.bring(window)?;
+        self.reads.insert(ticket, read);
+        Ok(ticket)
     }
 
     fn take(&mut self, ticket: Ticket) -> Result<Option<Vec<f32>>> {
@@ -385,6 +444,16 @@ impl Backend for Gpu {
                 Err(TryRecvError::Disconnected) => return Err(failed("it was dropped".into())),
                 Ok(Err(error)) => return Err(failed(error.to_string())),
                 Ok(Ok(())) => read.open -= 1,
+            }
+        }
+        if let Some((staging, number)) = &read.given_up {
+            let view = staging.get_mapped_range(..).map_err(|e| failed(e.to_string()))?;
+            if bytemuck::pod_read_unaligned::<u32>(&view[..4]) != 0 {
+                drop(view);
+                return self.repeat().map(|()| None);
+            }
+            if let Some(replay) = &mut self.replay {
+                replay.confirm(*number);
             }
         }
         let mut values = Vec::with_capacity(read.parts.iter().map(|(part, _)| part.len()).sum());
@@ -411,6 +480,8 @@ impl Backend for Gpu {
 
     fn spans(&mut self) -> Result<Vec<Span>> {
         self.wait()?;
+        // What was timed after a workgroup had given up is worth nothing.
+        self.look()?;
         self.recorder.as_mut().map_or(Ok(Vec::new()), Recorder::take)
     }
 

@@ -154,7 +154,7 @@ macro_rules! variants {
             Variant {
                 name: "subgroup",
                 class: Class::Software,
-                needs: Needs { subgroup: 8 },
+                needs: Needs { subgroup: 8, ..Needs::NOTHING },
                 shaders: SOFTWARE[0],
                 lower: |step, cuts| lower_lanes($form, step, &BY_SUBGROUP, cuts),
                 ..Variant::PLAIN

@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use bytemuck::{Pod, Zeroable};
 
+use super::persistent::Held;
 use super::pointwise::{Dims, Windows};
 use super::{Shape, text};
 use crate::kernels::fill::{COPY_SHADER, pieces_over_rows};
@@ -76,7 +77,7 @@ pub(crate) const TURN: Shader = Shader {
 const TURNING: usize = 3;
 
 /// The units of a layer: of its weight each gate has as many rows or columns.
-fn units(step: &Step) -> u32 {
+pub(super) fn units(step: &Step) -> u32 {
     step.windows[1].rows.min(step.windows[1].cols)
 }
 
@@ -136,6 +137,8 @@ pub(crate) enum Way {
     Parts(gemm::Tile),
     /// The same from the states turned, which is a dispatch before them.
     Turned(gemm::Tile),
+    /// Many time steps in a dispatch, of workgroups that wait for each other.
+    Held(&'static Held),
 }
 
 impl Way {
@@ -144,6 +147,7 @@ impl Way {
         match self {
             Way::Fused(tile) => tile.rows,
             Way::Parts(tile) | Way::Turned(tile) => tile.rows,
+            Way::Held(held) => held.sequences,
         }
     }
 }
@@ -182,30 +186,30 @@ pub(crate) fn lower(step: &Step, cuts: &Cuts, dims: &Dims, backward: bool, way: 
 }
 
 /// A step on its way to dispatches.
-struct Lowering<'a> {
+pub(super) struct Lowering<'a> {
     step: &'a Step,
-    shape: Shape,
+    pub shape: Shape,
     place: Windows,
-    units: u32,
+    pub units: u32,
     /// The sums of a unit that the product makes.
     sums: u32,
-    backward: bool,
+    pub backward: bool,
     way: Way,
-    cuts: &'a Cuts,
+    pub cuts: &'a Cuts,
 }
 
 /// The windows of some time steps and sequences.
-struct Slices {
+pub(super) struct Slices {
     /// With a block for each time step: the first window, those that are read, and those that are written.
-    first: Mat,
+    pub first: Mat,
     reads: Vec<Mat>,
     outputs: Vec<Mat>,
     /// With a block more.
-    states: Vec<Mat>,
+    pub states: Vec<Mat>,
 }
 
 impl Lowering<'_> {
-    fn weight(&self) -> Mat {
+    pub fn weight(&self) -> Mat {
         self.step.windows[1]
     }
 
@@ -235,17 +239,17 @@ impl Lowering<'_> {
 
     fn lower(&self) -> Lowered {
         let steps = self.step.windows[0].rows / self.shape.batch;
-        let mut phases = Vec::new();
+        let mut runs = Vec::new();
         let mut t = 0;
         while t < steps {
             let count = self.fit(t, steps);
-            phases.push(if count == 0 { self.through_scratch(t) } else { self.phase(t, count) });
+            runs.push(if count == 0 { vec![self.through_scratch(t)] } else { self.phases(t, count) });
             t += count.max(1);
         }
         if self.backward {
-            phases.reverse();
+            runs.reverse();
         }
-        Lowered { phases }
+        Lowered { phases: runs.into_iter().flatten().collect() }
     }
 
     /// Time steps from t on that are one binding in every window.
@@ -261,7 +265,7 @@ impl Lowering<'_> {
     fn sequences(&self) -> u64 {
         let by_grid = u64::from(self.cuts.workgroups) * u64::from(self.way.rows());
         match self.way {
-            Way::Fused(_) => by_grid,
+            Way::Fused(_) | Way::Held(_) => by_grid,
             Way::Parts(_) | Way::Turned(_) => {
                 by_grid.min(self.part_rows() / runs(self.weight(), self.cuts, gemm::PIECE_TERMS).count() as u64)
             }
@@ -274,16 +278,20 @@ impl Lowering<'_> {
     }
 
     /// `count` time steps from t on.
-    fn phase(&self, t: u32, count: u32) -> Phase {
+    fn phases(&self, t: u32, count: u32) -> Vec<Phase> {
         let batch = self.shape.batch;
         let rows = t * batch..(t + count) * batch;
         let states = self.states().iter().map(|w| w.slice_rows(rows.start..rows.end + batch)).collect();
+        let slices = self.slices(rows, states);
+        if let Way::Held(held) = &self.way {
+            return self.held(&slices, batch, held);
+        }
         // The shader of several steps counts them itself, in the order of the direction.
         let times = match self.way {
             Way::Fused(Tile { steps: chunk @ 2.., .. }) => Times { first: 0, count: count.div_ceil(chunk), backward: false },
             _ => Times { first: if self.backward { count - 1 } else { 0 }, count, backward: self.backward },
         };
-        Phase { times, pieces: self.pieces(&self.slices(rows, states), batch) }
+        vec![Phase { times, pieces: self.pieces(&slices, batch) }]
     }
 
     /// Time step t: for some sequences after the other, the states before it are copied to scratch memory, and those after it back.
@@ -324,11 +332,13 @@ impl Lowering<'_> {
         match &self.way {
             Way::Fused(tile) => self.fused(slices, batch, tile),
             Way::Parts(tile) | Way::Turned(tile) => self.parts(slices, batch, tile),
+            // Of one time step, each phase of which runs once.
+            Way::Held(held) => self.held(slices, batch, held).into_iter().flat_map(|phase| phase.pieces).collect(),
         }
     }
 
     /// The windows of a shader that calls the cell, behind the first two.
-    fn windows(&self, first: [Mat; 2], slices: &Slices) -> Vec<Mat> {
+    pub fn windows(&self, first: [Mat; 2], slices: &Slices) -> Vec<Mat> {
         [&first[..], self.constants(), &slices.reads, &slices.states, &slices.outputs].concat()
     }
 

@@ -1,0 +1,27 @@
+// The states that go from time step to time step, as words that other workgroups wait for: each is its own flag. Before the
+// dispatch all of them are UNWRITTEN, a NaN that is never written: another NaN takes its place.
+alias StateWord = atomic<u32>;
+const WAITS: u32 = 1u;
+const UNWRITTEN: u32 = 0xffffffffu;
+
+fn word_at(row: u32, col: u32) -> u32 {
+    return params.hidden.offset + row * params.hidden.stride + col;
+}
+
+fn word(place: u32) -> u32 {
+    return atomicLoad(&hidden[place]);
+}
+
+fn own_state(row: u32, col: u32) -> vec4<f32> {
+    let place = word_at(row, col);
+    return bitcast<vec4<f32>>(vec4<u32>(word(place), word(place + 1u), word(place + 2u), word(place + 3u)));
+}
+
+fn set_state(row: u32, col: u32, value: vec4<f32>) {
+    let place = word_at(row, col);
+    let bits = bitcast<vec4<u32>>(value);
+    let words = select(bits, vec4<u32>(0x7fc00000u), bits == vec4<u32>(UNWRITTEN));
+#for n in 0..4
+    atomicStore(&hidden[place + $nu], words[$n]);
+#end
+}
