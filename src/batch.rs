@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ndarray::{Array2, Array3};
+use ndarray::{Array2, Array3, Axis, Slice};
 
 use crate::{Error, Result};
 
@@ -138,6 +138,26 @@ impl Batch {
     #[must_use]
     pub fn counts(&self, t: usize, sequence: usize) -> bool {
         self.is_read(t, sequence) && self.mask.as_ref().and_then(|mask| mask.get([t, sequence])).is_none_or(|&m| m != 0.0)
+    }
+
+    /// The first time steps alone, at least as many as the longest sequence has.
+    pub(crate) fn until(&self, steps: usize) -> Batch {
+        let first = Slice::from(0..steps);
+        let lengths = (0..self.shape().1).map(|b| self.length(b).min(steps)).collect();
+        Batch {
+            inputs: match &self.inputs {
+                Inputs::Tokens(x) => Inputs::Tokens(x.slice_axis(Axis(0), first).to_owned()),
+                Inputs::Vectors(x) => Inputs::Vectors(x.slice_axis(Axis(0), first).to_owned()),
+            },
+            targets: match &self.targets {
+                Targets::Classes(y) => Targets::Classes(y.slice_axis(Axis(0), first).to_owned()),
+                Targets::Values(y) => Targets::Values(y.slice_axis(Axis(0), first).to_owned()),
+            },
+            mask: self.mask.as_ref().map(|mask| mask.slice_axis(Axis(0), first).to_owned()),
+            lengths: Some(lengths),
+            reduction: self.reduction,
+            initial_state: self.initial_state.clone(),
+        }
     }
 
     /// `(T, B)` of the inputs.

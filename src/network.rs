@@ -1,5 +1,6 @@
 //! A network on a backend: fed with batches, trained, and read back as arrays.
 
+mod feeding;
 mod lengths;
 mod stored;
 
@@ -9,9 +10,9 @@ use std::path::Path;
 use ndarray::Array3;
 
 use crate::backend::{Backend, Compute, PROGRAM, Ticket};
-use crate::batch::{Batch, InitialState, Inputs, Loss, States, Targets};
+use crate::batch::{Batch, States};
 use crate::kernels::dropout::schedule_of;
-use crate::model::{Config, InputWindows, Model, Named, TokenWindows, parameters};
+use crate::model::{Config, Model, Named, parameters};
 use crate::program::{Mat, Program};
 use crate::tensors::write_in_blocks;
 use crate::{Error, Result};
@@ -90,15 +91,20 @@ pub struct Traced {
 /// # Ok::<(), retrospect::Error>(())
 /// ```
 pub struct Network {
+    /// The model for batches of the shape of the last one; its program has the steps of all.
     model: Model,
+    /// Those for batches of other shapes, over the same buffers, without a program.
+    others: Vec<Model>,
+    /// The largest batches, `[T, B]`.
+    largest: (usize, usize),
     backend: Box<dyn Backend>,
     step: u64,
     /// What dropout's masks of training steps follow from, and those that the device has now.
     seed: u64,
     masks: Option<Masks>,
     weights: Vec<f32>,
-    /// The lengths that were written last.
-    lengths: Vec<usize>,
+    /// The window and the lengths of its sequences that were written last.
+    lengths: (usize, Vec<usize>),
     fetching: VecDeque<(u64, u64, Ticket)>,
     fetched: u64,
 }
@@ -136,19 +142,21 @@ impl Network {
     #[must_use]
     pub fn on(model: Model, backend: Box<dyn Backend>) -> Network {
         Network {
+            largest: (model.config.window, model.config.batch),
             model,
+            others: Vec::new(),
             backend,
             step: 0,
             seed: 0,
             masks: None,
             weights: Vec::new(),
-            lengths: Vec::new(),
+            lengths: (0, Vec::new()),
             fetching: VecDeque::new(),
             fetched: 0,
         }
     }
 
-    /// The model.
+    /// The model, as recorded for batches of the shape of the last one.
     #[must_use]
     pub fn model(&self) -> &Model {
         &self.model
@@ -197,7 +205,7 @@ impl Network {
     /// reports.
     pub fn train_step(&mut self, batch: &Batch, rate: f64) -> Result<()> {
         check_rate(rate)?;
-        self.feed(batch)?;
+        self.feed_short(batch)?;
         self.train_again(rate)
     }
 
@@ -284,7 +292,7 @@ impl Network {
     /// # Errors
     /// As [`Network::train_step`].
     pub fn loss(&mut self, batch: &Batch) -> Result<f32> {
-        self.feed(batch)?;
+        self.feed_short(batch)?;
         self.set_masks(None)?;
         self.backend.run(self.model.forward.clone())?;
         let loss = self.backend.read(self.model.head.loss)?[0];
@@ -394,77 +402,10 @@ impl Network {
         let windows = self.model.layers.iter().filter_map(|layer| layer.traced);
         windows.map(|of| Ok(Traced { hidden: read(of.hidden)?, d_hidden: read(of.d_hidden)? })).collect()
     }
-
-    /// Writes ids, in the order of a direction, and their rows by token.
-    fn write_tokens(&mut self, windows: &TokenWindows, ids: &[u32]) -> Result<()> {
-        let TokenWindows { tokens, order, starts } = *windows;
-        for (row, ids) in (0..).zip(ids.chunks(tokens.cols() as usize)) {
-            let (by_token, begins) = crate::model::token_order(ids, starts.cols() - 1);
-            self.backend.write_indices(indices(tokens, row, ids), ids)?;
-            self.backend.write_indices(indices(order, row, &by_token), &by_token)?;
-            self.backend.write_indices(indices(starts, row, &begins), &begins)?;
-        }
-        Ok(())
-    }
-
-    /// Checks a batch and writes it.
-    fn feed(&mut self, batch: &Batch) -> Result<()> {
-        let Config { input, outputs, window, batch: size, bidirectional, .. } = self.model.config;
-        let (layers, _, hidden) = self.model.config.state_shape();
-        if batch.shape() != (window, size) {
-            let (t, b) = batch.shape();
-            return Err(Error::input("batch", format!("expected [T, B] = [{window}, {size}], got [{t}, {b}]")));
-        }
-        batch.check(input, outputs, layers, hidden, self.model.config.cell.states)?;
-        if bidirectional && batch.initial_state == InitialState::Carried {
-            let problem = "a network of both directions carries no state on: the reverse one begins at the end of a window";
-            return Err(Error::Usage(problem.into()));
-        }
-        self.write_lengths(batch)?;
-
-        match (&batch.inputs, self.model.inputs.clone()) {
-            (Inputs::Tokens(ids), InputWindows::Tokens(directions)) => {
-                for (place, windows) in directions.iter().enumerate() {
-                    let ids = if place == 0 { lengths::ids(batch, ids) } else { lengths::turned_ids(batch, ids) };
-                    self.write_tokens(windows, &ids)?;
-                }
-            }
-            (Inputs::Vectors(x), InputWindows::Vectors(inputs)) => self.backend.write(inputs, &lengths::vectors(batch, x))?,
-            _ => unreachable!("the batch was checked against the input"),
-        }
-        match (&batch.targets, self.model.config.loss) {
-            (Targets::Classes(ids), Loss::CrossEntropy) => {
-                let (targets, ids) = (self.model.head.targets, lengths::counted_ids(batch, ids));
-                for (row, ids) in (0..).zip(ids.chunks(targets.cols() as usize)) {
-                    self.backend.write_indices(indices(targets, row, ids), ids)?;
-                }
-            }
-            (Targets::Values(values), Loss::SquaredError) => {
-                self.backend.write(self.model.head.targets, &lengths::counted_vectors(batch, values))?;
-            }
-            (_, Loss::CrossEntropy) => return Err(Error::input("values", "this network is measured by classes")),
-            (_, Loss::SquaredError) => return Err(Error::input("classes", "this network is measured by values")),
-        }
-        let weights = batch.weights();
-        if weights != self.weights {
-            self.backend.write(self.model.head.counts, &weights)?;
-            self.weights = weights;
-        }
-        match &batch.initial_state {
-            InitialState::Carried => Ok(()),
-            InitialState::Zero => self.clear_state(),
-            InitialState::Given(states) => self.set_state(states),
-        }
-    }
 }
 
 fn check_rate(rate: f64) -> Result<()> {
     let usable = rate.is_finite() && rate >= 0.0;
     let message = || format!("the learning rate is {rate}; it must be finite and not negative");
     if usable { Ok(()) } else { Err(Error::Usage(message())) }
-}
-
-/// The first columns of a row, as many as there are values.
-fn indices(window: Mat, row: u32, values: &[u32]) -> Mat {
-    window.slice_rows(row..row + 1).slice_cols(0..values.len() as u32)
 }

@@ -162,6 +162,15 @@ impl Backend for Exact {
         Ok(())
     }
 
+    fn is_extensible(&self) -> bool {
+        true
+    }
+
+    fn extend(&mut self, program: &Program) -> Result<()> {
+        self.program = program.clone();
+        Ok(())
+    }
+
     fn run(&mut self, steps: Range<usize>) -> Result<()> {
         steps.for_each(|index| self.run_step(index));
         Ok(())

@@ -44,6 +44,15 @@ impl Backend for Lockstep {
         self.actual.write_indices(window, values)
     }
 
+    fn is_extensible(&self) -> bool {
+        self.actual.is_extensible()
+    }
+
+    fn extend(&mut self, program: &Program) -> Result<()> {
+        self.exact.extend(program)?;
+        self.actual.extend(program)
+    }
+
     fn run(&mut self, steps: Range<usize>) -> Result<()> {
         for index in steps {
             self.actual.run(index..index + 1)?;

@@ -263,7 +263,7 @@ pub(crate) fn table(config: &Config) -> Vec<Parameter> {
 fn of_layer(config: &Config, place: usize) -> Vec<Parameter> {
     let (hidden, gates, directions) = (config.hidden, config.cell.gates as usize, config.directions());
     let layer = place / directions;
-    let suffix = if place % directions == 0 { "" } else { REVERSE };
+    let suffix = if place.is_multiple_of(directions) { "" } else { REVERSE };
     let (fan_in, halves) = if layer == 0 { (config.input.size(), 1) } else { (directions * hidden, directions) };
     let tokens = layer == 0 && matches!(config.input, Input::Tokens(_));
     let mut parameters = Vec::new();

@@ -2,7 +2,8 @@
 
 use ndarray::Array3;
 
-use super::{Network, indices};
+use super::Network;
+use super::feeding::indices;
 use crate::batch::Batch;
 use crate::model::segment::{Ends, turned};
 use crate::{Error, Result};
@@ -22,7 +23,7 @@ impl Network {
             );
             return Err(Error::Usage(problem));
         }
-        if self.lengths == lengths {
+        if self.lengths.0 == window && self.lengths.1 == lengths {
             return Ok(());
         }
         if let Some(ends) = self.model.ends {
@@ -39,7 +40,7 @@ impl Network {
                 self.backend.write_indices(indices(window_of_rows, row, rows), rows)?;
             }
         }
-        self.lengths = lengths;
+        self.lengths = (window, lengths);
         Ok(())
     }
 }

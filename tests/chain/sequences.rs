@@ -329,7 +329,7 @@ fn the_states_of_the_end_of_the_window_are_not_the_last_ones() {
         };
         let (right, faulty) = (run(false), run(true));
         for (name, state) in &right {
-            assert!(state != &faulty[name], "{name}, {bidirectional}, {recompute:?}");
+            assert!(*state != faulty[name], "{name}, {bidirectional}, {recompute:?}");
         }
     }
 }

@@ -309,6 +309,14 @@ impl Backend for Gpu {
         Ok(())
     }
 
+    fn is_extensible(&self) -> bool {
+        self.memory.is_extensible()
+    }
+
+    fn extend(&mut self, program: &Program) -> Result<()> {
+        load::extend(&self.device, program, &mut self.memory, &mut self.steps)
+    }
+
     fn run(&mut self, steps: Range<usize>) -> Result<()> {
         if self.in_flight.len() >= IN_FLIGHT {
             let first = self.in_flight.pop_front().unwrap_or_default();
