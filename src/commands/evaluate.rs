@@ -30,7 +30,7 @@ pub struct Evaluate {
     data: Option<PathBuf>,
 
     /// Read --data as [B, T, …] and not as [T, B, …]
-    #[arg(long, requires = "data")]
+    #[arg(long, requires = "data", conflicts_with = "text")]
     batch_first: bool,
 
     /// Print JSON

@@ -71,12 +71,20 @@ struct WhatArgs {
     data: Option<PathBuf>,
 
     /// Read --data as [B, T, …] and not as [T, B, …]
-    #[arg(long, requires = "data", help_heading = "Data")]
+    #[arg(long, requires = "data", conflicts_with_all = ["text", "task"], help_heading = "Data")]
     batch_first: bool,
 
     /// Make batches of --data of sequences of similar length, where lengths vary, so that little of what is computed is padding
     /// [default: on]
-    #[arg(long, value_name = "on|off", requires = "data", num_args = 0..=1, default_missing_value = "on", help_heading = "Data")]
+    #[arg(
+        long,
+        value_name = "on|off",
+        requires = "data",
+        conflicts_with_all = ["text", "task"],
+        num_args = 0..=1,
+        default_missing_value = "on",
+        help_heading = "Data"
+    )]
     bucket: Option<Bucket>,
 
     #[arg(long, value_name = "NAME", help = tasks(), help_heading = "Data")]

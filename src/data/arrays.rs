@@ -285,7 +285,7 @@ mod tests {
             };
             // Of three pools each has at most two batches on the border of two lengths.
             assert!(batches.iter().filter(|batch| spread(batch) > 0).count() <= 6);
-            let order: Vec<usize> = batches.iter().flat_map(|batch| sequences(batch)).collect();
+            let order: Vec<usize> = batches.iter().flat_map(sequences).collect();
             let distinct: std::collections::BTreeSet<_> = order.iter().collect();
             assert!(distinct.len() == 180 && order.iter().all(|&i| i < 183));
             for batch in &batches {

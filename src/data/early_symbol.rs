@@ -2,8 +2,8 @@
 //! last.
 //!
 //! At the first step only a network that also reads backward in time can know it. At the last one a network has to keep it for as long as
-//! the sequence is: short ones teach that before long ones need it, if their padding is not read. So it takes both directions and lengths;
-//! `early-symbol-padded` has the same sequences without lengths. Guessing scores ln 2.
+//! the sequence is: short ones teach an LSTM that before long ones need it, if their padding is not read. So it takes both directions and
+//! lengths; `early-symbol-padded` has the same sequences without lengths. Guessing scores ln 2, and to know one of the two answers half.
 
 use ndarray::Array2;
 

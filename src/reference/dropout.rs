@@ -35,7 +35,7 @@ impl Dropout {
         }
         let threshold = (rate * 2f64.powi(32)).floor() as u128;
         let factor = |n: usize| {
-            let counter = (n as u128 / 4) % (1 << 32) | layer << 32 | u128::from(self.step) << 64;
+            let counter = ((n as u128 / 4) % (1 << 32)) | (layer << 32) | (u128::from(self.step) << 64);
             let word = (philox(counter, self.seed) >> (32 * (n % 4))) % (1 << 32);
             if word < threshold { 0.0 } else { 1.0 / (1.0 - rate) }
         };
@@ -58,7 +58,7 @@ fn philox(counter: u128, key: u64) -> u128 {
             word(first, 0),
         ];
         block = (0..).zip(words).map(|(i, word)| word << (32 * i)).sum();
-        key = ((word(key, 0) + 0x9E37_79B9) & WORD) | ((word(key, 1) + 0xBB67_AE85) & WORD) << 32;
+        key = ((word(key, 0) + 0x9E37_79B9) & WORD) | (((word(key, 1) + 0xBB67_AE85) & WORD) << 32);
     }
     block
 }

@@ -46,7 +46,7 @@ fn shaped(config: &Config, [window, batch]: [usize; 2]) -> Config {
 }
 
 fn batch(config: &Config, seed: u64) -> Batch {
-    Case { config: config.clone(), masked: seed % 2 == 0, reduction: Reduction::Mean }.batch(seed)
+    Case { config: config.clone(), masked: seed.is_multiple_of(2), reduction: Reduction::Mean }.batch(seed)
 }
 
 fn weights(config: &Config) -> Named {

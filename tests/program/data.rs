@@ -124,7 +124,8 @@ fn sequences_may_come_first_and_have_one_target() {
             ("evaluate run-time --data batch", 7, refused),
             (&format!("{train} --data time --batch-first --out a"), 7, "where time comes first, leave --batch-first out"),
             ("train --batch-first", 2, "--data <FILE>"),
-            ("train --bucket off --task adding", 2, "--data"),
+            ("train --bucket off --task adding", 2, "cannot be used with"),
+            ("train --batch-first --task adding", 2, "cannot be used with"),
             ("train --data time --bucket maybe", 2, "possible values: on, off"),
         ],
     );
