@@ -91,7 +91,7 @@ impl<P: Pointwise> Forward<'_, '_, P> {
                         ahead.add(size, panel, row_of(input, first + r), gates);
                         ahead.add(size, panel, &blocks.output[r * strides.output..], P::DIMS.saved);
                     }
-                    let (rows, ahead) = (group.len(), ahead.lines());
+                    let (rows, ahead) = (group.len(), ahead.share(0, 1));
                     simd.vectorize(Product { simd, weight, panel, left, rows, part: 0, ahead, sums: &mut sums });
                     for (r, sums) in group.zip(&sums) {
                         let input = row_of(input, first + r);
@@ -182,23 +182,20 @@ impl<P: Pointwise> Backward<'_, '_, P> {
                         for (r, left) in group.clone().zip(&mut left) {
                             *left = &blocks.before[0][r * strides.states[0] + part * stride..][..size.units];
                         }
-                        let rows = group.len();
-                        // A share of what is needed next with each part.
-                        let ahead = ahead.lines().chunks(ahead.lines().len().div_ceil(dims.gates).max(1)).nth(part).unwrap_or_default();
+                        let (rows, ahead) = (group.len(), ahead.share(part, dims.gates));
                         simd.vectorize(Product { simd, weight, panel, left, rows, part, ahead, sums: &mut sums });
                     }
                     for (r, sums) in group.zip(&sums) {
-                        let mut read = Read { d_hidden: row_of(d_hidden, first + r), kept: [&[]; MOST], saved: row_of(saved, first + r) };
-                        for i in 0..dims.kept {
-                            read.kept[i] = row_of(&kept[i], first + r);
-                        }
+                        let mut rows: [&[f32]; MOST] = [&[]; MOST];
+                        kept.iter().zip(&mut rows).for_each(|(kept, row)| *row = row_of(kept, first + r));
+                        let read = Read { d_hidden: row_of(d_hidden, first + r), kept: rows, saved: row_of(saved, first + r) };
                         let mut row = blocks.row(&strides, r);
-                        for vector in 0..panel.vectors {
+                        for (vector, &sum) in sums[..panel.vectors].iter().enumerate() {
                             let units = Units::of::<P>(simd, size, panel, vector);
                             if units.is_whole() {
-                                step_backward::<P, S, true>(activation, units, &read, sums[vector], &constants, &mut row);
+                                step_backward::<P, S, true>(activation, units, &read, sum, &constants, &mut row);
                             } else {
-                                step_backward::<P, S, false>(activation, units, &read, sums[vector], &constants, &mut row);
+                                step_backward::<P, S, false>(activation, units, &read, sum, &constants, &mut row);
                             }
                         }
                     }

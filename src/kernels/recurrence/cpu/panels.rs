@@ -7,8 +7,8 @@ use std::ops::Range;
 
 use pulp::{Simd, WithSimd};
 
-use super::Size;
 use super::super::pointwise::MOST;
+use super::Size;
 use crate::kernels::gemm::{Scratch, prefetch};
 use crate::program::View;
 
@@ -58,7 +58,13 @@ impl WithSimd for Pack<'_> {
         let Pack { size, weight } = self;
         let (units, stride, [parts, sides]) = (size.units, size.gate_stride(), size.sides());
         let vectors = units.div_ceil(S::F32_LANES);
-        let most = if sides > 1 { 1 } else if S::REGISTER_COUNT >= 32 { 3 } else { 2 };
+        let most = if sides > 1 {
+            1
+        } else if S::REGISTER_COUNT >= 32 {
+            3
+        } else {
+            2
+        };
         let count = vectors.div_ceil(most);
         let mut values = Scratch::new(parts * sides * units * vectors * S::F32_LANES);
         let mut place = 0;

@@ -127,13 +127,7 @@ impl Loop<'_> {
 
     /// The product of a time step, of some rows and panels. left holds packed rows, of each part of the state those of each group in so many
     /// pieces along k.
-    fn multiply(
-        &self,
-        chunk: &Range<usize>,
-        (left, pieces): (&[&[f32]], usize),
-        rows: usize,
-        sums: &mut [f32],
-    ) {
+    fn multiply(&self, chunk: &Range<usize>, (left, pieces): (&[&[f32]], usize), rows: usize, sums: &mut [f32]) {
         let ([parts, _], panels) = (self.size.sides(), &self.panels);
         let width = panels[0].columns(chunk).len();
         let groups = left.len() / (parts * pieces);
@@ -169,12 +163,7 @@ impl Loop<'_> {
     }
 
     /// A block's rows, each part of them cut by units.
-    fn in_pieces<'v>(
-        &self,
-        block: &'v mut [f32],
-        [stride, parts]: [usize; 2],
-        chunks: &[Range<usize>],
-    ) -> Vec<Block<'v>> {
+    fn in_pieces<'v>(&self, block: &'v mut [f32], [stride, parts]: [usize; 2], chunks: &[Range<usize>]) -> Vec<Block<'v>> {
         let mut all: Vec<Vec<&mut [f32]>> = chunks.iter().map(|_| Vec::with_capacity(self.size.batch * parts)).collect();
         for row in block.chunks_mut(stride) {
             for part in row.chunks_mut(self.size.gate_stride()).take(parts) {
