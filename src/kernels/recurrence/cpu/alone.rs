@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use super::super::pointwise::{After, Before, Behind, Gradients, MOST, Pointwise};
 use super::panels::{Pack, Panel, Product, ROWS, Sums, Weight};
 use super::sequences::{Row, Share, shares};
-use super::units::{Ahead, Units};
+use super::units::{Units, fetch};
 use super::{Size, constant_parts};
 use crate::Activation;
 use crate::activation::with_known;
@@ -85,14 +85,14 @@ impl<P: Pointwise> Forward<'_, '_, P> {
             let (first, mut blocks) = (size.first_row(n) + first, share.at(n));
             for panel in &weight.panels {
                 for group in groups(rows, panel) {
-                    let (mut left, mut ahead): ([&[f32]; ROWS], _) = ([&[]; ROWS], Ahead::new());
+                    let mut left: [&[f32]; ROWS] = [&[]; ROWS];
                     for (r, left) in group.clone().zip(&mut left) {
                         *left = &blocks.before[0][r * strides.states[0]..][..size.units];
-                        ahead.add(size, panel, row_of(input, first + r), gates);
-                        ahead.add(size, panel, &blocks.output[r * strides.output..], P::DIMS.saved);
+                        fetch(size, panel, row_of(input, first + r), gates);
+                        fetch(size, panel, &blocks.output[r * strides.output..], P::DIMS.saved);
                     }
-                    let (rows, ahead) = (group.len(), ahead.share(0, 1));
-                    simd.vectorize(Product { simd, weight, panel, left, rows, part: 0, ahead, sums: &mut sums });
+                    let rows = group.len();
+                    simd.vectorize(Product { simd, weight, panel, left, rows, part: 0, sums: &mut sums });
                     for (r, sums) in group.zip(&sums) {
                         let input = row_of(input, first + r);
                         let mut row = blocks.row(&strides, r);
@@ -171,19 +171,18 @@ impl<P: Pointwise> Backward<'_, '_, P> {
             let (first, mut blocks) = (size.first_row(n) + first, share.at(n));
             for panel in &weight.panels {
                 for group in groups(rows, panel) {
-                    let mut ahead = Ahead::new();
                     for r in group.clone() {
-                        ahead.add(size, panel, row_of(d_hidden, first + r), 1);
-                        ahead.add(size, panel, row_of(saved, first + r), dims.saved);
-                        ahead.add(size, panel, &blocks.after[0][r * strides.states[0]..], dims.gates);
+                        fetch(size, panel, row_of(d_hidden, first + r), 1);
+                        fetch(size, panel, row_of(saved, first + r), dims.saved);
+                        fetch(size, panel, &blocks.after[0][r * strides.states[0]..], dims.gates);
                     }
                     for part in 0..dims.gates {
                         let mut left: [&[f32]; ROWS] = [&[]; ROWS];
                         for (r, left) in group.clone().zip(&mut left) {
                             *left = &blocks.before[0][r * strides.states[0] + part * stride..][..size.units];
                         }
-                        let (rows, ahead) = (group.len(), ahead.share(part, dims.gates));
-                        simd.vectorize(Product { simd, weight, panel, left, rows, part, ahead, sums: &mut sums });
+                        let rows = group.len();
+                        simd.vectorize(Product { simd, weight, panel, left, rows, part, sums: &mut sums });
                     }
                     for (r, sums) in group.zip(&sums) {
                         let mut rows: [&[f32]; MOST] = [&[]; MOST];

@@ -9,7 +9,7 @@ use pulp::{Simd, WithSimd};
 
 use super::super::pointwise::MOST;
 use super::Size;
-use crate::kernels::gemm::{Scratch, prefetch};
+use crate::kernels::gemm::Scratch;
 use crate::program::View;
 
 /// The most rows of a product.
@@ -106,8 +106,6 @@ pub(super) struct Product<'a, S: Simd> {
     pub left: [&'a [f32]; ROWS],
     pub rows: usize,
     pub part: usize,
-    /// What to ask for meanwhile.
-    pub ahead: &'a [&'a [f32]],
     pub sums: &'a mut Sums<S>,
 }
 
@@ -134,8 +132,7 @@ impl<S: Simd> pulp::NullaryFnOnce for Product<'_, S> {
 impl<S: Simd> Product<'_, S> {
     #[inline(always)]
     fn tile<const M: usize, const N: usize>(self) {
-        let Product { simd, weight, panel, left, part, ahead, sums, .. } = self;
-        let mut ahead = ahead.iter();
+        let Product { simd, weight, panel, left, part, sums, .. } = self;
         let depth = weight.units;
         let (all, _) = S::as_simd_f32s(&weight.values.numbers()[panel.place.clone()]);
         let (all, _) = all.as_chunks::<N>();
@@ -146,9 +143,6 @@ impl<S: Simd> Product<'_, S> {
         }
         let mut tile = [[simd.splat_f32s(0.0); N]; M];
         for k in 0..depth {
-            if let Some(line) = ahead.next() {
-                prefetch(&line[0]);
-            }
             for r in 0..M {
                 let x = simd.splat_f32s(rows[r][k]);
                 for c in 0..N {

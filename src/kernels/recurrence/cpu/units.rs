@@ -5,6 +5,7 @@ use pulp::Simd;
 use super::super::pointwise::{MOST, Numbers, Pointwise};
 use super::Size;
 use super::panels::Panel;
+use crate::kernels::gemm::prefetch;
 use crate::numbers::Vector;
 
 /// A vector of units of a row, or the last of them, which are fewer.
@@ -107,43 +108,13 @@ impl<S: Simd> Units<S> {
     }
 }
 
-/// The lines of memory that are read or written next. To ask for all of them at once takes more requests than a core can have under way, and it
-/// would wait: so a product asks for one with each k.
-pub(super) struct Ahead<'a> {
-    lines: [&'a [f32]; Ahead::MOST],
-    count: usize,
-}
-
-impl<'a> Ahead<'a> {
-    /// The gates and saved numbers of a product's rows; what is more comes when it is needed.
-    const MOST: usize = 64;
-    /// With so many units the rows of a few sequences lie so far apart that the processor does not foresee what comes next.
-    const FAR: usize = 64;
-
-    #[inline(always)]
-    pub(super) fn new() -> Ahead<'a> {
-        Ahead { lines: [&[]; Ahead::MOST], count: 0 }
-    }
-
-    /// Adds the parts of a row that a panel's units are in.
-    #[inline(always)]
-    pub(super) fn add(&mut self, size: &Size, panel: &Panel, row: &'a [f32], parts: usize) {
-        if size.units < Ahead::FAR {
-            return;
-        }
+/// Asks for the parts of a row that a panel's units are in. Of many units they lie so far apart that the processor does not foresee them.
+#[inline(always)]
+pub(super) fn fetch(size: &Size, panel: &Panel, row: &[f32], parts: usize) {
+    const MANY: usize = 64;
+    if size.units >= MANY {
         for part in 0..parts {
-            for line in row[part * size.gate_stride()..][panel.units.clone()].chunks(16) {
-                if let Some(place) = self.lines.get_mut(self.count) {
-                    *place = line;
-                    self.count += 1;
-                }
-            }
+            row[part * size.gate_stride()..][panel.units.clone()].chunks(16).for_each(|line| prefetch(&line[0]));
         }
-    }
-
-    /// One of so many shares, about as large.
-    #[inline(always)]
-    pub(super) fn share(&self, number: usize, count: usize) -> &[&'a [f32]] {
-        &self.lines[self.count * number / count..self.count * (number + 1) / count]
     }
 }
