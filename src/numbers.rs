@@ -135,11 +135,13 @@ impl Real for Fused {
     }
 }
 
-/// A vector of the processor. Each of its numbers has the bits that it would have alone: nothing is fused.
+/// A vector of the processor. Each of its numbers has the bits that it would have alone.
 #[derive(Clone, Copy)]
 pub(crate) struct Vector<S: Simd> {
     pub simd: S,
     pub values: S::f32s,
+    /// Whether [`Real::times_plus`] rounds once and not twice: a constant where the cell is known.
+    pub fuses: bool,
 }
 
 impl<S: Simd> Vector<S> {
@@ -175,7 +177,11 @@ impl<S: Simd> Number for Vector<S> {
 impl<S: Simd> Real for Vector<S> {
     #[inline(always)]
     fn times_plus(self, factor: Self, summand: Self) -> Self {
-        self * factor + summand
+        if self.fuses {
+            self.with(self.simd.mul_add_f32s(self.values, factor.values, summand.values))
+        } else {
+            self * factor + summand
+        }
     }
     #[inline(always)]
     fn abs(self) -> Self {

@@ -29,6 +29,7 @@ struct Gru;
 
 impl Pointwise for Gru {
     const DIMS: Dims = Dims { gates: 3, states: 1, saved: 4, constants: 1, kept: 1, direct: 1, distinct: true };
+    const FUSES: bool = true;
     const KERNELS: [&'static Kernel; 2] = [&FORWARD, &BACKWARD];
 
     #[inline(always)]

@@ -28,6 +28,7 @@ struct Lstm;
 
 impl Pointwise for Lstm {
     const DIMS: Dims = Dims { gates: 4, states: 2, saved: 4, kept: 2, direct: 1, ..Dims::ONE };
+    const FUSES: bool = true;
     const KERNELS: [&'static Kernel; 2] = [&FORWARD, &BACKWARD];
 
     #[inline(always)]

@@ -1,9 +1,11 @@
 //! Sums of columns: the gradient of a bias, and the loss of a window from those of its outputs.
 
-use bytemuck::{Pod, Zeroable};
-use rayon::prelude::*;
+use std::ops::Range;
 
-use super::gemm::Epilogue;
+use bytemuck::{Pod, Zeroable};
+use pulp::{Simd, WithSimd};
+
+use super::gemm::{Epilogue, add_in_order};
 use super::{THREADS, UNROLLED, WINDOW, WORKGROUPS, blocks, bytes};
 use crate::program::{
     Along, Binding, Buf, Class, Cuts, Kernel, Lowered, Mat, Piece, Program, ROW_ALIGNMENT, Shader, Step, Variant, View,
@@ -103,23 +105,35 @@ fn bound(views: &mut [View<f64>], bytes: &[u8]) {
 /// Rows summed in blocks of about √rows, and the sums of the blocks, so that rounding errors stay small.
 fn run(views: &mut [View<f32>], bytes: &[u8]) {
     let [x, out] = views else { unreachable!("two windows") };
-    let accumulates = scalars::<Accumulate>(bytes).accumulate != 0;
-    let arch = arch();
-    let add = |sums: &mut [f32], values: &[f32]| arch.dispatch(|| sums.iter_mut().zip(values).for_each(|(sum, v)| *sum += v));
-    // Columns that a thread takes: all of what is small.
-    let share = if x.rows * x.cols < 1 << 16 { x.cols } else { 64 };
-    out.row_mut(0).par_chunks_mut(share).enumerate().for_each(|(i, out)| {
-        let cols = i * share..i * share + out.len();
-        let mut block = vec![0.0; out.len()];
-        if !accumulates {
-            out.fill(0.0);
-        }
-        for rows in blocks(x.rows as u32, block_size(x.rows as u32)) {
-            block.fill(0.0);
-            rows.for_each(|r| add(&mut block, &x.row(r as usize)[cols.clone()]));
-            add(out, &block);
-        }
+    let (x, out) = (&*x, out.row_mut(0));
+    if scalars::<Accumulate>(bytes).accumulate == 0 {
+        out.fill(0.0);
+    }
+    let size = block_size(x.rows as u32) as usize;
+    let at_once = if x.rows * x.cols < 1 << 16 { 1 } else { 16 * rayon::current_num_threads() };
+    let part = |i: usize, sums: &mut [f32]| arch().dispatch(Block { x, rows: i * size..x.rows.min((i + 1) * size), sums });
+    add_in_order(x.rows.div_ceil(size), x.cols, at_once, part, |_, block| {
+        out.iter_mut().zip(block).for_each(|(sum, block)| *sum += block);
     });
+}
+
+/// The sums of some rows.
+struct Block<'a> {
+    x: &'a View<'a, f32>,
+    rows: Range<usize>,
+    sums: &'a mut [f32],
+}
+
+impl WithSimd for Block<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        self.sums.fill(0.0);
+        for row in self.rows {
+            self.sums.iter_mut().zip(self.x.row(row)).for_each(|(sum, x)| *sum += x);
+        }
+    }
 }
 
 fn block_size(rows: u32) -> u64 {

@@ -18,13 +18,16 @@ mod pack;
 mod panels;
 mod prefetch;
 mod scratch;
+mod thin;
 mod tile;
 mod variants;
-pub(crate) use cpu::PARALLEL;
 use cpu::product;
+pub(crate) use cpu::{PARALLEL, add_in_order};
 pub(crate) use lower::{BY_64_128, BY_64_BY_16, BY_128, PIECE_TERMS, PieceScalars, Summing, Tile, share_out};
 pub(crate) use pack::{pack_rows, transpose_into};
 pub(crate) use panels::{Panels, Source};
+pub(crate) use prefetch::prefetch;
+pub(crate) use scratch::Scratch;
 pub(crate) use tile::{Base, Group};
 pub(crate) use variants::{ADD_UP, LARGE, SUM, TILE_64_128, TILE_64_BY_16, TILE_128, fetch, sum_shader};
 

@@ -16,13 +16,11 @@ use bytemuck::{Pod, Zeroable};
 use crate::Activation;
 use crate::program::{Content, Contents, Kernel, Mat, Program, Step, Variant, all_windows};
 
-mod barrier;
 mod cpu;
 mod definition;
 mod lower;
 mod persistent;
 mod pointwise;
-mod row;
 mod variants;
 use cpu::{run_backward, run_forward};
 use definition::{bound_backward, bound_forward, define_backward, define_forward, steps_of};

@@ -5,6 +5,7 @@ use super::device::{device, load};
 use ndarray::ArrayD;
 use retrospect::backend::Cpu;
 use retrospect::batch::{Batch, InitialState, Input, Loss, Reduction};
+use retrospect::cells::Cell;
 use retrospect::check::networks::Case;
 use retrospect::model::{Config, Model, Named, RecurrentInit, initial};
 use retrospect::network::Network;
@@ -93,11 +94,18 @@ fn a_second_run_on_the_gpu_gives_the_same_bits() {
     }
 }
 
-/// Sizes on both sides of the 768 units from which a recurrence shares each step's product among the threads, several slices
-/// of a batch, a batch of one, and products large enough to be shared.
+/// Sizes on both sides of those from which the threads share each time step of a recurrence, several slices of a batch, a batch of one,
+/// products large enough to be shared, and few sums over many rows.
 #[test]
 fn any_number_of_threads_gives_the_same_bits() {
+    let of = |cell: &str, mut case: Case| {
+        case.config.cell = Cell::named(cell).unwrap();
+        case
+    };
     for (case, steps) in [
+        (of("lstm", case(Input::Vectors(1), Loss::SquaredError, [16, 7, 400], 1)), 4),
+        (of("gru", case(Input::Vectors(3), Loss::SquaredError, [19, 2, 1100], 2)), 4),
+        (of("lstm", case(Input::Tokens(19), Loss::CrossEntropy, [330, 9, 3], 1)), 4),
         (case(Input::Tokens(65), Loss::CrossEntropy, [64, 50, 7], 2), 20),
         (case(Input::Vectors(19), Loss::SquaredError, [768, 37, 3], 1), 4),
         (case(Input::Tokens(19), Loss::CrossEntropy, [769, 37, 3], 1), 4),

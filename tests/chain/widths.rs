@@ -85,7 +85,10 @@ fn products_have_the_same_bits_at_every_width() {
     for kernel in [&NN, &NT, &TN, &NT_BIAS] {
         let sizes: Vec<[u32; 3]> = (1..=13).map(|m| [m, 1 + 11 * m, 3 + m]).collect();
         hold(kernel, &sizes, 1);
+        // Few k; few sums over many k, whose blocks are shared out.
+        let sizes = [[130, 70, 1], [257, 33, 2], [300, 1, 16], [64, 16, 3100], [41, 7, 2100]];
         for threads in [1, 3] {
+            hold(kernel, &sizes, threads);
             hold(kernel, &[[1, 19, 7], [7, 1, 19], [33, 97, 130], [65, 64, 63], [13, 49, 700], [17, 50, 1500]], threads);
         }
     }
@@ -95,9 +98,12 @@ fn products_have_the_same_bits_at_every_width() {
 fn recurrences_have_the_same_bits_at_every_width() {
     let all = [[1, 1, 1], [1, 65, 3], [7, 33, 5], [13, 64, 3], [19, 63, 7], [33, 257, 2], [5, 1100, 2]];
     // The last is shared out by units.
-    let few = [[1, 1, 1], [7, 33, 5], [19, 63, 3], [5, 330, 2]];
+    let few = [[1, 1, 1], [7, 33, 5], [19, 63, 3], [5, 330, 2], [5, 371, 2]];
+    // Every number of rows of a product, and of a panel's vectors.
+    let tiles: Vec<[u32; 3]> = (1..=9).map(|m| [m, 11 * m, 3]).collect();
     for cell in cells::ALL {
         for kernel in [cell.forward, cell.backward] {
+            hold(kernel, &tiles, 1);
             for threads in [1, 3] {
                 hold(kernel, if *cell == Cell::usual() { &all } else { &few }, threads);
             }

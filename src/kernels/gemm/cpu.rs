@@ -9,9 +9,9 @@ use super::Form;
 use super::pack::{pack_columns, pack_rows};
 use super::panels::{Panels, Source};
 use super::scratch::Scratch;
+use super::thin::{FEW, over_few, with_vector};
 use super::tile::{Base, Group};
 use crate::program::View;
-use crate::simd::arch;
 
 /// Below this many multiplications a product is not worth a second thread.
 pub(crate) const PARALLEL: usize = 1 << 19;
@@ -19,6 +19,10 @@ pub(crate) const PARALLEL: usize = 1 << 19;
 pub(super) const DEPTH: usize = 1024;
 /// The most rows of out that are one task.
 const TASK_ROWS: usize = 128;
+/// Sums that are few: a thread has room for all of them.
+const SMALL: usize = 1 << 14;
+/// The numbers from row to row of a matrix whose columns are read where they are.
+const NARROW: usize = 256;
 
 /// out = base + a·b in the given form.
 pub(crate) fn product(form: Form, a: &View<f32>, b: &View<f32>, out: &mut View<f32>, base: Base) {
@@ -27,28 +31,21 @@ pub(crate) fn product(form: Form, a: &View<f32>, b: &View<f32>, out: &mut View<f
         return with_vector(form, a, b, out, base, depth);
     }
     let threads = out.rows * out.cols * depth >= PARALLEL && rayon::current_num_threads() > 1;
+    if form != Form::TN && depth <= FEW {
+        return over_few(form, a, b, out, base, threads);
+    }
     // As many blocks as it takes, all about as long.
     let block = depth.div_ceil(depth.div_ceil(DEPTH));
+    let blocks = (0..depth).step_by(block).map(|first| first..(first + block).min(depth));
+    if threads && depth > block && out.rows * out.cols <= SMALL {
+        let blocks: Vec<Range<usize>> = blocks.collect();
+        return by_blocks(form, a, b, out, base, &blocks);
+    }
     let mut panels = Panels::new(block, out.cols);
-    for first in (0..depth).step_by(block) {
-        let k = first..(first + block).min(depth);
-        let source = if form == Form::NT { Source::Cols(b.data(), b.stride) } else { Source::Rows(b.data(), b.stride) };
-        panels.fill(source, k.clone(), threads);
-        let base = if first > 0 { Base::Out } else { base };
-        let run = |Task { rows, panels: chunk, out }: Task| {
-            let groups = panels.groups(rows.len());
-            let mut packed = Scratch::new(rows.len() * k.len());
-            let packed = &mut packed.numbers_mut()[..rows.len() * k.len()];
-            match form {
-                Form::TN => pack_columns(&a.data()[rows.start..], a.stride, k.clone(), groups.clone(), packed),
-                _ => pack_rows(|r| &a.row(rows.start + r)[k.clone()], groups.clone(), packed),
-            }
-            let left: Vec<&[f32]> = groups.clone().map(|group| &packed[group.start * k.len()..group.end * k.len()]).collect();
-            let mut out = out.into_iter();
-            let groups = groups.zip(left.chunks(1));
-            let mut groups: Vec<Group> = groups.map(|(group, a)| Group::new(a, out.by_ref().take(group.len()))).collect();
-            panels.multiply(chunk, &mut groups, base);
-        };
+    for k in blocks {
+        panels.fill(source(form, b), k.clone(), threads);
+        let base = if k.start > 0 { Base::Out } else { base };
+        let run = |task: Task| task.run(form, a, &k, &panels, base);
         let tasks = tasks(out, &panels, threads);
         if threads {
             tasks.into_par_iter().for_each(run);
@@ -58,12 +55,89 @@ pub(crate) fn product(form: Form, a: &View<f32>, b: &View<f32>, out: &mut View<f
     }
 }
 
+fn source<'a>(form: Form, b: &'a View<f32>) -> Source<'a> {
+    if form == Form::NT { Source::Cols(b.data(), b.stride) } else { Source::Rows(b.data(), b.stride) }
+}
+
+/// A product of few sums over many k: each thread takes some blocks of k, and what they come to is added in their order.
+fn by_blocks(form: Form, a: &View<f32>, b: &View<f32>, out: &mut View<f32>, base: Base, blocks: &[Range<usize>]) {
+    let (rows, cols) = (out.rows, out.cols);
+    let part = |i: usize, sums: &mut [f32]| {
+        let k = &blocks[i];
+        let mut panels = Panels::new(k.len(), cols);
+        panels.fill(source(form, b), k.clone(), false);
+        let task = Task { rows: 0..rows, panels: 0..panels.count(), out: sums.chunks_mut(cols).collect() };
+        task.run(form, a, k, &panels, Base::Nothing);
+    };
+    add_in_order(blocks.len(), rows * cols, 2 * rayon::current_num_threads(), part, |i, sums| {
+        for (r, sums) in sums.chunks(cols).enumerate() {
+            let out = out.row_mut(r);
+            match base {
+                Base::Nothing if i == 0 => out.copy_from_slice(sums),
+                Base::Row(base) if i == 0 => {
+                    out.iter_mut().zip(base).zip(sums).for_each(|((out, base), sum)| *out = base + sum);
+                }
+                _ => out.iter_mut().zip(sums).for_each(|(out, sum)| *out += sum),
+            }
+        }
+    });
+}
+
+/// Calls `part` for each of so many parts, some of them at once, and `add` with what each comes to, one after the other in their order: so the
+/// bits do not depend on the number of threads. A part is so many numbers, of which it writes all.
+pub(crate) fn add_in_order(
+    count: usize,
+    len: usize,
+    at_once: usize,
+    part: impl Fn(usize, &mut [f32]) + Sync,
+    mut add: impl FnMut(usize, &[f32]),
+) {
+    let mut sums = vec![0.0; at_once.min(count) * len];
+    for first in (0..count).step_by(at_once) {
+        let some = &mut sums[..at_once.min(count - first) * len];
+        if at_once == 1 {
+            part(first, some);
+        } else {
+            some.par_chunks_mut(len).enumerate().for_each(|(i, sums)| part(first + i, sums));
+        }
+        some.chunks(len).enumerate().for_each(|(i, sums)| add(first + i, sums));
+    }
+}
+
 /// Some rows and panels of a product.
 struct Task<'a> {
     rows: Range<usize>,
     panels: Range<usize>,
     /// Of each row the columns of the panels.
     out: Vec<&'a mut [f32]>,
+}
+
+impl Task<'_> {
+    /// Its part of the product over some k, of which the panels are.
+    fn run(self, form: Form, a: &View<f32>, k: &Range<usize>, panels: &Panels, base: Base) {
+        let Task { rows, panels: chunk, out } = self;
+        let groups = panels.groups(rows.len());
+        // Where they lie the rows of aᵀ have their values of a k together, and to pack what is read once or twice is not worth it.
+        let is_direct = form == Form::TN && panels.count() <= 2 && a.stride <= NARROW;
+        let mut packed = Scratch::new(if is_direct { 0 } else { rows.len() * k.len() });
+        let mut left: Vec<&[f32]> = Vec::with_capacity(rows.len());
+        if is_direct {
+            let first = k.start * a.stride + rows.start;
+            left.extend(groups.clone().map(|group| &a.data()[first + group.start..]));
+        } else {
+            let packed = &mut packed.numbers_mut()[..rows.len() * k.len()];
+            match form {
+                Form::TN => pack_columns(&a.data()[rows.start..], a.stride, k.clone(), groups.clone(), packed),
+                _ => pack_rows(|r| &a.row(rows.start + r)[k.clone()], groups.clone(), packed),
+            }
+            left.extend(groups.clone().map(|group| &packed[group.start * k.len()..group.end * k.len()]));
+        }
+        let mut out = out.into_iter();
+        let group = |(group, a): (Range<usize>, _)| Group::new(a, out.by_ref().take(group.len()));
+        let groups = groups.zip(left.chunks(1)).map(group);
+        let mut groups: Vec<Group> = groups.map(|group| if is_direct { group.with_stride(a.stride) } else { group }).collect();
+        panels.multiply(chunk, &mut groups, base);
+    }
 }
 
 /// All panels for some rows; where those are too few to share out, some panels.
@@ -95,83 +169,4 @@ pub(crate) fn split<'a, T>(row: &'a mut [T], panels: &Panels, chunks: &[Range<us
         rest = after;
         part
     })
-}
-
-/// One of the operands is a single row or column, and so is out.
-fn with_vector(form: Form, a: &View<f32>, b: &View<f32>, out: &mut View<f32>, base: Base, depth: usize) {
-    let single_row = out.rows == 1;
-    // The vector, and the matrix it meets: out = Σ over the matrix' columns (dots) or over its rows (sums).
-    let (vector, matrix, dots): (Vec<f32>, &View<f32>, bool) = match (form, single_row) {
-        (Form::NN, true) => (a.row(0).to_vec(), b, false),
-        (Form::NT, true) => (a.row(0).to_vec(), b, true),
-        (Form::TN, true) => ((0..depth).map(|k| a.at(k, 0)).collect(), b, false),
-        (Form::NN, false) => ((0..depth).map(|k| b.at(k, 0)).collect(), a, true),
-        (Form::NT, false) => (b.row(0).to_vec(), a, true),
-        (Form::TN, false) => ((0..depth).map(|k| b.at(k, 0)).collect(), a, false),
-    };
-    let sums = if dots { rows_dot(matrix, &vector) } else { weighted_rows(matrix, &vector) };
-    for (i, sum) in sums.into_iter().enumerate() {
-        let (row, col) = if single_row { (0, i) } else { (i, 0) };
-        let base = match base {
-            Base::Nothing => 0.0,
-            Base::Out => out.at(row, col),
-            Base::Row(base) => base[col],
-        };
-        out.set(row, col, base + sum);
-    }
-}
-
-/// Each row of the matrix times the vector.
-fn rows_dot(matrix: &View<f32>, vector: &[f32]) -> Vec<f32> {
-    let mut sums = vec![0.0; matrix.rows];
-    let work = |(i, sum): (usize, &mut f32)| *sum = dot(matrix.row(i), vector);
-    if matrix.rows * matrix.cols >= PARALLEL {
-        sums.par_iter_mut().enumerate().with_min_len(16).for_each(work);
-    } else {
-        sums.iter_mut().enumerate().for_each(work);
-    }
-    sums
-}
-
-/// x·y in 32 running sums, in blocks, so that rounding errors stay small and the order is fixed.
-fn dot(x: &[f32], y: &[f32]) -> f32 {
-    arch().dispatch(|| {
-        let block = |(x, y): (&[f32], &[f32])| {
-            let mut sums = [0.0f32; 32];
-            for (x, y) in x.chunks(32).zip(y.chunks(32)) {
-                for ((sum, x), y) in sums.iter_mut().zip(x).zip(y) {
-                    *sum += x * y;
-                }
-            }
-            sums.iter().sum::<f32>()
-        };
-        x.chunks(4096).zip(y.chunks(4096)).map(block).sum()
-    })
-}
-
-/// Σₖ vector\[k\] · row k of the matrix, in blocks of rows, so that rounding errors stay small and the order is fixed.
-fn weighted_rows(matrix: &View<f32>, vector: &[f32]) -> Vec<f32> {
-    const COLS: usize = 256;
-    let mut sums = vec![0.0; matrix.cols];
-    let work = |(i, sums): (usize, &mut [f32])| {
-        arch().dispatch(|| {
-            let mut block = [0.0f32; COLS];
-            for first in (0..matrix.rows).step_by(256) {
-                let block = &mut block[..sums.len()];
-                block.fill(0.0);
-                for (k, weight) in (first..matrix.rows).zip(&vector[first..]).take(256) {
-                    for (sum, x) in block.iter_mut().zip(&matrix.row(k)[i * COLS..]) {
-                        *sum += weight * x;
-                    }
-                }
-                sums.iter_mut().zip(&*block).for_each(|(sum, block)| *sum += block);
-            }
-        });
-    };
-    if matrix.rows * matrix.cols >= PARALLEL {
-        sums.par_chunks_mut(COLS).enumerate().for_each(work);
-    } else {
-        sums.chunks_mut(COLS).enumerate().for_each(work);
-    }
-    sums
 }

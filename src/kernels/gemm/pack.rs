@@ -100,16 +100,30 @@ pub(crate) fn pack_columns(
     groups: impl Iterator<Item = Range<usize>>,
     to: &mut [f32],
 ) {
-    let mut rest = to;
-    for columns in groups {
-        for k in k.clone() {
-            let from = &a[k * stride + columns.start..];
-            // As in `pack_rows` what is next goes over what is too much.
-            match (from.first_chunk::<MOST_ROWS>(), rest.first_chunk_mut::<MOST_ROWS>()) {
-                (Some(from), Some(to)) => *to = *from,
-                _ => rest.iter_mut().zip(&from[..columns.len()]).for_each(|(to, from)| *to = *from),
+    /// Rows at a time, of which all columns are read: rows that lie a power of two apart share few places of a cache.
+    const ROWS: usize = 32;
+    let groups: Vec<Range<usize>> = groups.collect();
+    for first in k.clone().step_by(ROWS) {
+        let rows = first..k.end.min(first + ROWS);
+        for columns in &groups {
+            let (count, from) = (columns.len(), &a[first * stride + columns.start..]);
+            let to = &mut to[columns.start * k.len() + (first - k.start) * count..];
+            if count == MOST_ROWS {
+                let (to, _) = to.as_chunks_mut::<MOST_ROWS>();
+                for (i, to) in to[..rows.len()].iter_mut().enumerate() {
+                    *to = *from[i * stride..].first_chunk().expect("a group's columns");
+                }
+                continue;
             }
-            rest = &mut rest[columns.len()..];
+            for i in 0..rows.len() {
+                let (from, to) = (&from[i * stride..], &mut to[i * count..]);
+                // As in `pack_rows` what is next goes over what is too much, but not at the group's end.
+                let is_inside = (k.end - first - i) * count >= MOST_ROWS;
+                match (from.first_chunk::<MOST_ROWS>(), to.first_chunk_mut::<MOST_ROWS>()) {
+                    (Some(from), Some(to)) if is_inside => *to = *from,
+                    _ => to[..count].copy_from_slice(&from[..count]),
+                }
+            }
         }
     }
 }

@@ -5,7 +5,7 @@
 
 /// Asks for the cache line that a value begins in, for the second-level cache. It changes nothing but time; where there is no such instruction it does nothing.
 #[inline(always)]
-pub(super) fn prefetch<T>(value: &T) {
+pub(crate) fn prefetch<T>(value: &T) {
     #[cfg(target_arch = "x86_64")]
     #[expect(unsafe_code, reason = "measured above, and the standard library has no safe function for it")]
     // SAFETY: the instruction is part of every x86-64 and never faults, and the address is that of a reference.

@@ -58,6 +58,8 @@ impl WithSimd for AskSize {
 pub(crate) struct Group<'a> {
     /// The values of the rows of a, for each k together, in pieces along k.
     a: &'a [&'a [f32]],
+    /// Numbers from those of one k to those of the next, where they are not packed.
+    stride: Option<usize>,
     out: [&'a mut [f32]; MOST_ROWS],
     rows: usize,
 }
@@ -73,7 +75,12 @@ impl<'a> Group<'a> {
             }
             None => Default::default(),
         });
-        Group { a, out, rows }
+        Group { a, stride: None, out, rows }
+    }
+
+    /// The same where the values of a k lie so many numbers behind those of the one before.
+    pub fn with_stride(self, stride: usize) -> Group<'a> {
+        Group { stride: Some(stride), ..self }
     }
 }
 
@@ -188,25 +195,25 @@ fn tile<S: Simd, const M: usize, const N: usize>(
     if k.start > 0 {
         sums.iter_mut().zip(&*kept).for_each(|(sum, kept)| *sum = *kept);
     }
-    let mut begin = 0;
     let mut next = next.iter();
-    for piece in group.a {
-        let (piece, _) = piece.as_chunks::<M>();
-        let end = begin + piece.len();
-        let (here, later) = now.split_at(end.min(k.end).saturating_sub(begin.max(k.start)));
-        now = later;
-        for (a, b) in piece[k.start.clamp(begin, end) - begin..].iter().zip(here) {
-            if let Some(next) = next.next() {
-                prefetch(next);
-            }
-            for r in 0..M {
-                let x = simd.splat_f32s(a[r]);
-                for c in 0..N {
-                    sums[r][c] = simd.mul_add_f32s(x, b[c], sums[r][c]);
-                }
-            }
+    if let Some(stride) = group.stride {
+        let piece = &group.a[0][k.start * stride..];
+        for (i, b) in now.iter().enumerate() {
+            let a = piece[i * stride..].first_chunk().expect("a value of each row");
+            add_products::<S, M, N>(simd, a, b, next.next(), &mut sums);
         }
-        begin = end;
+    } else {
+        let mut begin = 0;
+        for piece in group.a {
+            let (piece, _) = piece.as_chunks::<M>();
+            let end = begin + piece.len();
+            let (here, later) = now.split_at(end.min(k.end).saturating_sub(begin.max(k.start)));
+            now = later;
+            for (a, b) in piece[k.start.clamp(begin, end) - begin..].iter().zip(here) {
+                add_products::<S, M, N>(simd, a, b, next.next(), &mut sums);
+            }
+            begin = end;
+        }
     }
     // Taken apart row by row, as values: were a sum asked for by a number, all of them would be in memory from the start.
     if place.is_last {
@@ -215,6 +222,26 @@ fn tile<S: Simd, const M: usize, const N: usize>(
         }
     } else {
         kept.iter_mut().zip(sums).for_each(|(kept, sum)| *kept = sum);
+    }
+}
+
+/// Adds the products of one k, and meanwhile asks for what is needed next.
+#[inline(always)]
+fn add_products<S: Simd, const M: usize, const N: usize>(
+    simd: S,
+    a: &[f32; M],
+    b: &[S::f32s; N],
+    next: Option<&[f32; 16]>,
+    sums: &mut [[S::f32s; N]; M],
+) {
+    if let Some(next) = next {
+        prefetch(next);
+    }
+    for r in 0..M {
+        let x = simd.splat_f32s(a[r]);
+        for c in 0..N {
+            sums[r][c] = simd.mul_add_f32s(x, b[c], sums[r][c]);
+        }
     }
 }
 

@@ -213,6 +213,9 @@ pub(crate) trait Pointwise {
     const DIMS: Dims;
     /// Whether it has an activation that can be chosen.
     const IS_ACTIVATED: bool = false;
+    /// Whether the CPU's function computes activations with fused multiplications and additions: with several of them in a cell that halves
+    /// its latency. It gives other bits.
+    const FUSES: bool = false;
     /// The kernels it makes, forward and backward.
     const KERNELS: [&'static Kernel; 2];
 

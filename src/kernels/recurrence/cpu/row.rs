@@ -3,7 +3,7 @@
 
 use pulp::Simd;
 
-use super::pointwise::{After, Before, Behind, Gradients, MOST, Pointwise};
+use super::super::pointwise::{After, Before, Behind, Gradients, MOST, Pointwise};
 use crate::Activation;
 use crate::numbers::Vector;
 
@@ -29,8 +29,8 @@ fn vectors_mut<'a, S: Simd>(slices: SlicesMut<'a>) -> ([&'a mut [S::f32s]; MOST]
 
 /// As many as a cell has of a kind, of vector i.
 #[inline(always)]
-fn load<S: Simd>(simd: S, count: usize, vectors: &[&[S::f32s]; MOST], i: usize) -> [Vector<S>; MOST] {
-    let mut all = [Vector { simd, values: simd.splat_f32s(0.0) }; MOST];
+fn load<S: Simd>(zero: Vector<S>, count: usize, vectors: &[&[S::f32s]; MOST], i: usize) -> [Vector<S>; MOST] {
+    let mut all = [zero; MOST];
     for n in 0..count {
         all[n].values = vectors[n][i];
     }
@@ -38,10 +38,10 @@ fn load<S: Simd>(simd: S, count: usize, vectors: &[&[S::f32s]; MOST], i: usize) 
 }
 
 #[inline(always)]
-fn load_rest<S: Simd>(simd: S, count: usize, rest: &Slices) -> [Vector<S>; MOST] {
-    let mut all = [Vector { simd, values: simd.splat_f32s(0.0) }; MOST];
+fn load_rest<S: Simd>(zero: Vector<S>, count: usize, rest: &Slices) -> [Vector<S>; MOST] {
+    let mut all = [zero; MOST];
     for n in 0..count {
-        all[n].values = simd.partial_load_f32s(rest[n]);
+        all[n].values = zero.simd.partial_load_f32s(rest[n]);
     }
     all
 }
@@ -73,6 +73,7 @@ pub(super) struct ForwardRow<'a> {
 #[inline(always)]
 pub(super) fn forward_row<P: Pointwise, S: Simd>(simd: S, activation: Activation, row: ForwardRow) {
     let dims = P::DIMS;
+    let zero = Vector { simd, values: simd.splat_f32s(0.0), fuses: P::FUSES };
     let (input, input_rest) = vectors::<S>(&row.input);
     let (recurrent, recurrent_rest) = vectors::<S>(&row.recurrent);
     let (constants, constants_rest) = vectors::<S>(&row.constants);
@@ -81,10 +82,10 @@ pub(super) fn forward_row<P: Pointwise, S: Simd>(simd: S, activation: Activation
     let (mut saved, mut saved_rest) = vectors_mut::<S>(row.saved);
     for i in 0..recurrent[0].len() {
         let at = Before {
-            input: load(simd, dims.gates, &input, i),
-            recurrent: load(simd, dims.gates, &recurrent, i),
-            constants: load(simd, dims.constants, &constants, i),
-            states: load(simd, dims.states, &before, i),
+            input: load(zero, dims.gates, &input, i),
+            recurrent: load(zero, dims.gates, &recurrent, i),
+            constants: load(zero, dims.constants, &constants, i),
+            states: load(zero, dims.states, &before, i),
         };
         let after: After<Vector<S>> = P::forward(activation, &at);
         store(dims.states, &mut states, i, after.states);
@@ -92,10 +93,10 @@ pub(super) fn forward_row<P: Pointwise, S: Simd>(simd: S, activation: Activation
     }
     if !recurrent_rest[0].is_empty() {
         let at = Before {
-            input: load_rest(simd, dims.gates, &input_rest),
-            recurrent: load_rest(simd, dims.gates, &recurrent_rest),
-            constants: load_rest(simd, dims.constants, &constants_rest),
-            states: load_rest(simd, dims.states, &before_rest),
+            input: load_rest(zero, dims.gates, &input_rest),
+            recurrent: load_rest(zero, dims.gates, &recurrent_rest),
+            constants: load_rest(zero, dims.constants, &constants_rest),
+            states: load_rest(zero, dims.states, &before_rest),
         };
         let after: After<Vector<S>> = P::forward(activation, &at);
         store_rest(simd, dims.states, &mut states_rest, after.states);
@@ -118,6 +119,7 @@ pub(super) struct BackwardRow<'a> {
 #[inline(always)]
 pub(super) fn backward_row<P: Pointwise, S: Simd>(simd: S, activation: Activation, row: BackwardRow) {
     let dims = P::DIMS;
+    let zero = Vector { simd, values: simd.splat_f32s(0.0), fuses: P::FUSES };
     let distinct = if dims.distinct { dims.gates } else { 0 };
     let (d_hidden, d_hidden_rest) = vectors::<S>(&row.d_hidden);
     let (direct, direct_rest) = vectors::<S>(&row.direct);
@@ -129,14 +131,14 @@ pub(super) fn backward_row<P: Pointwise, S: Simd>(simd: S, activation: Activatio
     let (mut d_states, mut d_states_rest) = vectors_mut::<S>(to_states);
     let (mut d_input, mut d_input_rest) = vectors_mut::<S>(to_input);
     for i in 0..d_hidden[0].len() {
-        let [above, recurrent, ..] = load(simd, 2, &d_hidden, i);
+        let [above, recurrent, ..] = load(zero, 2, &d_hidden, i);
         let at = Behind {
             d_hidden: above,
             recurrent,
-            direct: load(simd, dims.direct, &direct, i),
-            constants: load(simd, dims.constants, &constants, i),
-            kept: load(simd, dims.kept, &kept, i),
-            saved: load(simd, dims.saved, &saved, i),
+            direct: load(zero, dims.direct, &direct, i),
+            constants: load(zero, dims.constants, &constants, i),
+            kept: load(zero, dims.kept, &kept, i),
+            saved: load(zero, dims.saved, &saved, i),
         };
         let gradients: Gradients<Vector<S>> = P::backward(activation, &at);
         store(dims.gates, &mut d_sum, i, gradients.recurrent);
@@ -144,14 +146,14 @@ pub(super) fn backward_row<P: Pointwise, S: Simd>(simd: S, activation: Activatio
         store(distinct, &mut d_input, i, gradients.input);
     }
     if !d_hidden_rest[0].is_empty() {
-        let [above, recurrent, ..] = load_rest(simd, 2, &d_hidden_rest);
+        let [above, recurrent, ..] = load_rest(zero, 2, &d_hidden_rest);
         let at = Behind {
             d_hidden: above,
             recurrent,
-            direct: load_rest(simd, dims.direct, &direct_rest),
-            constants: load_rest(simd, dims.constants, &constants_rest),
-            kept: load_rest(simd, dims.kept, &kept_rest),
-            saved: load_rest(simd, dims.saved, &saved_rest),
+            direct: load_rest(zero, dims.direct, &direct_rest),
+            constants: load_rest(zero, dims.constants, &constants_rest),
+            kept: load_rest(zero, dims.kept, &kept_rest),
+            saved: load_rest(zero, dims.saved, &saved_rest),
         };
         let gradients: Gradients<Vector<S>> = P::backward(activation, &at);
         store_rest(simd, dims.gates, &mut d_sum_rest, gradients.recurrent);
