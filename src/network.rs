@@ -80,7 +80,12 @@ pub struct Traced {
 /// # Ok::<(), retrospect::Error>(())
 /// ```
 pub struct Network {
+    /// The model for batches of the shape of the last one; its program has the steps of all.
     model: Model,
+    /// Those for batches of other shapes, over the same buffers, without a program.
+    others: Vec<Model>,
+    /// The largest batches, `[T, B]`.
+    largest: (usize, usize),
     backend: Box<dyn Backend>,
     step: u64,
     weights: Vec<f32>,
@@ -122,10 +127,12 @@ impl Network {
     /// a GPU with its variants chosen.
     #[must_use]
     pub fn on(model: Model, backend: Box<dyn Backend>) -> Network {
-        Network { model, backend, step: 0, weights: Vec::new(), lengths: (0, Vec::new()), fetching: VecDeque::new(), fetched: 0 }
+        let largest = (model.config.window, model.config.batch);
+        let (others, weights, lengths, fetching) = (Vec::new(), Vec::new(), (0, Vec::new()), VecDeque::new());
+        Network { model, others, largest, backend, step: 0, weights, lengths, fetching, fetched: 0 }
     }
 
-    /// The model.
+    /// The model, as recorded for batches of the shape of the last one.
     #[must_use]
     pub fn model(&self) -> &Model {
         &self.model
@@ -358,14 +365,52 @@ impl Network {
         Ok(())
     }
 
+    /// Takes the model for batches of a shape, which is recorded and loaded over the same buffers where there is none. The parameters, the
+    /// optimiser's states and the count of steps are those of all of them.
+    fn take_shape(&mut self, (window, batch): (usize, usize), carries: bool) -> Result<()> {
+        let now = (self.model.config.window, self.model.config.batch);
+        if (window, batch) == now {
+            return Ok(());
+        }
+        let (most, largest) = self.largest;
+        if window > most || batch > largest {
+            return Err(Error::input(
+                "batch",
+                format!("[T, B] is [{window}, {batch}]; this network takes at most [{most}, {largest}]"),
+            ));
+        }
+        if window == 1 && self.model.config.segments().len() > 1 {
+            return Err(Error::input(
+                "batch",
+                "a window of 1 time step has no segments, in which this network recomputes its states",
+            ));
+        }
+        if carries && batch != now.1 {
+            let problem = format!("{batch} sequences cannot carry on the states of the {} before them", now.1);
+            return Err(Error::input("batch", problem));
+        }
+        let known = self.others.iter().position(|other| (other.config.window, other.config.batch) == (window, batch));
+        let place = match known {
+            Some(place) => place,
+            None => {
+                let config = self.model.config.for_shape(window, batch);
+                let model = Model::append_to(&mut self.model.program, &config)?;
+                self.backend.extend(&self.model.program)?;
+                self.others.push(model);
+                self.others.len() - 1
+            }
+        };
+        let other = &mut self.others[place];
+        std::mem::swap(&mut self.model, other);
+        std::mem::swap(&mut self.model.program, &mut other.program);
+        self.model.zero.iter().try_for_each(|window| self.backend.write(*window, &vec![0.0; window.len()]))
+    }
+
     /// Checks a batch and writes it.
     fn feed(&mut self, batch: &Batch) -> Result<()> {
-        let Config { input, outputs, window, batch: size, bidirectional, .. } = self.model.config;
+        self.take_shape(batch.shape(), batch.initial_state == InitialState::Carried)?;
+        let Config { input, outputs, bidirectional, .. } = self.model.config;
         let (layers, _, hidden) = self.model.config.state_shape();
-        if batch.shape() != (window, size) {
-            let (t, b) = batch.shape();
-            return Err(Error::input("batch", format!("expected [T, B] = [{window}, {size}], got [{t}, {b}]")));
-        }
         batch.check(input, outputs, layers, hidden, self.model.config.cell.states)?;
         if bidirectional && batch.initial_state == InitialState::Carried {
             let problem = "a network of both directions carries no state on: the reverse one begins at the end of a window";

@@ -132,6 +132,28 @@ impl Program {
         self.steps.push(Step { kernel, windows: windows.to_vec(), scalars: bytemuck::bytes_of(&scalars).to_vec() });
     }
 
+    /// Appends the steps of another program, over the buffers of this one: its buffers must be as many, each of the same numbers in its rows,
+    /// or of indices, and no larger. Returns the number of the first of them.
+    ///
+    /// # Panics
+    /// When the buffers are others: a fault of whoever recorded.
+    pub(crate) fn append(&mut self, other: Program) -> usize {
+        assert_eq!(self.buffers.len(), other.buffers.len(), "the programs have other buffers");
+        for (here, there) in self.buffers.iter().zip(&other.buffers) {
+            let alike = here.element == there.element && (here.cols == there.cols || here.element == Element::U32);
+            let transient = here.transient == there.transient;
+            assert!(alike && transient && there.len <= here.len, "{there:?} is not part of {here:?}");
+        }
+        let first = self.steps.len();
+        self.steps.extend(other.steps);
+        first
+    }
+
+    /// Makes the program a number of the same step.
+    pub(crate) fn repeat(&mut self, step: &Step, times: usize) {
+        self.steps = vec![step.clone(); times];
+    }
+
     /// The number of steps recorded so far: the start of the next range.
     #[must_use]
     pub fn len(&self) -> usize {

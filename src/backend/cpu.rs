@@ -193,6 +193,13 @@ impl Backend for Cpu {
         Ok(())
     }
 
+    fn extend(&mut self, program: &Program) -> Result<()> {
+        let loaded = self.steps.len();
+        assert!(self.plan.suits(program, loaded..program.len()), "the new steps need other places");
+        self.steps.extend_from_slice(&program.steps()[loaded..]);
+        Ok(())
+    }
+
     fn run(&mut self, steps: Range<usize>) -> Result<()> {
         let (all, plan, places, record) = (&self.steps, &self.plan, &mut self.places, &mut self.record);
         let mut run = || {

@@ -13,9 +13,9 @@ pub use compute::Compute;
 pub use cpu::Cpu;
 pub use gpu::{Adapter, Device, Gpu};
 
-use crate::Result;
 pub(crate) use crate::memory::check_memory;
 use crate::program::{Mat, Program};
+use crate::{Error, Result};
 
 /// A read that was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -63,6 +63,15 @@ pub trait Backend {
     /// # Panics
     /// When their number is another.
     fn write_indices(&mut self, window: Mat, values: &[u32]) -> Result<()>;
+
+    /// Loads the steps that its program has gained since it was loaded, over the same buffers.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] when this backend cannot; when the device is lost or refuses.
+    fn extend(&mut self, program: &Program) -> Result<()> {
+        let _ = program;
+        Err(Error::Usage(format!("{} loads one program alone", self.description())))
+    }
 
     /// Runs a range of the program's steps, without waiting for the end.
     ///

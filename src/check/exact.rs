@@ -162,6 +162,11 @@ impl Backend for Exact {
         Ok(())
     }
 
+    fn extend(&mut self, program: &Program) -> Result<()> {
+        self.program = program.clone();
+        Ok(())
+    }
+
     fn run(&mut self, steps: Range<usize>) -> Result<()> {
         steps.for_each(|index| self.run_step(index));
         Ok(())

@@ -44,6 +44,11 @@ impl Backend for Lockstep {
         self.actual.write_indices(window, values)
     }
 
+    fn extend(&mut self, program: &Program) -> Result<()> {
+        self.exact.extend(program)?;
+        self.actual.extend(program)
+    }
+
     fn run(&mut self, steps: Range<usize>) -> Result<()> {
         for index in steps {
             self.actual.run(index..index + 1)?;

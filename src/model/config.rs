@@ -193,6 +193,12 @@ impl Config {
         (0..self.window).step_by(most).map(|start| start as u32..self.window.min(start + most) as u32).collect()
     }
 
+    /// The same for batches of other sizes that are no larger, over the same buffers: where there are several segments, two at least.
+    pub(crate) fn for_shape(&self, window: usize, batch: usize) -> Config {
+        let recompute = self.recompute.filter(|_| self.segments().len() > 1).map(|steps| steps.min(window.div_ceil(2)));
+        Config { window, batch, recompute, ..self.clone() }
+    }
+
     /// What `fits` where this configuration does not: the largest hidden size, the largest batch, or all of it with hidden states
     /// recomputed or gradients not traced.
     pub(crate) fn largest(&self, fits: impl Fn(&Config) -> bool) -> String {

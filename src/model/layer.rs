@@ -111,6 +111,12 @@ impl Shared {
         self.gradients.iter().map(|window| window.slice_rows(first..first + self.length + self.batch)).collect()
     }
 
+    /// What is behind the last block of the first layer: zero, and nothing that is recorded writes it.
+    pub fn behind(&self) -> Vec<Mat> {
+        let first = self.length + self.overlap * self.batch;
+        self.gradients.iter().map(|window| window.slice_rows(first..first + self.batch)).collect()
+    }
+
     /// Makes zero what was left of the time before, and lies behind the last block of a layer.
     pub fn clear(&self, program: &mut Program) {
         if self.overlap > 0 {

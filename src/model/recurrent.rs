@@ -34,6 +34,8 @@ pub struct Model {
     pub(crate) both: Option<Both>,
     pub(crate) head: Head,
     pub(crate) update_windows: Update,
+    /// What must be zero where a program for batches of another shape ran before, over the same buffers.
+    pub(crate) zero: Vec<Mat>,
     /// What follows from the parameters; to be run after they were written.
     pub prepare: Range<usize>,
     /// From the inputs to the loss.
@@ -163,6 +165,7 @@ impl Model {
             both,
             head,
             update_windows,
+            zero: shared.behind(),
             prepare,
             forward,
             backward,
@@ -171,6 +174,24 @@ impl Model {
             initial_gradient,
             trace,
         })
+    }
+
+    /// Records the same network for smaller batches, over the buffers of a program, to which its steps are appended; a program of its own is not
+    /// left.
+    ///
+    /// # Errors
+    /// What [`Config::check`] finds.
+    ///
+    /// # Panics
+    /// When the program is not that of the same network for larger batches.
+    pub(crate) fn append_to(program: &mut Program, config: &Config) -> Result<Model> {
+        let mut model = Model::new(config)?;
+        let first = program.append(std::mem::take(&mut model.program));
+        let Model { prepare, forward, backward, update, carry, initial_gradient, trace, .. } = &mut model;
+        for range in [prepare, forward, backward, update, carry, initial_gradient, trace] {
+            *range = first + range.start..first + range.end;
+        }
+        Ok(model)
     }
 
     /// What changes each step, for the schedule: the rate, Adam's corrections 1 / (1 − β₁ᵗ) and 1 / (1 − β₂ᵗ) for step t from 1

@@ -1,6 +1,6 @@
 //! Which buffers of a program share memory: those of transient ones that no step needs at the same time.
 
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 
 use super::{Access, Program};
 
@@ -18,7 +18,7 @@ pub struct Plan {
 
 impl Plan {
     pub(super) fn of(program: &Program) -> Plan {
-        let lives = lives(program);
+        let lives = lives(program, 0..program.steps.len());
         let mut order: Vec<usize> = (0..lives.len()).collect();
         // The large ones first: what comes later is smaller, and finds a place that is there.
         order.sort_by_key(|&b| std::cmp::Reverse(program.buffers[b].len));
@@ -55,6 +55,21 @@ impl Plan {
         self.lives[buffer].as_ref()
     }
 
+    /// Whether other steps over the same buffers, to be run in order as well, can use these places: no two transient buffers of one place are
+    /// needed at the same time there.
+    #[must_use]
+    pub fn suits(&self, program: &Program, steps: Range<usize>) -> bool {
+        let lives = lives(program, steps);
+        let meet = |a: usize, b: usize| match (&lives[a], &lives[b]) {
+            (Some(first), Some(second)) => first.start() <= second.end() && second.start() <= first.end(),
+            _ => false,
+        };
+        (0..self.sizes.len()).all(|place| {
+            let tenants: Vec<usize> = self.buffers(place).collect();
+            (0..tenants.len()).all(|b| !tenants[..b].iter().any(|&a| meet(a, tenants[b])))
+        })
+    }
+
     /// The numbers of the buffers in a place.
     pub fn buffers(&self, place: usize) -> impl Iterator<Item = usize> {
         self.places.iter().enumerate().filter(move |(_, p)| **p == place).map(|(b, _)| b)
@@ -67,11 +82,13 @@ impl Plan {
     }
 }
 
+/// The first and the last of some steps that use each transient buffer.
+///
 /// # Panics
 /// When the first step that uses a transient buffer only reads it: a fault of whoever recorded.
-fn lives(program: &Program) -> Vec<Option<RangeInclusive<usize>>> {
+fn lives(program: &Program, steps: Range<usize>) -> Vec<Option<RangeInclusive<usize>>> {
     let mut lives: Vec<Option<RangeInclusive<usize>>> = vec![None; program.buffers.len()];
-    for (index, step) in program.steps.iter().enumerate() {
+    for (index, step) in program.steps.iter().enumerate().take(steps.end).skip(steps.start) {
         for (window, binding) in step.windows.iter().zip(step.kernel.bindings) {
             let declaration = &program.buffers[window.buf.0 as usize];
             if declaration.transient {

@@ -22,7 +22,7 @@ pub struct Buf(pub(crate) u32);
 
 impl Buf {
     /// Memory that a step needs while it runs and that keeps nothing from one step to the next.
-    /// Three, so that a piece can read one and write the others.
+    /// Four, so that a piece can read one and write the others.
     pub(crate) const SCRATCH: [Buf; 4] = [Buf(u32::MAX), Buf(u32::MAX - 1), Buf(u32::MAX - 2), Buf(u32::MAX - 3)];
 }
 

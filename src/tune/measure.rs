@@ -147,7 +147,7 @@ fn repeated(step: &Step, times: usize) -> Program {
             Element::U32 => program.indices(binding.name, 1, window.cols),
         })
         .collect();
-    program.steps = (0..times).map(|_| Step { windows: windows.clone(), ..step.clone() }).collect();
+    program.repeat(&Step { windows, ..step.clone() }, times);
     program
 }
 

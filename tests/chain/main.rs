@@ -24,6 +24,7 @@ mod reference;
 mod reference_faults;
 mod sequences;
 mod shaders;
+mod shapes;
 mod simulation;
 mod training;
 mod translation;

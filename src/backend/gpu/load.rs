@@ -12,7 +12,7 @@ use wgpu::{
 use super::memory::{Memory, buffer};
 use super::{Device, unchecked};
 use crate::backend::{PROGRAM, check_memory};
-use crate::program::{Access, Lowered, Piece, Program, Shader, Step, Times, Variant};
+use crate::program::{Access, Cuts, Lowered, Piece, Program, Shader, Step, Times, Variant};
 use crate::{Error, Result};
 
 /// A step ready to run.
@@ -41,6 +41,17 @@ pub(super) type Compiled = (wgpu::ComputePipeline, wgpu::BindGroupLayout);
 /// What is compiled once for all programs: a shader, by its address, with or without run-time checks.
 pub(super) type Key = (usize, bool);
 
+/// Steps with the variants that run them, as dispatches.
+type LoweredSteps = Vec<(&'static Variant, Lowered)>;
+
+fn lower(steps: &[Step], cuts: &Cuts, choose: &dyn Fn(usize, &Step) -> &'static Variant) -> LoweredSteps {
+    let lower = |(number, step): (usize, &Step)| {
+        let variant = choose(number, step);
+        (variant, (variant.lower)(step, cuts))
+    };
+    steps.iter().enumerate().map(lower).collect()
+}
+
 /// Makes all that a program needs on a device.
 pub(super) fn load(
     device: &Device,
@@ -52,16 +63,33 @@ pub(super) fn load(
         check_memory(PROGRAM, program.plan().bytes())?;
     }
     let cuts = device.cuts(program);
-    let lowered: Vec<(&'static Variant, Lowered)> = program
-        .steps()
-        .iter()
-        .map(|step| {
-            let variant = choose(step).unwrap_or_else(|| device.variant(step, &cuts));
-            (variant, (variant.lower)(step, &cuts))
-        })
-        .collect();
-    let memory = Memory::allocate(device, program, cuts, lowered.iter().map(|(_, lowered)| lowered))?;
-    let layout = Layout::new(device, program, &memory, &lowered)?;
+    let choose = |_, step: &Step| choose(step).unwrap_or_else(|| device.variant(step, &cuts));
+    let lowered = lower(program.steps(), &cuts, &choose);
+    let memory = Memory::allocate(device, program, cuts.clone(), lowered.iter().map(|(_, lowered)| lowered))?;
+    let steps = load_steps(device, program, program.steps(), lowered, &memory)?;
+    Ok((memory, steps))
+}
+
+/// Makes what the steps need that a loaded program has gained, which are much like the first of those that it had: each is run by the
+/// variant of the one in its place, where that can be.
+pub(super) fn extend(device: &Device, program: &Program, memory: &mut Memory, loaded: &mut Vec<Loaded>) -> Result<()> {
+    let gained = &program.steps()[loaded.len()..];
+    memory.check_extension(program, loaded.len()..program.len())?;
+    let cuts = memory.cuts.clone();
+    let choose = |number: usize, step: &Step| {
+        let like = loaded.get(number).filter(|_| std::ptr::eq(program.steps()[number].kernel, step.kernel));
+        let variant = like.and_then(|like| step.kernel.variants.iter().find(|variant| variant.name == like.variant));
+        variant.filter(|variant| device.is_able(variant, step, &cuts)).unwrap_or_else(|| device.variant(step, &cuts))
+    };
+    let lowered = lower(gained, &cuts, &choose);
+    memory.enlarge_scratch(device, lowered.iter().map(|(_, lowered)| lowered))?;
+    loaded.extend(load_steps(device, program, gained, lowered, memory)?);
+    Ok(())
+}
+
+/// Compiles and binds the lowered steps of a program.
+fn load_steps(device: &Device, program: &Program, steps: &[Step], lowered: LoweredSteps, memory: &Memory) -> Result<Vec<Loaded>> {
+    let layout = Layout::new(device, program, memory, steps, &lowered)?;
     let upload = |bytes: &Vec<u8>| {
         device.checked("the windows of a program", || {
             let uniforms = buffer(device, "windows", bytes.len() as u64, BufferUsages::UNIFORM);
@@ -72,8 +100,8 @@ pub(super) fn load(
     let uniforms: Vec<wgpu::Buffer> = layout.uniforms.iter().map(upload).collect::<Result<_>>()?;
     let mut compiled = device.compiled.lock().unwrap_or_else(PoisonError::into_inner);
     let mut slots = layout.slots.into_iter();
-    let mut steps = Vec::new();
-    for (step, (variant, lowered)) in program.steps().iter().zip(lowered) {
+    let mut all = Vec::new();
+    for (step, (variant, lowered)) in steps.iter().zip(lowered) {
         let work = (step.kernel.flops)(step).max(step.bytes() / 4) as f64;
         let repeats: u64 = lowered.phases.iter().map(|p| u64::from(p.times.count)).sum();
         let mut phases = Vec::new();
@@ -92,9 +120,9 @@ pub(super) fn load(
             }
             phases.push(LoadedPhase { times: phase.times, pieces });
         }
-        steps.push(Loaded { variant: variant.name, phases, work: work / repeats.max(1) as f64 });
+        all.push(Loaded { variant: variant.name, phases, work: work / repeats.max(1) as f64 });
     }
-    Ok((memory, steps))
+    Ok(all)
 }
 
 /// The uniform of each piece, one after the other, in as many buffers as it takes.
@@ -116,11 +144,12 @@ impl<'a> Layout<'a> {
         device: &Device,
         program: &Program,
         memory: &'a Memory,
+        steps: &[Step],
         lowered: &[(&'static Variant, Lowered)],
     ) -> Result<Layout<'a>> {
         let limits = device.device.limits();
         let mut layout = Layout { uniforms: vec![Vec::new()], slots: Vec::new() };
-        for (step, (variant, lowered)) in program.steps().iter().zip(lowered) {
+        for (step, (variant, lowered)) in steps.iter().zip(lowered) {
             for piece in lowered.phases.iter().flat_map(|p| &p.pieces) {
                 let name = || format!("{}/{}", step.kernel.name, variant.name);
                 if piece.iterations > memory.cuts.iterations {

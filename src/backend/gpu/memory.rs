@@ -1,6 +1,8 @@
 //! The buffers of a program on a device: the places of its plan, in sections where one is larger than the device's largest buffer,
 //! and scratch memory.
 
+use std::ops::Range;
+
 use wgpu::BufferUsages;
 
 use super::Device;
@@ -62,9 +64,8 @@ impl Memory {
         }
         let mut allocated = 0;
         let mut make = |name: &str, sections: &[u64]| -> Result<Vec<wgpu::Buffer>> {
-            let usage = BufferUsages::STORAGE | BufferUsages::COPY_SRC;
-            let section = |&len: &u64| {
-                let made = device.checked(&format!("the buffer \"{name}\""), || buffer(device, name, len * 4, usage));
+            let make = |&len: &u64| {
+                let made = section(device, name, len);
                 // A GPU does not say how much memory it has left: what it gave until it refused.
                 let made = made.map_err(|error| match error {
                     Error::DoesNotFit { advice, .. } => {
@@ -75,7 +76,7 @@ impl Memory {
                 allocated += len * 4;
                 made
             };
-            sections.iter().map(section).collect()
+            sections.iter().map(make).collect()
         };
         Ok(Memory {
             places: places.iter().map(|(name, sections)| make(name, sections)).collect::<Result<_>>()?,
@@ -83,6 +84,36 @@ impl Memory {
             plan,
             cuts,
         })
+    }
+
+    /// Whether steps that the program has gained can use this memory.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] when a buffer is in sections, which meet at rows of the windows of other steps.
+    pub fn check_extension(&self, program: &Program, gained: Range<usize>) -> Result<()> {
+        assert!(self.plan.suits(program, gained), "the new steps need other places");
+        match self.places.iter().find(|sections| sections.len() > 1) {
+            Some(sections) => {
+                let count = sections.len();
+                Err(Error::Usage(format!("a buffer lies in {count} sections, which batches of other sizes would cut elsewhere")))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Makes scratch memory as large as more lowered steps need it. What is bound already stays with the steps that it is bound to.
+    ///
+    /// # Errors
+    /// [`Error::DoesNotFit`]; [`Error::Device`].
+    pub fn enlarge_scratch<'a>(&mut self, device: &Device, lowered: impl Iterator<Item = &'a Lowered>) -> Result<()> {
+        for (here, sections) in self.scratch.iter_mut().zip(scratch(&self.cuts, lowered)) {
+            let bytes = |len: u64| (len * 4).next_multiple_of(16);
+            let is_enough = here.len() >= sections.len() && here.iter().zip(&sections).all(|(b, len)| b.size() >= bytes(*len));
+            if !is_enough {
+                *here = sections.iter().map(|len| section(device, "scratch", *len)).collect::<Result<_>>()?;
+            }
+        }
+        Ok(())
     }
 
     /// The buffer of the section that a window lies in, and where in it the window begins.
@@ -127,6 +158,12 @@ fn scratch<'a>(cuts: &Cuts, lowered: impl Iterator<Item = &'a Lowered>) -> Vec<V
         }
     }
     sizes
+}
+
+/// A section of so many elements.
+fn section(device: &Device, name: &str, len: u64) -> Result<wgpu::Buffer> {
+    let usage = BufferUsages::STORAGE | BufferUsages::COPY_SRC;
+    device.checked(&format!("the buffer \"{name}\""), || buffer(device, name, len * 4, usage))
 }
 
 pub(super) fn buffer(device: &Device, name: &str, bytes: u64, usage: BufferUsages) -> wgpu::Buffer {

@@ -309,6 +309,10 @@ impl Backend for Gpu {
         Ok(())
     }
 
+    fn extend(&mut self, program: &Program) -> Result<()> {
+        load::extend(&self.device, program, &mut self.memory, &mut self.steps)
+    }
+
     fn run(&mut self, steps: Range<usize>) -> Result<()> {
         if self.in_flight.len() >= IN_FLIGHT {
             let first = self.in_flight.pop_front().unwrap_or_default();

@@ -1,0 +1,145 @@
+//! Batches of other shapes than a network was made for: it takes them over the same buffers, and computes what a network of that very shape does.
+
+use super::device::{device, load};
+use retrospect::batch::{Batch, InitialState, Input, Loss, Reduction};
+use retrospect::cells::Cell;
+use retrospect::check::networks::{Case, bound, cell, expected, gradient, in_f64};
+use retrospect::model::{Biases, Config, Model, Named};
+use retrospect::network::Network;
+
+/// Largest shapes `[T, B]`, and networks for them.
+fn cases() -> Vec<Config> {
+    let named = |name| Cell::named(name).expect("a cell");
+    let tokens = Config::new(Input::Tokens(11), 19, 11, Loss::CrossEntropy, 7, 23);
+    let vectors = Config::new(Input::Vectors(3), 33, 2, Loss::SquaredError, 5, 17);
+    vec![
+        Config { layers: 3, clip: Some(0.1), ..tokens.clone() },
+        Config { cell: named("lstm"), layers: 2, recompute: Some(5), biases: Biases::Two, ..tokens },
+        Config { cell: named("gru"), layers: 2, ..vectors.clone() },
+        Config { cell: named("leaky"), recompute: Some(4), ..vectors },
+    ]
+}
+
+/// Shapes of batches for a network, in an order in which larger ones leave something behind for smaller ones.
+fn shapes(config: &Config) -> Vec<[usize; 2]> {
+    let (window, batch) = (config.window, config.batch);
+    let least = if config.recompute.is_some() { 2 } else { 1 };
+    vec![
+        [window, batch],
+        [window - 4, batch],
+        [least, batch],
+        [window, batch],
+        [9, batch - 2],
+        [window, 1],
+        [least, 1],
+        [window - 4, batch],
+    ]
+}
+
+fn shaped(config: &Config, [window, batch]: [usize; 2]) -> Config {
+    // As many segments as the large network has at least two of.
+    let recompute = config.recompute.map(|steps| steps.min(window.div_ceil(2)));
+    Config { window, batch, recompute, ..config.clone() }
+}
+
+fn batch(config: &Config, seed: u64) -> Batch {
+    Case { config: config.clone(), masked: seed % 2 == 0, reduction: Reduction::Mean }.batch(seed)
+}
+
+fn weights(config: &Config) -> Named {
+    Case { config: config.clone(), masked: false, reduction: Reduction::Mean }.weights()
+}
+
+#[test]
+fn gradients_are_those_of_a_network_of_that_shape() {
+    for config in cases() {
+        let weights = weights(&config);
+        for on in ["CPU", "tiled", "software"] {
+            let mut network = load(Model::new(&config).unwrap(), device(), on);
+            network.set_parameters(&weights).unwrap();
+            for (seed, shape) in (1..).zip(shapes(&config)) {
+                let config = shaped(&config, shape);
+                let batch = batch(&config, seed);
+                let got = gradient(&mut network, &batch).unwrap();
+                let expected = expected(&config, &in_f64(&cell(&config), &weights), &batch).unwrap();
+                let found = expected.mismatches(&got, bound(&config));
+                assert!(found.is_empty(), "{on}, {config:?}:\n{}", found.join("\n"));
+                if on == "CPU" {
+                    let mut own = load(Model::new(&config).unwrap(), device(), on);
+                    own.set_parameters(&weights).unwrap();
+                    let own = gradient(&mut own, &batch).unwrap();
+                    let names: Vec<&String> =
+                        got.iter().filter(|(name, array)| own[*name] != **array).map(|(name, _)| name).collect();
+                    assert!(names.is_empty(), "{config:?}: {names:?}");
+                }
+            }
+        }
+    }
+}
+
+/// Everything that a training step changes.
+fn state(network: &mut Network) -> Vec<(&'static str, Named)> {
+    let mut all = network.optimizer_states().unwrap();
+    all.insert(0, ("parameters", network.parameters().unwrap()));
+    all
+}
+
+/// The names of the tensors that are not the same bits in both.
+fn differences(first: &[(&'static str, Named)], second: &[(&'static str, Named)]) -> Vec<String> {
+    let differ = |(a, b): (&(&'static str, Named), &(&'static str, Named))| {
+        let names = a.1.iter().filter(|(name, array)| b.1[*name] != **array).map(|(name, _)| format!("{} {name}", a.0));
+        names.collect::<Vec<_>>()
+    };
+    first.iter().zip(second).flat_map(differ).collect()
+}
+
+#[test]
+fn training_goes_on_from_shape_to_shape() {
+    for config in cases() {
+        let mut network = load(Model::new(&config).unwrap(), device(), "CPU");
+        network.set_parameters(&weights(&config)).unwrap();
+        for (step, shape) in (0..).zip(shapes(&config)) {
+            let config = shaped(&config, shape);
+            let mut own = load(Model::new(&config).unwrap(), device(), "CPU");
+            own.set_parameters(&network.parameters().unwrap()).unwrap();
+            for (name, named) in network.optimizer_states().unwrap() {
+                own.set_optimizer_state(name, &named).unwrap();
+            }
+            own.set_steps(step);
+            let mut batch = batch(&config, step + 1);
+            if network.model().config().batch == config.batch {
+                own.set_state(&network.state().unwrap()).unwrap();
+                batch.initial_state = InitialState::Carried;
+            }
+            own.train_step(&batch, 0.01).unwrap();
+            network.train_step(&batch, 0.01).unwrap();
+            let found = differences(&state(&mut own), &state(&mut network));
+            assert!(found.is_empty(), "{config:?}: {found:?}");
+            assert!(own.state().unwrap() == network.state().unwrap(), "{config:?}");
+            let report = |network: &mut Network| {
+                network.fetch().unwrap();
+                network.reports(true).unwrap().pop().map(|report| (report.step, report.loss, report.gradient_norm))
+            };
+            assert_eq!(report(&mut own), report(&mut network));
+        }
+    }
+}
+
+#[test]
+fn what_is_too_large_or_cannot_carry_on_is_refused() {
+    let config = &cases()[3];
+    let mut network = load(Model::new(config).unwrap(), device(), "CPU");
+    let mut refused = |shape, state: InitialState| {
+        let batch = Batch { initial_state: state, ..batch(&shaped(config, shape), 1) };
+        let error = network.loss(&batch).expect_err("it is refused");
+        assert_eq!(error.exit_code(), 7);
+        error.to_string()
+    };
+    let zero = || InitialState::Zero;
+    assert_eq!(refused([18, 5], zero()), "batch: [T, B] is [18, 5]; this network takes at most [17, 5]");
+    assert_eq!(refused([17, 6], zero()), "batch: [T, B] is [17, 6]; this network takes at most [17, 5]");
+    let carried = "batch: 3 sequences cannot carry on the states of the 5 before them";
+    assert_eq!(refused([17, 3], InitialState::Carried), carried);
+    let one = "batch: a window of 1 time step has no segments, in which this network recomputes its states";
+    assert_eq!(refused([1, 5], zero()), one);
+}
