@@ -50,9 +50,9 @@ impl Recording<'_> {
 
     /// What a layer reads in a segment.
     fn reads(&self, place: usize, segment: &Segment) -> Reads {
-        let gradient = |window| (window, Epilogue::Store);
         match (self.inputs, self.both) {
-            (InputWindows::Tokens(directions), both) if place < 1 + usize::from(both.is_some()) => {
+            // As many as there are directions, and so as the lowest layer has places.
+            (InputWindows::Tokens(directions), _) if place < directions.len() => {
                 let windows = &directions[place];
                 Reads::Tokens {
                     tokens: segment.indices(windows.tokens),
@@ -69,7 +69,7 @@ impl Recording<'_> {
             (InputWindows::Vectors(x), None) if place == 0 => Reads::Vectors { vectors: segment.of_all(*x), gradient: None },
             (_, None) => Reads::Vectors {
                 vectors: self.layers[place - 1].outputs(segment),
-                gradient: Some(gradient(segment.of(self.d_hidden))),
+                gradient: Some((segment.of(self.d_hidden), Epilogue::Store)),
             },
         }
     }
