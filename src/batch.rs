@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ndarray::{Array2, Array3};
+use ndarray::{Array2, Array3, Axis, Slice};
 
 use crate::{Error, Result};
 
@@ -125,7 +125,7 @@ impl Batch {
     /// The time steps of a sequence.
     #[must_use]
     pub fn length(&self, sequence: usize) -> usize {
-        self.lengths.as_ref().map_or(self.shape().0, |lengths| lengths[sequence])
+        self.lengths.as_ref().and_then(|lengths| lengths.get(sequence)).copied().unwrap_or(self.shape().0)
     }
 
     /// Whether a time step of a sequence lies before its end, and is not padding.
@@ -134,10 +134,30 @@ impl Batch {
         t < self.length(sequence)
     }
 
-    /// Whether an output counts.
+    /// Whether an output counts. The target of one that does not may be anything.
     #[must_use]
     pub fn counts(&self, t: usize, sequence: usize) -> bool {
-        self.is_read(t, sequence) && self.mask.as_ref().is_none_or(|mask| mask[[t, sequence]] != 0.0)
+        self.is_read(t, sequence) && self.mask.as_ref().and_then(|mask| mask.get([t, sequence])).is_none_or(|&m| m != 0.0)
+    }
+
+    /// The first time steps alone, at least as many as the longest sequence has.
+    pub(crate) fn until(&self, steps: usize) -> Batch {
+        let first = Slice::from(0..steps);
+        let lengths = (0..self.shape().1).map(|b| self.length(b).min(steps)).collect();
+        Batch {
+            inputs: match &self.inputs {
+                Inputs::Tokens(x) => Inputs::Tokens(x.slice_axis(Axis(0), first).to_owned()),
+                Inputs::Vectors(x) => Inputs::Vectors(x.slice_axis(Axis(0), first).to_owned()),
+            },
+            targets: match &self.targets {
+                Targets::Classes(y) => Targets::Classes(y.slice_axis(Axis(0), first).to_owned()),
+                Targets::Values(y) => Targets::Values(y.slice_axis(Axis(0), first).to_owned()),
+            },
+            mask: self.mask.as_ref().map(|mask| mask.slice_axis(Axis(0), first).to_owned()),
+            lengths: Some(lengths),
+            reduction: self.reduction,
+            initial_state: self.initial_state.clone(),
+        }
     }
 
     /// `(T, B)` of the inputs.
@@ -184,7 +204,8 @@ impl Batch {
     }
 
     /// Checks shapes, ranges and finiteness against what a network expects: its input, number of outputs, layers, hidden size and
-    /// the names of its cell's states. A layer of two directions counts twice. What lies in the padding may be anything.
+    /// the names of its cell's states. A layer of two directions counts twice. What lies in the padding may be anything, and so may the
+    /// targets of outputs that do not count.
     ///
     /// # Errors
     /// [`Error::BadInput`] with the tensor, the position and what was expected.
@@ -204,7 +225,19 @@ impl Batch {
                 return Err(Error::input("lengths", format!("[{b}] is {length}; expected a number from 1 to {steps}")));
             }
         }
-        let is_read = |t, b| self.is_read(t, b);
+        if let Some(mask) = &self.mask {
+            if mask.dim() != (steps, batch) {
+                return Err(wrong("mask", mask.shape(), &[steps, batch]));
+            }
+            if let Some(((t, b), v)) = mask.indexed_iter().find(|&(_, &v)| v != 0.0 && v != 1.0) {
+                return Err(Error::input("mask", format!("[{t}, {b}] is {v}; expected 0 or 1")));
+            }
+            if self.counted() == 0 {
+                let entries = self.places().filter(|&(t, b)| self.is_read(t, b)).count();
+                return Err(Error::input("mask", format!("all {entries} entries are 0, so there is no loss")));
+            }
+        }
+        let (is_read, counts) = (|t, b| self.is_read(t, b), |t, b| self.counts(t, b));
         match (&self.inputs, input) {
             (Inputs::Tokens(x), Input::Tokens(n)) => in_range("tokens", x, n, "the vocabulary has", is_read)?,
             (Inputs::Vectors(x), Input::Vectors(n)) => {
@@ -218,23 +251,11 @@ impl Batch {
         }
         match &self.targets {
             Targets::Classes(y) if y.dim() != (steps, batch) => return Err(wrong("classes", y.shape(), &[steps, batch])),
-            Targets::Classes(y) => in_range("classes", y, outputs, "the number of classes is", is_read)?,
+            Targets::Classes(y) => in_range("classes", y, outputs, "the number of classes is", counts)?,
             Targets::Values(y) if y.dim() != (steps, batch, outputs) => {
                 return Err(wrong("values", y.shape(), &[steps, batch, outputs]));
             }
-            Targets::Values(y) => finite("values", y.indexed_iter().filter(|((t, b, _), _)| is_read(*t, *b)))?,
-        }
-        if let Some(mask) = &self.mask {
-            if mask.dim() != (steps, batch) {
-                return Err(wrong("mask", mask.shape(), &[steps, batch]));
-            }
-            if let Some(((t, b), v)) = mask.indexed_iter().find(|&(_, &v)| v != 0.0 && v != 1.0) {
-                return Err(Error::input("mask", format!("[{t}, {b}] is {v}; expected 0 or 1")));
-            }
-            if self.counted() == 0 {
-                let entries = self.places().filter(|&(t, b)| self.is_read(t, b)).count();
-                return Err(Error::input("mask", format!("all {entries} entries are 0, so there is no loss")));
-            }
+            Targets::Values(y) => finite("values", y.indexed_iter().filter(|((t, b, _), _)| counts(*t, *b)))?,
         }
         let InitialState::Given(given) = &self.initial_state else { return Ok(()) };
         if let Some(missing) = states.iter().find(|&&name| !given.contains_key(name)) {

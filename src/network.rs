@@ -1,5 +1,6 @@
 //! A network on a backend: fed with batches, trained, and read back as arrays.
 
+mod feeding;
 mod lengths;
 mod stored;
 
@@ -9,8 +10,9 @@ use std::path::Path;
 use ndarray::Array3;
 
 use crate::backend::{Backend, Compute, PROGRAM, Ticket};
-use crate::batch::{Batch, InitialState, Inputs, Loss, States, Targets};
-use crate::model::{Config, InputWindows, Model, Named, TokenWindows, parameters};
+use crate::batch::{Batch, States};
+use crate::kernels::dropout::schedule_of;
+use crate::model::{Config, Model, Named, parameters};
 use crate::program::{Mat, Program};
 use crate::tensors::write_in_blocks;
 use crate::{Error, Result};
@@ -27,6 +29,15 @@ pub struct Report {
     pub gradient_norm: f32,
     /// The position in the arena of the first value of the gradient that is not finite.
     bad: Option<u64>,
+}
+
+/// The seed and the training step, counted from 1, that dropout's masks follow from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Masks {
+    /// The seed.
+    pub seed: u64,
+    /// The training step.
+    pub step: u64,
 }
 
 /// A loss, the gradients of all parameters and of the initial state, and the outputs.
@@ -88,6 +99,9 @@ pub struct Network {
     largest: (usize, usize),
     backend: Box<dyn Backend>,
     step: u64,
+    /// What dropout's masks of training steps follow from, and those that the device has now.
+    seed: u64,
+    masks: Option<Masks>,
     weights: Vec<f32>,
     /// The window and the lengths of its sequences that were written last.
     lengths: (usize, Vec<usize>),
@@ -127,9 +141,19 @@ impl Network {
     /// a GPU with its variants chosen.
     #[must_use]
     pub fn on(model: Model, backend: Box<dyn Backend>) -> Network {
-        let largest = (model.config.window, model.config.batch);
-        let (others, weights, lengths, fetching) = (Vec::new(), Vec::new(), (0, Vec::new()), VecDeque::new());
-        Network { model, others, largest, backend, step: 0, weights, lengths, fetching, fetched: 0 }
+        Network {
+            largest: (model.config.window, model.config.batch),
+            model,
+            others: Vec::new(),
+            backend,
+            step: 0,
+            seed: 0,
+            masks: None,
+            weights: Vec::new(),
+            lengths: (0, Vec::new()),
+            fetching: VecDeque::new(),
+            fetched: 0,
+        }
     }
 
     /// The model, as recorded for batches of the shape of the last one.
@@ -162,7 +186,12 @@ impl Network {
         self.step
     }
 
-    /// Sets the number of training steps taken: what Adam's corrections depend on.
+    /// Sets the seed that dropout's masks follow from in training, as [`Network::initialise`] does.
+    pub fn set_seed(&mut self, seed: u64) {
+        self.seed = seed;
+    }
+
+    /// Sets the number of training steps taken: what Adam's corrections and dropout's masks depend on.
     pub fn set_steps(&mut self, step: u64) {
         (self.step, self.fetched) = (step, step);
         self.fetching.clear();
@@ -176,7 +205,7 @@ impl Network {
     /// reports.
     pub fn train_step(&mut self, batch: &Batch, rate: f64) -> Result<()> {
         check_rate(rate)?;
-        self.feed(batch)?;
+        self.feed_short(batch)?;
         self.train_again(rate)
     }
 
@@ -188,8 +217,18 @@ impl Network {
     pub fn train_again(&mut self, rate: f64) -> Result<()> {
         check_rate(rate)?;
         self.step += 1;
+        self.set_masks(Some(Masks { seed: self.seed, step: self.step }))?;
         self.backend.write(self.model.update_windows.schedule, &self.model.schedule_of(self.step, rate))?;
         self.backend.run(self.model.forward.start..self.model.carry.end)
+    }
+
+    /// Lets units be dropped by these masks from now on, or none. Training does, and nothing else that is not told to.
+    fn set_masks(&mut self, masks: Option<Masks>) -> Result<()> {
+        let Some(schedule) = self.model.dropout.schedule.filter(|_| self.masks != masks) else { return Ok(()) };
+        let Masks { seed, step } = masks.unwrap_or(Masks { seed: 0, step: 0 });
+        self.backend.write_indices(schedule, &schedule_of(seed, step))?;
+        self.masks = masks;
+        Ok(())
     }
 
     /// Asks for what the steps since the last time left, without waiting.
@@ -247,26 +286,35 @@ impl Network {
         bad.or_else(|| (!report.gradient_norm.is_finite()).then(|| "the gradient's norm".into()))
     }
 
-    /// The loss of a batch. The state is carried on, as by a training step: between windows of training, save it with
+    /// The loss of a batch, without dropout. The state is carried on, as by a training step: between windows of training, save it with
     /// [`Network::state`] and set it again, as [`crate::train::evaluate`] does.
     ///
     /// # Errors
     /// As [`Network::train_step`].
     pub fn loss(&mut self, batch: &Batch) -> Result<f32> {
-        self.feed(batch)?;
+        self.feed_short(batch)?;
+        self.set_masks(None)?;
         self.backend.run(self.model.forward.clone())?;
         let loss = self.backend.read(self.model.head.loss)?[0];
         self.backend.run(self.model.carry.clone())?;
         Ok(loss)
     }
 
-    /// The loss of a batch and its gradient by every parameter and by the initial state. The parameters stay as they are; a
-    /// batch that does not carry the state on replaces it.
+    /// The loss of a batch and its gradient by every parameter and by the initial state, without dropout. The parameters stay as they
+    /// are; a batch that does not carry the state on replaces it.
     ///
     /// # Errors
     /// As [`Network::train_step`].
     pub fn gradient(&mut self, batch: &Batch) -> Result<Gradient> {
-        self.back_propagate(batch)?;
+        self.gradient_with(batch, None)
+    }
+
+    /// [`Network::gradient`] with the units dropped that a training step drops.
+    ///
+    /// # Errors
+    /// As [`Network::train_step`].
+    pub fn gradient_with(&mut self, batch: &Batch, masks: Option<Masks>) -> Result<Gradient> {
+        self.back_propagate(batch, masks)?;
         let initial_states = self.read_states(|layer, state| layer.d_initial[state])?;
         Ok(Gradient {
             loss: self.backend.read(self.model.head.loss)?[0],
@@ -276,14 +324,14 @@ impl Network {
         })
     }
 
-    /// What [`Network::gradient`] gives, as a file: the gradients by PyTorch's names, with that of each layer's second bias, which is that
+    /// What [`Network::gradient_with`] gives, as a file: the gradients by PyTorch's names, with that of each layer's second bias, which is that
     /// of the first, `loss` `[1]`, `outputs` `[T, B, O]` and by each initial state, `h0`, `[layers·directions, B, H]`. It passes through the host in blocks. Gives the loss.
     ///
     /// # Errors
     /// As [`Network::gradient`]; [`Error::NotFinite`] with the first of the tensors by name that is not finite, and then nothing is written;
     /// [`Error::Io`].
-    pub fn write_gradient(&mut self, batch: &Batch, path: impl AsRef<Path>) -> Result<f32> {
-        self.back_propagate(batch)?;
+    pub fn write_gradient(&mut self, batch: &Batch, masks: Option<Masks>, path: impl AsRef<Path>) -> Result<f32> {
+        self.back_propagate(batch, masks)?;
         let tensors = self.gradient_tensors();
         let shapes: Vec<(String, Vec<usize>)> = tensors.iter().map(|(name, shape, _)| (name.clone(), shape.clone())).collect();
         write_in_blocks(path.as_ref(), &BTreeMap::new(), &shapes, &mut |i, rows| {
@@ -295,8 +343,9 @@ impl Network {
     }
 
     /// Everything that a batch's gradient is made of, on the device.
-    fn back_propagate(&mut self, batch: &Batch) -> Result<()> {
+    fn back_propagate(&mut self, batch: &Batch, masks: Option<Masks>) -> Result<()> {
         self.feed(batch)?;
+        self.set_masks(masks)?;
         self.backend.run(self.model.forward.start..self.model.backward.end)?;
         self.backend.run(self.model.initial_gradient.clone())
     }
@@ -332,7 +381,7 @@ impl Network {
         Ok(Array3::from_shape_vec((window, batch, hidden), values).expect("a state for each row"))
     }
 
-    /// The hidden states of a batch and ∂L/∂h_t, of each layer. Parameters, gradients, the optimiser's states and the count of steps
+    /// The hidden states of a batch and ∂L/∂h_t, of each layer, without dropout. Parameters, gradients, the optimiser's states and the count of steps
     /// stay as they are; a batch that does not carry the state on replaces it. A training step that follows is the same as without.
     ///
     /// # Errors
@@ -343,6 +392,7 @@ impl Network {
             return Err(Error::Usage("this network does not trace the gradient of its hidden states".into()));
         }
         self.feed(batch)?;
+        self.set_masks(None)?;
         self.backend.run(self.model.forward.clone())?;
         self.backend.run(self.model.trace.clone())?;
         let shape = (window, size, hidden);
@@ -352,115 +402,10 @@ impl Network {
         let windows = self.model.layers.iter().filter_map(|layer| layer.traced);
         windows.map(|of| Ok(Traced { hidden: read(of.hidden)?, d_hidden: read(of.d_hidden)? })).collect()
     }
-
-    /// Writes ids, in the order of a direction, and their rows by token.
-    fn write_tokens(&mut self, windows: &TokenWindows, ids: &[u32]) -> Result<()> {
-        let TokenWindows { tokens, order, starts } = *windows;
-        for (row, ids) in (0..).zip(ids.chunks(tokens.cols() as usize)) {
-            let (by_token, begins) = crate::model::token_order(ids, starts.cols() - 1);
-            self.backend.write_indices(indices(tokens, row, ids), ids)?;
-            self.backend.write_indices(indices(order, row, &by_token), &by_token)?;
-            self.backend.write_indices(indices(starts, row, &begins), &begins)?;
-        }
-        Ok(())
-    }
-
-    /// Takes the model for batches of a shape, which is recorded and loaded over the same buffers where there is none. The parameters, the
-    /// optimiser's states and the count of steps are those of all of them.
-    fn take_shape(&mut self, (window, batch): (usize, usize), carries: bool) -> Result<()> {
-        let now = (self.model.config.window, self.model.config.batch);
-        if (window, batch) == now {
-            return Ok(());
-        }
-        let (most, largest) = self.largest;
-        if window > most || batch > largest {
-            return Err(Error::input(
-                "batch",
-                format!("[T, B] is [{window}, {batch}]; this network takes at most [{most}, {largest}]"),
-            ));
-        }
-        if window == 1 && self.model.config.segments().len() > 1 {
-            return Err(Error::input(
-                "batch",
-                "a window of 1 time step has no segments, in which this network recomputes its states",
-            ));
-        }
-        if carries && batch != now.1 {
-            let problem = format!("{batch} sequences cannot carry on the states of the {} before them", now.1);
-            return Err(Error::input("batch", problem));
-        }
-        let known = self.others.iter().position(|other| (other.config.window, other.config.batch) == (window, batch));
-        let place = match known {
-            Some(place) => place,
-            None => {
-                let config = self.model.config.for_shape(window, batch);
-                let model = Model::append_to(&mut self.model.program, &config)?;
-                self.backend.extend(&self.model.program)?;
-                self.others.push(model);
-                self.others.len() - 1
-            }
-        };
-        let other = &mut self.others[place];
-        std::mem::swap(&mut self.model, other);
-        std::mem::swap(&mut self.model.program, &mut other.program);
-        self.model.zero.iter().try_for_each(|window| self.backend.write(*window, &vec![0.0; window.len()]))
-    }
-
-    /// Checks a batch and writes it.
-    fn feed(&mut self, batch: &Batch) -> Result<()> {
-        self.take_shape(batch.shape(), batch.initial_state == InitialState::Carried)?;
-        let Config { input, outputs, bidirectional, .. } = self.model.config;
-        let (layers, _, hidden) = self.model.config.state_shape();
-        batch.check(input, outputs, layers, hidden, self.model.config.cell.states)?;
-        if bidirectional && batch.initial_state == InitialState::Carried {
-            let problem = "a network of both directions carries no state on: the reverse one begins at the end of a window";
-            return Err(Error::Usage(problem.into()));
-        }
-        self.write_lengths(batch)?;
-
-        match (&batch.inputs, self.model.inputs.clone()) {
-            (Inputs::Tokens(ids), InputWindows::Tokens(directions)) => {
-                for (place, windows) in directions.iter().enumerate() {
-                    let ids = if place == 0 { lengths::ids(batch, ids) } else { lengths::turned_ids(batch, ids) };
-                    self.write_tokens(windows, &ids)?;
-                }
-            }
-            (Inputs::Vectors(x), InputWindows::Vectors(inputs)) => self.backend.write(inputs, &lengths::vectors(batch, x))?,
-            _ => unreachable!("the batch was checked against the input"),
-        }
-        match (&batch.targets, self.model.config.loss) {
-            (Targets::Classes(ids), Loss::CrossEntropy) => {
-                let (targets, ids) = (self.model.head.targets, lengths::ids(batch, ids));
-                for (row, ids) in (0..).zip(ids.chunks(targets.cols() as usize)) {
-                    self.backend.write_indices(indices(targets, row, ids), ids)?;
-                }
-            }
-            (Targets::Values(values), Loss::SquaredError) => {
-                self.backend.write(self.model.head.targets, &lengths::vectors(batch, values))?;
-            }
-            (_, Loss::CrossEntropy) => return Err(Error::input("values", "this network is measured by classes")),
-            (_, Loss::SquaredError) => return Err(Error::input("classes", "this network is measured by values")),
-        }
-        let weights = batch.weights();
-        if weights != self.weights {
-            self.backend.write(self.model.head.counts, &weights)?;
-            self.weights = weights;
-        }
-        match &batch.initial_state {
-            InitialState::Carried => Ok(()),
-            InitialState::Zero => self.clear_state(),
-            InitialState::Given(states) => self.set_state(states),
-        }
-    }
 }
 
 fn check_rate(rate: f64) -> Result<()> {
     let usable = rate.is_finite() && rate >= 0.0;
     let message = || format!("the learning rate is {rate}; it must be finite and not negative");
     if usable { Ok(()) } else { Err(Error::Usage(message())) }
-}
-
-/// The first columns of a row, as many as there are values.
-fn indices(window: Mat, row: u32, values: &[u32]) -> Mat {
-    window.slice_rows(row..row + 1).slice_cols(0..values.len() as u32)
 }

@@ -48,6 +48,8 @@
 //! ∂ℓ/∂o   = softmax(o) − onehot(y)   or   (2/O)·(o − y)
 //! ```
 //!
+//! With dropout (Srivastava et al. 2014) what is read of a layer's outputs is `m ⊙ h_t`, and what comes back by `m ⊙ h_t` is multiplied by `m`.
+//!
 //! In code a step of a batch is a row: `[T, B, ·]` is `[T·B, ·]`, all transposes are swapped, and every sum over the steps is one product.
 //!
 //! Sources: Werbos, *Backpropagation through time: what it does and how to do it* (1990); Pascanu, Mikolov and Bengio, *On the
@@ -55,6 +57,7 @@
 
 mod activation;
 mod cell;
+mod dropout;
 pub mod elman;
 pub mod gru;
 mod input;
@@ -70,6 +73,7 @@ use ndarray::{Array2, Array3, Axis, concatenate, s, stack};
 
 pub use activation::Activation;
 pub use cell::{Cell, Unit, UnitGradient};
+pub use dropout::Dropout;
 pub use weights::{LayerWeights, Weights};
 
 use crate::batch::{Batch, InitialState, Input, Inputs};
@@ -157,9 +161,17 @@ pub fn forward(weights: &Weights, cell: &Cell, batch: &Batch) -> Result<Forward>
 /// # Errors
 /// As [`forward`].
 pub fn forward_from(weights: &Weights, cell: &Cell, batch: &Batch, start: &States) -> Result<Forward> {
+    forward_with(weights, cell, batch, start, &Dropout::NONE)
+}
+
+/// [`forward_from`] as in training, with dropout.
+///
+/// # Errors
+/// As [`forward`].
+pub fn forward_with(weights: &Weights, cell: &Cell, batch: &Batch, start: &States, dropout: &Dropout) -> Result<Forward> {
     check(weights, cell, batch, start)?;
-    let (layers, hidden) = propagate(weights, cell, batch, start);
-    let outputs = decode(weights, &hidden);
+    let Propagated { layers, hidden, read } = propagate(weights, cell, batch, start, dropout);
+    let outputs = decode(weights, &read);
     let (loss, _) = loss::measure(&outputs, batch);
     Ok(Forward { loss, outputs, states: layers.into_iter().map(|layer| named(cell, layer.states)).collect(), hidden })
 }
@@ -180,12 +192,20 @@ pub fn gradient(weights: &Weights, cell: &Cell, batch: &Batch) -> Result<Gradien
 /// # Errors
 /// As [`forward`].
 pub fn gradient_from(weights: &Weights, cell: &Cell, batch: &Batch, start: &States) -> Result<Gradient> {
+    gradient_with(weights, cell, batch, start, &Dropout::NONE)
+}
+
+/// [`gradient_from`] as in training, with dropout.
+///
+/// # Errors
+/// As [`forward`].
+pub fn gradient_with(weights: &Weights, cell: &Cell, batch: &Batch, start: &States, dropout: &Dropout) -> Result<Gradient> {
     check(weights, cell, batch, start)?;
-    let (layers, hidden) = propagate(weights, cell, batch, start);
-    let outputs = decode(weights, &hidden);
+    let Propagated { layers, hidden, read } = propagate(weights, cell, batch, start, dropout);
+    let outputs = decode(weights, &read);
     let (loss, d_outputs) = loss::measure(&outputs, batch);
     let sequences = batch.shape().1;
-    let top = rows(hidden[hidden.len() - 1].view());
+    let top = rows(read[read.len() - 1].view());
 
     let sizes = d_outputs.mapv(f64::abs);
     let of = |decoder, decoder_bias| Weights { layers: Vec::new(), bidirectional: weights.bidirectional, decoder, decoder_bias };
@@ -195,7 +215,10 @@ pub fn gradient_from(weights: &Weights, cell: &Cell, batch: &Batch, start: &Stat
     let mut d_states = Vec::new();
     let mut from_above = in_steps(d_outputs.dot(&weights.decoder), sequences);
     for k in (0..hidden.len()).rev() {
-        let input = input_of(k, batch, &hidden);
+        if let Some(mask) = dropout.mask(k, hidden.len(), from_above.dim()) {
+            from_above *= &mask;
+        }
+        let input = input_of(k, batch, &read);
         let mut to_below = Array2::zeros((0, 0));
         for (place, order) in places(weights, k, batch).into_iter().rev() {
             let (layer, computed) = (&weights.layers[place], &layers[place]);
@@ -223,11 +246,11 @@ pub fn gradient_from(weights: &Weights, cell: &Cell, batch: &Batch, start: &Stat
 ///
 /// # Errors
 /// As [`forward`].
-pub fn distance_from_kink(weights: &Weights, cell: &Cell, batch: &Batch) -> Result<f64> {
+pub fn distance_from_kink(weights: &Weights, cell: &Cell, batch: &Batch, dropout: &Dropout) -> Result<f64> {
     let start = initial(weights, cell, batch);
     check(weights, cell, batch, &start)?;
     let kinks = cell.activation.map_or(&[][..], Activation::kinks);
-    let (layers, _) = propagate(weights, cell, batch, &start);
+    let Propagated { layers, .. } = propagate(weights, cell, batch, &start, dropout);
     let sums = layers.iter().flat_map(|layer| layer.input_sums.iter().zip(&layer.recurrent_sums).map(|(u, w)| u + w));
     Ok(sums.flat_map(|sum| kinks.iter().map(move |kink| (sum - kink).abs())).fold(f64::INFINITY, f64::min))
 }
@@ -256,11 +279,22 @@ fn places<'a>(weights: &Weights, k: usize, batch: &'a Batch) -> Vec<(usize, Orde
     (0..directions).map(|d| (directions * k + d, Order { reverse: d == 1, batch })).collect()
 }
 
-/// All layers and directions at all steps, the lowest first, and what is read of each layer.
-fn propagate(weights: &Weights, cell: &Cell, batch: &Batch, start: &States) -> (Vec<Trajectory>, Vec<Array3<f64>>) {
-    let (mut layers, mut hidden) = (Vec::new(), Vec::new());
-    for k in 0..weights.layers.len() / weights.directions() {
-        let input = input_of(k, batch, &hidden);
+/// What all layers compute at all steps.
+struct Propagated {
+    /// Of each direction of each layer, the lowest first.
+    layers: Vec<Trajectory>,
+    /// The outputs of each layer, `[T, B, H·directions]`.
+    hidden: Vec<Array3<f64>>,
+    /// What is read of them: without dropout the same.
+    read: Vec<Array3<f64>>,
+}
+
+/// All layers and directions at all steps.
+fn propagate(weights: &Weights, cell: &Cell, batch: &Batch, start: &States, dropout: &Dropout) -> Propagated {
+    let (mut layers, mut hidden, mut read) = (Vec::new(), Vec::new(), Vec::new());
+    let count = weights.layers.len() / weights.directions();
+    for k in 0..count {
+        let input = input_of(k, batch, &read);
         let mut outputs = Vec::new();
         for (place, order) in places(weights, k, batch) {
             let initial: Vec<_> = cell.states.iter().map(|&name| start[name].index_axis(Axis(0), place)).collect();
@@ -269,22 +303,27 @@ fn propagate(weights: &Weights, cell: &Cell, batch: &Batch, start: &States) -> (
             layers.push(computed);
         }
         let outputs: Vec<_> = outputs.iter().map(|outputs: &Array3<f64>| outputs.view()).collect();
-        hidden.push(concatenate(Axis(2), &outputs).expect("directions of one shape").as_standard_layout().into_owned());
+        let outputs = concatenate(Axis(2), &outputs).expect("directions of one shape").as_standard_layout().into_owned();
+        read.push(match dropout.mask(k, count, outputs.dim()) {
+            Some(mask) => &outputs * mask,
+            None => outputs.clone(),
+        });
+        hidden.push(outputs);
     }
-    (layers, hidden)
+    Propagated { layers, hidden, read }
 }
 
 /// `X` of layer `k`: the batch's inputs, or what is read of the layer below.
-fn input_of<'a>(k: usize, batch: &'a Batch, hidden: &[Array3<f64>]) -> LayerInput<'a> {
+fn input_of<'a>(k: usize, batch: &'a Batch, read: &[Array3<f64>]) -> LayerInput<'a> {
     match k.checked_sub(1) {
         None => LayerInput::of_batch(batch),
-        Some(below) => LayerInput::Vectors(rows(hidden[below].view()).to_owned().into()),
+        Some(below) => LayerInput::Vectors(rows(read[below].view()).to_owned().into()),
     }
 }
 
 /// `o_t = V·h_t + c`, `[T, B, O]`.
-fn decode(weights: &Weights, hidden: &[Array3<f64>]) -> Array3<f64> {
-    let top = &hidden[hidden.len() - 1];
+fn decode(weights: &Weights, read: &[Array3<f64>]) -> Array3<f64> {
+    let top = &read[read.len() - 1];
     let sequences = top.dim().1;
     in_steps(rows(top.view()).dot(&weights.decoder.t()) + &weights.decoder_bias, sequences)
 }

@@ -12,7 +12,7 @@ use std::path::Path;
 
 use ndarray::{Array, ArrayD, Dimension, IxDyn};
 
-pub use batch::read_batch;
+pub use batch::{Layout, ReadBatch, read_batch};
 pub use file::TensorFile;
 pub(crate) use format::{write_in_blocks, write_whole};
 

@@ -5,7 +5,7 @@
 use ndarray::Array3;
 use retrospect::backend::Compute;
 use retrospect::batch::{Batch, InitialState, Input, Inputs, Loss, Targets};
-use retrospect::data::{Choice, Options, Task};
+use retrospect::data::{Choice, Options, Reading, Task};
 use retrospect::model::{Config, Model, RecurrentInit};
 use retrospect::network::Network;
 use retrospect::train::{Checkpoint, Origin, Ran, Settings};
@@ -117,6 +117,7 @@ fn whatever_reads_or_writes_weights_takes_no_copy_of_them() {
         trace_gradients: None,
         init: None,
         data: Choice::Task("adding".into()),
+        reading: Reading::default(),
         network: config.clone(),
     };
     let origin = Origin { settings, vocabulary: None, fingerprint: None, ran: Ran::default() };
@@ -150,6 +151,6 @@ fn whatever_reads_or_writes_weights_takes_no_copy_of_them() {
     drop(copy);
 
     // The steps lay the weight out anew.
-    network.write_gradient(&source.batch(0), folder.path().join("gradient")).unwrap();
+    network.write_gradient(&source.batch(0), None, folder.path().join("gradient")).unwrap();
     check("a gradient", places + working);
 }

@@ -193,6 +193,10 @@ impl Backend for Cpu {
         Ok(())
     }
 
+    fn is_extensible(&self) -> bool {
+        true
+    }
+
     fn extend(&mut self, program: &Program) -> Result<()> {
         let loaded = self.steps.len();
         assert!(self.plan.suits(program, loaded..program.len()), "the new steps need other places");

@@ -64,10 +64,15 @@ pub trait Backend {
     /// When their number is another.
     fn write_indices(&mut self, window: Mat, values: &[u32]) -> Result<()>;
 
+    /// Whether it can [`Backend::extend`] what it has loaded.
+    fn is_extensible(&self) -> bool {
+        false
+    }
+
     /// Loads the steps that its program has gained since it was loaded, over the same buffers.
     ///
     /// # Errors
-    /// [`Error::Usage`] when this backend cannot; when the device is lost or refuses.
+    /// [`Error::Usage`] when this backend is not extensible; when the device is lost or refuses.
     fn extend(&mut self, program: &Program) -> Result<()> {
         let _ = program;
         Err(Error::Usage(format!("{} loads one program alone", self.description())))

@@ -41,6 +41,10 @@ pub struct Sweep<'a> {
     pub input: usize,
     /// The number of outputs.
     pub output: usize,
+    /// [`Config::dropout`].
+    pub dropout: f64,
+    /// [`Config::output_dropout`].
+    pub output_dropout: f64,
     /// [`Config::recompute`] of a window of so many steps.
     pub recompute: &'a dyn Fn(usize) -> Option<usize>,
     /// Runs of each, of which the median counts.
@@ -63,9 +67,16 @@ impl Sweep<'_> {
                     for &hidden in &self.hidden {
                         let input = Input::Vectors(self.input);
                         let base = Config::new(input, hidden, self.output, Loss::SquaredError, batch, window);
-                        let recompute = (self.recompute)(window);
-                        let Sweep { cell, bidirectional, .. } = *self;
-                        all.push(Config { cell, bidirectional, layers, optimizer: Optimizer::Sgd, recompute, ..base });
+                        all.push(Config {
+                            cell: self.cell,
+                            bidirectional: self.bidirectional,
+                            layers,
+                            optimizer: Optimizer::Sgd,
+                            dropout: self.dropout,
+                            output_dropout: self.output_dropout,
+                            recompute: (self.recompute)(window),
+                            ..base
+                        });
                     }
                 }
             }

@@ -9,7 +9,7 @@ use crate::Result;
 use crate::batch::{Batch, InitialState, Input, Loss, Reduction};
 use crate::model::Config;
 use crate::random::Random;
-use crate::reference::{self, Activation, Cell, LayerWeights, Weights};
+use crate::reference::{self, Activation, Cell, Dropout, LayerWeights, Weights};
 
 /// With ε = 1e-5 they agree to about 2e-8 of a tensor's largest value, in f64.
 const EPSILON: f64 = 1e-5;
@@ -33,6 +33,7 @@ struct Small {
     loss: Loss,
     masked: bool,
     reduction: Reduction,
+    dropout: Dropout,
 }
 
 /// Small networks of every cell and activation, with every loss, kind of input and up to three layers, some in both directions and some with
@@ -48,7 +49,10 @@ pub(crate) fn check(quick: bool) -> Result<Vec<Outcome>> {
             let layers = 1 + (i + place) % 3;
             let reduction = if i % 2 == 0 { Reduction::Mean } else { Reduction::Sum };
             let (bidirectional, lengths) = ((i + place) % 2 == 1, (i / 2 + place) % 2 == 1);
-            outcomes.push(Small { cell, layers, bidirectional, lengths, tokens, loss, masked: i > 0, reduction }.check()?);
+            let (rate, output_rate) = [(0.0, 0.0), (0.4, 0.3)][(i + place / 2) % 2];
+            let dropout = Dropout { rate, output_rate, seed: 11, step: 3 };
+            let masked = i > 0;
+            outcomes.push(Small { cell, layers, bidirectional, lengths, tokens, loss, masked, reduction, dropout }.check()?);
         }
     }
     Ok(outcomes)
@@ -67,15 +71,17 @@ impl Small {
         let Small { cell, layers, .. } = self;
         let weights = self.weights();
         let batch = self.smooth_batch(&weights)?;
-        let got = reference::gradient(&weights, cell, &batch)?;
+        let start = reference::initial(&weights, cell, &batch);
+        let got = reference::gradient_with(&weights, cell, &batch, &start, &self.dropout)?;
         let mut all: Tensors = got.weights.tensors().into_iter().map(|(name, t)| (name, t.to_owned())).collect();
         all.extend(got.initial_states.into_iter().map(|(name, t)| (format!("{name}0"), t.into_dyn())));
-        let expected = differences(&weights, cell, &batch)?.into();
+        let expected = differences(&weights, cell, &batch, &self.dropout)?.into();
         let input = if self.tokens { "tokens" } else { "vectors" };
         let loss = if self.loss == Loss::CrossEntropy { "cross-entropy" } else { "squared error" };
+        let dropout = if self.dropout.rate > 0.0 { ", dropout" } else { "" };
         let both = if self.bidirectional { " both ways" } else { "" };
         let lengths = if self.lengths { " of lengths" } else { "" };
-        let shape = format!("{cell:?}, {input}, {loss}, {layers} × H={HIDDEN}{both}, T={STEPS}, B={SEQUENCES}{lengths}");
+        let shape = format!("{cell:?}, {input}, {loss}{dropout}, {layers} × H={HIDDEN}{both}, T={STEPS}, B={SEQUENCES}{lengths}");
         Ok(compare("reference", None, shape, "finite differences", &all, &expected, BOUND))
     }
 
@@ -102,7 +108,7 @@ impl Small {
     fn smooth_batch(&self, weights: &Weights) -> Result<Batch> {
         let mut batch = self.batch(5);
         for seed in 6..100 {
-            if reference::distance_from_kink(weights, &self.cell, &batch)? > FROM_KINK {
+            if reference::distance_from_kink(weights, &self.cell, &batch, &self.dropout)? > FROM_KINK {
                 break;
             }
             batch = self.batch(seed);
@@ -125,14 +131,14 @@ impl Small {
 }
 
 /// The derivative of the loss by each weight and by the initial states.
-fn differences(weights: &Weights, cell: &Cell, batch: &Batch) -> Result<Tensors> {
+fn differences(weights: &Weights, cell: &Cell, batch: &Batch, dropout: &Dropout) -> Result<Tensors> {
     let start = reference::initial(weights, cell, batch);
     let mut all = Tensors::new();
     for (place, (name, tensor)) in weights.tensors().into_iter().enumerate() {
         let loss = |at: usize, by: f64| {
             let mut weights = weights.clone();
             *weights.tensors_mut().swap_remove(place).1.into_iter().nth(at).expect("an element") += by;
-            Ok(reference::forward_from(&weights, cell, batch, &start)?.loss)
+            Ok(reference::forward_with(&weights, cell, batch, &start, dropout)?.loss)
         };
         all.insert(name, slopes(tensor.shape(), loss)?);
     }
@@ -140,7 +146,7 @@ fn differences(weights: &Weights, cell: &Cell, batch: &Batch) -> Result<Tensors>
         let loss = |at: usize, by: f64| {
             let mut start = start.clone();
             *start.get_mut(name).expect("a state").iter_mut().nth(at).expect("an element") += by;
-            Ok(reference::forward_from(weights, cell, batch, &start)?.loss)
+            Ok(reference::forward_with(weights, cell, batch, &start, dropout)?.loss)
         };
         all.insert(format!("{name}0"), slopes(state.shape(), loss)?);
     }

@@ -162,6 +162,10 @@ impl Backend for Exact {
         Ok(())
     }
 
+    fn is_extensible(&self) -> bool {
+        true
+    }
+
     fn extend(&mut self, program: &Program) -> Result<()> {
         self.program = program.clone();
         Ok(())

@@ -44,6 +44,10 @@ impl Backend for Lockstep {
         self.actual.write_indices(window, values)
     }
 
+    fn is_extensible(&self) -> bool {
+        self.actual.is_extensible()
+    }
+
     fn extend(&mut self, program: &Program) -> Result<()> {
         self.exact.extend(program)?;
         self.actual.extend(program)

@@ -14,7 +14,7 @@ use crate::backend::Backend;
 use crate::batch::{Batch, InitialState, Input, Inputs, Loss, Reduction, Targets};
 use crate::cells::Cell;
 use crate::model::{Biases, Config, Model, Named, Optimizer, RecurrentInit, initial};
-use crate::network::{Network, Traced};
+use crate::network::{Masks, Network, Traced};
 use crate::program::Program;
 use crate::random::Random;
 use crate::reference;
@@ -81,6 +81,7 @@ pub fn cases() -> Vec<Case> {
     all.extend(of_other_cells(first));
     let first = all.len();
     all.extend(of_sequences(first));
+    all.extend(with_dropout());
     all
 }
 
@@ -105,6 +106,32 @@ fn of_sequences(first: usize) -> Vec<Case> {
     }
     all
 }
+
+/// Networks of every cell and number of layers with dropout: between the layers, before the head, and both; in one direction and in two, some with sequences of different
+/// lengths.
+fn with_dropout() -> Vec<Case> {
+    let mut all = Vec::new();
+    for layers in 1..=3 {
+        for &cell in crate::cells::ALL {
+            let i = all.len();
+            let [window, batch, hidden, size, outputs] = SIZES[1 + i % 5];
+            let input = if i % 2 == 0 { Input::Tokens(size) } else { Input::Vectors(size) };
+            let loss = [Loss::CrossEntropy, Loss::SquaredError][i / 4 % 2];
+            let dropout = if layers == 1 { 0.0 } else { [0.3, 0.5][i % 2] };
+            let output_dropout = if layers == 1 { 0.25 } else { [0.0, 0.6, 0.1][i % 3] };
+            let shape = Config::new(input, hidden, outputs, loss, batch, window);
+            let recompute = [None, Some(2), Some(3)][i % 3];
+            let (bidirectional, lengths) = (i % 5 < 2, i % 3 == 0);
+            let trace = i.is_multiple_of(4) && !bidirectional;
+            let config = Config { cell, layers, bidirectional, lengths, dropout, output_dropout, recompute, trace, ..shape };
+            all.push(Case { config, masked: i.is_multiple_of(3), reduction: Reduction::Mean });
+        }
+    }
+    all
+}
+
+/// What dropout's masks follow from where gradients are held to the reference: each beyond 32 bits.
+pub const MASKS: Masks = Masks { seed: 0x9876_5432_1000_0007, step: (5 << 32) + 3 };
 
 /// The other cells. What is not a cell's own was seen with the first, so that these are every kind of input, number of layers and way to train
 /// biases, while all else goes round.
@@ -201,7 +228,8 @@ impl Case {
                 format!("{cell}{phi}{}", if biases == Biases::Two { ", two biases" } else { "" })
             }
         };
-        format!("{cell}, {input}, {loss}{masked}, {layers} × H={hidden}{both}, T={window}{segments}, B={batch}{lengths}")
+        let dropout = if self.config.drops() { ", dropout" } else { "" };
+        format!("{cell}, {input}, {loss}{masked}{dropout}, {layers} × H={hidden}{both}, T={window}{segments}, B={batch}{lengths}")
     }
 }
 
@@ -333,15 +361,18 @@ pub fn gradients(case: &Case, model: Model, variant: Option<&'static str>, load:
     Ok(compare("gradient", variant, case.name(), "reference", &got, &expected, bound(&case.config)))
 }
 
+/// The loss without dropout.
+const EVALUATED: &str = "evaluated loss";
+
 /// Tensors by name.
 pub type Tensors = BTreeMap<String, ArrayD<f64>>;
 
-/// What a network computes for a batch.
+/// What a network computes for a batch: with dropout the gradient with [`MASKS`], and the loss as an evaluation has it.
 ///
 /// # Errors
 /// What the backend reports.
 pub fn gradient(network: &mut Network, batch: &Batch) -> Result<Tensors> {
-    let got = network.gradient(batch)?;
+    let got = network.gradient_with(batch, Some(MASKS))?;
     let in_f64 = |array: &ArrayD<f32>| array.mapv(f64::from);
     let mut all = widened(&got.parameters);
     all.extend(got.initial_states.into_iter().map(|(name, state)| (format!("{name}0"), in_f64(&state.into_dyn()))));
@@ -357,6 +388,10 @@ pub fn gradient(network: &mut Network, batch: &Batch) -> Result<Tensors> {
     for (layer, Traced { hidden, d_hidden }) in traced.into_iter().enumerate() {
         all.insert(format!("traced_l{layer}"), in_f64(&hidden.into_dyn()));
         all.insert(format!("d_hidden_l{layer}"), in_f64(&d_hidden.into_dyn()));
+    }
+    // It carries the state on.
+    if config.drops() {
+        all.insert(EVALUATED.into(), arr1(&[f64::from(network.loss(batch)?)]).into_dyn());
     }
     Ok(all)
 }

@@ -53,6 +53,14 @@ pub struct Bench {
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = size())]
     products: Vec<usize>,
 
+    /// Drop each output of every layer but the last with this probability [default: 0]
+    #[arg(long, value_name = "P", allow_negative_numbers = true, value_parser = super::options::probability, default_value_t = 0.0, hide_default_value = true)]
+    dropout: f64,
+
+    /// Drop each number that the head reads with this probability [default: 0]
+    #[arg(long, value_name = "P", allow_negative_numbers = true, value_parser = super::options::probability, default_value_t = 0.0, hide_default_value = true)]
+    output_dropout: f64,
+
     /// Keep the hidden states of every N-th time step only, and compute the others again [default: off]
     #[arg(long, value_name = "auto|off|N", value_parser = super::options::recompute)]
     recompute: Option<super::options::Recompute>,
@@ -91,6 +99,8 @@ impl Bench {
             layers: self.layers.clone(),
             input: self.input,
             output: self.output,
+            dropout: self.dropout,
+            output_dropout: self.output_dropout,
             recompute: &|window| self.recompute.and_then(|choice| choice.of(window)),
             runs: self.runs,
         };

@@ -29,6 +29,10 @@ pub struct Evaluate {
     #[arg(long, value_name = "FILE")]
     data: Option<PathBuf>,
 
+    /// Read --data as [B, T, …] and not as [T, B, …]
+    #[arg(long, requires = "data")]
+    batch_first: bool,
+
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -116,7 +120,9 @@ impl Evaluate {
             }
             (None, Some(path), _) => {
                 let what = path.display().to_string();
-                Ok((Box::new(Arrays::held_out_only(&what, read_batch(path)?, batch)?), what))
+                let read = read_batch(path, super::options::layout(self.batch_first))?;
+                read.note().iter().for_each(|said| note(format_args!("{what}: {said}.")));
+                Ok((Box::new(Arrays::held_out_only(&what, read.batch, batch)?), what))
             }
             (None, None, _) => {
                 let opened = settings.open()?;

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use retrospect::batch::{Batch, Input, Inputs, Loss, Reduction, Targets};
 use retrospect::model::{Config, Optimizer, is_bidirectional, sizes};
-use retrospect::network::Network;
-use retrospect::reference::{self, Cell, Weights};
+use retrospect::network::{Masks, Network};
+use retrospect::reference::{self, Cell, Dropout, Weights};
 use retrospect::tensors::{TensorFile, Tensors, read_batch};
 use retrospect::train::Checkpoint;
 use retrospect::{Activation, Error, Result};
@@ -26,6 +26,10 @@ pub struct Gradient {
     #[arg(long, value_name = "FILE")]
     batch: PathBuf,
 
+    /// Read the batch as [B, T, …] and not as [T, B, …]; outputs are written time first
+    #[arg(long)]
+    batch_first: bool,
+
     /// Where the gradient goes
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
@@ -39,6 +43,22 @@ pub struct Gradient {
     /// Keep the hidden states of every N-th time step only, and compute the others again [default: off]
     #[arg(long, value_name = "auto|off|N", value_parser = super::options::recompute)]
     recompute: Option<super::options::Recompute>,
+
+    /// Drop each output of every layer but the last with this probability, as training does [default: 0]
+    #[arg(long, value_name = "P", allow_negative_numbers = true, value_parser = super::options::probability, default_value_t = 0.0, hide_default_value = true)]
+    dropout: f64,
+
+    /// Drop each number that the head reads with this probability, as training does [default: 0]
+    #[arg(long, value_name = "P", allow_negative_numbers = true, value_parser = super::options::probability, default_value_t = 0.0, hide_default_value = true)]
+    output_dropout: f64,
+
+    /// The random seed that what is dropped follows from
+    #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 57)]
+    seed: u64,
+
+    /// The training step, counted from 1, that what is dropped follows from
+    #[arg(long, value_name = "K", allow_negative_numbers = true, default_value_t = 1, value_parser = super::options::count())]
+    step: u64,
 
     /// Mean or sum over the outputs that count
     #[arg(long, default_value = "mean")]
@@ -89,7 +109,9 @@ impl Gradient {
             ReductionChoice::Mean => Reduction::Mean,
             ReductionChoice::Sum => Reduction::Sum,
         };
-        let batch = Batch { reduction, ..read_batch(&self.batch)? };
+        let read = read_batch(&self.batch, super::options::layout(self.batch_first))?;
+        read.note().iter().for_each(|said| note(format_args!("{}: {said}.", self.batch.display())));
+        let batch = Batch { reduction, ..read.batch };
         let loss = match choice {
             None => self.by_reference(&tensors, &batch)?.to_string(),
             Some(choice) => {
@@ -99,7 +121,7 @@ impl Gradient {
                 batch.check(input, outputs, layers, hidden, config.cell.states).map_err(|e| in_file(&self.batch, e))?;
                 let mut network = Network::new(&config, &self.device.choose(Some(choice))?)?;
                 network.load_parameters(&tensors)?;
-                f64::from(network.write_gradient(&batch, &self.out)?).to_string()
+                f64::from(network.write_gradient(&batch, Some(self.masks()), &self.out)?).to_string()
             }
         };
         print(&pairs(&[("loss", loss), ("out", self.out.display().to_string())]))
@@ -122,7 +144,11 @@ impl Gradient {
         }
         let weights = Weights::new(&cell, tensor).and_then(|weights| weights.check(&cell).map(|_| weights));
         let weights = weights.map_err(|e| in_file(&self.weights, e))?;
-        let gradient = reference::gradient(&weights, &cell, batch).map_err(|e| in_file(&self.batch, e))?;
+        let Masks { seed, step } = self.masks();
+        let dropout = Dropout { rate: self.dropout, output_rate: self.output_dropout, seed, step };
+        super::options::note_dropout(self.dropout, weights.layers.len());
+        let start = reference::initial(&weights, &cell, batch);
+        let gradient = reference::gradient_with(&weights, &cell, batch, &start, &dropout).map_err(|e| in_file(&self.batch, e))?;
         let mut out = Tensors::new();
         for (name, array) in gradient.weights.tensors() {
             out.insert(name, array.to_owned());
@@ -137,6 +163,11 @@ impl Gradient {
         }
         out.write(&self.out)?;
         Ok(gradient.loss)
+    }
+
+    /// What dropout follows from.
+    fn masks(&self) -> Masks {
+        Masks { seed: self.seed, step: self.step }
     }
 
     /// φ, if it is asked for and another than tanh, which scripts may name for any cell.
@@ -162,6 +193,7 @@ impl Gradient {
             Targets::Values(_) => Loss::SquaredError,
         };
         let (window, size) = batch.shape();
+        super::options::note_dropout(self.dropout, layers);
         Ok(Config {
             cell,
             bidirectional: self.cell.is_bidirectional(Some(tensors)),
@@ -170,6 +202,8 @@ impl Gradient {
             leak: self.cell.leak.map(|leak| leak as f32),
             layers,
             optimizer: Optimizer::Sgd,
+            dropout: self.dropout,
+            output_dropout: self.output_dropout,
             recompute: self.recompute.and_then(|choice| choice.of(window)),
             ..Config::new(input, hidden, outputs, loss, size, window)
         })

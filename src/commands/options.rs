@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use retrospect::batch::{Input, Loss};
 use retrospect::cells::Cell;
-use retrospect::data::{self, Defaults, Opened, Options, Task};
+use retrospect::data::{self, Defaults, Opened, Options, Reading, Task};
 use retrospect::model::{Config, Optimizer, RecurrentInit, sizes};
-use retrospect::tensors::TensorFile;
+use retrospect::tensors::{Layout, TensorFile};
 use retrospect::train::{Checkpoint, Settings};
 use retrospect::{Activation, Error, Result};
 
@@ -70,6 +70,15 @@ struct WhatArgs {
     #[arg(long, value_name = "FILE", conflicts_with = "task", help_heading = "Data")]
     data: Option<PathBuf>,
 
+    /// Read --data as [B, T, …] and not as [T, B, …]
+    #[arg(long, requires = "data", help_heading = "Data")]
+    batch_first: bool,
+
+    /// Make batches of --data of sequences of similar length, where lengths vary, so that little of what is computed is padding
+    /// [default: on]
+    #[arg(long, value_name = "on|off", requires = "data", num_args = 0..=1, default_missing_value = "on", help_heading = "Data")]
+    bucket: Option<Bucket>,
+
     #[arg(long, value_name = "NAME", help = tasks(), help_heading = "Data")]
     task: Option<String>,
 
@@ -105,6 +114,14 @@ struct WhatArgs {
     #[arg(long, value_name = "FILE", conflicts_with = "recurrent_init", help_heading = "Network")]
     init: Option<PathBuf>,
 
+    /// Drop each output of every layer but the last with this probability while training, as PyTorch's `dropout` [default: 0]
+    #[arg(long, value_name = "P", allow_negative_numbers = true, value_parser = probability, help_heading = "Network")]
+    dropout: Option<f64>,
+
+    /// Drop each number that the head reads with this probability while training [default: 0]
+    #[arg(long, value_name = "P", allow_negative_numbers = true, value_parser = probability, help_heading = "Network")]
+    output_dropout: Option<f64>,
+
     /// How gradients become updates [default: adam]
     #[arg(long, value_name = "NAME", help_heading = "Optimiser")]
     optimizer: Option<OptimizerChoice>,
@@ -122,6 +139,12 @@ struct WhatArgs {
     // hundred steps, in PyTorch too. With this one it does not, so that runs on different devices can be compared.
     #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 57, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     seed: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Bucket {
+    On,
+    Off,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -196,7 +219,9 @@ impl ModelArgs {
             return Err(Error::Usage("--momentum needs --optimizer momentum".into()));
         }
         let window = what.window.or(of_task.map(|d| d.window)).unwrap_or(64);
-        let opened = choice.open(&Options { seed: what.seed, batch: what.batch, window })?;
+        let reading = Reading { layout: layout(what.batch_first), bucket: what.bucket != Some(Bucket::Off) };
+        let opened = choice.open(&Options { seed: what.seed, batch: what.batch, window }, reading)?;
+        opened.notes.iter().for_each(note);
         if let (data::Choice::Data(path), Some(asked), (steps, _)) = (&choice, what.window, opened.source.window())
             && asked != steps
         {
@@ -245,9 +270,12 @@ impl ModelArgs {
             forget_bias: self.biases.forget_bias.unwrap_or_default(),
             optimizer: optimizer.with(what.momentum.unwrap_or(0.9)),
             clip,
+            dropout: what.dropout.unwrap_or_default(),
+            output_dropout: what.output_dropout.unwrap_or_default(),
             recompute: what.recompute.and_then(|choice| choice.of(steps)),
             ..Config::new(input, hidden, outputs, shape.loss, batch, steps)
         };
+        note_dropout(network.dropout, network.layers);
         let settings = Settings {
             steps: of_task.and_then(|d| d.steps).unwrap_or(3000),
             lr: of_task.and_then(|d| d.lr).unwrap_or(2e-3),
@@ -260,6 +288,7 @@ impl ModelArgs {
             trace_gradients: None,
             init: what.init.as_deref().map(|path| absolute(&Checkpoint::path(path))),
             data: choice,
+            reading,
             network,
         };
         if let Some(task) = task {
@@ -357,6 +386,11 @@ impl WhatArgs {
     }
 }
 
+/// What --batch-first says.
+pub fn layout(batch_first: bool) -> Layout {
+    if batch_first { Layout::BatchFirst } else { Layout::TimeFirst }
+}
+
 /// Resuming may happen in another folder.
 fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.into())
@@ -368,7 +402,7 @@ fn tasks() -> String {
     format!("Train on a task: {}", about.join("; "))
 }
 
-fn count() -> clap::builder::RangedU64ValueParser<u64> {
+pub fn count() -> clap::builder::RangedU64ValueParser<u64> {
     clap::builder::RangedU64ValueParser::new().range(1..)
 }
 
@@ -387,6 +421,20 @@ fn number(text: &str) -> std::result::Result<f64, String> {
 
 pub fn not_negative(text: &str) -> std::result::Result<f64, String> {
     number(text).and_then(|x| if x >= 0.0 { Ok(x) } else { Err(format!("{x} is negative")) })
+}
+
+/// The probability of a unit to be dropped.
+pub fn probability(text: &str) -> std::result::Result<f64, String> {
+    number(text).and_then(|x| if (0.0..1.0).contains(&x) { Ok(x) } else { Err(format!("{x} is not in [0, 1)")) })
+}
+
+/// Says where dropout between layers has nothing to act on, as PyTorch warns.
+pub fn note_dropout(rate: f64, layers: usize) {
+    if rate > 0.0 && layers == 1 {
+        note(format_args!(
+            "--dropout {rate} drops nothing: it acts between layers, and there is one. --output-dropout acts before the head."
+        ));
+    }
 }
 
 fn momentum(text: &str) -> std::result::Result<f32, String> {

@@ -150,6 +150,7 @@ impl Train {
             return Err(Error::Usage(format!("{} is at step {step} of {steps} already; --steps N goes on to N", path.display())));
         }
         let opened = checkpoint.origin.settings.open()?;
+        opened.notes.iter().for_each(note);
         let mut compute = self.compute.choose_again(&checkpoint.origin.ran)?;
         self.tune.prepare_network(&mut compute, &checkpoint.origin.settings.network)?;
         note(format_args!("Going on from step {step} of {}.", path.display()));

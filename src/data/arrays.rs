@@ -2,15 +2,16 @@
 //!
 //! The first sequences train, the last tenth (rounded down, at least one) are held out. A pass takes each training sequence at
 //! most once; those that do not fill a last minibatch wait for the next pass, which has another order.
-
-use std::path::Path;
+//!
+//! A minibatch is computed as far as its longest sequence, and what is behind the ends of the others is padding. So where lengths vary
+//! minibatches are made of sequences of similar length: the order of a pass is cut into pools, each is sorted by length and cut into
+//! minibatches, and these are shuffled.
 
 use ndarray::{Array2, Array3, Axis};
 
 use super::{Shape, Source};
 use crate::batch::{Batch, InitialState, Inputs, Targets};
 use crate::random::{Random, stream};
-use crate::tensors::read_batch;
 use crate::{Error, Result};
 
 /// Sequences in memory, as minibatches of `batch` of them.
@@ -20,6 +21,8 @@ pub struct Arrays {
     shape: Shape,
     batch: usize,
     seed: u64,
+    /// Whether minibatches are of similar length.
+    bucket: bool,
     /// How many train; the rest are held out.
     training: usize,
     /// The pass whose order is `order`.
@@ -27,15 +30,10 @@ pub struct Arrays {
     order: Vec<u32>,
 }
 
-impl Arrays {
-    /// The sequences of a file as [`read_batch`] reads it.
-    ///
-    /// # Errors
-    /// As [`read_batch`] and [`Arrays::new`].
-    pub fn load(path: impl AsRef<Path>, batch: usize, seed: u64) -> Result<Arrays> {
-        Arrays::new(path.as_ref().display(), read_batch(&path)?, batch, seed)
-    }
+/// Minibatches of a pool.
+const POOL: usize = 16;
 
+impl Arrays {
     /// The sequences of `data` to train on; `what` it is (its file) goes into messages.
     ///
     /// # Errors
@@ -69,9 +67,70 @@ impl Arrays {
         let shape = Shape::of(&data);
         data.check_alone(shape.input, shape.outputs)?;
         match (0..data.shape().1).find(|&b| data.last_counted(b).is_none()) {
-            Some(b) => Err(Error::input(what, format!("mask: no output of sequence {b} counts; leave it out"))),
-            None => Ok(Arrays { data, shape, batch, seed, training, pass: None, order: Vec::new() }),
+            Some(b) => Err(Error::input(what, format!("no output of sequence {b} counts; leave it out"))),
+            None => Ok(Arrays { data, shape, batch, seed, bucket: true, training, pass: None, order: Vec::new() }),
         }
+    }
+
+    /// The same sequences, in minibatches of similar length or at random. Where all have one length it makes no difference.
+    #[must_use]
+    pub fn with_bucket(self, bucket: bool) -> Arrays {
+        Arrays { bucket, pass: None, ..self }
+    }
+
+    /// What was read, for people.
+    #[must_use]
+    pub fn note(&self) -> String {
+        let ((training, held_out), steps) = (self.sequences(), self.data.shape().0);
+        let sequences = format!("{training} sequences to train and {held_out} held out");
+        let Some((shortest, longest)) = self.extremes() else { return format!("{sequences}, of {steps} time steps") };
+        let shares = [self.bucket, !self.bucket].map(|bucket| {
+            let name = if bucket { "of similar length" } else { "at random" };
+            (100.0 * self.padding(bucket), name)
+        });
+        let [(share, now), (other_share, other)] = shares;
+        format!(
+            "{sequences}, of {shortest} to {longest} time steps; {share:.1} % of what is computed is padding in batches {now}, \
+             {other_share:.1} % {other}"
+        )
+    }
+
+    /// The share of the time steps of the first pass that is padding, where each minibatch is computed as far as its longest sequence: with
+    /// minibatches of similar length, or at random.
+    #[must_use]
+    pub fn padding(&self, bucket: bool) -> f64 {
+        let order = self.order_of(0, bucket);
+        let lengths = |batch: &[u32]| batch.iter().map(|&i| self.data.length(i as usize)).collect::<Vec<usize>>();
+        let (mut read, mut computed) = (0, 0);
+        for lengths in order.chunks_exact(self.batch).map(lengths) {
+            read += lengths.iter().sum::<usize>();
+            computed += self.batch * lengths.iter().max().expect("a minibatch has a sequence");
+        }
+        if computed == 0 { 0.0 } else { 1.0 - read as f64 / computed as f64 }
+    }
+
+    /// The shortest and the longest sequence, where they differ.
+    fn extremes(&self) -> Option<(usize, usize)> {
+        let lengths = self.data.lengths.as_ref()?;
+        let (shortest, longest) = (*lengths.iter().min()?, *lengths.iter().max()?);
+        (shortest < longest).then_some((shortest, longest))
+    }
+
+    /// The training sequences of a pass, in the order in which minibatches take them.
+    fn order_of(&self, pass: u64, bucket: bool) -> Vec<u32> {
+        let mut random = Random::new(self.seed, stream::SHUFFLE + pass);
+        // More than 2³² sequences would be more than 16 GiB of a single number each.
+        let mut order = random.permutation(u32::try_from(self.training).unwrap_or(u32::MAX));
+        if !bucket || self.extremes().is_none() {
+            return order;
+        }
+        let batches = order.len() / self.batch;
+        order.truncate(batches * self.batch);
+        for pool in order.chunks_mut(POOL * self.batch) {
+            pool.sort_by_key(|&i| self.data.length(i as usize));
+        }
+        let places = random.permutation(batches as u32);
+        places.into_iter().flat_map(|place| order[place as usize * self.batch..][..self.batch].to_vec()).collect()
     }
 
     /// How many sequences train and how many are held out.
@@ -132,9 +191,7 @@ impl Source for Arrays {
         let batches = (self.training / self.batch) as u64;
         let (pass, k) = (step / batches, (step % batches) as usize);
         if self.pass != Some(pass) {
-            // More than 2³² sequences would be more than 16 GiB of a single number each.
-            let n = u32::try_from(self.training).unwrap_or(u32::MAX);
-            self.order = Random::new(self.seed, stream::SHUFFLE + pass).permutation(n);
+            self.order = self.order_of(pass, self.bucket);
             self.pass = Some(pass);
         }
         let indices = self.order[k * self.batch..][..self.batch].iter().map(|&i| i as usize).collect::<Vec<_>>();
@@ -212,6 +269,56 @@ mod tests {
         assert_ne!(members(&other.batch(0), 47), first[..5]);
     }
 
+    /// Every minibatch of similar length, each sequence at most once a pass, and all from the seed and the pass.
+    #[test]
+    fn minibatches_are_of_similar_length() {
+        let lengths = |n: usize| (0..n).map(|b| 1 + (7 * b + b * b / 5) % 3).collect::<Vec<usize>>();
+        let varied = || Batch { lengths: Some(lengths(203)), mask: None, ..data(203) };
+        let mut source = Arrays::new("d", varied(), 4, 3).unwrap();
+        let pass = |source: &mut Arrays, p: u64| (45 * p..45 * p + 45).map(|k| source.batch(k)).collect::<Vec<_>>();
+        let mut orders = Vec::new();
+        for p in [0, 1] {
+            let batches = pass(&mut source, p);
+            let spread = |batch: &Batch| {
+                let lengths = batch.lengths.as_ref().unwrap();
+                lengths.iter().max().unwrap() - lengths.iter().min().unwrap()
+            };
+            // Of three pools each has at most two batches on the border of two lengths.
+            assert!(batches.iter().filter(|batch| spread(batch) > 0).count() <= 6);
+            let order: Vec<usize> = batches.iter().flat_map(|batch| sequences(batch)).collect();
+            let distinct: std::collections::BTreeSet<_> = order.iter().collect();
+            assert!(distinct.len() == 180 && order.iter().all(|&i| i < 183));
+            for batch in &batches {
+                assert_eq!(batch.lengths, Some(sequences(batch).into_iter().map(|i| lengths(203)[i]).collect()));
+            }
+            // Long and short ones in turn.
+            let firsts: Vec<usize> = batches.iter().map(|batch| batch.length(0)).collect();
+            assert!(firsts.windows(2).filter(|pair| pair[0] != pair[1]).count() > 15, "{firsts:?}");
+            orders.push(order);
+        }
+        assert_ne!(orders[0], orders[1]);
+        let mut again = Arrays::new("d", varied(), 4, 3).unwrap();
+        assert_eq!(again.batch(50), source.batch(50));
+        let [similar, random] = [true, false].map(|bucket| source.padding(bucket));
+        assert!(similar < random / 5.0 && random > 0.2, "{similar} {random}");
+        let note = source.note();
+        assert!(note.starts_with("183 sequences to train and 20 held out, of 1 to 3 time steps; "), "{note}");
+
+        // Of one length, or without lengths, it is the order at random.
+        for lengths in [None, Some(vec![3; 47])] {
+            let data = || Batch { lengths: lengths.clone(), ..data(47) };
+            let [mut a, mut b] = [true, false].map(|bucket| Arrays::new("d", data(), 5, 3).unwrap().with_bucket(bucket));
+            assert_eq!((0..9).map(|k| a.batch(k)).collect::<Vec<_>>(), (0..9).map(|k| b.batch(k)).collect::<Vec<_>>());
+            assert_eq!(a.note(), "43 sequences to train and 4 held out, of 3 time steps");
+        }
+    }
+
+    /// The sequence in each place.
+    fn sequences(batch: &Batch) -> Vec<usize> {
+        let Inputs::Vectors(x) = &batch.inputs else { panic!("{batch:?}") };
+        (0..batch.shape().1).map(|b| (x[[0, b, 0]] / 10.0) as usize).collect()
+    }
+
     #[test]
     fn held_out_sequences_come_in_order_and_the_last_batch_is_filled_up() {
         let none = usize::MAX;
@@ -243,12 +350,11 @@ mod tests {
                 "d: batch 32 needs as many sequences to train; of 33 there, 3 held out, 30 are left",
             ),
             (Arrays::new("d", data(1), 1, 0), "d: batch 1 needs as many sequences to train; of 1 there, 1 held out, 0 are left"),
-            (Arrays::new("d", masked, 1, 0), "d: mask: no output of sequence 1 counts; leave it out"),
+            (Arrays::new("d", masked, 1, 0), "d: no output of sequence 1 counts; leave it out"),
         ] {
             let error = result.unwrap_err();
             assert_eq!((error.to_string().as_str(), error.exit_code()), (expected, 7));
         }
         assert_eq!(Arrays::new("d", data(5), 0, 0).unwrap_err().exit_code(), 2);
-        assert_eq!(Arrays::load("no/such/file", 1, 0).unwrap_err().exit_code(), 7);
     }
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::{Arrays, Options, Source, Task, Text, Vocabulary};
+use crate::tensors::{Layout, read_batch};
 use crate::{Error, Result};
 
 /// A named task, a text, or one's own sequences.
@@ -20,12 +21,36 @@ pub enum Choice {
     Data(PathBuf),
 }
 
+/// How a file of sequences is read, and made into minibatches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Reading {
+    /// Which axis of its tensors comes first.
+    pub layout: Layout,
+    /// Whether minibatches are of sequences of similar length, where lengths vary.
+    pub bucket: bool,
+}
+
+impl Default for Reading {
+    fn default() -> Reading {
+        Reading { layout: Layout::TimeFirst, bucket: true }
+    }
+}
+
+impl Reading {
+    pub(crate) fn is_default(&self) -> bool {
+        *self == Reading::default()
+    }
+}
+
 /// An opened [`Choice`].
 pub struct Opened {
     /// Its batches.
     pub source: Box<dyn Source>,
     /// The characters of a text.
     pub vocabulary: Option<Vocabulary>,
+    /// What should be told of it.
+    pub notes: Vec<String>,
     /// The sum of a file's bytes, by which a resumed run knows it again.
     pub fingerprint: Option<String>,
 }
@@ -54,9 +79,9 @@ impl Choice {
     ///
     /// # Errors
     /// What the source reports: files that cannot be read or are too small, sizes without sequences.
-    pub fn open(&self, options: &Options) -> Result<Opened> {
+    pub fn open(&self, options: &Options, reading: Reading) -> Result<Opened> {
         let Options { seed, batch, window } = *options;
-        let mut vocabulary = None;
+        let (mut vocabulary, mut notes) = (None, Vec::new());
         let source: Box<dyn Source> = match self {
             Choice::Task(name) => (Task::named(name)?.source)(options)?,
             Choice::Text(path) => {
@@ -64,9 +89,16 @@ impl Choice {
                 vocabulary = Some(text.vocabulary().clone());
                 Box::new(text)
             }
-            Choice::Data(path) => Box::new(Arrays::load(path, batch, seed)?),
+            Choice::Data(path) => {
+                let read = read_batch(path, reading.layout)?;
+                notes.extend(read.note());
+                let arrays = Arrays::new(path.display(), read.batch, batch, seed)?.with_bucket(reading.bucket);
+                notes.push(arrays.note());
+                notes.iter_mut().for_each(|note| *note = format!("{}: {note}.", path.display()));
+                Box::new(arrays)
+            }
         };
-        Ok(Opened { source, vocabulary, fingerprint: self.path().map(fingerprint).transpose()? })
+        Ok(Opened { source, vocabulary, notes, fingerprint: self.path().map(fingerprint).transpose()? })
     }
 }
 
@@ -108,12 +140,12 @@ mod tests {
         for (choice, characters) in [(Choice::Task("adding".into()), None), (Choice::Text(text), Some("abc"))] {
             let written = serde_json::to_string(&choice).unwrap();
             assert_eq!(serde_json::from_str::<Choice>(&written).unwrap(), choice);
-            let opened = choice.open(&options).unwrap();
+            let opened = choice.open(&options, Reading::default()).unwrap();
             assert_eq!(opened.source.window(), (5, 2));
             assert_eq!(opened.vocabulary.map(|v| v.to_string()).as_deref(), characters);
             assert_eq!(opened.fingerprint.is_some(), choice.path().is_some());
         }
-        assert_eq!(Choice::Task("x".into()).open(&options).err().unwrap().exit_code(), 2);
-        assert_eq!(Choice::Data("/none".into()).open(&options).err().unwrap().exit_code(), 7);
+        assert_eq!(Choice::Task("x".into()).open(&options, Reading::default()).err().unwrap().exit_code(), 2);
+        assert_eq!(Choice::Data("/none".into()).open(&options, Reading::default()).err().unwrap().exit_code(), 7);
     }
 }

@@ -7,6 +7,7 @@ mod adding;
 mod arrays;
 mod choice;
 mod copy_memory;
+mod early_symbol;
 mod prefetch;
 mod temporal_order;
 mod text;
@@ -14,8 +15,9 @@ mod vocabulary;
 
 pub use adding::Adding;
 pub use arrays::Arrays;
-pub use choice::{Choice, Opened};
+pub use choice::{Choice, Opened, Reading};
 pub use copy_memory::CopyMemory;
+pub use early_symbol::EarlySymbol;
 pub use prefetch::Prefetch;
 pub use temporal_order::TemporalOrder;
 pub use text::{Text, read_text};
@@ -37,19 +39,19 @@ pub struct Shape {
 }
 
 impl Shape {
-    /// The smallest shape that holds a batch: vocabulary and classes end with the largest id there is.
+    /// The smallest shape that holds a batch: vocabulary and classes end with the largest id that is read or counts.
     #[must_use]
     pub fn of(batch: &Batch) -> Shape {
-        let beyond = |ids: &ndarray::Array2<u32>| {
-            let read = ids.indexed_iter().filter(|((t, b), _)| batch.is_read(*t, *b));
-            read.map(|(_, &id)| id as usize + 1).max().unwrap_or(0)
+        let beyond = |ids: &ndarray::Array2<u32>, matters: &dyn Fn(usize, usize) -> bool| {
+            let ids = ids.indexed_iter().filter(|((t, b), _)| matters(*t, *b));
+            ids.map(|(_, &id)| id as usize + 1).max().unwrap_or(0)
         };
         let input = match &batch.inputs {
-            Inputs::Tokens(ids) => Input::Tokens(beyond(ids)),
+            Inputs::Tokens(ids) => Input::Tokens(beyond(ids, &|t, b| batch.is_read(t, b))),
             Inputs::Vectors(x) => Input::Vectors(x.dim().2),
         };
         let (outputs, loss) = match &batch.targets {
-            Targets::Classes(ids) => (beyond(ids), Loss::CrossEntropy),
+            Targets::Classes(ids) => (beyond(ids, &|t, b| batch.counts(t, b)), Loss::CrossEntropy),
             Targets::Values(y) => (y.dim().2, Loss::SquaredError),
         };
         Shape { input, outputs, loss }
@@ -197,7 +199,7 @@ pub struct Task {
 }
 
 /// Every named task; the first is what is trained when nothing is named.
-pub static ALL: &[Task] = &[adding::TASK, copy_memory::TASK, temporal_order::TASK];
+pub static ALL: &[Task] = &[adding::TASK, copy_memory::TASK, temporal_order::TASK, early_symbol::TASK, early_symbol::PADDED];
 
 impl Task {
     /// The task of that name.
@@ -250,7 +252,7 @@ mod tests {
         assert_eq!(Task::named("copy-memory").unwrap().name, "copy-memory");
         assert_eq!(
             Task::named("x").unwrap_err().to_string(),
-            "there is no task \"x\"; there are adding, copy-memory, temporal-order"
+            "there is no task \"x\"; there are adding, copy-memory, temporal-order, early-symbol, early-symbol-padded"
         );
     }
 }

@@ -3,6 +3,7 @@
 //! [`all`], which tests and checks go through.
 
 pub mod column_sum;
+pub mod dropout;
 pub mod embedding;
 pub mod fill;
 pub mod gather;
@@ -50,6 +51,7 @@ pub fn all() -> Vec<&'static Kernel> {
         &padding::CLEAR_PADDING,
         &map::ACTIVATE,
         &map::ACTIVATE_GRADIENT,
+        &dropout::DROPOUT,
     ];
     for cell in crate::cells::ALL {
         kernels.extend([cell.forward, cell.backward]);

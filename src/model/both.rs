@@ -84,10 +84,10 @@ impl Both {
         }
     }
 
-    /// Where the gradient by what it reads goes.
-    pub fn d_inputs(&self, place: usize, segment: &Segment) -> Option<Mat> {
-        let turned = self.d_inputs[place / 2]?;
-        Some(segment.of_all(if is_reverse(place) { turned } else { self.d_outputs[place / 2 - 1] }))
+    /// Where the gradient by what it reads goes, of which that by rows in the order of time goes to `below`.
+    pub fn d_inputs(&self, place: usize, below: Option<Mat>, segment: &Segment) -> Option<Mat> {
+        let turned = self.d_inputs[place / 2];
+        Some(segment.of_all(if is_reverse(place) { turned? } else { below? }))
     }
 
     /// Keeps what a direction put out in a segment.
@@ -121,9 +121,8 @@ impl Both {
     }
 
     /// Turns the gradient by what the reverse direction reads, of all segments, to where that of the forward one is added.
-    pub fn turn_d_inputs(&self, program: &mut Program, place: usize, segments: &[Segment]) {
-        if let (true, Some(d_inputs)) = (is_reverse(place), self.d_inputs[place / 2]) {
-            let below = self.d_outputs[place / 2 - 1];
+    pub fn turn_d_inputs(&self, program: &mut Program, place: usize, below: Option<Mat>, segments: &[Segment]) {
+        if let (true, Some(d_inputs), Some(below)) = (is_reverse(place), self.d_inputs[place / 2], below) {
             segments.iter().for_each(|segment| gather(program, segment.indices(self.turned), d_inputs, segment.of_all(below)));
         }
     }

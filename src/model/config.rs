@@ -126,6 +126,12 @@ pub struct Config {
     pub optimizer: Optimizer,
     /// The norm that gradients are clipped to.
     pub clip: Option<f32>,
+    /// The probability of each of a layer's outputs to be dropped in training, of all layers but the last: at least 0 and below 1.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub dropout: f64,
+    /// The same of what the head reads.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub output_dropout: f64,
     /// Hidden states are kept at every so many time steps only, and the others computed again for the backward pass; `None`: all are
     /// kept. The gradients are the same but for the order of their sums.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -134,6 +140,11 @@ pub struct Config {
     /// Training steps are the same.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub trace: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_zero(rate: &f64) -> bool {
+    *rate == 0.0
 }
 
 /// The most segments of a window: a program has some twenty steps for each.
@@ -164,6 +175,8 @@ impl Config {
             window,
             optimizer: Optimizer::Adam,
             clip: None,
+            dropout: 0.0,
+            output_dropout: 0.0,
             recompute: None,
             trace: false,
         }
@@ -185,6 +198,11 @@ impl Config {
     #[must_use]
     pub fn recompute_of(window: usize) -> usize {
         window.isqrt().max(window.div_ceil(MOST_SEGMENTS)).max(1)
+    }
+
+    /// Whether anything is dropped in training.
+    pub(crate) fn drops(&self) -> bool {
+        (self.layers > 1 && self.dropout > 0.0) || self.output_dropout > 0.0
     }
 
     /// The segments that a window is computed in: where states are recomputed, the steps between two that are kept; else all.
@@ -274,6 +292,11 @@ impl Config {
             && !(clip > 0.0 && clip.is_finite())
         {
             return Err(Error::Usage(format!("the norm to clip to is {clip}; it must be positive and finite")));
+        }
+        for (name, rate) in [("dropout", self.dropout), ("output dropout", self.output_dropout)] {
+            if !(0.0..1.0).contains(&rate) {
+                return Err(Error::Usage(format!("{name} is {rate}; it must be at least 0 and below 1")));
+            }
         }
         if self.bidirectional && self.trace {
             let problem =

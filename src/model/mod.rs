@@ -2,6 +2,7 @@
 
 mod both;
 mod config;
+mod dropout;
 mod head;
 mod layer;
 pub(crate) mod parameters;

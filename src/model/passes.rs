@@ -11,6 +11,7 @@
 use std::ops::Range;
 
 use super::both::{Both, is_reverse};
+use super::dropout::Dropout;
 use super::head::Head;
 use super::layer::{Layer, Reads, Shared};
 use super::recurrent::InputWindows;
@@ -24,6 +25,7 @@ pub(super) struct Recording<'a> {
     pub layers: &'a [Layer],
     /// Of a network of two directions.
     pub both: Option<&'a Both>,
+    pub dropout: &'a Dropout,
     pub head: &'a Head,
     pub segments: &'a [Segment],
     pub shared: &'a Shared,
@@ -50,9 +52,9 @@ impl Recording<'_> {
 
     /// What a layer reads in a segment.
     fn reads(&self, place: usize, segment: &Segment) -> Reads {
+        let gradient = |window| (window, Epilogue::Store);
         match (self.inputs, self.both) {
-            // As many as there are directions, and so as the lowest layer has places.
-            (InputWindows::Tokens(directions), _) if place < directions.len() => {
+            (InputWindows::Tokens(directions), both) if place < 1 + usize::from(both.is_some()) => {
                 let windows = &directions[place];
                 Reads::Tokens {
                     tokens: segment.indices(windows.tokens),
@@ -63,13 +65,13 @@ impl Recording<'_> {
             (_, Some(both)) => {
                 // The reverse direction is the first on the way back, and the other adds to what it left.
                 let sum = if is_reverse(place) { Epilogue::Store } else { Epilogue::Add };
-                let gradient = both.d_inputs(place, segment).map(|window| (window, sum));
+                let gradient = both.d_inputs(place, self.d_below(both, place), segment).map(|window| (window, sum));
                 Reads::Vectors { vectors: both.inputs(place, self.below(both, place), segment), gradient }
             }
             (InputWindows::Vectors(x), None) if place == 0 => Reads::Vectors { vectors: segment.of_all(*x), gradient: None },
             (_, None) => Reads::Vectors {
-                vectors: self.layers[place - 1].outputs(segment),
-                gradient: Some((segment.of(self.d_hidden), Epilogue::Store)),
+                vectors: self.left(place - 1, segment),
+                gradient: Some(gradient(self.d_left(place - 1, segment))),
             },
         }
     }
@@ -79,23 +81,39 @@ impl Recording<'_> {
         match (place / 2, self.inputs) {
             (0, InputWindows::Vectors(x)) => *x,
             (0, InputWindows::Tokens(_)) => unreachable!("tokens are fed in the order of each direction"),
-            (layer, _) => both.outputs[layer - 1],
+            (layer, _) => self.dropout.left(layer - 1, both.outputs[layer - 1]),
         }
+    }
+
+    /// Where the gradient by it goes, if it is a layer's.
+    fn d_below(&self, both: &Both, place: usize) -> Option<Mat> {
+        let layer = (place / 2).checked_sub(1)?;
+        Some(self.dropout.gradient(layer, both.d_outputs[layer]))
+    }
+
+    /// What is read of the outputs of a layer of one direction in a segment.
+    fn left(&self, layer: usize, segment: &Segment) -> Mat {
+        self.dropout.left(layer, self.layers[layer].outputs(segment))
+    }
+
+    /// Where the gradient by it goes.
+    fn d_left(&self, layer: usize, segment: &Segment) -> Mat {
+        self.dropout.gradient(layer, segment.of(self.d_hidden))
     }
 
     /// What the head reads in a segment.
     fn top(&self, segment: &Segment) -> Mat {
         match self.both {
-            None => self.layers.last().expect("at least one layer").outputs(segment),
-            Some(both) => segment.of_all(*both.outputs.last().expect("at least one layer")),
+            None => self.left(self.layers.len() - 1, segment),
+            Some(both) => segment.of_all(self.below(both, self.layers.len())),
         }
     }
 
     /// Where the gradient by it goes.
     fn d_top(&self, segment: &Segment) -> Mat {
         match self.both {
-            None => segment.of(self.d_hidden),
-            Some(both) => segment.of_all(*both.d_outputs.last().expect("at least one layer")),
+            None => self.d_left(self.layers.len() - 1, segment),
+            Some(both) => segment.of_all(self.d_below(both, self.layers.len()).expect("at least one layer")),
         }
     }
 
@@ -107,7 +125,10 @@ impl Recording<'_> {
             {
                 both.turn_inputs(program, place, self.below(both, place), segment);
             }
-            self.layers[place].forward(program, self.reads(place, segment), segment);
+            let outputs = self.layers[place].forward(program, self.reads(place, segment), segment);
+            if self.both.is_none() {
+                self.dropout.forward(program, place, outputs, segment.rows.start);
+            }
         }
         if stage.has_head {
             self.head.forward(program, self.top(segment), segment);
@@ -124,7 +145,12 @@ impl Recording<'_> {
                 }
             }
             if let Some(both) = self.both {
-                stage.layers.clone().for_each(|place| both.turn_outputs(program, place, &self.layers[place], self.segments));
+                for place in stage.layers.clone() {
+                    both.turn_outputs(program, place, &self.layers[place], self.segments);
+                    if is_reverse(place) {
+                        self.dropout.forward(program, place / 2, both.outputs[place / 2], 0);
+                    }
+                }
             }
         }
         self.head.total(program);
@@ -139,7 +165,7 @@ impl Recording<'_> {
             }
             for place in stage.layers.clone().rev() {
                 let d_hidden = match self.both {
-                    None => segment.of(self.d_hidden),
+                    None => self.d_outputs(program, place, segment),
                     Some(both) => both.d_hidden(program, place, self.d_hidden, segment),
                 };
                 self.layers[place].backward(program, d_hidden, self.reads(place, segment), segment);
@@ -150,18 +176,29 @@ impl Recording<'_> {
     /// Records all segments from the loss to the gradients by the hidden states, which are kept. It is for one direction.
     pub fn trace(&self, program: &mut Program) {
         self.back(program, |program, _, segment| {
-            let d_hidden = segment.of(self.d_hidden);
-            self.head.below(program, d_hidden, segment);
+            self.head.below(program, self.d_top(segment), segment);
             for (l, layer) in self.layers.iter().enumerate().rev() {
-                layer.trace(program, d_hidden, (l > 0).then_some(d_hidden), segment);
+                let d_hidden = self.d_outputs(program, l, segment);
+                layer.trace(program, d_hidden, l.checked_sub(1).map(|below| self.d_left(below, segment)), segment);
             }
         });
+    }
+
+    /// The gradient by the outputs of a layer of one direction in a segment, which is recorded from that by what is read of them.
+    fn d_outputs(&self, program: &mut Program, layer: usize, segment: &Segment) -> Mat {
+        let d_outputs = segment.of(self.d_hidden);
+        self.dropout.backward(program, layer, d_outputs, segment.rows.start);
+        d_outputs
     }
 
     /// From the last stage to the first, and in each from the last segment to the first, each by a pass.
     fn back(&self, program: &mut Program, pass: impl Fn(&mut Program, &Stage, &Segment)) {
         self.shared.clear(program);
         for stage in self.stages().iter().rev() {
+            if let Some(both) = self.both {
+                let reverse = stage.layers.clone().filter(|&place| is_reverse(place));
+                reverse.for_each(|place| self.dropout.backward(program, place / 2, both.d_outputs[place / 2], 0));
+            }
             for segment in self.segments.iter().rev() {
                 // The states of the last one are still there.
                 if !segment.is_last {
@@ -170,7 +207,10 @@ impl Recording<'_> {
                 pass(program, stage, segment);
             }
             if let Some(both) = self.both {
-                stage.layers.clone().for_each(|place| both.turn_d_inputs(program, place, self.segments));
+                stage
+                    .layers
+                    .clone()
+                    .for_each(|place| both.turn_d_inputs(program, place, self.d_below(both, place), self.segments));
             }
         }
     }

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::both::Both;
 use super::config::Config;
+use super::dropout::Dropout;
 use super::head::Head;
 use super::layer::{Layer, Shared, Weights};
 use super::parameters::{Parameter, Parameters, table};
@@ -32,6 +33,7 @@ pub struct Model {
     pub(crate) ends: Option<Ends>,
     /// What a network of two directions has besides.
     pub(crate) both: Option<Both>,
+    pub(crate) dropout: Dropout,
     pub(crate) head: Head,
     pub(crate) update_windows: Update,
     /// What must be zero where a program for batches of another shape ran before, over the same buffers.
@@ -120,6 +122,8 @@ impl Model {
             })
             .collect();
         let both = config.bidirectional.then(|| Both::new(&mut program, config, length));
+        let through = if config.bidirectional { (config.window * config.batch) as u32 } else { length };
+        let dropout = Dropout::new(&mut program, config, through);
         let head = Head::new(&mut program, config, &parameters, &gradients, length);
         let d_hidden = program.transient("gradient of hidden", length, config.hidden as u32);
         let update_windows = Update::new(&mut program, config, [arena, d_arena], state_arenas);
@@ -128,6 +132,7 @@ impl Model {
             inputs: &inputs,
             layers: &layers,
             both: both.as_ref(),
+            dropout: &dropout,
             head: &head,
             segments: &segments,
             shared: &shared,
@@ -163,6 +168,7 @@ impl Model {
             layers,
             ends,
             both,
+            dropout,
             head,
             update_windows,
             zero: shared.behind(),

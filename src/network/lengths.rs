@@ -2,7 +2,8 @@
 
 use ndarray::Array3;
 
-use super::{Network, indices};
+use super::Network;
+use super::feeding::indices;
 use crate::batch::Batch;
 use crate::model::segment::{Ends, turned};
 use crate::{Error, Result};
@@ -53,6 +54,16 @@ pub(super) fn ids(batch: &Batch, ids: &ndarray::Array2<u32>) -> Vec<u32> {
 pub(super) fn turned_ids(batch: &Batch, ids: &ndarray::Array2<u32>) -> Vec<u32> {
     let id = |(t, b)| if batch.is_read(t, b) { ids[[batch.length(b) - 1 - t, b]] } else { 0 };
     ndarray::indices(ids.dim()).into_iter().map(id).collect()
+}
+
+/// Classes in the order of rows, 0 where the output does not count.
+pub(super) fn counted_ids(batch: &Batch, ids: &ndarray::Array2<u32>) -> Vec<u32> {
+    ids.indexed_iter().map(|((t, b), &id)| if batch.counts(t, b) { id } else { 0 }).collect()
+}
+
+/// Target vectors in the order of rows, 0 where the output does not count: a shader may multiply them by a weight of 0, and of NaN that is NaN.
+pub(super) fn counted_vectors(batch: &Batch, vectors: &Array3<f32>) -> Vec<f32> {
+    vectors.indexed_iter().map(|((t, b, _), &v)| if batch.counts(t, b) { v } else { 0.0 }).collect()
 }
 
 /// The vectors of a batch in the order of rows, 0 in the padding, whatever it holds.

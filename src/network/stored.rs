@@ -40,13 +40,15 @@ pub(crate) enum Stored {
 pub(crate) type Tensors = Vec<(String, Vec<usize>, Stored)>;
 
 impl Network {
-    /// Begins anew: initial parameters, the optimiser's states and the carried state zero, no step taken.
+    /// Begins anew: initial parameters, the optimiser's states and the carried state zero, no step taken. Dropout follows from the same
+    /// seed.
     ///
     /// # Errors
     /// [`Error::DoesNotFit`] when there is no memory for an orthogonal matrix; what the backend reports.
     pub fn initialise(&mut self, seed: u64, init: RecurrentInit) -> Result<()> {
         let config = self.model.config.clone();
         parameters::check_initial(&config, init)?;
+        self.set_seed(seed);
         for index in 0..self.model.parameters.table.len() {
             let parameter = &self.model.parameters.table[index];
             let (mut initial, blocks) = (parameter.initial(&config, index, seed, init), parameter.blocks());

@@ -103,7 +103,8 @@ impl Trainer {
         let source = (task.source)(&Options { seed, batch, window })?;
         let (shape, (steps, batch)) = (source.shape(), source.window());
         let base = Config::new(shape.input, hidden, shape.outputs, shape.loss, batch, steps);
-        let network = Network::new(&Config { cell, activation, optimizer, clip, ..base }, compute)?;
+        let network =
+            Network::new(&Config { cell, activation, optimizer, clip, lengths: source.has_lengths(), ..base }, compute)?;
         Ok(Trainer { task, budget: budget.clone(), network, source })
     }
 

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use ndarray::{Array, Array1, Array2, ArrayD, Dimension};
+use ndarray::{Array, Array1, Array2, Array3, ArrayD, Dimension};
+use serde::{Deserialize, Serialize};
 
 use super::{Data, Tensors};
 use crate::batch::{Batch, InitialState, Inputs, States, Targets};
@@ -11,15 +12,64 @@ use crate::{Error, Result};
 
 /// The states that a file of a batch may hold, each with a 0 behind its name.
 const STATES: [&str; 2] = ["h", "c"];
+/// The class of an output that does not count: PyTorch's `ignore_index`.
+const IGNORED: i64 = -100;
 
-/// Reads a batch: `inputs` F32 `[T, B, I]` or `tokens` I64 `[T, B]`; `classes` I64 `[T, B]` or `values` F32 `[T, B, O]`;
-/// optional `lengths` I64 `[B]`, `mask` F32 `[T, B]`, `h0` and, for an LSTM, `c0` F32 `[layers·directions, B, H]`. What lies behind
-/// a sequence's length may be anything. Other tensors are left alone.
+/// Which axis of a file's tensors comes first, as PyTorch's `batch_first`. That of the states is always the layers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Layout {
+    /// `[T, B, …]`.
+    #[default]
+    TimeFirst,
+    /// `[B, T, …]`.
+    BatchFirst,
+}
+
+/// A batch as it was read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ReadBatch {
+    /// The batch.
+    pub batch: Batch,
+    /// How many outputs do not count because their class is −100, and for no other reason.
+    pub ignored: usize,
+}
+
+/// Reads a batch: `inputs` F32 `[T, B, I]` or `tokens` I64 `[T, B]`; `classes` I64 `[T, B]` or `values` F32 `[T, B, O]`, or `[B]` and
+/// `[B, O]`, the targets of each sequence's last output that counts; optional `lengths` I64 `[B]`, `mask` F32 `[T, B]`, `h0` and, for an
+/// LSTM, `c0` F32 `[layers·directions, B, H]`. What lies behind a sequence's length may be anything, and so may the targets of outputs that
+/// do not count; one whose class is −100 does not. Other tensors are left alone.
 ///
 /// # Errors
 /// [`Error::BadInput`] with the file, the tensor, the position and what was expected.
-pub fn read_batch(path: impl AsRef<Path>) -> Result<Batch> {
-    Tensors::read(path)?.batch()
+pub fn read_batch(path: impl AsRef<Path>, layout: Layout) -> Result<ReadBatch> {
+    Tensors::read(path)?.batch(layout)
+}
+
+impl ReadBatch {
+    /// What should be told of it.
+    #[must_use]
+    pub fn note(&self) -> Option<String> {
+        let of = self.ignored + self.batch.counted();
+        (self.ignored > 0).then(|| format!("classes: {} of {of} are {IGNORED} and do not count", self.ignored))
+    }
+}
+
+impl Layout {
+    /// Time first, whatever it was.
+    fn turn<T: Clone, D: Dimension>(self, mut array: Array<T, D>) -> Array<T, D> {
+        if self == Layout::TimeFirst {
+            return array;
+        }
+        array.swap_axes(0, 1);
+        array.as_standard_layout().into_owned()
+    }
+
+    /// The axes of a tensor with so many more than time and sequences, for people.
+    fn axes(self, last: &str) -> String {
+        let (first, second) = if self == Layout::TimeFirst { ("T", "B") } else { ("B", "T") };
+        format!("[{first}, {second}{last}]")
+    }
 }
 
 impl Tensors {
@@ -27,21 +77,29 @@ impl Tensors {
     ///
     /// # Errors
     /// [`Error::BadInput`] with the tensor, the position and what was expected.
-    pub fn batch(&self) -> Result<Batch> {
+    pub fn batch(&self, layout: Layout) -> Result<ReadBatch> {
+        let inputs = self.one_of("inputs", "tokens")?;
+        self.check_layout(inputs, layout)?;
         let lengths = self.contains("lengths").then(|| self.lengths()).transpose()?;
         let is_read = |t: usize, b: usize| lengths.as_ref().and_then(|lengths| lengths.get(b)).is_none_or(|&length| t < length);
-        let inputs = match self.one_of("inputs", "tokens")? {
-            "inputs" => Inputs::Vectors(self.vectors("inputs", "[T, B, I]")?),
-            tokens => Inputs::Tokens(self.ids(tokens, is_read)?),
+        let inputs = match inputs {
+            "inputs" => Inputs::Vectors(layout.turn(self.vectors("inputs", &layout.axes(", I"))?)),
+            tokens => Inputs::Tokens(self.ids(tokens, &layout.turn(self.matrix(tokens, layout)?), is_read)?),
         };
-        let targets = match self.one_of("values", "classes")? {
-            "values" => Targets::Values(self.vectors("values", "[T, B, O]")?),
-            classes => Targets::Classes(self.ids(classes, is_read)?),
-        };
-        let mut batch = Batch { lengths, ..Batch::new(inputs, targets) };
+        // What counts is known before the targets are read, of which the others may be anything.
+        let mut batch = Batch { lengths, ..Batch::new(inputs, Targets::Values(Array3::zeros((0, 0, 0)))) };
         if self.contains("mask") {
-            batch.mask = Some(self.ranked("mask", "[T, B]", self.mask()?)?);
+            let mask: Array2<f32> = layout.turn(self.ranked("mask", &layout.axes(""), self.mask()?)?);
+            let (steps, sequences) = batch.shape();
+            if mask.dim() != (steps, sequences) {
+                return Err(self.bad("mask", format!("expected shape {:?}, got {:?}", [steps, sequences], mask.shape())));
+            }
+            batch.mask = Some(mask);
         }
+        let (mut batch, ignored) = match self.one_of("values", "classes")? {
+            "values" => (self.values(batch, layout)?, 0),
+            _ => self.classes(batch, layout)?,
+        };
         let mut states = States::new();
         for name in STATES {
             let file = format!("{name}0");
@@ -58,10 +116,10 @@ impl Tensors {
             Error::BadInput { what, problem } => self.bad(&what, problem),
             other => other,
         })?;
-        Ok(batch)
+        Ok(ReadBatch { batch, ignored })
     }
 
-    /// The tensors of a batch, under the names that [`read_batch`] reads. A carried state has none.
+    /// The tensors of a batch, under the names that [`read_batch`] reads, time first. A carried state has none.
     #[must_use]
     pub fn from_batch(batch: &Batch) -> Tensors {
         let mut tensors = Tensors::new();
@@ -87,6 +145,32 @@ impl Tensors {
         tensors
     }
 
+    /// Refuses what is as long as the other axis than that of the sequences, though there is one for each sequence.
+    fn check_layout(&self, inputs: &str, layout: Layout) -> Result<()> {
+        let shape = self.get(inputs)?.shape();
+        let &[first, second, ..] = shape else { return Ok(()) };
+        let (steps, sequences, advice) = match layout {
+            Layout::TimeFirst => (first, second, "where the sequences come first, --batch-first reads them"),
+            Layout::BatchFirst => (second, first, "where time comes first, leave --batch-first out"),
+        };
+        for (name, rank) in [("lengths", 1), ("classes", 1), ("values", 2)] {
+            let Some(&count) = self.get(name).ok().filter(|t| t.shape().len() == rank).and_then(|t| t.shape().first()) else {
+                continue;
+            };
+            if count != sequences && count == steps {
+                let axes = layout.axes(", …");
+                return Err(self.bad(
+                    name,
+                    format!(
+                        "expected one for each of {sequences} sequences, got {count}: `{inputs}` {axes} is {shape:?}, {steps} steps of \
+                         {sequences} sequences; {advice}"
+                    ),
+                ));
+            }
+        }
+        Ok(())
+    }
+
     fn one_of(&self, a: &'static str, b: &'static str) -> Result<&'static str> {
         match (self.contains(a), self.contains(b)) {
             (true, false) => Ok(a),
@@ -96,9 +180,62 @@ impl Tensors {
         }
     }
 
+    /// A batch with its classes, and how many outputs count no more since theirs is −100.
+    fn classes(&self, mut batch: Batch, layout: Layout) -> Result<(Batch, usize)> {
+        let (steps, sequences) = batch.shape();
+        let classes: Array2<i64> = if self.get("classes")?.shape().len() == 1 {
+            let labels: Array1<i64> = self.labels("classes", &[sequences], self.i64("classes")?)?;
+            batch = batch.of_last_step();
+            Array2::from_shape_fn((steps, sequences), |(_, b)| labels[b])
+        } else {
+            layout.turn(self.matrix("classes", layout)?)
+        };
+        // Another shape is the batch's to refuse.
+        let is_whole = classes.dim() == (steps, sequences);
+        let is_ignored = |&((t, b), &class): &((usize, usize), &i64)| is_whole && class == IGNORED && batch.counts(t, b);
+        let ignored: Vec<(usize, usize)> = classes.indexed_iter().filter(is_ignored).map(|(at, _)| at).collect();
+        if !ignored.is_empty() && ignored.len() == batch.counted() {
+            return Err(
+                self.bad("classes", format!("all {} that the mask leaves are {IGNORED}, so there is no loss", ignored.len()))
+            );
+        }
+        if !ignored.is_empty() {
+            let mask = batch.mask.get_or_insert_with(|| Array2::ones((steps, sequences)));
+            ignored.iter().for_each(|&at| mask[at] = 0.0);
+        }
+        let ids = self.ids("classes", &classes, |t, b| batch.counts(t, b))?;
+        Ok((Batch { targets: Targets::Classes(ids), ..batch }, ignored.len()))
+    }
+
+    /// A batch with its values.
+    fn values(&self, mut batch: Batch, layout: Layout) -> Result<Batch> {
+        let (steps, sequences) = batch.shape();
+        let shape = self.get("values")?.shape();
+        let values = if let &[_, outputs] = shape {
+            let targets: Array2<f32> = self.labels("values", &[sequences, outputs], self.any_f32("values")?)?;
+            batch = batch.of_last_step();
+            Array3::from_shape_fn((steps, sequences, outputs), |(_, b, o)| targets[[b, o]])
+        } else {
+            layout.turn(self.vectors("values", &layout.axes(", O"))?)
+        };
+        Ok(Batch { targets: Targets::Values(values), ..batch })
+    }
+
+    /// The targets of whole sequences.
+    fn labels<T, D: Dimension>(&self, name: &str, expected: &[usize], array: ArrayD<T>) -> Result<Array<T, D>> {
+        match array.shape() == expected {
+            true => self.ranked(name, "", array),
+            false => Err(self.bad(name, format!("expected shape {expected:?}, got {:?}", array.shape()))),
+        }
+    }
+
+    /// Integers of time and sequences.
+    fn matrix(&self, name: &str, layout: Layout) -> Result<Array2<i64>> {
+        self.ranked(name, &layout.axes(""), self.i64(name)?)
+    }
+
     /// Token or class ids `[T, B]`; where it does not matter any number, which becomes 0 where it is no id.
-    fn ids(&self, name: &str, matters: impl Fn(usize, usize) -> bool) -> Result<Array2<u32>> {
-        let ids: Array2<i64> = self.ranked(name, "[T, B]", self.i64(name)?)?;
+    fn ids(&self, name: &str, ids: &Array2<i64>, matters: impl Fn(usize, usize) -> bool) -> Result<Array2<u32>> {
         match ids.indexed_iter().find(|&((t, b), &v)| u32::try_from(v).is_err() && matters(t, b)) {
             Some(((t, b), v)) => Err(self.bad(name, format!("[{t}, {b}] is {v}; expected a number from 0 to {}", u32::MAX))),
             None => Ok(ids.mapv(|v| u32::try_from(v).unwrap_or_default())),
@@ -132,6 +269,7 @@ impl Tensors {
         }
     }
 
+    /// An array of as many axes as it should have.
     fn ranked<T, D: Dimension>(&self, name: &str, axes: &str, array: ArrayD<T>) -> Result<Array<T, D>> {
         let shape = array.shape().to_vec();
         array.into_dimensionality().map_err(|_| self.bad(name, format!("expected {axes}, got {shape:?}")))
@@ -140,7 +278,7 @@ impl Tensors {
 
 #[cfg(test)]
 mod tests {
-    use ndarray::{Array3, array};
+    use ndarray::array;
 
     use super::*;
     use crate::tensors::Tensor;
@@ -171,7 +309,7 @@ mod tests {
         let of_lengths = Batch { lengths: Some(vec![1, 3]), ..vectors() };
         for batch in [vectors(), two_states, tokens(), of_lengths] {
             Tensors::from_batch(&batch).write(&path).unwrap();
-            assert_eq!(read_batch(&path).unwrap(), batch);
+            assert_eq!(read_batch(&path, Layout::TimeFirst).unwrap(), ReadBatch { batch, ignored: 0 });
         }
     }
 
@@ -182,12 +320,86 @@ mod tests {
         tensors.insert("values", array![[[0.5_f32], [1.0]], [[f32::NAN], [2.0]], [[f32::INFINITY], [f32::NAN]]]);
         tensors.insert("lengths", array![1_i64, 2]);
         tensors.insert("mask", array![[1.0_f32, 1.0], [1.0, 0.0], [1.0, 1.0]]);
-        let batch = tensors.batch().unwrap();
+        let batch = tensors.batch(Layout::TimeFirst).unwrap().batch;
         assert_eq!(batch.inputs, Inputs::Tokens(array![[3, 1], [0, 2], [0, 0]]));
         assert_eq!((batch.counted(), batch.weights()), (2, vec![0.5, 0.5, 0.0, 0.0, 0.0, 0.0]));
         assert_eq!([0, 1].map(|b| batch.last_counted(b)), [Some(0), Some(0)]);
         let last = Batch { mask: None, ..batch }.of_last_step();
         assert_eq!(last.mask, Some(array![[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]]));
+    }
+
+    /// Classes of any number where the mask or the length leaves them out, and −100 anywhere.
+    #[test]
+    fn targets_that_do_not_count_may_be_anything() {
+        let mut tensors = Tensors::new();
+        tensors.insert("tokens", array![[3_i64, 1, 0], [2, 2, 0], [1, 0, 0]]);
+        tensors.insert("classes", array![[255_i64, 1, 0], [-100, 2, 255], [-7, -100, -100]]);
+        tensors.insert("mask", array![[0_i64, 1, 1], [1, 1, 0], [0, 1, 1]]);
+        tensors.insert("lengths", array![3_i64, 3, 2]);
+        let read = tensors.batch(Layout::TimeFirst).unwrap();
+        assert_eq!((read.ignored, Shape::of(&read.batch).outputs, read.batch.counted()), (2, 3, 3));
+        assert_eq!(read.note().unwrap(), "classes: 2 of 5 are -100 and do not count");
+        let mask = array![[0.0, 1.0, 1.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]];
+        assert_eq!(read.batch.mask, Some(mask));
+        // Without a mask there is one then.
+        tensors.tensors.remove("mask");
+        tensors.insert("classes", array![[0_i64, 1, 0], [-100, 2, 1], [0, 0, -3]]);
+        let read = tensors.batch(Layout::TimeFirst).unwrap();
+        assert_eq!((read.ignored, read.batch.mask.map(|m| m[[1, 0]])), (1, Some(0.0)));
+        tensors.insert("classes", Array2::from_elem((3, 3), -100_i64));
+        let error = tensors.batch(Layout::TimeFirst).unwrap_err().to_string();
+        assert_eq!(error, "classes: all 8 that the mask leaves are -100, so there is no loss");
+    }
+
+    /// One class, or one vector, for each sequence: at its last output that counts.
+    #[test]
+    fn a_sequence_may_have_one_target() {
+        let mut tensors = Tensors::new();
+        tensors.insert("tokens", array![[3_i64, 1, 0], [2, 2, 0], [1, 0, 0], [0, 0, 0]]);
+        tensors.insert("classes", array![4_i64, -100, 2]);
+        tensors.insert("lengths", array![2_i64, 4, 4]);
+        tensors.insert("mask", array![[1_i64, 1, 1], [1, 1, 1], [1, 1, 1], [1, 1, 0]]);
+        let read = tensors.batch(Layout::TimeFirst).unwrap();
+        let Targets::Classes(classes) = &read.batch.targets else { panic!("{read:?}") };
+        assert_eq!((read.ignored, classes[[1, 0]], classes[[2, 2]]), (1, 4, 2));
+        let counted = |batch: &Batch| (0..3).map(|b| (0..4).filter(|&t| batch.counts(t, b)).collect()).collect::<Vec<Vec<_>>>();
+        assert_eq!(counted(&read.batch), [vec![1], vec![], vec![2]]);
+        tensors.tensors.remove("classes");
+        tensors.insert("values", array![[1.0_f32, 2.0], [3.0, 4.0], [5.0, 6.0]]);
+        let read = tensors.batch(Layout::TimeFirst).unwrap();
+        let Targets::Values(values) = &read.batch.targets else { panic!("{read:?}") };
+        assert_eq!((values[[1, 0, 1]], values[[3, 1, 0]], values[[2, 2, 1]]), (2.0, 3.0, 6.0));
+        assert_eq!(counted(&read.batch), [vec![1], vec![3], vec![2]]);
+    }
+
+    #[test]
+    fn sequences_may_come_first() {
+        let (batch, mut turned) = (Batch { lengths: Some(vec![1, 3]), ..vectors() }, Tensors::new());
+        let file = Tensors::from_batch(&batch);
+        let turn = |array: ArrayD<f32>| Layout::BatchFirst.turn(array);
+        ["inputs", "values", "mask"].into_iter().for_each(|name| turned.insert(name, turn(file.f32(name).unwrap())));
+        ["lengths", "h0"].into_iter().for_each(|name| turned.insert(name, file.get(name).unwrap().clone()));
+        assert_eq!(turned.get("inputs").unwrap().shape(), [2, 3, 4]);
+        assert_eq!(turned.batch(Layout::BatchFirst).unwrap().batch, batch);
+        let mut file = Tensors::from_batch(&tokens());
+        file.insert("tokens", array![[0_i64, 3, 5], [7, 1, 2]]);
+        file.insert("classes", array![[1_i64, 0, 1], [2, 0, 1]]);
+        let Inputs::Tokens(ids) = file.batch(Layout::BatchFirst).unwrap().batch.inputs else { panic!("tokens") };
+        assert_eq!(ids, array![[0, 7], [3, 1], [5, 2]]);
+        // What is told by the number of labels or lengths.
+        file.insert("classes", array![1_i64, 0]);
+        let read = |file: &Tensors, layout| file.batch(layout).map(|read| read.batch.shape()).map_err(|e| e.to_string());
+        assert_eq!(read(&file, Layout::BatchFirst).unwrap(), (3, 2));
+        assert_eq!(
+            read(&file, Layout::TimeFirst).unwrap_err(),
+            "classes: expected one for each of 3 sequences, got 2: `tokens` [T, B, …] is [2, 3], 2 steps of 3 sequences; where the \
+             sequences come first, --batch-first reads them"
+        );
+        file.insert("classes", array![1_i64, 0, 1]);
+        assert_eq!(read(&file, Layout::TimeFirst).unwrap(), (2, 3));
+        assert!(read(&file, Layout::BatchFirst).unwrap_err().ends_with("where time comes first, leave --batch-first out"));
+        file.insert("classes", array![1_i64, 0, 1, 0]);
+        assert_eq!(read(&file, Layout::TimeFirst).unwrap_err(), "classes: expected shape [3], got [4]");
     }
 
     #[test]
@@ -216,7 +428,7 @@ mod tests {
             ),
             (
                 tokens(),
-                |t| replace(t, "classes", array![[1_i64 << 32]]),
+                |t| replace(t, "classes", array![[1_i64 << 32, 0], [0, 0]]),
                 "classes: [0, 0] is 4294967296; expected a number from 0 to 4294967295",
             ),
             (tokens(), |t| replace(t, "tokens", array![1_i64]), "tokens: expected [T, B], got [1]"),
@@ -252,7 +464,7 @@ mod tests {
         for (batch, change, expected) in cases {
             let mut tensors = Tensors::from_batch(&batch);
             change(&mut tensors);
-            let error = tensors.batch().unwrap_err();
+            let error = tensors.batch(Layout::TimeFirst).unwrap_err();
             assert_eq!((error.to_string().as_str(), error.exit_code()), (expected, 7));
         }
     }

@@ -222,7 +222,7 @@ impl TensorFile {
 /// The bytes of an element of a type that is read.
 fn bytes_of(dtype: Dtype) -> Option<usize> {
     Some(match dtype {
-        Dtype::F64 | Dtype::I64 => 8,
+        Dtype::F64 | Dtype::I64 | Dtype::U64 => 8,
         Dtype::F32 | Dtype::I32 | Dtype::U32 => 4,
         Dtype::F16 | Dtype::BF16 | Dtype::I16 | Dtype::U16 => 2,
         Dtype::I8 | Dtype::U8 | Dtype::BOOL => 1,
@@ -251,6 +251,8 @@ impl Data {
             (Data::F32(values), Dtype::F16) => push(values, bytes, |b| f32_of_f16(u16::from_le_bytes(b))),
             (Data::F32(values), _) => push(values, bytes, |b| f32::from_bits(u32::from(u16::from_le_bytes(b)) << 16)),
             (Data::I64(values), Dtype::I64) => push(values, bytes, i64::from_le_bytes),
+            // What is beyond i64 is beyond every range that is asked for.
+            (Data::I64(values), Dtype::U64) => push(values, bytes, |b| i64::try_from(u64::from_le_bytes(b)).unwrap_or(i64::MAX)),
             (Data::I64(values), Dtype::I32) => push(values, bytes, |b| i32::from_le_bytes(b).into()),
             (Data::I64(values), Dtype::U32) => push(values, bytes, |b| u32::from_le_bytes(b).into()),
             (Data::I64(values), Dtype::I16) => push(values, bytes, |b| i16::from_le_bytes(b).into()),

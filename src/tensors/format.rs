@@ -239,6 +239,8 @@ mod tests {
             ("F16", &[0xff, 0x7b], Some(Data::F32(vec![65504.0]))),
             ("F16", &[0x00, 0xfc], Some(Data::F32(vec![f32::NEG_INFINITY]))),
             ("I64", &(-5_i64).to_le_bytes(), Some(Data::I64(vec![-5]))),
+            ("U64", &7_u64.to_le_bytes(), Some(Data::I64(vec![7]))),
+            ("U64", &u64::MAX.to_le_bytes(), Some(Data::I64(vec![i64::MAX]))),
             ("I32", &(-5_i32).to_le_bytes(), Some(Data::I64(vec![-5]))),
             ("U32", &u32::MAX.to_le_bytes(), Some(Data::I64(vec![0xffff_ffff]))),
             ("I16", &(-5_i16).to_le_bytes(), Some(Data::I64(vec![-5]))),

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::data::{Choice, Opened, Options};
+use crate::data::{Choice, Opened, Options, Reading};
 use crate::model::{Config, RecurrentInit};
 use crate::{Error, Result};
 
@@ -34,6 +34,9 @@ pub struct Settings {
     pub init: Option<PathBuf>,
     /// The data.
     pub data: Choice,
+    /// How a file of sequences is read.
+    #[serde(default, skip_serializing_if = "Reading::is_default")]
+    pub reading: Reading,
     /// The network and its training step.
     pub network: Config,
 }
@@ -81,6 +84,6 @@ impl Settings {
     /// # Errors
     /// What the source reports.
     pub fn open(&self) -> Result<Opened> {
-        self.data.open(&Options { seed: self.seed, batch: self.network.batch, window: self.window })
+        self.data.open(&Options { seed: self.seed, batch: self.network.batch, window: self.window }, self.reading)
     }
 }

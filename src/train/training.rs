@@ -96,13 +96,14 @@ impl Training {
 
     /// The folder comes last: what cannot start leaves none behind.
     fn start(
-        network: Network,
+        mut network: Network,
         settings: Settings,
         mut data: Opened,
         compute: &Compute,
         folder: impl FnOnce() -> Result<Folder>,
     ) -> Result<Training> {
         settings.check()?;
+        network.set_seed(settings.seed);
         let step = network.steps();
         if let Choice::Data(path) = &settings.data {
             let Config { input, outputs, layers, hidden, .. } = settings.network;

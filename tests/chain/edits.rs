@@ -76,6 +76,7 @@ const MOMENTUM: [&str; 2] = ["momentum", "vectors"];
 const ADAM: [&str; 2] = ["adam", "vectors"];
 const JOURNAL: [&str; 2] = ["journal", "one"];
 const TRANSPOSE: [&str; 2] = ["transpose", "blocks"];
+const DROPOUT: [&str; 2] = ["dropout", "rows"];
 /// The copy of a window.
 pub const COPY: [&str; 2] = ["copy", "rows"];
 const CARRY: [&str; 2] = ["carry", "in place"];
@@ -517,6 +518,23 @@ pub const EDITS: &[Edit] = &[
     edit("the square is not corrected", ADAM, "sqrt(now.z * square)", "sqrt(square)"),
     edit("epsilon under the root", ADAM, "(sqrt(now.z * square) + params.epsilon)", "sqrt(now.z * square + params.epsilon)"),
     edit("epsilon 1e-4 too large", ADAM, "+ params.epsilon)", "+ 1.0001 * params.epsilon)"),
+    // Dropout.
+    edit("the mask of the first layer", DROPOUT, "params.layer, now(2u)", "0u, now(2u)"),
+    edit("the mask of the first 2^32 training steps", DROPOUT, "now(2u), now(3u))", "now(2u), 0u)"),
+    edit("the mask of the step before", DROPOUT, "now(2u), now(3u))", "now(2u) - 1u, now(3u))"),
+    edit("the high word of the seed is lost", DROPOUT, "now(0u), now(1u)", "now(0u), 0u"),
+    edit("places of a mask counted from the piece", DROPOUT, "params.first + id.y", "id.y"),
+    edit("places beyond 2^32 are lost", DROPOUT, "(n.x << 30u) | ", ""),
+    edit("a carry to 2^32 is lost", DROPOUT, "n.x + select(0u, 1u, low < n.y)", "n.x"),
+    edit("a carry between halves is lost", DROPOUT, " + (carried >> 16u)", ""),
+    edit("the second key does not change", DROPOUT, "0xbb67ae85u", "0u"),
+    edit("blocks begin at every row", DROPOUT, "let at = n.y & 3u;", "let at = 0u;"),
+    edit("a word of the next block again", DROPOUT, "one.zw, next.xy", "one.zw, next.xx"),
+    edit("the mask of the first direction", DROPOUT, "params.col + col", "col"),
+    edit("what is dropped is kept", DROPOUT, "words(places) < ", "words(places) >= "),
+    edit("scaled by 1 - P", DROPOUT, "vec4<f32>(params.scale)", "vec4<f32>(1.0 / params.scale)"),
+    edit("not scaled", DROPOUT, "vec4<f32>(params.scale)", "vec4<f32>(1.0)"),
+    edit("dropout where there is no training step", DROPOUT, "(now(2u) | now(3u)) == 0u", "false"),
     // The journal.
     edit("halted is not told", JOURNAL, "select(n.x, bitcast<f32>(params.history.rows | 0x7fc00000u), halted)", "n.x"),
     edit("NaN does not halt", JOURNAL, "if any(not_finite(vec4<f32>(l, n.x, 0.0, 0.0))) {", "if l != l {"),

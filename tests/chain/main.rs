@@ -10,6 +10,7 @@ mod reference_cases;
 mod reflection;
 
 mod discrete;
+mod dropout;
 mod flow;
 mod following;
 mod invariance;

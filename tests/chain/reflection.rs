@@ -16,7 +16,7 @@ const WINDOW: [&str; 4] = ["offset", "rows", "cols", "stride"];
 const WINDOW_BYTES: u32 = 16;
 
 /// The scalars that the host writes as floats; all others are unsigned integers.
-const FLOATS: [&str; 6] = ["value", "limit", "momentum", "beta1", "beta2", "epsilon"];
+const FLOATS: [&str; 7] = ["value", "limit", "momentum", "beta1", "beta2", "epsilon", "scale"];
 
 /// What other compilers refuse and naga takes.
 const REFUSED: [&str; 2] = ["3.40282347e38", "enable "];

@@ -1,11 +1,14 @@
 //! Batches of other shapes than a network was made for: it takes them over the same buffers, and computes what a network of that very shape does.
 
+use std::collections::BTreeSet;
+
 use super::device::{device, load};
+use ndarray::ArrayD;
 use retrospect::batch::{Batch, InitialState, Input, Loss, Reduction};
 use retrospect::cells::Cell;
 use retrospect::check::networks::{Case, bound, cell, expected, gradient, in_f64};
-use retrospect::model::{Biases, Config, Model, Named};
-use retrospect::network::Network;
+use retrospect::model::{Biases, Config, Model, Named, Optimizer};
+use retrospect::network::{Masks, Network};
 
 /// Largest shapes `[T, B]`, and networks for them.
 fn cases() -> Vec<Config> {
@@ -121,6 +124,52 @@ fn training_goes_on_from_shape_to_shape() {
                 network.reports(true).unwrap().pop().map(|report| (report.step, report.loss, report.gradient_norm))
             };
             assert_eq!(report(&mut own), report(&mut network));
+        }
+    }
+}
+
+/// A training step computes no further than the longest sequence, but for a part of a sixteenth of the window, and takes the gradient's step.
+#[test]
+fn a_batch_of_short_sequences_is_computed_to_its_end() {
+    let tokens = Config::new(Input::Tokens(7), 9, 4, Loss::CrossEntropy, 3, 50);
+    let vectors = Config::new(Input::Vectors(3), 9, 4, Loss::SquaredError, 3, 50);
+    let lstm = Cell::named("lstm").expect("a cell");
+    for config in [
+        Config { recompute: Some(7), ..tokens.clone() },
+        Config { bidirectional: true, layers: 2, ..tokens },
+        Config { bidirectional: true, cell: lstm, layers: 2, ..vectors.clone() },
+        Config { cell: lstm, dropout: 0.3, layers: 2, ..vectors },
+    ] {
+        let config = Config { lengths: true, optimizer: Optimizer::Sgd, ..config };
+        for on in ["CPU", "software"] {
+            let mut network = load(Model::new(&config).unwrap(), device(), on);
+            let mut whole = load(Model::new(&config).unwrap(), device(), on);
+            network.set_parameters(&weights(&config)).unwrap();
+            let mut windows = BTreeSet::new();
+            for (step, most) in (1..).zip([50, 9, 1, 9, 40, 13]) {
+                let mut batch = batch(&config, step);
+                batch.mask = None;
+                // What lies behind the lengths that it has could not be read.
+                let lengths: Vec<usize> = (0..3).map(|b| batch.length(b).min(most)).collect();
+                let computed = lengths.iter().max().expect("three").max(&2).next_multiple_of(4).min(50);
+                batch.lengths = Some(lengths);
+                windows.insert(computed);
+                let before = network.parameters().unwrap();
+                whole.set_parameters(&before).unwrap();
+                network.train_step(&batch, 0.5).unwrap();
+                assert_eq!(network.model().config().window, computed);
+                let masks = (config.dropout > 0.0).then_some(Masks { seed: 0, step });
+                let gradient = whole.gradient_with(&batch, masks).unwrap().parameters;
+                let largest = |array: &ArrayD<f32>| array.iter().fold(0.0f32, |most, v| most.max(v.abs()));
+                for (name, after) in network.parameters().unwrap() {
+                    let expected = &before[&name] - &(&gradient[&name] * 0.5);
+                    let most = 1e-5 * largest(&gradient[&name]) + 1e-7 * largest(&before[&name]);
+                    let off = largest(&(&after - &expected));
+                    assert!(off <= most, "{on}, {config:?}, {name}: {off:e} of {most:e}");
+                    assert!(largest(&(&after - &before[&name])) > 100.0 * most, "{name} does not move");
+                }
+            }
+            assert!(windows.len() >= 4, "{windows:?}");
         }
     }
 }

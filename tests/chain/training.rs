@@ -10,7 +10,7 @@ use retrospect::batch::{Batch, InitialState, Input, Loss, Reduction};
 use retrospect::check::networks::{Case, bound, cell, in_f64, parameters};
 use retrospect::model::{Config, Model, Named, Optimizer};
 use retrospect::program::{Program, Step};
-use retrospect::reference;
+use retrospect::reference::{self, Dropout};
 
 type Tensors = BTreeMap<String, ArrayD<f64>>;
 
@@ -19,6 +19,8 @@ const U: f64 = 1.0 / (1u64 << 24) as f64;
 
 const RATES: [f64; 3] = [0.01, 0.03, 0.02];
 const MOMENTUM: f32 = 0.9;
+/// Of dropout.
+const SEED: u64 = 0x1234_5678_9abc_def0;
 
 /// Parameters and the optimiser's two states.
 #[derive(Clone)]
@@ -88,7 +90,9 @@ fn expected(config: &Config, weights: &Named, batches: &[Batch; 3]) -> Expected 
     let mut carried = None;
     for (t, batch) in (1..).zip(batches) {
         let start = carried.unwrap_or_else(|| reference::initial(&weights, &cell, batch));
-        let got = reference::gradient_from(&weights, &cell, batch, &start).unwrap();
+        let (rate, output_rate) = (config.dropout, config.output_dropout);
+        let dropout = Dropout { rate, output_rate, seed: SEED, step: t as u64 };
+        let got = reference::gradient_with(&weights, &cell, batch, &start, &dropout).unwrap();
         carried = Some(reference::last(&got.states));
 
         let mut gradient = parameters(config, &got.weights);
@@ -146,6 +150,7 @@ fn expected(config: &Config, weights: &Named, batches: &[Batch; 3]) -> Expected 
 fn trained(model: Model, on: &'static str, weights: &Named, batches: &[Batch; 3]) -> Tensors {
     let mut network = load(model, device(), on);
     network.set_parameters(weights).unwrap();
+    network.set_seed(SEED);
     for (batch, rate) in batches.iter().zip(RATES) {
         network.train_step(batch, rate).unwrap();
     }
@@ -197,7 +202,10 @@ fn case(tokens: bool, optimizer: Optimizer, clip: Option<f32>) -> Case {
     };
     let shape = Config::new(input, 19, 5, loss, 7, 5);
     let (layers, activation) = if tokens { (2, Activation::Tanh) } else { (1, Activation::Sigmoid) };
-    Case { config: Config { layers, activation, optimizer, clip, ..shape }, masked: tokens, reduction: Reduction::Mean }
+    // With tokens and clipping, which is one in three.
+    let (dropout, output_dropout) = if tokens && clip == CLIPS[2] { (0.3, 0.2) } else { (0.0, 0.0) };
+    let config = Config { layers, activation, optimizer, clip, dropout, output_dropout, ..shape };
+    Case { config, masked: tokens, reduction: Reduction::Mean }
 }
 
 /// The first batch with a state that is given, the others from where the one before ended.

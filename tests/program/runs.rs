@@ -88,9 +88,13 @@ fn a_run_that_stopped_goes_on_with_the_same_bits() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("text"), text(3000)).unwrap();
     // A pass has 81 windows: 90 steps cross its end.
-    for (backend, optimizer, steps) in
-        [("cpu", "adam", 90), ("gpu", "momentum --recompute 7", 90), ("cpu", "sgd --recompute auto", 20)]
-    {
+    for (backend, optimizer, steps) in [
+        ("cpu", "adam", 90),
+        ("gpu", "momentum --recompute 7", 90),
+        ("cpu", "sgd --recompute auto", 20),
+        ("gpu", "adam --dropout 0.3 --output-dropout 0.2 --recompute 5", 30),
+        ("cpu", "momentum --dropout 0.3 --output-dropout 0.2", 60),
+    ] {
         let name = optimizer.split(' ').next().unwrap();
         let names = [format!("{backend}-{name}"), format!("{backend}-{name}-resumed")];
         let line = format!("{TEXT} --backend {backend} --optimizer {optimizer}");
@@ -182,6 +186,30 @@ fn the_gpu_learns_what_the_cpu_learns_and_the_same_again() {
     assert!(checkpoint(&gpu) == checkpoint(&again), "two runs on one adapter differ");
     let (first, last) = (losses(&cpu)[0].1, losses(&cpu)[119].1);
     assert!(last < 0.7 * first, "{first} {last}");
+}
+
+/// Every device drops the same units.
+#[test]
+fn with_dropout_the_gpu_learns_what_the_cpu_learns() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("text"), text(3000)).unwrap();
+    let line = format!("{TEXT} --dropout 0.3 --output-dropout 0.2 --steps 100");
+    for backend in ["cpu", "gpu"] {
+        succeed(folder.path(), &format!("{line} --backend {backend} --out {backend}"));
+    }
+    succeed(folder.path(), &format!("{line} --backend cpu --seed 58 --init cpu --out other"));
+    succeed(folder.path(), &format!("{line} --backend cpu --init cpu --out same"));
+    let [cpu, gpu, other, same] = ["cpu", "gpu", "other", "same"].map(|name| losses(&folder.path().join(name)));
+    let worst = cpu.iter().zip(&gpu).map(|(a, b)| (a.1 - b.1).abs() / a.1).fold(0.0, f64::max);
+    // Seen: 4e-7.
+    assert!(cpu.len() == 100 && worst < 1e-4, "{worst}");
+    // Of the same weights another seed drops others.
+    assert!((other[0].1 - same[0].1).abs() > 1e-3 * same[0].1, "{:?} {:?}", other[0], same[0]);
+    let file = fs::read_to_string(folder.path().join("cpu/run.toml")).unwrap().parse::<toml::Table>().unwrap();
+    let network = &file["settings"]["network"];
+    assert_eq!((network["dropout"].as_float(), network["output_dropout"].as_float()), (Some(0.3), Some(0.2)));
+    let (code, _, err) = run(folder.path(), "train --hidden 3 --window 5 --steps 1 --dropout 0.5 --backend cpu");
+    assert!(code == 0 && err.contains("--dropout 0.5 drops nothing: it acts between layers, and there is one."), "{err}");
 }
 
 #[test]

@@ -74,11 +74,14 @@ pub(super) fn load(
 /// variant of the one in its place, where that can be.
 pub(super) fn extend(device: &Device, program: &Program, memory: &mut Memory, loaded: &mut Vec<Loaded>) -> Result<()> {
     let gained = &program.steps()[loaded.len()..];
-    memory.check_extension(program, loaded.len()..program.len())?;
+    assert!(memory.is_extensible() && memory.suits(program, loaded.len()..program.len()), "the new steps need other places");
     let cuts = memory.cuts.clone();
     let choose = |number: usize, step: &Step| {
         let like = loaded.get(number).filter(|_| std::ptr::eq(program.steps()[number].kernel, step.kernel));
-        let variant = like.and_then(|like| step.kernel.variants.iter().find(|variant| variant.name == like.variant));
+        let named = |name| step.kernel.variants.iter().find(|variant| variant.name == name);
+        let variant = like.and_then(|like| named(like.variant));
+        // One without run-time checks that is not trusted at this size runs with them.
+        let variant = variant.and_then(|v| if device.is_trusted(step, v) { Some(v) } else { v.checked.and_then(named) });
         variant.filter(|variant| device.is_able(variant, step, &cuts)).unwrap_or_else(|| device.variant(step, &cuts))
     };
     let lowered = lower(gained, &cuts, &choose);

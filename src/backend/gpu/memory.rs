@@ -86,19 +86,14 @@ impl Memory {
         })
     }
 
-    /// Whether steps that the program has gained can use this memory.
-    ///
-    /// # Errors
-    /// [`Error::Usage`] when a buffer is in sections, which meet at rows of the windows of other steps.
-    pub fn check_extension(&self, program: &Program, gained: Range<usize>) -> Result<()> {
-        assert!(self.plan.suits(program, gained), "the new steps need other places");
-        match self.places.iter().find(|sections| sections.len() > 1) {
-            Some(sections) => {
-                let count = sections.len();
-                Err(Error::Usage(format!("a buffer lies in {count} sections, which batches of other sizes would cut elsewhere")))
-            }
-            None => Ok(()),
-        }
+    /// Whether other steps can use the same buffers: none lies in sections, which meet at rows of the windows of the steps that it was made for.
+    pub fn is_extensible(&self) -> bool {
+        self.places.iter().all(|sections| sections.len() == 1)
+    }
+
+    /// Whether steps that the program has gained need no other places.
+    pub fn suits(&self, program: &Program, gained: Range<usize>) -> bool {
+        self.plan.suits(program, gained)
     }
 
     /// Makes scratch memory as large as more lowered steps need it. What is bound already stays with the steps that it is bound to.

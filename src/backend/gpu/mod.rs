@@ -309,6 +309,10 @@ impl Backend for Gpu {
         Ok(())
     }
 
+    fn is_extensible(&self) -> bool {
+        self.memory.is_extensible()
+    }
+
     fn extend(&mut self, program: &Program) -> Result<()> {
         load::extend(&self.device, program, &mut self.memory, &mut self.steps)
     }

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use ndarray::{ArrayD, Dimension, arr1};
 
-use super::Tensors;
+use super::{EVALUATED, MASKS, Tensors};
 use crate::Result;
 use crate::batch::{Batch, Targets};
 use crate::check::Outcome;
 use crate::model::{Config, Named};
-use crate::reference::{self, Cell, States, Weights};
+use crate::reference::{self, Cell, Dropout, States, Weights};
 use crate::rounding::U;
 
 /// What tensors should be, and against what they are measured.
@@ -59,6 +59,11 @@ pub fn cell(config: &Config) -> Cell {
     Cell::named(config.cell.name, config.activation.name()).expect("the reference has every cell and activation")
 }
 
+/// Dropout with [`MASKS`], as the reference has it.
+fn dropout(config: &Config) -> Dropout {
+    Dropout { rate: config.dropout, output_rate: config.output_dropout, seed: MASKS.seed, step: MASKS.step }
+}
+
 /// What a network should compute for a batch, under the names of [`super::gradient`].
 ///
 /// # Errors
@@ -72,26 +77,34 @@ pub fn expected(config: &Config, weights: &Weights, batch: &Batch) -> Result<Exp
 /// # Errors
 /// As [`reference::gradient`].
 pub fn expected_from(config: &Config, weights: &Weights, batch: &Batch, start: &States) -> Result<Expected> {
-    let got = reference::gradient_from(weights, &cell(config), batch, start)?;
+    let dropout = dropout(config);
+    let got = reference::gradient_with(weights, &cell(config), batch, start, &dropout)?;
     let mut all = parameters(config, &got.weights);
-    for (name, derivative) in got.initial_states {
-        all.insert(format!("{name}0"), derivative.into_dyn());
+    for (name, derivative) in &got.initial_states {
+        all.insert(format!("{name}0"), derivative.clone().into_dyn());
     }
     all.insert("loss".into(), arr1(&[got.loss]).into_dyn());
-    all.insert("outputs".into(), got.outputs.into_dyn());
-    for (layer, hidden) in got.hidden.iter().enumerate() {
-        if config.trace {
-            all.insert(format!("traced_l{layer}"), hidden.clone().into_dyn());
-            all.insert(format!("d_hidden_l{layer}"), got.d_states[layer]["h"].clone().into_dyn());
-        }
-        if config.segments().len() == 1 || config.bidirectional {
-            all.insert(format!("hidden_l{layer}"), hidden.clone().into_dyn());
-        }
+    all.insert("outputs".into(), got.outputs.clone().into_dyn());
+    if config.segments().len() == 1 || config.bidirectional {
+        let hidden = got.hidden.iter().enumerate();
+        all.extend(hidden.map(|(layer, hidden)| (format!("hidden_l{layer}"), hidden.clone().into_dyn())));
+    }
+    // Tracing and evaluation drop nothing.
+    let plain = if config.drops() { &reference::gradient_from(weights, &cell(config), batch, start)? } else { &got };
+    if config.drops() {
+        all.insert(EVALUATED.into(), arr1(&[plain.loss]).into_dyn());
+    }
+    for (layer, (hidden, d_states)) in plain.hidden.iter().zip(&plain.d_states).enumerate().filter(|_| config.trace) {
+        all.insert(format!("traced_l{layer}"), hidden.clone().into_dyn());
+        all.insert(format!("d_hidden_l{layer}"), d_states["h"].clone().into_dyn());
     }
     let largest = |tensor: ndarray::ArrayViewD<f64>| tensor.fold(0.0, |a: f64, b| a.max(b.abs()));
     let mut sizes: BTreeMap<String, f64> =
         parameters(config, &got.magnitudes).into_iter().map(|(name, t)| (name, largest(t.view()))).collect();
-    let others = all.keys().filter(|name| ["h0", "c0", "loss"].contains(&name.as_str()) || name.starts_with("d_hidden")).cloned();
+    let others = all
+        .keys()
+        .filter(|name| ["h0", "c0", "loss", EVALUATED].contains(&name.as_str()) || name.starts_with("d_hidden"))
+        .cloned();
     sizes.extend(
         others
             .map(|name| {
