@@ -377,3 +377,26 @@ fn one_step_of_tokens_is_read_in_both_directions() {
         assert!(found.len() > 5, "{on}: {found:?}");
     }
 }
+
+/// Shorter and smaller batches over the same buffers, whose lengths are those of the batch before or others.
+#[test]
+fn batches_of_other_shapes_have_their_own_ends() {
+    for (bidirectional, recompute) in [(true, None), (true, Some(3)), (false, None), (false, Some(3))] {
+        let case = case("gru", bidirectional, recompute);
+        let weights = case.weights();
+        for on in ["CPU", "tiled"] {
+            let mut network = network(&case.config, on);
+            for (window, batch) in [(9, 7), (5, 7), (9, 7), (9, 4), (4, 7), (5, 7)] {
+                let smaller = Case { config: Config { window, batch, ..case.config.clone() }, ..case.clone() };
+                let lengths = (0..batch).map(|b| 1 + b % 4).collect();
+                let whole = Case { config: Config { lengths: false, ..smaller.config.clone() }, ..smaller.clone() };
+                for batch in [smaller.batch(1), Batch { lengths: Some(lengths), ..whole.batch(2) }] {
+                    let got = computed(&mut network, &weights, &batch);
+                    let config = network.model().config().clone();
+                    let found = expected(&config, &weights, &batch).mismatches(&got, bound(&config));
+                    assert!(found.is_empty(), "[{window}, {}] on {on}: {found:?}", config.batch);
+                }
+            }
+        }
+    }
+}
