@@ -1,5 +1,7 @@
 //! A shader's text as naga reads it, against the host's description: the one comparison of `tests/shaders.rs`.
 
+use std::collections::BTreeSet;
+
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 use naga::{
     AddressSpace, BinaryOperator, Block, Expression, Function, Handle, MathFunction, Module, Scalar, ShaderStage, Statement,
@@ -7,7 +9,7 @@ use naga::{
 };
 use retrospect::program::{Access, Element, Needs, Shader};
 
-/// The least that WebGPU promises: FACTS 5 and 13. wgpu checks the second alone.
+/// The least that WebGPU promises. wgpu checks the second alone.
 const WORKGROUP_BYTES: u32 = 16 << 10;
 const INVOCATIONS: u32 = 256;
 const STORAGE_BUFFERS: usize = 8;
@@ -37,11 +39,17 @@ pub fn problems(wgsl: &str, shader: &Shader, needs: Needs) -> Vec<String> {
     }
     entry(&module, shader, &mut found);
     globals(&module, shader, needs, &mut found);
-    let functions = module.functions.iter().map(|(_, f)| (f, f.name.as_deref().unwrap_or("?"), false));
-    let entries = module.entry_points.iter().map(|e| (&e.function, e.name.as_str(), true));
-    for (function, name, is_entry) in functions.chain(entries) {
+    let functions = module.functions.iter().map(|(handle, f)| (Some(handle), f, f.name.as_deref().unwrap_or("?")));
+    let entries = module.entry_points.iter().map(|e| (None, &e.function, e.name.as_str()));
+    // Functions come before those that call them.
+    let mut waiting = BTreeSet::new();
+    for (handle, function, name) in functions.chain(entries) {
         expressions(function, name, &mut found);
-        barriers(&function.body, name, if is_entry { Place::TopLevel } else { Place::Function }, &mut false, &mut found);
+        let mut barriers = Barriers { name, waiting: &waiting, is_behind_return: false, has_any: false };
+        barriers.look(&function.body, Place::TopLevel, &mut found);
+        if let (true, Some(handle)) = (barriers.has_any, handle) {
+            waiting.insert(handle);
+        }
     }
     found.extend(REFUSED.iter().filter(|text| wgsl.contains(**text)).map(|text| format!("{text:?} is not taken everywhere")));
     found
@@ -181,7 +189,7 @@ fn element(module: &Module, inner: &TypeInner) -> Option<Scalar> {
     }
 }
 
-/// Builtins that the crate has its own of (FACTS 4), and tests for NaN by comparison, which never fire (FACTS 2).
+/// Builtins that the crate has its own of, and tests for NaN by comparison, which never fire.
 fn expressions(function: &Function, name: &str, found: &mut Vec<String>) {
     use BinaryOperator as Op;
     for (_, expression) in function.expressions.iter() {
@@ -218,39 +226,51 @@ fn same(function: &Function, left: Handle<Expression>, right: Handle<Expression>
 enum Place {
     TopLevel,
     Branch,
-    Function,
 }
 
-/// Barriers that not all invocations of a workgroup may reach: wgpu does not look (FACTS 5). A loop at top level is where
-/// they belong; that its bound is uniform is for the reader to see.
-fn barriers(block: &Block, name: &str, place: Place, returned: &mut bool, found: &mut Vec<String>) {
-    for statement in block.iter() {
-        match statement {
-            Statement::ControlBarrier(_) | Statement::WorkGroupUniformLoad { .. } => match place {
-                Place::Function => found.push(format!("a barrier in {name}, which is no entry point")),
-                Place::Branch => found.push(format!("a barrier in a branch of {name}")),
-                Place::TopLevel if *returned => found.push(format!("a barrier behind a return in {name}")),
-                Place::TopLevel => {}
-            },
-            Statement::Block(inner) => barriers(inner, name, place, returned, found),
-            Statement::Loop { body, continuing, .. } => {
-                barriers(body, name, place, returned, found);
-                barriers(continuing, name, place, returned, found);
+/// Barriers that not all invocations of a workgroup may reach, in the body of a function: wgpu does not look. They belong to the top level of
+/// a function, or to a loop there, and so do calls of functions that have some; that a loop's bound is uniform is for the reader to see.
+struct Barriers<'a> {
+    name: &'a str,
+    /// The functions that have barriers.
+    waiting: &'a BTreeSet<Handle<Function>>,
+    is_behind_return: bool,
+    /// Whether there are any.
+    has_any: bool,
+}
+
+impl Barriers<'_> {
+    fn look(&mut self, block: &Block, place: Place, found: &mut Vec<String>) {
+        let name = self.name;
+        for statement in block.iter() {
+            match statement {
+                Statement::ControlBarrier(_) | Statement::WorkGroupUniformLoad { .. } => self.reach(place, found),
+                Statement::Call { function, .. } if self.waiting.contains(function) => self.reach(place, found),
+                Statement::Block(inner) => self.look(inner, place, found),
+                Statement::Loop { body, continuing, .. } => {
+                    self.look(body, place, found);
+                    self.look(continuing, place, found);
+                }
+                Statement::If { accept, reject, .. } => {
+                    self.look(accept, Place::Branch, found);
+                    self.look(reject, Place::Branch, found);
+                }
+                Statement::Switch { cases, .. } => cases.iter().for_each(|case| self.look(&case.body, Place::Branch, found)),
+                Statement::Return { .. } => self.is_behind_return = true,
+                // What is added up by atomics is added in any order, and floats have none: compare-and-swap in their place does the same. Loads and
+                // stores are no statements of this kind.
+                Statement::Atomic { .. } => found.push(format!("an atomic in {name}")),
+                _ => {}
             }
-            Statement::If { accept, reject, .. } => {
-                let place = if place == Place::TopLevel { Place::Branch } else { place };
-                barriers(accept, name, place, returned, found);
-                barriers(reject, name, place, returned, found);
-            }
-            Statement::Switch { cases, .. } => {
-                let place = if place == Place::TopLevel { Place::Branch } else { place };
-                cases.iter().for_each(|case| barriers(&case.body, name, place, returned, found));
-            }
-            Statement::Return { .. } => *returned = true,
-            // What is added up by atomics is added in any order, and floats have none: compare-and-swap in their place does the same. Loads and
-            // stores are no statements of this kind.
-            Statement::Atomic { .. } => found.push(format!("an atomic in {name}")),
-            _ => {}
+        }
+    }
+
+    fn reach(&mut self, place: Place, found: &mut Vec<String>) {
+        self.has_any = true;
+        match place {
+            Place::Branch => found.push(format!("a barrier in a branch of {}", self.name)),
+            Place::TopLevel if self.is_behind_return => found.push(format!("a barrier behind a return in {}", self.name)),
+            Place::TopLevel => {}
         }
     }
 }

@@ -87,6 +87,9 @@ fn plants() -> Vec<Plant> {
     let gemm = of("gemm_nn", "tiled");
     let tokens = of("embedding_lookup", "rows");
     let elman = of("elman_forward", "tiled");
+    let shader = shaders().find(|(_, _, shader)| shader.wgsl().contains("fn add_up("));
+    let shader = shader.expect("products whose k is split have sums of parts").2;
+    let sum_parts = move |from, to, said| Plant { shader, from, to, said };
     vec![
         adam("beta1: f32,\n    beta2: f32,", "beta2: f32,\n    beta1: f32,", "member 7 of Params is beta2"),
         adam("epsilon: f32,", "epsilon: f32,\n    decay: f32,", "Params has 12 members"),
@@ -114,7 +117,8 @@ fn plants() -> Vec<Plant> {
         gemm("fn main(", "fn other(", "no compute entry point main"),
         gemm("workgroupBarrier();\n        for", "if row > 3u { workgroupBarrier(); }\n        for", "a barrier in a branch"),
         gemm("var s0", "if row > 3u { return; }\n    var s0", "a barrier behind a return"),
-        gemm("fn store(", "fn late() { workgroupBarrier(); }\nfn store(", "a barrier in late"),
+        sum_parts("add_up(i, rows, row, col);", "if i < width() { add_up(i, rows, row, col); }", "a barrier in a branch of main"),
+        sum_parts("    sums[i] = sum;\n", "    if i > 3u { return; }\n    sums[i] = sum;\n", "a barrier behind a return in add_up"),
         gemm(
             "fn store(",
             "var<workgroup> count: atomic<u32>;\nfn counted() -> u32 { return atomicAdd(&count, 1u); }\nfn store(",
