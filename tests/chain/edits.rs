@@ -66,8 +66,6 @@ const GRU_BACKWARD: [&str; 2] = ["gru_backward", "software"];
 const FORWARD_PERSISTENT: [&str; 2] = ["elman_forward", "persistent_16"];
 const BACKWARD_PERSISTENT: [&str; 2] = ["elman_backward", "persistent_16"];
 const FORWARD_ALONE: [&str; 2] = ["elman_forward", "persistent_64"];
-const LSTM_FORWARD_PERSISTENT: [&str; 2] = ["lstm_forward", "persistent_8"];
-const LSTM_BACKWARD_PERSISTENT: [&str; 2] = ["lstm_backward", "persistent_16"];
 const LOOKUP: [&str; 2] = ["embedding_lookup", "rows"];
 const TOKENS: [&str; 2] = ["embedding_gradient", "ordered"];
 const SOFTMAX: [&str; 2] = ["softmax_loss", "chunks"];
@@ -415,40 +413,11 @@ pub const EDITS: &[Edit] = &[
     edit("the second words are those of the first", FORWARD_PERSISTENT, "first + 0u, i + 1u * THREADS", "first + 0u, i"),
     edit("a word of the second sequence is lost", FORWARD_ALONE, "x1_0 = word(place1_0);", ""),
     edit("all sequences are the first group's", FORWARD_PERSISTENT, "let first = group.y * params.sequences + ", "let first = "),
-    edit("a workgroup computes its first sequences again", FORWARD_PERSISTENT, " + round % passes * SEQUENCES", ""),
-    edit(
-        "time goes on with every pass",
-        BACKWARD_PERSISTENT,
-        "step_at(round / passes)",
-        "step_at(min(round, params.steps - 1u))",
-    ),
     edit(
         "the last time step of a dispatch is lost",
         FORWARD_ALONE,
         "min(params.steps, begin + params.chunk) * passes",
         "max(min(params.steps, begin + params.chunk), begin + 2u) * passes - passes",
-    ),
-    edit("the gates are in the place of the first", LSTM_FORWARD_PERSISTENT, "gate * gate_stride() + unit", "unit"),
-    edit("the sums of a gate are those of another", LSTM_FORWARD_PERSISTENT, "p + 2u * THREADS", "p + 1u * THREADS"),
-    edit("gradients of a gate do not go back", LSTM_BACKWARD_PERSISTENT, "set_state(row, 2u * gate_stride() + col, d2);", ""),
-    edit(
-        "the first slice of k is lost",
-        BACKWARD_PERSISTENT,
-        "own * SUMS * THREADS + near;",
-        "own * SUMS * THREADS + near + UNITS;",
-    ),
-    edit(
-        "sequences past the last are waited for",
-        FORWARD_PERSISTENT,
-        "let is1_0 = first + 1u < params.batch && ",
-        "let is1_0 = ",
-    ),
-    edit("states are cleared after the dispatch", FORWARD_PERSISTENT, "params.always == 0u && given_up[0] == 0u", "false"),
-    edit(
-        "words beyond the state are not zero",
-        BACKWARD_PERSISTENT,
-        "first + 0u < params.batch && i + 0u * THREADS < params.weight.rows",
-        "first + 0u < params.batch",
     ),
     // Activations.
     edit("tanh' = 1 - h", SLOPE, "return 1.0 - h * h;", "return 1.0 - h;"),
@@ -642,15 +611,6 @@ pub const EQUIVALENT: &[(Edit, &str)] = &[
     (
         edit("the norm's factors multiplied first", NORM_TREE, "sums * factors * factors", "sums * (factors * factors)"),
         "a compiler may do the same, and a GPU's did where a factor's square was infinite: zero times that is NaN",
-    ),
-    (
-        edit(
-            "a unit past the last has a weight",
-            LSTM_FORWARD_PERSISTENT,
-            "k >= params.weight.rows || unit >= units()",
-            "k >= params.weight.rows",
-        ),
-        "they make sums of units that are not stored, or that `padded` sets to zero",
     ),
     (
         edit("the sums of partial norms in one block", NORM, "if (i & 63u) == 63u {", "if false {"),
