@@ -118,7 +118,11 @@ fn plants() -> Vec<Plant> {
         gemm("workgroupBarrier();\n        for", "if row > 3u { workgroupBarrier(); }\n        for", "a barrier in a branch"),
         gemm("var s0", "if row > 3u { return; }\n    var s0", "a barrier behind a return"),
         sum_parts("add_up(i, rows, row, col);", "if i < width() { add_up(i, rows, row, col); }", "a barrier in a branch of main"),
-        sum_parts("    sums[i] = sum;\n", "    if i > 3u { return; }\n    sums[i] = sum;\n", "a barrier behind a return in add_up"),
+        sum_parts(
+            "    sums[i] = sum;\n",
+            "    if i > 3u { return; }\n    sums[i] = sum;\n",
+            "a barrier behind a return in add_up",
+        ),
         gemm(
             "fn store(",
             "var<workgroup> count: atomic<u32>;\nfn counted() -> u32 { return atomicAdd(&count, 1u); }\nfn store(",
