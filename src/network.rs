@@ -95,8 +95,8 @@ pub struct Network {
     model: Model,
     /// Those for batches of other shapes, over the same buffers, without a program.
     others: Vec<Model>,
-    /// The largest batches, `[T, B]`.
-    largest: (usize, usize),
+    /// What it was made for: the largest batches.
+    made_for: Config,
     backend: Box<dyn Backend>,
     step: u64,
     /// What dropout's masks of training steps follow from, and those that the device has now.
@@ -142,7 +142,7 @@ impl Network {
     #[must_use]
     pub fn on(model: Model, backend: Box<dyn Backend>) -> Network {
         Network {
-            largest: (model.config.window, model.config.batch),
+            made_for: model.config.clone(),
             model,
             others: Vec::new(),
             backend,

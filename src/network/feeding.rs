@@ -26,14 +26,14 @@ impl Network {
         if (window, batch) == now {
             return Ok(());
         }
-        let (most, largest) = self.largest;
+        let (most, largest) = (self.made_for.window, self.made_for.batch);
         if window > most || batch > largest {
             return Err(Error::input(
                 "batch",
                 format!("[T, B] is [{window}, {batch}]; this network takes at most [{most}, {largest}]"),
             ));
         }
-        if window == 1 && self.model.config.segments().len() > 1 {
+        if window == 1 && self.made_for.segments().len() > 1 {
             return Err(Error::input(
                 "batch",
                 "a window of 1 time step has no segments, in which this network recomputes its states",
@@ -52,7 +52,7 @@ impl Network {
                 return Err(Error::input("batch", problem));
             }
             None => {
-                let config = self.model.config.for_shape(window, batch);
+                let config = self.made_for.for_shape(window, batch);
                 let model = Model::append_to(&mut self.model.program, &config)?;
                 self.backend.extend(&self.model.program)?;
                 self.others.push(model);

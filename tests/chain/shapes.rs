@@ -31,6 +31,7 @@ fn shapes(config: &Config) -> Vec<[usize; 2]> {
         [window, batch],
         [window - 4, batch],
         [least, batch],
+        [13, batch],
         [window, batch],
         [9, batch - 2],
         [window, 1],
