@@ -1,7 +1,7 @@
 // Many time steps of a recurrence, forward (step_forward) or backward (step_backward), in one dispatch. A workgroup has UNITS units, with
 // all gates, of `sequences` sequences, of which SEQUENCES at a time. Its part of the weight stays in registers: of the values of k each
 // slice of UNITS threads has the next `16·blocks`, and a thread those of one unit. What other workgroups make of the time step before is read as soon as it is written,
-// a word at a time (flags_forward, flags_backward), and brought to workgroup memory; the sums of the slices are added up in order, and the cell is called.
+// a word at a time (see flags), and brought to workgroup memory; the sums of the slices are added up in order, and the cell is called.
 //
 // Waiting is sound only where all workgroups of a sequence run at the same time. So who has looked `patience` times in vain says so in `given_up`,
 // and all of them end. The first time step of a dispatch waits for nothing: the one before it was another dispatch's.

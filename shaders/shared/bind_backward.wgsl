@@ -1,5 +1,4 @@
-// What the shaders of a backward recurrence are bound to that multiply and call the cell in one dispatch. How they reach the gradients that
-// go back through time is in states_backward, or in flags_backward for those whose workgroups wait for each other.
+// What the shaders of a backward recurrence are bound to that multiply and call the cell in one dispatch.
 struct Params {
     d_hidden: Window,
     weight: Window,

@@ -1,5 +1,4 @@
-// What the shaders of a forward recurrence are bound to that multiply and call the cell in one dispatch. How they reach the states is in
-// states_forward, or in flags_forward for those whose workgroups wait for each other.
+// What the shaders of a forward recurrence are bound to that multiply and call the cell in one dispatch.
 struct Params {
     input: Window,
     weight: Window,

@@ -8,6 +8,30 @@ alias Sums = array<vec4<f32>, SUMS>;
 alias State = array<vec4<f32>, PARTS>;
 alias Inputs = Behind;
 
+// How the gradient of the sums that goes from time step to time step is reached: as vectors, or as words that other workgroups wait for.
+#for x in WAITS..1
+fn own_state(row: u32, col: u32) -> vec4<f32> {
+    return d_sum[at(params.d_sum, row, col)];
+}
+
+fn set_state(row: u32, col: u32, value: vec4<f32>) {
+    d_sum[at(params.d_sum, row, col)] = value;
+}
+#end
+#for x in 0..WAITS
+fn word_at(row: u32, col: u32) -> u32 {
+    return params.d_sum.offset + row * params.d_sum.stride + col;
+}
+
+fn word(place: u32) -> u32 {
+    return atomicLoad(&d_sum[place]);
+}
+
+fn set_word(place: u32, bits: u32) {
+    atomicStore(&d_sum[place], bits);
+}
+#end
+
 fn units() -> u32 {
     return params.d_hidden.cols;
 }

@@ -7,6 +7,30 @@ alias Sums = array<vec4<f32>, SUMS>;
 alias State = array<vec4<f32>, PARTS>;
 alias Inputs = Before;
 
+// How the state that goes from time step to time step is reached: as vectors, or as words that other workgroups wait for.
+#for x in WAITS..1
+fn own_state(row: u32, col: u32) -> vec4<f32> {
+    return hidden[at(params.hidden, row, col)];
+}
+
+fn set_state(row: u32, col: u32, value: vec4<f32>) {
+    hidden[at(params.hidden, row, col)] = value;
+}
+#end
+#for x in 0..WAITS
+fn word_at(row: u32, col: u32) -> u32 {
+    return params.hidden.offset + row * params.hidden.stride + col;
+}
+
+fn word(place: u32) -> u32 {
+    return atomicLoad(&hidden[place]);
+}
+
+fn set_word(place: u32, bits: u32) {
+    atomicStore(&hidden[place], bits);
+}
+#end
+
 fn units() -> u32 {
     return params.hidden.cols;
 }

@@ -33,7 +33,7 @@ pub(crate) use persistent::{
     FLAGS, Held, SCALARS as HELD_SCALARS, can_hold, held_8, held_16, held_64, needs, persistent, with_word,
 };
 pub(crate) use pointwise::{After, Before, Behind, Dims, Gradients, Pointwise, Windows, gate_cols, gate_stride};
-pub(crate) use variants::{fused, in_parts, kernels, text, variants};
+pub(crate) use variants::{fused, in_parts, kernels, text, variants, without};
 
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]

@@ -138,7 +138,7 @@ impl Needs {
 }
 
 /// One way to compute a kernel's contract on a GPU.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Variant {
     /// Its name, unique in its kernel.
     pub name: &'static str,

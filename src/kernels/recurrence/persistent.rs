@@ -222,7 +222,7 @@ impl Lowering<'_> {
 
 /// The shaders of a variant of this kind.
 macro_rules! persistent {
-    ([$unit:expr, $bind:expr, $step:expr, $flags:expr], $bindings:expr, $held:expr) => {{
+    ([$unit:expr, $bind:expr, $step:expr], $bindings:expr, $held:expr) => {{
         const SHADERS: &[$crate::program::Shader] = &[
             $crate::program::Shader {
                 source: &[
@@ -232,7 +232,7 @@ macro_rules! persistent {
                     text::ACTIVATION,
                     $unit,
                     text::CELL,
-                    $flags,
+                    text::FLAGS,
                     $bind,
                     $step,
                     $held.text,

@@ -1,5 +1,7 @@
 //! The variants of recurrences on GPUs, for every cell and both directions: what their shaders are made of, and how each is lowered.
 
+use crate::program::Variant;
+
 /// What the shaders of all recurrences are made of.
 pub(crate) mod text {
     pub const WINDOW: &str = include_str!("../../../shaders/shared/window.wgsl");
@@ -25,21 +27,19 @@ pub(crate) mod text {
     pub const SEQUENCE: &str = include_str!("../../../shaders/recurrence_sequence.wgsl");
     pub const SKINNY: &str = include_str!("../../../shaders/recurrence_skinny.wgsl");
     pub const NARROW: &str = include_str!("../../../shaders/recurrence_narrow.wgsl");
-    pub const STATES_FORWARD: &str = include_str!("../../../shaders/shared/states_forward.wgsl");
-    pub const STATES_BACKWARD: &str = include_str!("../../../shaders/shared/states_backward.wgsl");
-    pub const FLAGS_FORWARD: &str = include_str!("../../../shaders/shared/flags_forward.wgsl");
-    pub const FLAGS_BACKWARD: &str = include_str!("../../../shaders/shared/flags_backward.wgsl");
+    pub const STATES: &str = include_str!("../../../shaders/shared/states.wgsl");
+    pub const FLAGS: &str = include_str!("../../../shaders/shared/flags.wgsl");
     pub const PERSISTENT: &str = include_str!("../../../shaders/recurrence_persistent.wgsl");
     pub const TILED: &str = include_str!("../../../shaders/recurrence_tiled.wgsl");
 }
 
 /// The shaders of a variant that multiplies and calls the cell in one dispatch.
 macro_rules! fused {
-    ([$unit:expr, $states:expr, $bind:expr, $step:expr], $bindings:expr, [$($text:expr),*]) => {{
+    ([$unit:expr, $bind:expr, $step:expr], $bindings:expr, [$($text:expr),*]) => {{
         const SHADERS: &[$crate::program::Shader] = &[
             $crate::program::Shader {
                 source: &[
-                    text::WINDOW, text::TIME, text::EXP, text::ACTIVATION, $unit, text::CELL, $states, $bind, $step, text::FINISH, $($text),*
+                    text::WINDOW, text::TIME, text::EXP, text::ACTIVATION, $unit, text::CELL, text::STATES, $bind, $step, text::FINISH, $($text),*
                 ],
                 entry: "main",
                 bindings: $bindings,
@@ -53,12 +53,12 @@ macro_rules! fused {
 
 /// The shaders of a variant that leaves the sums over parts of k in scratch memory, and then adds them up and calls the cell.
 macro_rules! in_parts {
-    ([$unit:expr, $states:expr, $bind:expr, $step:expr], $bindings:expr, $product:expr $(, $turn:expr)?) => {{
+    ([$unit:expr, $bind:expr, $step:expr], $bindings:expr, $product:expr $(, $turn:expr)?) => {{
         const SHADERS: &[$crate::program::Shader] = &[
             $product,
             recurrence::COPY,
             $crate::program::Shader {
-                source: &[text::WINDOW, text::TIME, text::EXP, text::ACTIVATION, $unit, text::CELL, $states, $bind, $step, gemm::ADD_UP, text::PARTS],
+                source: &[text::WINDOW, text::TIME, text::EXP, text::ACTIVATION, $unit, text::CELL, text::STATES, $bind, $step, gemm::ADD_UP, text::PARTS],
                 entry: "main",
                 bindings: $bindings,
                 scalars: recurrence::PARTS_SCALARS,
@@ -77,7 +77,7 @@ macro_rules! variants {
         $dims:expr,
         $backward:literal,
         $unit:expr,
-        [$bind:expr, $step:expr, $bind_parts:expr, $states:expr, $flags:expr],
+        [$bind:expr, $step:expr, $bind_parts:expr],
         $bindings:expr,
         $parts:expr,
         $waiting:expr
@@ -90,7 +90,7 @@ macro_rules! variants {
             name: "narrow",
             class: Class::Gpu,
             likely: recurrence::is_middling,
-            shaders: fused!([$unit, $states, $bind, $step], $bindings, [text::FOUR, text::NARROW]),
+            shaders: fused!([$unit, $bind, $step], $bindings, [text::FOUR, text::NARROW]),
             lower: |step, cuts| recurrence::lower(step, cuts, &$dims, $backward, Way::Fused(recurrence::NARROW)),
             ..Variant::PLAIN
         };
@@ -99,7 +99,7 @@ macro_rules! variants {
             class: Class::Gpu,
             can: |step, cuts| recurrence::has_room(step, cuts),
             likely: |step| recurrence::is_large(step, 64),
-            shaders: in_parts!([$unit, $states, $bind_parts, $step], $parts, recurrence::WIDE_PRODUCT),
+            shaders: in_parts!([$unit, $bind_parts, $step], $parts, recurrence::WIDE_PRODUCT),
             lower: |step, cuts| recurrence::lower(step, cuts, &$dims, $backward, Way::Parts(gemm::BY_64_128)),
             ..Variant::PLAIN
         };
@@ -108,7 +108,7 @@ macro_rules! variants {
             class: Class::Gpu,
             can: |step, cuts| recurrence::has_room(step, cuts),
             likely: |step| recurrence::is_large(step, u32::MAX),
-            shaders: in_parts!([$unit, $states, $bind_parts, $step], $parts, recurrence::LARGE_PRODUCT),
+            shaders: in_parts!([$unit, $bind_parts, $step], $parts, recurrence::LARGE_PRODUCT),
             lower: |step, cuts| recurrence::lower(step, cuts, &$dims, $backward, Way::Parts(gemm::BY_128)),
             ..Variant::PLAIN
         };
@@ -117,7 +117,7 @@ macro_rules! variants {
             class: Class::Gpu,
             can: |step, cuts| recurrence::has_room_turned(step, cuts),
             likely: |step| recurrence::is_large(step, 64) && recurrence::is_worth_turning(step),
-            shaders: in_parts!([$unit, $states, $bind_parts, $step], $parts, recurrence::TURNED_PRODUCT, recurrence::TURN),
+            shaders: in_parts!([$unit, $bind_parts, $step], $parts, recurrence::TURNED_PRODUCT, recurrence::TURN),
             lower: |step, cuts| recurrence::lower(step, cuts, &$dims, $backward, Way::Turned(gemm::BY_64_BY_16)),
             ..Variant::PLAIN
         };
@@ -126,7 +126,7 @@ macro_rules! variants {
             class: Class::Software,
             needs: Needs { subgroup: 8, ..Needs::NOTHING },
             shaders: fused!(
-                [$unit, $states, $bind, $step],
+                [$unit, $bind, $step],
                 $bindings,
                 [text::FOUR, if SUMS > 1 { text::HALVES_1 } else { text::HALVES_2 }, text::SUBGROUP]
             ),
@@ -136,7 +136,7 @@ macro_rules! variants {
         const SOFTWARE: Variant = Variant {
             name: "software",
             class: Class::Software,
-            shaders: fused!([$unit, $states, $bind, $step], $bindings, [text::SOFTWARE]),
+            shaders: fused!([$unit, $bind, $step], $bindings, [text::SOFTWARE]),
             lower: |step, cuts| recurrence::lower(step, cuts, &$dims, $backward, Way::Fused(recurrence::BY_LANES)),
             ..Variant::PLAIN
         };
@@ -144,28 +144,28 @@ macro_rules! variants {
             name: "sequence_64",
             class: Class::Gpu,
             can: |step, cuts| recurrence::has_units(step, cuts, 64),
-            shaders: fused!([$unit, $states, $bind, $step], $bindings, [text::UNITS_64, text::SEQUENCE]),
+            shaders: fused!([$unit, $bind, $step], $bindings, [text::UNITS_64, text::SEQUENCE]),
             lower: |step, cuts| recurrence::lower(step, cuts, &$dims, $backward, Way::Fused(recurrence::by_sequence())),
             ..Variant::PLAIN
         };
         const SEQUENCE_128: Variant = Variant {
             name: "sequence_128",
             can: |step, cuts| recurrence::has_units(step, cuts, 128),
-            shaders: fused!([$unit, $states, $bind, $step], $bindings, [text::UNITS_128, text::SEQUENCE]),
+            shaders: fused!([$unit, $bind, $step], $bindings, [text::UNITS_128, text::SEQUENCE]),
             ..SEQUENCE_64
         };
         const SKINNY: Variant = Variant {
             name: "skinny",
             class: Class::Gpu,
             likely: recurrence::is_skinny,
-            shaders: fused!([$unit, $states, $bind, $step], $bindings, [text::FOUR, text::SKINNY]),
+            shaders: fused!([$unit, $bind, $step], $bindings, [text::FOUR, text::SKINNY]),
             lower: |step, cuts| recurrence::lower(step, cuts, &$dims, $backward, Way::Fused(recurrence::BY_SLICES)),
             ..Variant::PLAIN
         };
         const TILED: Variant = Variant {
             name: "tiled",
             class: Class::Gpu,
-            shaders: fused!([$unit, $states, $bind, $step], $bindings, [text::TILED]),
+            shaders: fused!([$unit, $bind, $step], $bindings, [text::TILED]),
             lower: |step, cuts| recurrence::lower(step, cuts, &$dims, $backward, Way::Fused(recurrence::TILED)),
             ..Variant::PLAIN
         };
@@ -176,7 +176,7 @@ macro_rules! variants {
             needs: recurrence::needs(&HELD[0], SUMS, $waiting),
             can: |step, cuts| recurrence::can_hold(step, cuts, &HELD[0]),
             waits: true,
-            shaders: persistent!([$unit, $flags, $bind, $step], $waiting, HELD[0]),
+            shaders: persistent!([$unit, $bind, $step], $waiting, HELD[0]),
             lower: |step, cuts| recurrence::lower(step, cuts, &$dims, $backward, Way::Held(&HELD[0])),
             ..Variant::PLAIN
         };
@@ -184,7 +184,7 @@ macro_rules! variants {
             name: "persistent_16",
             needs: recurrence::needs(&HELD[1], SUMS, $waiting),
             can: |step, cuts| recurrence::can_hold(step, cuts, &HELD[1]),
-            shaders: persistent!([$unit, $flags, $bind, $step], $waiting, HELD[1]),
+            shaders: persistent!([$unit, $bind, $step], $waiting, HELD[1]),
             lower: |step, cuts| recurrence::lower(step, cuts, &$dims, $backward, Way::Held(&HELD[1])),
             ..PERSISTENT_64
         };
@@ -192,11 +192,11 @@ macro_rules! variants {
             name: "persistent_8",
             needs: recurrence::needs(&HELD[2], SUMS, $waiting),
             can: |step, cuts| recurrence::can_hold(step, cuts, &HELD[2]),
-            shaders: persistent!([$unit, $flags, $bind, $step], $waiting, HELD[2]),
+            shaders: persistent!([$unit, $bind, $step], $waiting, HELD[2]),
             lower: |step, cuts| recurrence::lower(step, cuts, &$dims, $backward, Way::Held(&HELD[2])),
             ..PERSISTENT_64
         };
-        const OF_ONE_GATE: &[Variant] = &[
+        const OF_ONE_GATE: [Variant; 20] = [
             SUBGROUP,
             SOFTWARE,
             SEQUENCE_64,
@@ -218,29 +218,20 @@ macro_rules! variants {
             SKINNY,
             TILED,
         ];
-        const OF_SEVERAL: &[Variant] = &[
-            SUBGROUP,
-            SOFTWARE,
-            SEQUENCE_64,
-            PERSISTENT_64.unchecked("persistent_64_unchecked"),
-            PERSISTENT_64,
-            PERSISTENT_16.unchecked("persistent_16_unchecked"),
-            PERSISTENT_16,
-            PERSISTENT_8.unchecked("persistent_8_unchecked"),
-            PERSISTENT_8,
-            NARROW.unchecked("narrow_unchecked"),
-            NARROW,
-            WIDE.unchecked("wide_unchecked"),
-            WIDE,
-            LARGE.unchecked("large_unchecked"),
-            LARGE,
-            TURNED.unchecked("turned_unchecked"),
-            TURNED,
-            SKINNY,
-            TILED,
-        ];
-        if $dims.gates == 1 { OF_ONE_GATE } else { OF_SEVERAL }
+        const OF_SEVERAL: &[Variant] = &recurrence::without(OF_ONE_GATE, 3);
+        if $dims.gates == 1 { &OF_ONE_GATE } else { OF_SEVERAL }
     }};
+}
+
+/// All variants but the one in a place.
+pub(crate) const fn without(all: [Variant; 20], place: usize) -> [Variant; 19] {
+    let mut rest = [all[0]; 19];
+    let mut i = 0;
+    while i < rest.len() {
+        rest[i] = all[if i < place { i } else { i + 1 }];
+        i += 1;
+    }
+    rest
 }
 
 /// The two kernels of a cell, from the text of its pointwise part: `FORWARD` and `BACKWARD`.
@@ -251,12 +242,10 @@ macro_rules! kernels {
 
         /// The recurrence forward in time.
         pub static FORWARD: Kernel = {
-            use $crate::kernels::recurrence::{self, text};
+            use $crate::kernels::recurrence;
             const BINDINGS: &[$crate::program::Binding] = &DIMS.forward_bindings::<{ COUNTS[0] }>();
             const PARTS: &[$crate::program::Binding] = &DIMS.forward_parts::<{ COUNTS[0] }>();
             const WAITING: &[$crate::program::Binding] = &recurrence::with_word::<{ COUNTS[0] + 1 }>(BINDINGS);
-            const TEXTS: [&str; 5] =
-                [text::BIND_FORWARD, text::STEP_FORWARD, text::PARTS_FORWARD, text::STATES_FORWARD, text::FLAGS_FORWARD];
             recurrence::kernel::<$cell>(
                 $forward,
                 false,
@@ -265,7 +254,7 @@ macro_rules! kernels {
                     DIMS,
                     false,
                     $unit,
-                    [TEXTS[0], TEXTS[1], TEXTS[2], TEXTS[3], TEXTS[4]],
+                    [text::BIND_FORWARD, text::STEP_FORWARD, text::PARTS_FORWARD],
                     BINDINGS,
                     PARTS,
                     WAITING
@@ -275,12 +264,10 @@ macro_rules! kernels {
 
         /// The recurrence backward in time.
         pub static BACKWARD: Kernel = {
-            use $crate::kernels::recurrence::{self, text};
+            use $crate::kernels::recurrence;
             const BINDINGS: &[$crate::program::Binding] = &DIMS.backward_bindings::<{ COUNTS[1] }>();
             const PARTS: &[$crate::program::Binding] = &DIMS.backward_parts::<{ COUNTS[1] }>();
             const WAITING: &[$crate::program::Binding] = &recurrence::with_word::<{ COUNTS[1] + 1 }>(BINDINGS);
-            const TEXTS: [&str; 5] =
-                [text::BIND_BACKWARD, text::STEP_BACKWARD, text::PARTS_BACKWARD, text::STATES_BACKWARD, text::FLAGS_BACKWARD];
             recurrence::kernel::<$cell>(
                 $backward,
                 true,
@@ -289,7 +276,7 @@ macro_rules! kernels {
                     DIMS,
                     true,
                     $unit,
-                    [TEXTS[0], TEXTS[1], TEXTS[2], TEXTS[3], TEXTS[4]],
+                    [text::BIND_BACKWARD, text::STEP_BACKWARD, text::PARTS_BACKWARD],
                     BINDINGS,
                     PARTS,
                     WAITING
