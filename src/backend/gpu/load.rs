@@ -293,6 +293,22 @@ fn pipeline(device: &Device, label: &str, shader: &Shader, unchecked: bool) -> C
     (pipeline, layout)
 }
 
+/// The pipeline of a shader of the backend's own, whose layout follows from its text.
+pub(super) fn own_pipeline(device: &Device, label: &'static str, text: &str) -> Result<wgpu::ComputePipeline> {
+    device.checked(label, || {
+        let source = wgpu::ShaderSource::Wgsl(text.into());
+        let module = device.device.create_shader_module(wgpu::ShaderModuleDescriptor { label: Some(label), source });
+        device.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label: Some(label),
+            layout: None,
+            module: &module,
+            entry_point: Some("main"),
+            compilation_options: wgpu::PipelineCompilationOptions::default(),
+            cache: None,
+        })
+    })
+}
+
 fn bind(device: &Device, layout: &wgpu::BindGroupLayout, uniforms: &wgpu::Buffer, slot: &Slot, piece: &Piece) -> wgpu::BindGroup {
     let range =
         |buffer, offset, size| BindingResource::Buffer(BufferBinding { buffer, offset, size: std::num::NonZero::new(size) });

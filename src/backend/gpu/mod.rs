@@ -5,6 +5,7 @@
 
 mod adapter;
 mod device;
+mod encode;
 mod load;
 mod memory;
 mod pace;
@@ -12,25 +13,26 @@ mod repeat;
 mod replay;
 mod resident;
 mod timestamps;
+mod transfer;
 mod unchecked;
 
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
-use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::time::{Duration, Instant};
 
 pub use adapter::Adapter;
 pub use device::{Device, is_polling};
+use encode::{Load, Position, encode, encode_recorded};
 use load::Loaded;
 use memory::Memory;
 use pace::Pace;
 use replay::{Operation, Replay};
 use timestamps::Recorder;
-use wgpu::{BufferUsages, CommandEncoder, CommandEncoderDescriptor, ComputePassDescriptor, MapMode};
+use transfer::Read;
+use wgpu::{CommandEncoderDescriptor, ComputePassDescriptor};
 
 use super::{Backend, Span, Ticket, Work};
-use crate::blocks::BLOCK;
-use crate::program::{Mat, Program, ROW_ALIGNMENT, Step, Variant};
+use crate::program::{Mat, Program, Step, Variant};
 use crate::{Error, Result};
 
 /// Calls of [`Backend::run`] that may be under way at once: enough that the device never waits for the host, few enough
@@ -69,16 +71,6 @@ pub struct Gpu {
     replay: Option<Replay>,
     recorder: Option<Recorder>,
     recording: Duration,
-}
-
-struct Read {
-    /// The window's parts, each of a section, and where they are brought to.
-    parts: Vec<(Mat, wgpu::Buffer)>,
-    /// Whether a workgroup had waited in vain by then, and the number of the operation.
-    given_up: Option<(wgpu::Buffer, u64)>,
-    mapped: Receiver<std::result::Result<(), wgpu::BufferAsyncError>>,
-    /// The parts that have not come.
-    open: usize,
 }
 
 impl Gpu {
@@ -182,175 +174,10 @@ impl Gpu {
         Ok(())
     }
 
-    /// After a part of a write: once there are many, waits until the device has them, so that its copies do not add up.
-    fn hand_over(&mut self, numbers: usize) {
-        self.written += numbers;
-        if self.written >= BLOCK {
-            let submitted = self.device.queue.submit([]);
-            // What goes wrong is reported by the next call.
-            let _ = self.device.wait_for(Some(submitted));
-            self.written = 0;
-        }
-    }
-
-    /// Writes the values of a part of a window, which lies in a section, row by row.
-    fn write_part(&mut self, part: Mat, buffer: &wgpu::Buffer, offset: u64, values: &[f32]) {
-        let queue = self.device.queue.clone();
-        let cols = part.cols as usize;
-        let width = cols.next_multiple_of(ROW_ALIGNMENT as usize);
-        let stride = if part.rows == 1 { width } else { part.stride as usize };
-        if cols == stride {
-            for (at, values) in (0u64..).step_by(BLOCK).zip(values.chunks(BLOCK)) {
-                queue.write_buffer(buffer, (offset + at) * 4, bytemuck::cast_slice(values));
-                self.hand_over(values.len());
-            }
-            return;
-        }
-        // A window of some columns shares its rows with others: each row is written alone. Else as many as a write may hold.
-        let rows = if stride > width { 1 } else { (BLOCK / stride).clamp(1, part.rows as usize) };
-        let mut padded = vec![0.0; rows * stride];
-        for (at, values) in (0u64..).step_by(rows * stride).zip(values.chunks(rows * cols)) {
-            let count = values.len() / cols;
-            padded.chunks_mut(stride).zip(values.chunks(cols)).for_each(|(row, values)| row[..cols].copy_from_slice(values));
-            let data = &padded[..(count - 1) * stride + width];
-            queue.write_buffer(buffer, (offset + at) * 4, bytemuck::cast_slice(data));
-            self.hand_over(data.len());
-        }
-    }
-
-    /// Brings a window's values to where the host can read them.
-    fn bring(&self, window: Mat) -> Result<Read> {
-        let (sender, mapped) = channel();
-        let (device, memory) = (&self.device, &self.memory);
-        let word = self.waits().then(|| (&memory.given_up, self.replay.as_ref().map_or(0, Replay::next)));
-        let (parts, given_up) = device.checked("a read", || {
-            let mut encoder = device.device.create_command_encoder(&CommandEncoderDescriptor::default());
-            let part = |(mut part, buffer, offset): (Mat, &wgpu::Buffer, u64)| {
-                let width = part.cols.next_multiple_of(ROW_ALIGNMENT);
-                let copies: Vec<(u64, u64)> = if part.rows > 1 && part.stride > width {
-                    // Some columns: row by row, without what lies between them.
-                    let (rows, stride) = (0..u64::from(part.rows), u64::from(part.stride));
-                    part.stride = width;
-                    rows.map(|r| (offset + r * stride, u64::from(width))).collect()
-                } else {
-                    vec![(offset, part.end() - part.offset)]
-                };
-                let size = copies.iter().map(|(_, numbers)| numbers * 4).sum();
-                let staging = device.device.create_buffer(&wgpu::BufferDescriptor {
-                    label: Some("read"),
-                    size,
-                    usage: BufferUsages::MAP_READ | BufferUsages::COPY_DST,
-                    mapped_at_creation: false,
-                });
-                let mut to = 0;
-                for (from, numbers) in copies {
-                    encoder.copy_buffer_to_buffer(buffer, from * 4, &staging, to, numbers * 4);
-                    to += numbers * 4;
-                }
-                (part, staging)
-            };
-            let parts: Vec<(Mat, wgpu::Buffer)> = memory.parts(window).map(part).collect();
-            let given_up = word.map(|(word, number)| {
-                let staging = memory::buffer(device, "read", 16, BufferUsages::MAP_READ);
-                encoder.copy_buffer_to_buffer(word, 0, &staging, 0, 16);
-                (staging, number)
-            });
-            device.queue.submit([encoder.finish()]);
-            for staging in parts.iter().map(|(_, staging)| staging).chain(given_up.iter().map(|(staging, _)| staging)) {
-                let sender = sender.clone();
-                // The other end is gone when the ticket was dropped, which is no fault.
-                staging.map_async(MapMode::Read, .., move |result| drop(sender.send(result)));
-            }
-            (parts, given_up)
-        })?;
-        Ok(Read { open: parts.len() + usize::from(given_up.is_some()), parts, given_up, mapped })
-    }
-
     /// Waits for the submissions of a call, one after the other: each has the device's patience to itself.
     fn finish(&self, submissions: Vec<wgpu::SubmissionIndex>) -> Result<()> {
         submissions.into_iter().try_for_each(|submission| self.device.wait_for(Some(submission)))
     }
-}
-
-/// Where encoding has come to: a step, a phase of it, a time step of that and a piece of that.
-struct Position {
-    step: usize,
-    phase: usize,
-    time: u32,
-    piece: usize,
-}
-
-/// What a submission holds so far, and may hold.
-struct Load {
-    budget: f64,
-    work: f64,
-    dispatches: u32,
-}
-
-impl Load {
-    const MOST_DISPATCHES: u32 = 8192;
-
-    /// Whether so much more is too much. The first piece always goes.
-    fn is_full(&self, more: f64) -> bool {
-        self.dispatches > 0 && (self.work + more > self.budget || self.dispatches >= Load::MOST_DISPATCHES)
-    }
-}
-
-/// [`encode`] with a pass a step, each with timestamps.
-fn encode_recorded(
-    encoder: &mut CommandEncoder,
-    queries: &mut timestamps::Queries,
-    steps: &[Loaded],
-    mut position: Position,
-    end: usize,
-    load: &mut Load,
-) -> Position {
-    while position.step < end && queries.has_room() {
-        let step = position.step;
-        let descriptor = ComputePassDescriptor { label: None, timestamp_writes: Some(queries.writes_for(step)) };
-        let mut pass = encoder.begin_compute_pass(&descriptor);
-        position = encode(&mut pass, steps, position, step + 1, load);
-        if position.step == step {
-            break;
-        }
-    }
-    position
-}
-
-/// Encodes from a position on until the end or until the submission is full; gives where it stopped.
-fn encode(pass: &mut wgpu::ComputePass, steps: &[Loaded], from: Position, end: usize, load: &mut Load) -> Position {
-    let Position { mut step, mut phase, mut time, mut piece } = from;
-    let mut is_set = false;
-    while step < end {
-        let loaded = &steps[step];
-        while phase < loaded.phases.len() {
-            let now = &loaded.phases[phase];
-            let share = loaded.work / now.pieces.len() as f64;
-            while time < now.times.count {
-                while piece < now.pieces.len() {
-                    if load.is_full(share) {
-                        return Position { step, phase, time, piece };
-                    }
-                    let dispatch = &now.pieces[piece];
-                    // A repeated phase of one piece sets its pipeline and bindings once.
-                    if !is_set || now.pieces.len() > 1 {
-                        pass.set_pipeline(&dispatch.pipeline);
-                        pass.set_bind_group(0, &dispatch.bind_group, &[]);
-                        is_set = true;
-                    }
-                    pass.set_immediates(0, bytemuck::bytes_of(&now.times.at(time)));
-                    pass.dispatch_workgroups(dispatch.grid[0], dispatch.grid[1], dispatch.grid[2]);
-                    load.dispatches += 1;
-                    load.work += share;
-                    piece += 1;
-                }
-                (time, piece) = (time + 1, 0);
-            }
-            (phase, time, is_set) = (phase + 1, 0, false);
-        }
-        (step, phase) = (step + 1, 0);
-    }
-    Position { step, phase, time, piece }
 }
 
 impl Backend for Gpu {
@@ -437,31 +264,15 @@ impl Backend for Gpu {
     fn take(&mut self, ticket: Ticket) -> Result<Option<Vec<f32>>> {
         self.device.poll()?;
         let Some(read) = self.reads.get_mut(&ticket) else { return Ok(None) };
-        let failed = |message: String| Error::Device { what: "a read".into(), message };
-        while read.open > 0 {
-            match read.mapped.try_recv() {
-                Err(TryRecvError::Empty) => return Ok(None),
-                Err(TryRecvError::Disconnected) => return Err(failed("it was dropped".into())),
-                Ok(Err(error)) => return Err(failed(error.to_string())),
-                Ok(Ok(())) => read.open -= 1,
-            }
+        if !read.has_come()? {
+            return Ok(None);
         }
-        if let Some((staging, number)) = &read.given_up {
-            let view = staging.get_mapped_range(..).map_err(|e| failed(e.to_string()))?;
-            if bytemuck::pod_read_unaligned::<u32>(&view[..4]) != 0 {
-                drop(view);
-                return self.repeat().map(|()| None);
-            }
-            if let Some(replay) = &mut self.replay {
-                replay.confirm(*number);
-            }
+        match (read.given_up()?, &mut self.replay) {
+            (Some((true, _)), _) => return self.repeat().map(|()| None),
+            (Some((false, number)), Some(replay)) => replay.confirm(number),
+            _ => {}
         }
-        let mut values = Vec::with_capacity(read.parts.iter().map(|(part, _)| part.len()).sum());
-        for (part, staging) in &read.parts {
-            let view = staging.get_mapped_range(..).map_err(|e| failed(e.to_string()))?;
-            let data: &[f32] = bytemuck::cast_slice(&view);
-            data.chunks(part.stride as usize).for_each(|row| values.extend_from_slice(&row[..part.cols as usize]));
-        }
+        let values = read.values()?;
         self.reads.remove(&ticket);
         Ok(Some(values))
     }

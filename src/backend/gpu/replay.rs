@@ -11,6 +11,7 @@ use std::ops::{Range, RangeInclusive};
 use wgpu::{BindGroupEntry, BufferUsages, CommandEncoderDescriptor, ComputePassDescriptor};
 
 use super::Device;
+use super::load::own_pipeline;
 use super::memory::{Memory, buffer};
 use crate::Result;
 use crate::backend::Ticket;
@@ -187,18 +188,7 @@ impl Copy {
         });
         let kept = kept.collect::<Result<_>>()?;
         let number = device.checked("a number", || [(), ()].map(|()| buffer(device, "number", 16, usage)))?;
-        let source = wgpu::ShaderSource::Wgsl(include_str!("../../../shaders/keep.wgsl").into());
-        let pipeline = device.checked("keep", || {
-            let module = device.device.create_shader_module(wgpu::ShaderModuleDescriptor { label: Some("keep"), source });
-            device.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-                label: Some("keep"),
-                layout: None,
-                module: &module,
-                entry_point: Some("main"),
-                compilation_options: wgpu::PipelineCompilationOptions::default(),
-                cache: None,
-            })
-        })?;
+        let pipeline = own_pipeline(device, "keep", include_str!("../../../shaders/keep.wgsl"))?;
         Ok(Copy { pipeline, kept, number })
     }
 

@@ -3,6 +3,7 @@
 use wgpu::{BufferUsages, CommandEncoderDescriptor, ComputePassDescriptor};
 
 use super::Device;
+use super::load::own_pipeline;
 use super::memory::buffer;
 use crate::Result;
 use crate::program::unroll;
@@ -17,26 +18,16 @@ const TRIES: usize = 3;
 /// # Errors
 /// What the device reports.
 pub(super) fn find(device: &Device) -> Result<u32> {
-    let source = wgpu::ShaderSource::Wgsl(unroll(include_str!("../../../shaders/resident.wgsl")).into());
-    let pipeline = device.checked("resident", || {
-        let module = device.device.create_shader_module(wgpu::ShaderModuleDescriptor { label: Some("resident"), source });
-        device.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-            label: Some("resident"),
-            layout: None,
-            module: &module,
-            entry_point: Some("main"),
-            compilation_options: wgpu::PipelineCompilationOptions::default(),
-            cache: None,
-        })
-    })?;
+    let pipeline = own_pipeline(device, "resident", &unroll(include_str!("../../../shaders/resident.wgsl")))?;
     let mut least = MOST;
     for _ in 0..TRIES {
-        least = least.min(seen(device, &pipeline)?);
+        least = least.min(count(device, &pipeline)?);
     }
     Ok(least)
 }
 
-fn seen(device: &Device, pipeline: &wgpu::ComputePipeline) -> Result<u32> {
+/// The most workgroups that one of them saw, in one try.
+fn count(device: &Device, pipeline: &wgpu::ComputePipeline) -> Result<u32> {
     let staging = device.checked("resident", || {
         let make = |name, bytes, usage| buffer(device, name, bytes, usage);
         let seen = make("seen", 16, BufferUsages::STORAGE | BufferUsages::COPY_SRC);
