@@ -1,6 +1,8 @@
 //! How fast training steps are, CPU and GPU in turn in one run, next to what the machine can do at most.
 
 mod ceilings;
+mod contender;
+mod crossover;
 mod products;
 mod report;
 
@@ -10,8 +12,10 @@ use std::ops::Deref;
 use std::time::Instant;
 
 pub use ceilings::Ceilings;
+pub use contender::Contender;
+pub use crossover::Crossover;
 pub use products::{Product, Products, Timed};
-pub use report::{Contender, Crossover, KernelTime, Measured, Report, Row};
+pub use report::{KernelTime, Measured, Report, Row};
 
 use crate::backend::Compute;
 use crate::backend::Span;

@@ -4,67 +4,11 @@ use std::collections::BTreeMap;
 
 use serde::{Serialize, Serializer};
 
-use super::{Ceilings, Product, median};
-use crate::backend::Compute;
-use crate::backend::gpu::warm;
-use crate::backend::{InstructionSet, Span, Work};
+use super::{Ceilings, Contender, Crossover, Product, median};
+use crate::Error;
+use crate::backend::{Compute, InstructionSet, Span, Work};
 use crate::batch::Input;
 use crate::model::{Config, Model};
-use crate::{Error, Result};
-
-/// What a network is timed on, and what that can do at most.
-#[derive(Debug, Clone, Serialize)]
-pub struct Contender {
-    /// `cpu` or `gpu`.
-    pub backend: &'static str,
-    /// What was measured of it.
-    #[serde(flatten)]
-    pub ceilings: Ceilings,
-    #[serde(skip)]
-    compute: Compute,
-}
-
-impl Contender {
-    pub(super) fn new(compute: &Compute) -> Result<Contender> {
-        Ok(Contender::with_ceilings(compute.clone(), Ceilings::measure(compute)?))
-    }
-
-    /// One whose ceilings are known.
-    #[must_use]
-    pub fn with_ceilings(compute: Compute, ceilings: Ceilings) -> Contender {
-        let backend = if matches!(compute, Compute::Cpu(_)) { "cpu" } else { "gpu" };
-        Contender { backend, ceilings, compute }
-    }
-
-    pub(super) fn compute(&self) -> &Compute {
-        &self.compute
-    }
-
-    /// Repeats some work until a hardware GPU runs at its full clock.
-    pub(super) fn warm(&self, work: impl FnMut() -> Result<()>) -> Result<()> {
-        match &self.compute {
-            Compute::Gpu(device) => warm(&device.adapter, work),
-            Compute::Cpu(_) => Ok(()),
-        }
-    }
-
-    /// Measures the ceilings once more if a kernel or a product was faster than they allow. What a kernel did the machine can do, so the
-    /// operations of one that is still faster count as its ceiling; bytes may have come from a cache.
-    pub(super) fn raise(&mut self, rows: &[Row], products: &[Product]) -> Result<()> {
-        let own = || rows.iter().filter(|row| row.backend == self.backend).filter_map(|row| row.measured.as_ref());
-        let kernels = || own().flat_map(|measured| &measured.kernels);
-        let products = products.iter().filter(|product| product.backend == self.backend);
-        let products = products.filter_map(|product| Some(product.timed.as_ref()?.gflops));
-        let speeds = own().map(|measured| measured.gflops).chain(kernels().map(|kernel| kernel.gflops));
-        let best = speeds.chain(products).fold(0.0, f64::max);
-        if best > self.ceilings.gflops || kernels().any(|kernel| kernel.gb_per_s > self.ceilings.gb_per_s) {
-            let again = Ceilings::measure(&self.compute)?;
-            self.ceilings.gflops = self.ceilings.gflops.max(again.gflops).max(best);
-            self.ceilings.gb_per_s = self.ceilings.gb_per_s.max(again.gb_per_s);
-        }
-        Ok(())
-    }
-}
 
 /// All of a benchmark.
 #[derive(Debug, Serialize)]
@@ -290,50 +234,6 @@ impl Measured {
     }
 }
 
-/// Where, along growing hidden sizes, the GPU's step becomes shorter than the CPU's.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Crossover {
-    /// Layers.
-    pub layers: usize,
-    /// B.
-    pub batch: usize,
-    /// T.
-    pub window: usize,
-    /// The largest hidden size timed at which the CPU is ahead, if there is one.
-    pub cpu_ahead_at: Option<usize>,
-    /// The smallest hidden size timed from which on the GPU is ahead, if there is one.
-    pub gpu_ahead_from: Option<usize>,
-}
-
-impl Crossover {
-    /// Of the rows of two contenders.
-    fn all(rows: &[Row]) -> Vec<Crossover> {
-        let mut found: Vec<Crossover> = Vec::new();
-        for (i, first) in rows.iter().enumerate() {
-            if rows[..i].iter().any(|row| row.is_in_line(first)) {
-                continue;
-            }
-            // Hidden size, and whether the GPU is ahead there.
-            let mut line: Vec<(usize, bool)> = Vec::new();
-            for row in rows.iter().filter(|row| row.is_in_line(first) && row.backend == "cpu") {
-                let gpu = rows.iter().find(|other| other.is_beside(row) && other.backend == "gpu");
-                if let (Some(cpu), Some(gpu)) = (&row.measured, gpu.and_then(|gpu| gpu.measured.as_ref())) {
-                    line.push((row.hidden, gpu.ms_per_step < cpu.ms_per_step));
-                }
-            }
-            if line.is_empty() {
-                continue;
-            }
-            line.sort_unstable();
-            let cpu_ahead_at = line.iter().rev().find(|(_, gpu)| !gpu).map(|(hidden, _)| *hidden);
-            let gpu_ahead_from = line.iter().find(|(hidden, _)| Some(*hidden) > cpu_ahead_at).map(|(hidden, _)| *hidden);
-            let Row { layers, batch, window, .. } = *first;
-            found.push(Crossover { layers, batch, window, cpu_ahead_at, gpu_ahead_from });
-        }
-        found
-    }
-}
-
 impl Report {
     pub(super) fn new(contenders: Vec<Contender>, mut rows: Vec<Row>, mut products: Vec<Product>) -> Report {
         // Their ceilings may have risen since.
@@ -343,12 +243,12 @@ impl Report {
             let own = products.iter_mut().filter(|product| product.backend == contender.backend);
             own.filter_map(|p| p.timed.as_mut()).for_each(|t| t.peak_fraction = t.gflops / contender.ceilings.gflops);
         }
-        let device = contenders.iter().find_map(|contender| match &contender.compute {
+        let device = contenders.iter().find_map(|contender| match contender.compute() {
             Compute::Gpu(device) => Some((device.adapter.name.clone(), device.adapter.driver.clone())),
             Compute::Cpu(_) => None,
         });
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-        let threads = contenders.iter().find_map(|contender| match contender.compute {
+        let threads = contenders.iter().find_map(|contender| match *contender.compute() {
             Compute::Cpu(threads) => Some(threads.unwrap_or_else(cores)),
             Compute::Gpu(_) => None,
         });

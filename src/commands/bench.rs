@@ -101,7 +101,7 @@ impl Bench {
             output: self.output,
             dropout: self.dropout,
             output_dropout: self.output_dropout,
-            recompute: &|window| self.recompute.and_then(|choice| choice.of(window)),
+            recompute: &|window| self.recompute.and_then(|choice| choice.for_window(window)),
             runs: self.runs,
         };
         let products = Products { sizes: self.products.clone(), runs: self.runs };

@@ -204,7 +204,7 @@ impl Gradient {
             optimizer: Optimizer::Sgd,
             dropout: self.dropout,
             output_dropout: self.output_dropout,
-            recompute: self.recompute.and_then(|choice| choice.of(window)),
+            recompute: self.recompute.and_then(|choice| choice.for_window(window)),
             ..Config::new(input, hidden, outputs, loss, size, window)
         })
     }

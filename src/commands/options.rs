@@ -1,15 +1,20 @@
 //! What a run follows from: the flags, the defaults of a task, and the sizes that files say.
 
+mod values;
+
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use retrospect::batch::{Input, Loss};
 use retrospect::cells::Cell;
 use retrospect::data::{self, Defaults, Opened, Options, Reading, Task};
-use retrospect::model::{Config, Optimizer, RecurrentInit, sizes};
+use retrospect::model::{Config, RecurrentInit, sizes};
 use retrospect::tensors::{Layout, TensorFile};
 use retrospect::train::{Checkpoint, Settings};
 use retrospect::{Activation, Error, Result};
+
+pub use values::{Clip, OptimizerChoice, Recompute, activation, clip, count, not_negative, probability, recompute, size};
+use values::{Tracing, momentum, tracing};
 
 use super::cell::{BiasArgs, CellArgs, about_activation, trained};
 use super::terminal::note;
@@ -155,59 +160,9 @@ enum Bucket {
     Off,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum OptimizerChoice {
-    Adam,
-    Sgd,
-    Momentum,
-}
-
-impl OptimizerChoice {
-    /// A task's own.
-    pub fn usual_for(defaults: &Defaults) -> OptimizerChoice {
-        defaults.optimizer.and_then(|name| OptimizerChoice::from_str(name, true).ok()).unwrap_or(OptimizerChoice::Adam)
-    }
-
-    /// The optimiser, with μ for the one that has it.
-    pub fn with(self, momentum: f32) -> Optimizer {
-        match self {
-            OptimizerChoice::Adam => Optimizer::Adam,
-            OptimizerChoice::Sgd => Optimizer::Sgd,
-            OptimizerChoice::Momentum => Optimizer::Momentum { momentum },
-        }
-    }
-}
-
 /// What a task's recurrent weights start as.
 pub fn init_of(defaults: &Defaults) -> RecurrentInit {
     RecurrentInit::from_str(defaults.recurrent_init, true).unwrap_or_default()
-}
-
-/// What gradients are clipped to, if they are.
-#[derive(Clone, Copy)]
-pub struct Clip(pub Option<f32>);
-
-/// How often gradients are traced, if they are.
-#[derive(Clone, Copy)]
-struct Tracing(Option<u64>);
-
-/// Which hidden states are kept.
-#[derive(Clone, Copy)]
-pub enum Recompute {
-    Auto,
-    Off,
-    Every(usize),
-}
-
-impl Recompute {
-    /// For windows of so many time steps: [`Config::recompute`].
-    pub fn of(self, window: usize) -> Option<usize> {
-        match self {
-            Recompute::Auto => Some(Config::recompute_of(window)),
-            Recompute::Off => None,
-            Recompute::Every(steps) => Some(steps),
-        }
-    }
 }
 
 impl ModelArgs {
@@ -280,7 +235,7 @@ impl ModelArgs {
             clip,
             dropout: what.dropout.unwrap_or_default(),
             output_dropout: what.output_dropout.unwrap_or_default(),
-            recompute: what.recompute.and_then(|choice| choice.of(steps)),
+            recompute: what.recompute.and_then(|choice| choice.for_window(steps)),
             ..Config::new(input, hidden, outputs, shape.loss, batch, steps)
         };
         note_dropout(network.dropout, network.layers);
@@ -410,32 +365,6 @@ fn tasks() -> String {
     format!("Train on a task: {}", about.join("; "))
 }
 
-pub fn count() -> clap::builder::RangedU64ValueParser<u64> {
-    clap::builder::RangedU64ValueParser::new().range(1..)
-}
-
-pub fn size() -> impl clap::builder::TypedValueParser<Value = usize> {
-    use clap::builder::TypedValueParser;
-    clap::builder::RangedU64ValueParser::<u64>::new().range(1..=u64::from(u32::MAX)).map(|n| n as usize)
-}
-
-fn number(text: &str) -> std::result::Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(x) if x.is_finite() => Ok(x),
-        Ok(x) => Err(format!("{x} is not a finite number")),
-        Err(error) => Err(error.to_string()),
-    }
-}
-
-pub fn not_negative(text: &str) -> std::result::Result<f64, String> {
-    number(text).and_then(|x| if x >= 0.0 { Ok(x) } else { Err(format!("{x} is negative")) })
-}
-
-/// The probability of a unit to be dropped.
-pub fn probability(text: &str) -> std::result::Result<f64, String> {
-    number(text).and_then(|x| if (0.0..1.0).contains(&x) { Ok(x) } else { Err(format!("{x} is not in [0, 1)")) })
-}
-
 /// Says where dropout between layers has nothing to act on, as PyTorch warns.
 pub fn note_dropout(rate: f64, layers: usize) {
     if rate > 0.0 && layers == 1 {
@@ -443,52 +372,6 @@ pub fn note_dropout(rate: f64, layers: usize) {
             "--dropout {rate} drops nothing: it acts between layers, and there is one. --output-dropout acts before the head."
         ));
     }
-}
-
-fn momentum(text: &str) -> std::result::Result<f32, String> {
-    number(text).and_then(|x| if (0.0..1.0).contains(&x) { Ok(x as f32) } else { Err(format!("{x} is not in [0, 1)")) })
-}
-
-pub fn clip(text: &str) -> std::result::Result<Clip, String> {
-    if text == "none" {
-        return Ok(Clip(None));
-    }
-    let x = number(text)? as f32;
-    match x {
-        x if x.is_infinite() => Err(format!("{text} is beyond f32")),
-        x if x <= 0.0 => Err(format!("{text} is not positive in f32; `none` does not clip")),
-        x => Ok(Clip(Some(x))),
-    }
-}
-
-fn tracing(text: &str) -> std::result::Result<Tracing, String> {
-    match text {
-        "off" => Ok(Tracing(None)),
-        number => match number.parse::<u64>() {
-            Ok(0) => Err("0 is not in 1..".into()),
-            Ok(every) => Ok(Tracing(Some(every))),
-            Err(error) => Err(format!("{error}; expected off or a number of training steps")),
-        },
-    }
-}
-
-pub fn recompute(text: &str) -> std::result::Result<Recompute, String> {
-    match text {
-        "auto" => Ok(Recompute::Auto),
-        "off" => Ok(Recompute::Off),
-        number => match number.parse::<u32>() {
-            Ok(0) => Err("0 is not in 1..=4294967295".into()),
-            Ok(steps) => Ok(Recompute::Every(steps as usize)),
-            Err(error) => Err(format!("{error}; expected auto, off or a number of time steps")),
-        },
-    }
-}
-
-pub fn activation(text: &str) -> std::result::Result<Activation, String> {
-    Activation::named(text).ok_or_else(|| {
-        let names: Vec<&str> = Activation::ALL.iter().map(|a| a.name()).collect();
-        format!("there are {}", names.join(", "))
-    })
 }
 
 #[cfg(test)]

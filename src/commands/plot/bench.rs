@@ -1,8 +1,12 @@
 //! The figure of `bench`: the time of a step against the hidden size, and below it the roofline of the kernels.
 
-use std::ops::Range;
+mod axes;
+mod legend;
+
 use std::path::Path;
 
+use axes::{Axes, apart};
+use legend::{Entry, legend, legend_height, ring, sample};
 use plotters::element::DashedPathElement;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
@@ -53,9 +57,6 @@ struct Figure<'a> {
 
 /// A row that was measured, and what was.
 type Timed<'a> = (&'a Row, &'a Measured);
-
-/// A line of the legend: what draws its sample, from its left end on, and its text.
-type Entry<'a> = (Box<dyn Fn(&Canvas, Place) -> Drawn + 'a>, String);
 
 /// How the rows of a contender in a group are drawn.
 fn look(backend: &str, group: usize) -> Look {
@@ -373,83 +374,6 @@ fn label(canvas: &Canvas, labels: &mut Labels, name: &str, color: RGBColor, at: 
     };
     let style = font(TEXT).color(&color).pos(Pos::new(side, VPos::Center));
     canvas.draw_text(name, &style, (x, (area.1 + area.3) / 2))?;
-    Ok(())
-}
-
-/// Two logarithmic axes.
-struct Axes {
-    x: Range<f64>,
-    y: Range<f64>,
-    x_ticks: Vec<f64>,
-    names: [&'static str; 2],
-}
-
-impl Axes {
-    /// Draws them in the plot that begins at `top`. `series` is told where a point of the plot is, and the area between the axes.
-    fn draw(self, canvas: &Canvas, top: i32, series: impl FnOnce(&dyn Fn((f64, f64)) -> Place, Area) -> Drawn) -> Drawn {
-        let plot = canvas.clone().shrink((MARGIN, top), (WIDTH as i32 - 2 * MARGIN, PLOT));
-        let y_ticks = ticks(&self.y, 10);
-        let mut chart = ChartBuilder::on(&plot)
-            .y_label_area_size(AXIS[0])
-            .x_label_area_size(AXIS[1])
-            .build_cartesian_2d(self.x.log_scale().with_key_points(self.x_ticks), self.y.log_scale().with_key_points(y_ticks))?;
-        let mut mesh = chart.configure_mesh();
-        mesh.light_line_style(TRANSPARENT).bold_line_style(BLACK.mix(0.12)).x_desc(self.names[0]).y_desc(self.names[1]);
-        mesh.x_label_formatter(&|&x| number(x)).y_label_formatter(&|&y| number(y));
-        mesh.label_style(font(TEXT)).axis_desc_style(font(TEXT)).draw()?;
-        let (x, y) = chart.plotting_area().get_pixel_range();
-        series(&|point| chart.backend_coord(&point), Area(x.start, y.start, x.end, y.end))
-    }
-}
-
-/// The sizes that are written at an axis over `range`: as many as have room, the last in any case.
-fn apart(sizes: &[usize], range: &Range<f64>) -> Vec<f64> {
-    const LEAST: f64 = 52.0;
-    let length = f64::from(WIDTH - AXIS[0]) - 2.0 * f64::from(MARGIN);
-    let place = |size: usize| (size as f64 / range.start).ln() / (range.end / range.start).ln() * length;
-    let mut kept: Vec<usize> = Vec::new();
-    for &size in sizes {
-        if kept.last().is_none_or(|&last| place(size) - place(last) >= LEAST) {
-            kept.push(size);
-        }
-    }
-    if let (Some(&last), Some(kept)) = (sizes.last(), kept.last_mut()) {
-        *kept = last;
-    }
-    kept.into_iter().map(|size| size as f64).collect()
-}
-
-/// A line of the legend's length, with a point in its middle if there are any.
-fn sample(canvas: &Canvas, (x, y): Place, look: &Look, has_points: bool) -> Drawn {
-    look.line(canvas, &[(x, y), (x + SAMPLE, y)], 2)?;
-    if has_points { look.point(canvas, (x + SAMPLE / 2, y)) } else { Ok(()) }
-}
-
-/// What marks a crossing.
-fn ring(canvas: &Canvas, at: Place) -> Drawn {
-    canvas.draw(&Circle::new(at, 9, BLACK.stroke_width(2)))?;
-    Ok(())
-}
-
-/// The columns of a legend and how wide they are, in pixels.
-fn columns(entries: &[Entry]) -> (usize, i32) {
-    let widest = entries.iter().map(|(_, text)| width(text, TEXT)).max().unwrap_or(0) + SAMPLE + 28;
-    let inside = WIDTH as i32 - 2 * MARGIN;
-    (usize::try_from(inside / widest).unwrap_or(1).max(1), widest)
-}
-
-fn legend_height(entries: &[Entry]) -> i32 {
-    entries.len().div_ceil(columns(entries).0) as i32 * LINE + 10
-}
-
-fn legend(canvas: &Canvas, top: i32, entries: &[Entry]) -> Drawn {
-    let (columns, wide) = columns(entries);
-    let style = font(TEXT).pos(Pos::new(HPos::Left, VPos::Center));
-    for (i, (draw, text)) in entries.iter().enumerate() {
-        let (x, y) = (MARGIN + (i % columns) as i32 * wide, top + (i / columns) as i32 * LINE + LINE / 2);
-        draw(canvas, (x, y))?;
-        canvas.draw_text(text, &style, (x + SAMPLE + 8, y))?;
-    }
     Ok(())
 }
 

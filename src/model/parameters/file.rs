@@ -1,0 +1,206 @@
+//! The parameters that a file holds: which network they are of, and their values.
+
+use std::ops::Range;
+
+use ndarray::{ArrayD, Dimension};
+
+use super::{Named, Parameter, REVERSE, Role, table};
+use crate::cells::Cell;
+use crate::model::config::{Biases, Config, USUAL_LEAK};
+use crate::tensors::TensorFile;
+use crate::{Error, Result};
+
+/// Checks weights, or what belongs to each of those that are trained, against a configuration: every name, shape and value.
+///
+/// # Errors
+/// [`Error::BadInput`] with the tensor and what was expected.
+pub(crate) fn check(config: &Config, weights: &Named, untrained: bool) -> Result<()> {
+    for parameter in table(config).into_iter().filter(|parameter| untrained || parameter.is_trained()) {
+        let array = weights.get(&parameter.name).ok_or_else(|| Error::input(&parameter.name, "it is missing"))?;
+        if array.shape() != parameter.extents() {
+            let problem = format!("expected shape {:?}, got {:?}", parameter.extents(), array.shape());
+            return Err(Error::input(&parameter.name, problem));
+        }
+        if let Some((at, value)) = array.indexed_iter().find(|(_, v)| !v.is_finite()) {
+            return Err(Error::input(&parameter.name, format!("{:?} is {value}; expected a finite number", at.slice())));
+        }
+    }
+    Ok(())
+}
+
+/// Reads weights from tensors of PyTorch's names behind a prefix; what a network does not train of the second bias of a layer, if there is
+/// one, is added to the first.
+///
+/// # Errors
+/// [`Error::BadInput`] with the tensor and what was expected.
+pub fn from_file(config: &Config, prefix: &str, file: &TensorFile) -> Result<Named> {
+    let table = table(config);
+    let mut all: Vec<Vec<f32>> = table.iter().map(|p| Vec::with_capacity(p.shape.0 * p.shape.1)).collect();
+    in_blocks(config, prefix, file, &mut |index, _, values| {
+        all[index].extend_from_slice(values);
+        Ok(())
+    })?;
+    let array = |values, parameter: &Parameter| ArrayD::from_shape_vec(parameter.extents(), values).expect("all were read");
+    Ok(all.into_iter().zip(&table).map(|(values, parameter)| (parameter.name.clone(), array(values, parameter))).collect())
+}
+
+/// Takes some rows of a parameter, by its place in the table.
+type Take<'a> = &'a mut dyn FnMut(usize, Range<usize>, &[f32]) -> Result<()>;
+
+/// [`from_file`], of which each block of rows of a parameter is handed to `take` with the parameter's place in the table, once the shapes
+/// of all were checked. Behind a prefix are an optimiser's states, of what is trained.
+pub(crate) fn in_blocks(config: &Config, prefix: &str, file: &TensorFile, take: Take) -> Result<()> {
+    let table = table(config);
+    let wanted = || table.iter().enumerate().filter(|(_, parameter)| parameter.is_trained() || prefix.is_empty());
+    let second_of = |parameter: &Parameter| {
+        let second = parameter.second_bias().map(|second| format!("{prefix}{second}"));
+        second.filter(|name| file.contains(name))
+    };
+    expect_cell(config.cell, prefix, file)?;
+    expect_directions(config, prefix, file)?;
+    for (_, parameter) in wanted().filter(|(_, parameter)| parameter.role != Role::Leak) {
+        let name = format!("{prefix}{}", parameter.name);
+        // A file may have one bias alone.
+        let is_there = parameter.role != Role::RecurrentBias || file.contains(&name);
+        let names = [is_there.then_some(name), second_of(parameter)];
+        names.iter().flatten().try_for_each(|name| file.expect_shape(name, &parameter.extents()))?;
+    }
+    for (index, parameter) in wanted() {
+        if parameter.role == Role::Leak {
+            take(index, 0..1, &leaks(config, parameter, file)?)?;
+            continue;
+        }
+        let (name, cols) = (format!("{prefix}{}", parameter.name), parameter.shape.1);
+        let second = second_of(parameter).map(|second| (second, merged(config)));
+        for block in parameter.blocks() {
+            let elements = block.start * cols..block.end * cols;
+            let mut values =
+                if file.contains(&name) { file.f64_range(&name, elements.clone())? } else { vec![0.0; elements.len()] };
+            if let Some((second, merged)) = &second {
+                let more = file.f64_range(second, elements)?;
+                let adds = |place: usize| merged.contains(&(place / parameter.gates.units));
+                values.iter_mut().zip(more).enumerate().filter(|(i, _)| adds(*i)).for_each(|(_, (value, more))| *value += more);
+            }
+            if parameter.role == Role::RecurrentBias {
+                let is_held = |place: usize| parameter.gates.held.contains(&(place / parameter.gates.units));
+                values.iter_mut().enumerate().filter(|(i, _)| !is_held(*i)).for_each(|(_, value)| *value = 0.0);
+            }
+            let values: Vec<f32> = values.into_iter().map(|v| v as f32).collect();
+            if values.iter().any(|v| !v.is_finite()) {
+                return Err(file.bad(&name, "a value is beyond f32's range"));
+            }
+            take(index, block, &values)?;
+        }
+    }
+    Ok(())
+}
+
+/// The gates whose recurrent bias is part of the first bias.
+fn merged(config: &Config) -> Vec<usize> {
+    let apart = |gate: &usize| config.cell.recurrent_bias.contains(&(*gate as u32));
+    match config.biases {
+        Biases::One => (0..config.cell.gates as usize).filter(|gate| !apart(gate)).collect(),
+        Biases::Two => Vec::new(),
+    }
+}
+
+/// The leaks of a layer: those that were asked for, those of the file, one for each unit or one for all, or the usual ones.
+fn leaks(config: &Config, parameter: &Parameter, file: &TensorFile) -> Result<Vec<f32>> {
+    let (name, units) = (&parameter.name, parameter.gates.units);
+    let leaks = match config.leak {
+        Some(leak) => return Ok(vec![leak; units]),
+        None if !file.contains(name) => return Ok(vec![USUAL_LEAK; units]),
+        None if file.shape(name)? == [1] => vec![file.f64_range(name, 0..1)?[0]; units],
+        None => {
+            file.expect_shape(name, &parameter.extents())?;
+            file.f64_range(name, 0..units)?
+        }
+    };
+    if let Some((unit, leak)) = leaks.iter().enumerate().find(|(_, leak)| !(**leak > 0.0 && **leak <= 1.0)) {
+        return Err(file.bad(name, format!("[{unit}] is {leak}; expected a number above 0 and up to 1")));
+    }
+    Ok(leaks.into_iter().map(|leak| leak as f32).collect())
+}
+
+/// Checks that weights are those of a cell, as far as the shape of their first recurrent weight tells.
+fn expect_cell(cell: &Cell, prefix: &str, file: &TensorFile) -> Result<()> {
+    let name = format!("{prefix}rnn.weight_hh_l0");
+    let &[rows, cols] = file.shape(&name)? else { return Ok(()) };
+    match cell_of(rows, cols) {
+        Some(other) if other.gates != cell.gates => {
+            let problem = format!("this is {}'s: [{rows}, {cols}]; the cell is {cell}", article(other.name));
+            Err(file.bad(&name, problem))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Checks that weights are of as many directions as a network has.
+fn expect_directions(config: &Config, prefix: &str, file: &TensorFile) -> Result<()> {
+    let reverse = format!("{prefix}{}", reverse_weight());
+    match (config.bidirectional, file.contains(&reverse)) {
+        (false, true) => {
+            Err(file.bad(&reverse, "these weights are of both directions; the network has one (see --bidirectional)"))
+        }
+        (true, false) => Err(file.bad(&reverse, "it is missing: these weights are of one direction; the network has both")),
+        _ => Ok(()),
+    }
+}
+
+/// The tensor that tells that there is a reverse direction.
+fn reverse_weight() -> String {
+    format!("rnn.weight_hh_l0{REVERSE}")
+}
+
+/// Whether weights are of both directions.
+#[must_use]
+pub fn is_bidirectional(tensors: &TensorFile) -> bool {
+    tensors.contains(&reverse_weight())
+}
+
+/// A cell's name in a sentence.
+fn article(name: &str) -> String {
+    match name {
+        "lstm" => "an LSTM".into(),
+        "gru" => "a GRU".into(),
+        "elman" => "an Elman network".into(),
+        other => format!("a {other} network"),
+    }
+}
+
+/// The first cell whose recurrent weight has this shape.
+fn cell_of(rows: usize, cols: usize) -> Option<&'static Cell> {
+    crate::cells::ALL.iter().copied().find(|cell| cols > 0 && cell.gates as usize * cols == rows)
+}
+
+/// The cell that weights say: by the rows of the recurrent weight over its columns, and of one gate the leaky one where there are leaks. A
+/// shape that no cell has is for the check of shapes.
+///
+/// # Errors
+/// [`Error::BadInput`] when the recurrent weight is missing.
+pub fn cell(tensors: &TensorFile) -> Result<&'static Cell> {
+    let found = match tensors.shape("rnn.weight_hh_l0")? {
+        &[rows, cols] => cell_of(rows, cols),
+        _ => None,
+    };
+    let found = found.unwrap_or(Cell::usual());
+    let leaks = tensors.contains("rnn.leak_l0");
+    Ok(crate::cells::ALL.iter().copied().find(|cell| leaks && cell.has_leak && cell.gates == found.gates).unwrap_or(found))
+}
+
+/// The sizes that weights of a cell say: (inputs, hidden, layers, outputs).
+///
+/// # Errors
+/// [`Error::BadInput`] when a tensor is missing or is no matrix, or when the weights are another cell's.
+pub fn sizes(tensors: &TensorFile, cell: &Cell) -> Result<(usize, usize, usize, usize)> {
+    let matrix = |name: &str| match tensors.shape(name)? {
+        &[rows, cols] if rows > 0 && cols > 0 => Ok((rows, cols)),
+        other => Err(tensors.bad(name, format!("expected a matrix, got shape {other:?}"))),
+    };
+    let (rows, inputs) = matrix("rnn.weight_ih_l0")?;
+    let layers = (0..).take_while(|k| tensors.contains(&format!("rnn.weight_hh_l{k}"))).count();
+    let (outputs, _) = matrix("decoder.weight")?;
+    matrix("rnn.weight_hh_l0")?;
+    expect_cell(cell, "", tensors)?;
+    Ok((inputs, (rows / cell.gates as usize).max(1), layers, outputs))
+}
