@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ndarray::{Array2, Array3, Axis, Slice};
+use ndarray::{Array2, Array3};
 
 use crate::{Error, Result};
 
@@ -140,24 +140,10 @@ impl Batch {
         self.is_read(t, sequence) && self.mask.as_ref().and_then(|mask| mask.get([t, sequence])).is_none_or(|&m| m != 0.0)
     }
 
-    /// The first time steps alone, at least as many as the longest sequence has.
-    pub(crate) fn until(&self, steps: usize) -> Batch {
-        let first = Slice::from(0..steps);
-        let lengths = (0..self.shape().1).map(|b| self.length(b).min(steps)).collect();
-        Batch {
-            inputs: match &self.inputs {
-                Inputs::Tokens(x) => Inputs::Tokens(x.slice_axis(Axis(0), first).to_owned()),
-                Inputs::Vectors(x) => Inputs::Vectors(x.slice_axis(Axis(0), first).to_owned()),
-            },
-            targets: match &self.targets {
-                Targets::Classes(y) => Targets::Classes(y.slice_axis(Axis(0), first).to_owned()),
-                Targets::Values(y) => Targets::Values(y.slice_axis(Axis(0), first).to_owned()),
-            },
-            mask: self.mask.as_ref().map(|mask| mask.slice_axis(Axis(0), first).to_owned()),
-            lengths: Some(lengths),
-            reduction: self.reduction,
-            initial_state: self.initial_state.clone(),
-        }
+    /// The time steps that have to be computed: those of the longest sequence, rounded up ([`rounded_up`]).
+    pub(crate) fn computed_steps(&self) -> usize {
+        let (window, sequences) = self.shape();
+        rounded_up((0..sequences).map(|b| self.length(b)).max().unwrap_or(window), window)
     }
 
     /// `(T, B)` of the inputs.
@@ -244,7 +230,7 @@ impl Batch {
                 if x.dim().2 != n {
                     return Err(wrong("inputs", x.shape(), &[steps, batch, n]));
                 }
-                finite("inputs", x.indexed_iter().filter(|((t, b, _), _)| is_read(*t, *b)))?;
+                finite("inputs", x, is_read)?;
             }
             (_, Input::Tokens(_)) => return Err(Error::input("inputs", "this network reads tokens, not vectors")),
             (_, Input::Vectors(_)) => return Err(Error::input("tokens", "this network reads vectors, not tokens")),
@@ -255,7 +241,7 @@ impl Batch {
             Targets::Values(y) if y.dim() != (steps, batch, outputs) => {
                 return Err(wrong("values", y.shape(), &[steps, batch, outputs]));
             }
-            Targets::Values(y) => finite("values", y.indexed_iter().filter(|((t, b, _), _)| counts(*t, *b)))?,
+            Targets::Values(y) => finite("values", y, counts)?,
         }
         let InitialState::Given(given) = &self.initial_state else { return Ok(()) };
         if let Some(missing) = states.iter().find(|&&name| !given.contains_key(name)) {
@@ -269,10 +255,16 @@ impl Batch {
             if state.dim() != (layers, batch, hidden) {
                 return Err(wrong(&name, state.shape(), &[layers, batch, hidden]));
             }
-            finite(&name, state.indexed_iter())?;
+            finite(&name, state, |_, _| true)?;
         }
         Ok(())
     }
+}
+
+/// A number of time steps, rounded up so that no more than sixteen or so of a window are told apart: each takes a program of its own.
+pub(crate) fn rounded_up(steps: usize, window: usize) -> usize {
+    // One time step alone cannot be recomputed in segments.
+    steps.max(2).next_multiple_of(window.div_ceil(16).max(1)).min(window)
 }
 
 /// Checks ids at those `(t, b)` that matter.
@@ -283,9 +275,16 @@ fn in_range(name: &str, ids: &Array2<u32>, size: usize, holds: &str, matters: im
     }
 }
 
-fn finite<'a>(name: &str, mut values: impl Iterator<Item = ((usize, usize, usize), &'a f32)>) -> Result<()> {
-    match values.find(|(_, v)| !v.is_finite()) {
-        Some(((t, b, i), v)) => Err(Error::input(name, format!("[{t}, {b}, {i}] is {v}; expected a finite number"))),
-        None => Ok(()),
+/// Checks the numbers of those rows that matter.
+fn finite(name: &str, values: &Array3<f32>, matters: impl Fn(usize, usize) -> bool) -> Result<()> {
+    let (steps, rows, _) = values.dim();
+    let places = (0..steps).flat_map(|t| (0..rows).map(move |b| (t, b)));
+    for ((t, b), row) in places.zip(values.rows()) {
+        if matters(t, b)
+            && let Some((i, v)) = row.iter().enumerate().find(|(_, v)| !v.is_finite())
+        {
+            return Err(Error::input(name, format!("[{t}, {b}, {i}] is {v}; expected a finite number")));
+        }
     }
+    Ok(())
 }

@@ -11,8 +11,7 @@ use ndarray::Array3;
 
 use crate::backend::{Backend, Compute, PROGRAM, Ticket};
 use crate::batch::{Batch, States};
-use crate::kernels::dropout::schedule_of;
-use crate::model::{Config, Model, Named, parameters};
+use crate::model::{Config, Model, Named, dropout_schedule, parameters};
 use crate::program::{Mat, Program};
 use crate::tensors::write_in_blocks;
 use crate::{Error, Result};
@@ -63,6 +62,9 @@ pub struct Traced {
 }
 
 /// A network on a backend.
+///
+/// It takes batches of any shape that is no larger than that of its configuration. Each shape has a program of its own over the same
+/// buffers, which is made when it first comes, and stays.
 ///
 /// ```
 /// use ndarray::{Array2, Array3};
@@ -115,7 +117,7 @@ impl Network {
     /// # Errors
     /// What the configuration's check and the backend report.
     pub fn new(config: &Config, compute: &Compute) -> Result<Network> {
-        Network::of(Model::new(config)?, compute).map_err(|error| match error {
+        Network::from_model(Model::new(config)?, compute).map_err(|error| match error {
             Error::DoesNotFit { what, needed, available, .. } if what == PROGRAM => {
                 let fits = |program: &Program| {
                     // What a program takes besides is known once it is lowered, which takes long where it is much too large.
@@ -132,7 +134,7 @@ impl Network {
     ///
     /// # Errors
     /// What the backend reports.
-    pub fn of(model: Model, compute: &Compute) -> Result<Network> {
+    pub fn from_model(model: Model, compute: &Compute) -> Result<Network> {
         let backend = compute.load(&model.program)?;
         Ok(Network::on(model, backend))
     }
@@ -226,7 +228,7 @@ impl Network {
     fn set_masks(&mut self, masks: Option<Masks>) -> Result<()> {
         let Some(schedule) = self.model.dropout.schedule.filter(|_| self.masks != masks) else { return Ok(()) };
         let Masks { seed, step } = masks.unwrap_or(Masks { seed: 0, step: 0 });
-        self.backend.write_indices(schedule, &schedule_of(seed, step))?;
+        self.backend.write_indices(schedule, &dropout_schedule(seed, step))?;
         self.masks = masks;
         Ok(())
     }
@@ -350,7 +352,8 @@ impl Network {
         self.backend.run(self.model.initial_gradient.clone())
     }
 
-    /// The outputs of the last batch, `[T, B, O]`.
+    /// The outputs of the last batch, `[T, B, O]`; after a training step or a loss those of the time steps that were computed, at least as many
+    /// as the longest sequence has.
     ///
     /// # Errors
     /// What the backend reports.
@@ -360,7 +363,8 @@ impl Network {
         Ok(Array3::from_shape_vec((window, batch, outputs), values).expect("an output for each row"))
     }
 
-    /// A layer's hidden states of the last batch, `[T, B, H]`, or `[T, B, 2H]` of both directions; zero behind a sequence's end.
+    /// A layer's hidden states of the last batch, `[T, B, H]`, or `[T, B, 2H]` of both directions; zero behind a sequence's end. T is that of
+    /// [`Network::outputs`].
     ///
     /// # Errors
     /// [`Error::Usage`] when there is no such layer, or when not all states are kept; what the backend reports.
@@ -387,14 +391,14 @@ impl Network {
     /// # Errors
     /// [`Error::Usage`] when [`Config::trace`] is not set; as [`Network::train_step`].
     pub fn trace(&mut self, batch: &Batch) -> Result<Vec<Traced>> {
-        let Config { window, batch: size, hidden, trace, .. } = self.model.config;
-        if !trace {
+        if !self.made_for.trace {
             return Err(Error::Usage("this network does not trace the gradient of its hidden states".into()));
         }
         self.feed(batch)?;
         self.set_masks(None)?;
         self.backend.run(self.model.forward.clone())?;
         self.backend.run(self.model.trace.clone())?;
+        let Config { window, batch: size, hidden, .. } = self.model.config;
         let shape = (window, size, hidden);
         let mut read = |window: Mat| -> Result<Array3<f32>> {
             Ok(Array3::from_shape_vec(shape, self.backend.read(window)?).expect("a value for each unit of each row"))

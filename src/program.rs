@@ -152,6 +152,16 @@ impl Program {
         first
     }
 
+    /// Appends steps over the same buffers.
+    pub(crate) fn extend_from(&mut self, steps: &[Step]) {
+        self.steps.extend_from_slice(steps);
+    }
+
+    /// Takes back the steps behind the first ones.
+    pub(crate) fn truncate(&mut self, steps: usize) {
+        self.steps.truncate(steps);
+    }
+
     /// Makes the program a number of the same step.
     pub(crate) fn repeat(&mut self, step: &Step, times: usize) {
         self.steps = vec![step.clone(); times];
@@ -210,6 +220,6 @@ impl Program {
     /// When the first step that uses a transient buffer only reads it: a fault of whoever recorded.
     #[must_use]
     pub fn plan(&self) -> Plan {
-        Plan::of(self)
+        Plan::new(self)
     }
 }

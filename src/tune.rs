@@ -292,6 +292,7 @@ fn confirm(
     notes: &mut Vec<String>,
 ) -> Result<()> {
     let mut failed = BTreeSet::new();
+    let cuts = device.cuts(program);
     for step in program.steps() {
         let Some(variant) = device.chosen(step).filter(|v| !device.is_trusted(step, v)) else { continue };
         let shape = step.shape();
@@ -299,11 +300,10 @@ fn confirm(
             device.trust(step, variant);
             continue;
         }
-        if failed.contains(&shape) || !device.is_able(variant, step, &device.cuts(program)) {
+        if failed.contains(&shape) || !device.is_able(variant, step, &cuts) {
             continue;
         }
         let checked = step.kernel.variants.iter().find(|v| Some(v.name) == variant.checked);
-        let cuts = device.cuts(program);
         let plainest = if variant.waits { device.candidates(step, &cuts).filter(|v| !v.waits).last() } else { None };
         let all: Vec<&'static Variant> = [Some(variant), checked, plainest].into_iter().flatten().collect();
         let problem = match compare(device, step, &all, agreed) {

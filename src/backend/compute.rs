@@ -1,6 +1,7 @@
 //! Where a program runs.
 
-use super::{Backend, Cpu, Device, Gpu, working};
+use super::cpu::working;
+use super::{Backend, Cpu, Device, Gpu};
 use crate::Result;
 use crate::program::Program;
 

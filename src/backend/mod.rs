@@ -164,9 +164,3 @@ pub trait Backend {
 
 /// What does not fit where it is a whole program.
 pub(crate) const PROGRAM: &str = "the program";
-
-/// Bytes that a program takes on the CPU besides those of its plan.
-#[must_use]
-pub fn working(program: &Program) -> u64 {
-    cpu::working(program)
-}

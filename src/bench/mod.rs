@@ -196,7 +196,7 @@ impl<'a> Runner<'a> {
         let indices = 0..self.network.model().program().len();
         if self.network.variants() != self.variants {
             // Of the device, whose workgroups have waited for each other in vain: what was timed before is worth nothing.
-            let message = "it had to go on in other variants".into();
+            let message = "workgroups timed out waiting for each other, so other variants ran".into();
             return Err(Error::Device { what: "a measurement".into(), message });
         }
         let variants: Vec<Option<&'static str>> = indices.map(|i| self.network.backend().variant(i)).collect();

@@ -297,9 +297,12 @@ pub(crate) fn check(device: &Device) -> Result<Vec<Outcome>> {
 /// How many workgroups may wait for each other here, or why none may.
 fn waiting(device: &Device) -> Outcome {
     let note = match device.resident() {
-        _ if device.has_waited_in_vain() => "have waited in vain; none does any more".into(),
+        _ if device.has_waited_in_vain() => "timed out before; none waits on this adapter any more".into(),
         None => "never run at the same time; recurrences take a dispatch a time step".into(),
-        Some(0) => "are not let wait (RETROSPECT_PERSISTENT=off); recurrences take a dispatch a time step".into(),
+        Some(0) => {
+            "may not wait here (RETROSPECT_PERSISTENT=off, or the test of it failed); recurrences take a dispatch a time step"
+                .into()
+        }
         Some(most) => format!("up to {most} run at the same time; recurrences of more take a dispatch a time step"),
     };
     let name = "trap: workgroups that wait for each other";

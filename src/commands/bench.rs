@@ -57,7 +57,7 @@ pub struct Bench {
     #[arg(long, value_name = "P", allow_negative_numbers = true, value_parser = super::options::probability, default_value_t = 0.0, hide_default_value = true)]
     dropout: f64,
 
-    /// Drop each number that the head reads with this probability [default: 0]
+    /// Drop each input of the output layer with this probability [default: 0]
     #[arg(long, value_name = "P", allow_negative_numbers = true, value_parser = super::options::probability, default_value_t = 0.0, hide_default_value = true)]
     output_dropout: f64,
 

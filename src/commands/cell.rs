@@ -18,7 +18,7 @@ pub struct CellArgs {
     #[arg(long, value_name = "X", allow_negative_numbers = true, value_parser = leak, help_heading = "Network")]
     pub leak: Option<f64>,
 
-    /// Run each layer backward in time too, with weights of its own; what is above reads both. Not for a text [default: as the weights are]
+    /// Give each layer a second direction that runs backward in time, with its own weights; not for --text [default: as in the weights]
     #[arg(long, help_heading = "Network")]
     pub bidirectional: bool,
 }

@@ -17,7 +17,7 @@ pub struct Check {
     #[arg(long)]
     quick: bool,
 
-    /// The variants too that are made for another kind of adapter, and never run on this one, but for those whose workgroups wait for each other
+    /// Check also the variants for other kinds of adapter, except those whose workgroups wait for each other
     #[arg(long)]
     all_variants: bool,
 

@@ -29,7 +29,7 @@ pub struct Evaluate {
     #[arg(long, value_name = "FILE")]
     data: Option<PathBuf>,
 
-    /// Read --data as [B, T, …] and not as [T, B, …]
+    /// Read --data as [B, T, …] instead of [T, B, …]
     #[arg(long, requires = "data", conflicts_with = "text")]
     batch_first: bool,
 

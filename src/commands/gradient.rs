@@ -26,7 +26,7 @@ pub struct Gradient {
     #[arg(long, value_name = "FILE")]
     batch: PathBuf,
 
-    /// Read the batch as [B, T, …] and not as [T, B, …]; outputs are written time first
+    /// Read the batch as [B, T, …] instead of [T, B, …]; outputs are written time first
     #[arg(long)]
     batch_first: bool,
 
@@ -48,15 +48,15 @@ pub struct Gradient {
     #[arg(long, value_name = "P", allow_negative_numbers = true, value_parser = super::options::probability, default_value_t = 0.0, hide_default_value = true)]
     dropout: f64,
 
-    /// Drop each number that the head reads with this probability, as training does [default: 0]
+    /// Drop each input of the output layer with this probability, as training does [default: 0]
     #[arg(long, value_name = "P", allow_negative_numbers = true, value_parser = super::options::probability, default_value_t = 0.0, hide_default_value = true)]
     output_dropout: f64,
 
-    /// The random seed that what is dropped follows from
+    /// Random seed of the dropout masks
     #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 57)]
     seed: u64,
 
-    /// The training step, counted from 1, that what is dropped follows from
+    /// Training step of the dropout masks, counted from 1
     #[arg(long, value_name = "K", allow_negative_numbers = true, default_value_t = 1, value_parser = super::options::count())]
     step: u64,
 
@@ -116,9 +116,7 @@ impl Gradient {
             None => self.by_reference(&tensors, &batch)?.to_string(),
             Some(choice) => {
                 let config = self.config(&tensors, &batch)?;
-                let Config { input, outputs, .. } = config;
-                let (layers, _, hidden) = config.state_shape();
-                batch.check(input, outputs, layers, hidden, config.cell.states).map_err(|e| in_file(&self.batch, e))?;
+                config.check_batch(&batch).map_err(|e| in_file(&self.batch, e))?;
                 let mut network = Network::new(&config, &self.device.choose(Some(choice))?)?;
                 network.load_parameters(&tensors)?;
                 f64::from(network.write_gradient(&batch, Some(self.masks()), &self.out)?).to_string()
@@ -139,14 +137,14 @@ impl Gradient {
             (false, _) => Ok(None),
         };
         if self.cell.bidirectional && !is_bidirectional(file) {
-            let problem = "these weights are of one direction, and --bidirectional asks for both".into();
+            let problem = "these weights are of one direction, and the network is bidirectional".into();
             return Err(Error::BadInput { what: self.weights.display().to_string(), problem });
         }
         let weights = Weights::new(&cell, tensor).and_then(|weights| weights.check(&cell).map(|_| weights));
         let weights = weights.map_err(|e| in_file(&self.weights, e))?;
         let Masks { seed, step } = self.masks();
         let dropout = Dropout { rate: self.dropout, output_rate: self.output_dropout, seed, step };
-        super::options::note_dropout(self.dropout, weights.layers.len());
+        super::options::note_dropout(self.dropout, weights.layers.len() / weights.directions());
         let start = reference::initial(&weights, &cell, batch);
         let gradient = reference::gradient_with(&weights, &cell, batch, &start, &dropout).map_err(|e| in_file(&self.batch, e))?;
         let mut out = Tensors::new();

@@ -71,15 +71,15 @@ struct WhatArgs {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["data", "task"], help_heading = "Data")]
     text: Option<PathBuf>,
 
-    /// Train on sequences of one's own (safetensors: `inputs` or `tokens`, `classes` or `values`, as for `gradient`)
+    /// Train on your own sequences (safetensors: `inputs` or `tokens`, `classes` or `values`, as for `gradient`)
     #[arg(long, value_name = "FILE", conflicts_with = "task", help_heading = "Data")]
     data: Option<PathBuf>,
 
-    /// Read --data as [B, T, …] and not as [T, B, …]
+    /// Read --data as [B, T, …] instead of [T, B, …]
     #[arg(long, requires = "data", conflicts_with_all = ["text", "task"], help_heading = "Data")]
     batch_first: bool,
 
-    /// Make batches of --data of sequences of similar length, where lengths vary, so that little of what is computed is padding
+    /// Put sequences of --data of similar length into one batch, so that less padding is computed
     /// [default: on]
     #[arg(
         long,
@@ -131,7 +131,7 @@ struct WhatArgs {
     #[arg(long, value_name = "P", allow_negative_numbers = true, value_parser = probability, help_heading = "Network")]
     dropout: Option<f64>,
 
-    /// Drop each number that the head reads with this probability while training [default: 0]
+    /// Drop each input of the output layer with this probability while training [default: 0]
     #[arg(long, value_name = "P", allow_negative_numbers = true, value_parser = probability, help_heading = "Network")]
     output_dropout: Option<f64>,
 
@@ -147,7 +147,7 @@ struct WhatArgs {
     #[arg(long, value_name = "X", allow_negative_numbers = true, value_parser = clip, help_heading = "Optimiser")]
     clip: Option<Clip>,
 
-    /// What all random numbers follow from
+    /// Random seed
     // Training on text is chaotic with most seeds: a last bit changed at the start changes the loss by a hundredth after a few
     // hundred steps, in PyTorch too. With this one it does not, so that runs on different devices can be compared.
     #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 57, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
@@ -369,7 +369,7 @@ fn tasks() -> String {
 pub fn note_dropout(rate: f64, layers: usize) {
     if rate > 0.0 && layers == 1 {
         note(format_args!(
-            "--dropout {rate} drops nothing: it acts between layers, and there is one. --output-dropout acts before the head."
+            "--dropout {rate} has no effect: it acts between layers, and there is only one. --output-dropout acts before the head."
         ));
     }
 }

@@ -16,7 +16,7 @@ pub struct ProgramArgs {
     #[command(flatten)]
     model: ModelArgs,
 
-    /// The model of the run in DIR, in the variants that it was computed with
+    /// Use the model of the run in DIR, with the variants that it ran with
     #[arg(long, value_name = "DIR", conflicts_with_all = ["WhatArgs", "CellArgs", "BiasArgs"])]
     resume: Option<PathBuf>,
 

@@ -43,10 +43,6 @@ pub struct Sample {
 impl Sample {
     pub fn run(&self) -> Result<()> {
         let (checkpoint, _) = load(&self.run)?;
-        if checkpoint.origin.settings.network.bidirectional {
-            let problem = "sample writes one character after the other, and this run's network reads what comes after as well";
-            return Err(Error::Usage(problem.into()));
-        }
         let Some(vocabulary) = &checkpoint.origin.vocabulary else {
             let name = checkpoint.origin.settings.data.name();
             return Err(Error::Usage(format!("sample writes text, and this run was trained on {name}")));

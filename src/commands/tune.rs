@@ -49,9 +49,11 @@ impl TuneArgs {
 /// Says so when workgroups wait for each other in vain, and keeps it for later runs.
 fn remember_waiting_in_vain(device: &Device) {
     device.on_waiting_in_vain(|device, what| {
-        note(format_args!("{what}. What they were to compute is computed again by variants that do not wait, now and from now on on this adapter."));
+        note(format_args!(
+            "{what}. The steps are repeated in variants that do not wait, and this adapter uses no others from now on."
+        ));
         if let Some(Err(error)) = folder().map(|folder| refuse_waiting(device, &folder)) {
-            note(format_args!("tuning: that cannot be kept for later runs: {error}"));
+            note(format_args!("tuning: this cannot be saved for later runs: {error}"));
         }
     });
 }

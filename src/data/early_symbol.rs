@@ -67,7 +67,10 @@ impl EarlySymbol {
     pub fn new(options: Options) -> Result<EarlySymbol> {
         options.check(Some(options.window))?;
         if options.window < SHORTEST {
-            return Err(Error::Usage(format!("early symbol: its window is at least {SHORTEST}, not {}", options.window)));
+            return Err(Error::Usage(format!(
+                "early-symbol: its window is at least {SHORTEST} time steps, not {}",
+                options.window
+            )));
         }
         Ok(EarlySymbol { options, padded: false })
     }

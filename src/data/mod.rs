@@ -41,7 +41,7 @@ pub struct Shape {
 impl Shape {
     /// The smallest shape that holds a batch: vocabulary and classes end with the largest id that is read or counts.
     #[must_use]
-    pub fn of(batch: &Batch) -> Shape {
+    pub fn from_batch(batch: &Batch) -> Shape {
         let beyond = |ids: &ndarray::Array2<u32>, matters: &dyn Fn(usize, usize) -> bool| {
             let ids = ids.indexed_iter().filter(|((t, b), _)| matters(*t, *b));
             ids.map(|(_, &id)| id as usize + 1).max().unwrap_or(0)

@@ -102,7 +102,7 @@ mod tests {
     /// Batches of one token, their step; panics at step 13. Counts the batches made.
     struct Steps(Arc<AtomicU64>);
 
-    fn of(step: u64) -> Batch {
+    fn numbered(step: u64) -> Batch {
         Batch::new(Inputs::Tokens(Array2::from_elem((1, 1), step as u32)), Targets::Classes(Array2::zeros((1, 1))))
     }
 
@@ -116,13 +116,13 @@ mod tests {
         fn batch(&mut self, step: u64) -> Batch {
             assert_ne!(step, 13, "step {step} is unlucky");
             self.0.fetch_add(1, Ordering::SeqCst);
-            of(step)
+            numbered(step)
         }
         fn held_out_batches(&self) -> u64 {
             5
         }
         fn held_out(&mut self, index: u64) -> Batch {
-            of(50 + index)
+            numbered(50 + index)
         }
     }
 
@@ -131,8 +131,8 @@ mod tests {
         let mut prefetch = Prefetch::new(Box::new(Steps(Arc::default())), 3, 2);
         assert_eq!(prefetch.shape().input, Input::Tokens(100));
         for step in 3..13 {
-            assert_eq!(prefetch.next_batch(), of(step));
-            assert_eq!(prefetch.held_out(step % 5), of(50 + step % 5));
+            assert_eq!(prefetch.next_batch(), numbered(step));
+            assert_eq!(prefetch.held_out(step % 5), numbered(50 + step % 5));
         }
         assert_eq!(prefetch.held_out_batches(), 5);
     }
@@ -140,14 +140,14 @@ mod tests {
     #[test]
     fn a_panic_arrives_with_its_message_after_the_batches_before_it() {
         let mut prefetch = Prefetch::new(Box::new(Steps(Arc::default())), 11, 4);
-        assert_eq!([prefetch.next_batch(), prefetch.next_batch()], [of(11), of(12)]);
+        assert_eq!([prefetch.next_batch(), prefetch.next_batch()], [numbered(11), numbered(12)]);
         for expected in ["step 13 is unlucky", "the source of the batches has panicked before"] {
             let panic = catch_unwind(AssertUnwindSafe(|| prefetch.next_batch())).unwrap_err();
             let message =
                 panic.downcast_ref::<String>().cloned().or(panic.downcast_ref::<&str>().map(ToString::to_string)).unwrap();
             assert!(message.contains(expected), "{message}");
         }
-        assert_eq!(prefetch.held_out(1), of(51));
+        assert_eq!(prefetch.held_out(1), numbered(51));
     }
 
     #[test]

@@ -81,7 +81,7 @@ impl Text {
     /// [`Error::BadInput`] for a text too short for one window, with how many characters there are, how many are needed and what would
     /// fit. [`Error::Usage`] for a batch or a window of 0.
     pub fn new(what: impl ToString, text: &str, batch: usize, window: usize) -> Result<Text> {
-        let vocabulary = Vocabulary::of(text);
+        let vocabulary = Vocabulary::from_text(text);
         let tokens = vocabulary.encode(what.to_string(), text)?;
         check_sizes(batch, window)?;
         let total = tokens.len();
@@ -233,7 +233,7 @@ mod tests {
     #[test]
     fn held_out_characters_all_count_and_the_last_window_is_masked() {
         // All 12 characters are held out: S = ⌊11/2⌋ = 5, windows of 2, 2 and 1; the twelfth character is one too many.
-        let vocabulary = Vocabulary::of("abcdefghijklmnop");
+        let vocabulary = Vocabulary::from_text("abcdefghijklmnop");
         let mut text = Text::with_vocabulary("t", "abcdefghijkl", vocabulary, 2, 2).unwrap();
         let expected = [
             [row("ab", "bc", ""), row("fg", "gh", "")],
@@ -250,7 +250,8 @@ mod tests {
         for (characters, batch, window, counted) in
             [(2, 1, 1, 1), (2, 5, 3, 1), (5, 4, 9, 4), (6, 5, 1, 5), (100, 7, 4, 98), (100, 99, 64, 99)]
         {
-            let mut text = Text::with_vocabulary("t", &"a".repeat(characters), Vocabulary::of("a"), batch, window).unwrap();
+            let mut text =
+                Text::with_vocabulary("t", &"a".repeat(characters), Vocabulary::from_text("a"), batch, window).unwrap();
             let sum: usize = (0..text.held_out_batches()).map(|k| text.held_out(k).counted()).sum();
             assert_eq!(sum, counted, "{characters} characters in {batch} streams");
         }
@@ -309,7 +310,7 @@ mod tests {
             assert_eq!(Text::new("t", "abc", batch, window).unwrap_err().exit_code(), 2);
         }
         assert_eq!(Text::new("t", "abc", 1, 1).unwrap().held_out_batches(), 0, "one character is left: nothing to predict");
-        let error = Text::with_vocabulary("t", "a", Vocabulary::of("a"), 1, 1).unwrap_err();
+        let error = Text::with_vocabulary("t", "a", Vocabulary::from_text("a"), 1, 1).unwrap_err();
         assert_eq!(error.to_string(), "t: has 1 character; expected at least 2, to predict the second");
     }
 

@@ -16,7 +16,7 @@ pub struct Vocabulary {
 impl Vocabulary {
     /// The characters of `text`.
     #[must_use]
-    pub fn of(text: &str) -> Vocabulary {
+    pub fn from_text(text: &str) -> Vocabulary {
         Vocabulary { characters: text.chars().collect::<BTreeSet<_>>().into_iter().collect() }
     }
 
@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn vocabularies_are_sorted_and_come_back_from_strings() {
-        let vocabulary = Vocabulary::of("hé \n世é\"h");
+        let vocabulary = Vocabulary::from_text("hé \n世é\"h");
         assert_eq!(vocabulary.characters(), ['\n', ' ', '"', 'h', 'é', '世']);
         let tokens = vocabulary.encode("t", "世h\n").unwrap();
         assert_eq!((&tokens[..], vocabulary.decode(&tokens)), (&[5, 3, 0][..], "世h\n".into()));

@@ -77,7 +77,7 @@ impl Seen {
             // The last layer first: what it passes on is where the one below begins.
             let mut curves: Vec<Curve> = Vec::new();
             for traced in traced.iter().rev() {
-                curves.push(Curve::of(self.activation, traced, [end, b], curves.last()));
+                curves.push(Curve::new(self.activation, traced, [end, b], curves.last()));
             }
             // Where the loss has no gradient, none is lost.
             let has_gradient = curves[0].norms[0] != 0.0;
@@ -104,7 +104,7 @@ impl Seen {
 
 impl Curve {
     /// Of a sequence and the layer above it, from the step `[t, b]` on.
-    fn of(activation: Activation, traced: &Traced, [end, b]: [usize; 2], above: Option<&Curve>) -> Curve {
+    fn new(activation: Activation, traced: &Traced, [end, b]: [usize; 2], above: Option<&Curve>) -> Curve {
         let mut curve = Curve::default();
         for back in 0..=end {
             let at = s![end - back, b, ..];
@@ -186,7 +186,7 @@ impl Layer {
         };
         let longest = curves.iter().map(|curve| curve.norms.len()).max().unwrap_or(0);
         let begun = geometric_mean(&curves.iter().map(|curve| curve.norms[0]).collect::<Vec<_>>());
-        let norms: Vec<Size> = (0..longest).map(|back| Size::of(&at(back), begun)).collect();
+        let norms: Vec<Size> = (0..longest).map(|back| Size::new(&at(back), begun)).collect();
         let out_of_range = curves.iter().filter_map(|curve| curve.ran_out(activation)).min();
         let known = &norms[..out_of_range.unwrap_or(norms.len())];
         let slopes: Vec<f64> = curves.iter().filter_map(|curve| curve.slope(known.len())).collect();
@@ -227,7 +227,7 @@ impl Layer {
 
 impl Size {
     /// Of the norms of sequences, each with that of its last step; `begun` is the mean of all of those.
-    fn of(all: &[(f64, f64)], begun: f64) -> Size {
+    fn new(all: &[(f64, f64)], begun: f64) -> Size {
         let left: Vec<f64> = all.iter().filter(|(n, _)| *n > 0.0).map(|(n, first)| n / first).collect();
         let is_finite = all.iter().all(|(n, _)| n.is_finite());
         let high = if is_finite { all.iter().map(|(n, _)| *n).fold(0.0, f64::max) } else { f64::INFINITY };

@@ -179,7 +179,7 @@ impl Tree {
     }
 
     /// One part of a few rows, or as many as keep a GPU busy.
-    fn of(rows: u32, cols: u32) -> Tree {
+    fn new(rows: u32, cols: u32) -> Tree {
         let (vectors, whole) = (cols.div_ceil(4), Tree::whole(rows, cols));
         // Lanes that read less than 64 bytes of longer rows waste what a GPU fetches.
         let is_short = u64::from(rows) * u64::from(whole.lanes) <= u64::from(2 * THREADS * UNROLLED);
@@ -213,7 +213,7 @@ impl Tree {
 fn lower_tree(step: &Step, cuts: &Cuts) -> Lowered {
     let (x, out) = (step.windows[0], step.windows[1]);
     let accumulate = step.scalars::<Accumulate>().accumulate;
-    let tree = Tree::of(x.rows, x.cols);
+    let tree = Tree::new(x.rows, x.cols);
     let most = (u64::from(cuts.workgroups) * u64::from(4 * tree.lanes)).min(cuts.binding / 4 * 4);
     let mut pieces = Vec::new();
     for c in blocks(x.cols, most) {

@@ -9,10 +9,10 @@
 use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
 
+use super::fill::pieces_by_rows;
 use super::{WINDOW, bytes};
 use crate::program::{
-    Along, Binding, Content, Cuts, Kernel, Lowered, Mat, Piece, Program, Shader, Step, Variant, View, all_windows, little,
-    scalars, whole,
+    Binding, Content, Cuts, Kernel, Lowered, Mat, Program, Shader, Step, Variant, View, all_windows, little, scalars, whole,
 };
 use crate::random::philox;
 use crate::rounding::{TINY, U, flushed};
@@ -196,15 +196,11 @@ fn draw(words: &mut Vec<u32>, n: u64, count: usize, rest: [u32; 3], key: [u32; 2
 fn lower(step: &Step, cuts: &Cuts) -> Lowered {
     let [x, schedule, out] = step.windows[..] else { unreachable!("three windows") };
     let scalars: Scalars = step.scalars();
-    let piece = |r: std::ops::Range<u32>| Piece {
-        shader: 0,
-        windows: vec![x.slice_rows(r.clone()), schedule, out.slice_rows(r.clone())],
-        scalars: bytes(&Scalars { first: scalars.first + r.start, ..scalars }),
-        grid: [x.cols.div_ceil(32), (r.end - r.start).div_ceil(8), 1],
-        iterations: 1,
+    let part = |r: std::ops::Range<u32>| {
+        let windows = vec![x.slice_rows(r.clone()), schedule, out.slice_rows(r.clone())];
+        (windows, bytes(&Scalars { first: scalars.first + r.start, ..scalars }))
     };
-    let most = u64::from(cuts.workgroups) * 8;
-    Lowered::once(cuts.runs(x.rows, &[Along::Rows(x), Along::Rows(out)], [1, 1], most).map(piece).collect())
+    Lowered::once(pieces_by_rows(&[x, out], 0, cuts, part))
 }
 
 #[cfg(test)]

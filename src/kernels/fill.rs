@@ -1,5 +1,7 @@
 //! Filling, copying and adding, and carrying the last hidden state to the front of the next window.
 
+use std::ops::Range;
+
 use bytemuck::{Pod, Zeroable};
 use num_traits::Float;
 
@@ -263,14 +265,23 @@ pub(super) fn over_rows(windows: &[Mat], scalars: &[u8], cuts: &Cuts) -> Lowered
 
 /// [`over_rows`], by a variant's shader number `shader`.
 pub(super) fn pieces_over_rows(windows: &[Mat], shader: usize, scalars: &[u8], cuts: &Cuts) -> Vec<Piece> {
+    let part = |r: Range<u32>| (windows.iter().map(|w| w.slice_rows(r.clone())).collect(), scalars.to_vec());
+    pieces_by_rows(windows, shader, cuts, part)
+}
+
+/// A piece for each block of rows that fits in all of some windows of one shape, with the windows and scalars that `part` makes for it.
+pub(super) fn pieces_by_rows(
+    windows: &[Mat],
+    shader: usize,
+    cuts: &Cuts,
+    part: impl Fn(Range<u32>) -> (Vec<Mat>, Vec<u8>),
+) -> Vec<Piece> {
     let first = windows[0];
     let along: Vec<Along> = windows.iter().copied().map(Along::Rows).collect();
-    let piece = |r: std::ops::Range<u32>| Piece {
-        shader,
-        windows: windows.iter().map(|w| w.slice_rows(r.clone())).collect(),
-        scalars: scalars.to_vec(),
-        grid: [first.cols.div_ceil(32), (r.end - r.start).div_ceil(8), 1],
-        iterations: 1,
+    let piece = |r: Range<u32>| {
+        let (windows, scalars) = part(r.clone());
+        let grid = [first.cols.div_ceil(32), (r.end - r.start).div_ceil(8), 1];
+        Piece { shader, windows, scalars, grid, iterations: 1 }
     };
     cuts.runs(first.rows, &along, [1, 1], u64::from(cuts.workgroups) * 8).map(piece).collect()
 }

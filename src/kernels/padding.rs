@@ -3,9 +3,10 @@
 use bytemuck::{Pod, Zeroable};
 use num_traits::Float;
 
+use super::fill::pieces_by_rows;
 use super::{WINDOW, bytes, exactly};
 use crate::program::{
-    Along, Binding, Content, Cuts, Kernel, Lowered, Mat, Piece, Program, Shader, Step, Variant, View, little, scalars, whole,
+    Binding, Content, Cuts, Kernel, Lowered, Mat, Program, Shader, Step, Variant, View, little, scalars, whole,
 };
 
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -76,12 +77,9 @@ fn run<T: Float>(views: &mut [View<T>], bytes: &[u8]) {
 fn lower(step: &Step, cuts: &Cuts) -> Lowered {
     let [lengths, out] = step.windows[..] else { unreachable!("two windows") };
     let first = step.scalars::<First>().first;
-    let piece = |r: std::ops::Range<u32>| Piece {
-        shader: 0,
-        windows: vec![lengths, out.slice_rows(r.clone())],
-        scalars: bytes(&First { first: first + r.start }),
-        grid: [out.cols.div_ceil(32), (r.end - r.start).div_ceil(8), 1],
-        iterations: 1,
+    let part = |r: std::ops::Range<u32>| {
+        let windows = vec![lengths, out.slice_rows(r.clone())];
+        (windows, bytes(&First { first: first + r.start }))
     };
-    Lowered::once(cuts.runs(out.rows, &[Along::Rows(out)], [1, 1], u64::from(cuts.workgroups) * 8).map(piece).collect())
+    Lowered::once(pieces_by_rows(&[out], 0, cuts, part))
 }

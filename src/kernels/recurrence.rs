@@ -16,24 +16,24 @@ use bytemuck::{Pod, Zeroable};
 use crate::Activation;
 use crate::program::{Content, Contents, Kernel, Mat, Program, Step, Variant, all_windows};
 
+mod conditions;
 mod cpu;
 mod definition;
+mod held;
 mod lower;
 mod persistent;
 mod pointwise;
 mod variants;
+mod ways;
+pub(crate) use conditions::{has_room, has_room_turned, has_units, is_large, is_middling, is_skinny, is_worth_turning};
 use cpu::{run_backward, run_forward};
 use definition::{bound_backward, bound_forward, define_backward, define_forward, steps_of};
-pub(crate) use lower::{
-    BY_LANES, BY_SLICES, COPY, LARGE_PRODUCT, NARROW, PARTS_SCALARS, PIECE_SCALARS, TILED, TURN, TURNED_PRODUCT, WIDE_PRODUCT,
-    Way, by_sequence, by_subgroup, has_room, has_room_turned, has_units, is_large, is_middling, is_skinny, is_worth_turning,
-    lower,
-};
-pub(crate) use persistent::{
-    FLAGS, Held, SCALARS as HELD_SCALARS, can_hold, held_8, held_16, held_64, needs, persistent, with_word,
-};
+pub(crate) use held::{Held, can_hold, held_8, held_16, held_64, needs};
+pub(crate) use lower::{COPY, LARGE_PRODUCT, PARTS_SCALARS, PIECE_SCALARS, TURN, TURNED_PRODUCT, WIDE_PRODUCT, lower};
+pub(crate) use persistent::{FLAGS, SCALARS as HELD_SCALARS, persistent, with_word};
 pub(crate) use pointwise::{After, Before, Behind, Dims, Gradients, Pointwise, Windows, gate_cols, gate_stride};
 pub(crate) use variants::{fused, in_parts, kernels, text, variants, without};
+pub(crate) use ways::{BY_LANES, BY_SLICES, NARROW, TILED, Way, by_sequence, by_subgroup};
 
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]

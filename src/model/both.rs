@@ -72,30 +72,30 @@ impl Both {
     /// What a direction reads in a segment: rows of what lies below, by time, or these turned, which is recorded.
     pub fn turn_inputs(&self, program: &mut Program, place: usize, below: Mat, segment: &Segment) {
         if let (true, Some(inputs)) = (is_reverse(place), self.inputs[place / 2]) {
-            gather(program, segment.indices(self.turned), below, segment.of(inputs));
+            gather(program, segment.indices(self.turned), below, segment.within(inputs));
         }
     }
 
     /// The rows that a direction reads in a segment once they were turned, if it has to.
     pub fn inputs(&self, place: usize, below: Mat, segment: &Segment) -> Mat {
         match self.inputs[place / 2] {
-            Some(inputs) if is_reverse(place) => segment.of(inputs),
-            _ => segment.of_all(below),
+            Some(inputs) if is_reverse(place) => segment.within(inputs),
+            _ => segment.rows_in(below),
         }
     }
 
     /// Where the gradient by what it reads goes, of which that by rows in the order of time goes to `below`.
     pub fn d_inputs(&self, place: usize, below: Option<Mat>, segment: &Segment) -> Option<Mat> {
         let turned = self.d_inputs[place / 2];
-        Some(segment.of_all(if is_reverse(place) { turned? } else { below? }))
+        Some(segment.rows_in(if is_reverse(place) { turned? } else { below? }))
     }
 
     /// Keeps what a direction put out in a segment.
     pub fn keep(&self, program: &mut Program, place: usize, layer: &Layer, segment: &Segment) {
         let outputs = layer.outputs(segment);
         match self.whole {
-            _ if !is_reverse(place) => fill::copy(program, outputs, segment.of_all(self.half(self.outputs[place / 2], place))),
-            Some(whole) => fill::copy(program, outputs, segment.of_all(whole)),
+            _ if !is_reverse(place) => fill::copy(program, outputs, segment.rows_in(self.half(self.outputs[place / 2], place))),
+            Some(whole) => fill::copy(program, outputs, segment.rows_in(whole)),
             None => {}
         }
     }
@@ -105,7 +105,7 @@ impl Both {
         if is_reverse(place) {
             let outputs = self.half(self.outputs[place / 2], place);
             let whole = self.whole.unwrap_or_else(|| layer.outputs(&segments[0]));
-            segments.iter().for_each(|segment| gather(program, segment.indices(self.turned), whole, segment.of_all(outputs)));
+            segments.iter().for_each(|segment| gather(program, segment.indices(self.turned), whole, segment.rows_in(outputs)));
         }
     }
 
@@ -113,9 +113,9 @@ impl Both {
     pub fn d_hidden(&self, program: &mut Program, place: usize, turned: Mat, segment: &Segment) -> Mat {
         let d_outputs = self.half(self.d_outputs[place / 2], place);
         if !is_reverse(place) {
-            return segment.of_all(d_outputs);
+            return segment.rows_in(d_outputs);
         }
-        let turned = segment.of(turned);
+        let turned = segment.within(turned);
         gather(program, segment.indices(self.turned), d_outputs, turned);
         turned
     }
@@ -123,7 +123,7 @@ impl Both {
     /// Turns the gradient by what the reverse direction reads, of all segments, to where that of the forward one is added.
     pub fn turn_d_inputs(&self, program: &mut Program, place: usize, below: Option<Mat>, segments: &[Segment]) {
         if let (true, Some(d_inputs), Some(below)) = (is_reverse(place), self.d_inputs[place / 2], below) {
-            segments.iter().for_each(|segment| gather(program, segment.indices(self.turned), d_inputs, segment.of_all(below)));
+            segments.iter().for_each(|segment| gather(program, segment.indices(self.turned), d_inputs, segment.rows_in(below)));
         }
     }
 }

@@ -4,8 +4,9 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use crate::batch::{Input, Loss};
+use crate::batch::{Batch, InitialState, Input, Loss, Targets};
 use crate::cells::Cell;
+use crate::kernels::dropout::OUTPUT_LAYER;
 use crate::{Activation, Error, Result};
 
 /// How gradients become updates.
@@ -217,6 +218,37 @@ impl Config {
         Config { window, batch, recompute, ..self.clone() }
     }
 
+    /// Checks a batch against the network: [`Batch::check`], the kind of its targets, its state and its lengths.
+    ///
+    /// # Errors
+    /// [`Error::BadInput`] with the tensor, the position and what was expected; [`Error::Usage`] when the network was made for no such batch.
+    pub fn check_batch(&self, batch: &Batch) -> Result<()> {
+        let (layers, _, hidden) = self.state_shape();
+        batch.check(self.input, self.outputs, layers, hidden, self.cell.states)?;
+        match (&batch.targets, self.loss) {
+            (Targets::Values(_), Loss::CrossEntropy) => {
+                return Err(Error::input("values", "this network is measured by classes"));
+            }
+            (Targets::Classes(_), Loss::SquaredError) => {
+                return Err(Error::input("classes", "this network is measured by values"));
+            }
+            _ => {}
+        }
+        if self.bidirectional && batch.initial_state == InitialState::Carried {
+            let problem =
+                "a bidirectional network cannot carry its state on: the reverse direction begins at the end of the window";
+            return Err(Error::Usage(problem.into()));
+        }
+        let (window, sequences) = batch.shape();
+        match (0..sequences).find(|&b| batch.length(b) < window) {
+            Some(b) if !self.lengths => Err(Error::Usage(format!(
+                "sequence {b} has {} of {window} time steps, and this network was made without lengths; set Config::lengths",
+                batch.length(b)
+            ))),
+            _ => Ok(()),
+        }
+    }
+
     /// What `fits` where this configuration does not: the largest hidden size, the largest batch, or all of it with hidden states
     /// recomputed or gradients not traced.
     pub(crate) fn largest(&self, fits: impl Fn(&Config) -> bool) -> String {
@@ -275,7 +307,7 @@ impl Config {
         let (layers, together) = MOST_LAYERS;
         let places = self.layers * self.directions();
         if places > layers || places * segments > together {
-            let both = if self.bidirectional { " of both directions" } else { "" };
+            let both = if self.bidirectional { " in both directions" } else { "" };
             return Err(Error::Usage(format!(
                 "{} layers{both} in {segments} segments; the most are {} layers, and {} of layers times segments",
                 self.layers,
@@ -298,9 +330,13 @@ impl Config {
                 return Err(Error::Usage(format!("{name} is {rate}; it must be at least 0 and below 1")));
             }
         }
+        // The masks of layers and those before the head are told apart by number (see `dropout`).
+        if self.dropout > 0.0 && self.output_dropout > 0.0 && self.layers > OUTPUT_LAYER as usize + 1 {
+            let problem = format!("{} layers with dropout and output dropout; the most are {}", self.layers, OUTPUT_LAYER + 1);
+            return Err(Error::Usage(problem));
+        }
         if self.bidirectional && self.trace {
-            let problem =
-                "the gradient of hidden states is traced back through time, and a network of both directions has no one way back";
+            let problem = "gradients cannot be traced in a bidirectional network: they flow back through time in two directions";
             return Err(Error::Usage(problem.into()));
         }
         self.check_cell()?;

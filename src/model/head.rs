@@ -53,7 +53,7 @@ impl Head {
     /// From the states of a segment to its losses and their gradient by the outputs.
     pub fn forward(&self, program: &mut Program, hidden: Mat, segment: &Segment) {
         let of = |window: Mat| window.slice_rows(segment.rows.clone());
-        let (outputs, d_outputs) = (of(self.outputs), segment.of(self.d_outputs));
+        let (outputs, d_outputs) = (of(self.outputs), segment.within(self.d_outputs));
         linear(program, hidden, self.weights[0], self.weights[1], outputs);
         match self.kind {
             Loss::CrossEntropy => {
@@ -74,13 +74,13 @@ impl Head {
     /// From the gradient by a segment's outputs to those by the weights, to which it is added but for the last segment.
     pub fn backward(&self, program: &mut Program, hidden: Mat, segment: &Segment) {
         let sum = if segment.is_last { Epilogue::Store } else { Epilogue::Add };
-        let d_outputs = segment.of(self.d_outputs);
+        let d_outputs = segment.within(self.d_outputs);
         gemm(program, Form::TN, d_outputs, hidden, self.d_weights[0], sum);
         column_sum::column_sum(program, d_outputs, self.d_weights[1], sum);
     }
 
     /// And to that by the last layer's states.
     pub fn below(&self, program: &mut Program, d_hidden: Mat, segment: &Segment) {
-        gemm(program, Form::NN, segment.of(self.d_outputs), self.weights[0], d_hidden, Epilogue::Store);
+        gemm(program, Form::NN, segment.within(self.d_outputs), self.weights[0], d_hidden, Epilogue::Store);
     }
 }

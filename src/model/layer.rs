@@ -48,7 +48,7 @@ pub(crate) struct Weights {
 
 impl Weights {
     /// Those of a layer, of the windows of an arena.
-    pub fn of(parameters: &Parameters, windows: &[Mat], layer: usize) -> Weights {
+    pub fn new(parameters: &Parameters, windows: &[Mat], layer: usize) -> Weights {
         let window = |role| parameters.place(Some(layer), role).map(|place| windows[place]);
         let needed = |role| window(role).expect("every layer has it");
         Weights {
@@ -277,7 +277,7 @@ impl Layer {
     pub fn forward(&self, program: &mut Program, reads: Reads, segment: &Segment) -> Mat {
         let (batch, count) = (self.batch, segment.len());
         let block = |mat: Mat, i: u32| mat.slice_rows(i * batch..(i + 1) * batch);
-        let (input, bias) = (segment.of(self.input), self.bias_sum.unwrap_or(self.weights.bias));
+        let (input, bias) = (segment.within(self.input), self.bias_sum.unwrap_or(self.weights.bias));
         match reads {
             Reads::Tokens { tokens, .. } => embedding::lookup(program, tokens, self.weights.input, bias, input),
             Reads::Vectors { vectors, .. } => linear(program, vectors, self.weights.input, bias, input),
@@ -287,13 +287,13 @@ impl Layer {
             fill::copy(program, block(*between, segment.number), block(*state, 0));
         }
         let windows = [input, self.recurrent_t].into_iter().chain(self.constants()).chain(states);
-        let windows: Vec<Mat> = windows.chain(self.saved.map(|saved| segment.of(saved))).collect();
+        let windows: Vec<Mat> = windows.chain(self.saved.map(|saved| segment.within(saved))).collect();
         recurrence::record(program, self.cell.forward, self.activation, batch, &windows);
         self.clear_padding(program, segment);
         for (state, between) in self.states.iter().zip(self.borders.iter().flat_map(|borders| &borders.states)) {
             let behind = block(*between, segment.number + 1);
             match &self.ends {
-                Some((ends, _)) => gather(program, ends.of(segment), state.slice_rows(0..count + batch), behind),
+                Some((ends, _)) => gather(program, ends.for_segment(segment), state.slice_rows(0..count + batch), behind),
                 None => fill::copy(program, state.slice_rows(count..count + batch), behind),
             }
         }
@@ -304,7 +304,7 @@ impl Layer {
     fn clear_padding(&self, program: &mut Program, segment: &Segment) {
         let Some((ends, _)) = &self.ends else { return };
         let states = (0..self.states.len()).map(|state| self.side(Side::After, state, segment));
-        for window in states.chain(self.saved.map(|saved| segment.of(saved))) {
+        for window in states.chain(self.saved.map(|saved| segment.within(saved))) {
             clear_padding(program, ends.lengths, window, segment.rows.start);
         }
     }
@@ -365,8 +365,8 @@ impl Layer {
             if segment.is_last { fill::fill(program, behind, 0.0) } else { fill::copy(program, *kept, behind) }
         }
         let kept = self.cell.kept.iter().map(|&(side, state)| self.side(side, state, segment));
-        let saved = self.saved.map(|saved| segment.of(saved));
-        let d_input = self.d_input.map(|window| segment.of(window));
+        let saved = self.saved.map(|saved| segment.within(saved));
+        let d_input = self.d_input.map(|window| segment.within(window));
         let windows = [d_hidden, self.weights.recurrent].into_iter().chain(self.constants()).chain(kept).chain(saved);
         let windows: Vec<Mat> = windows.chain(gradients.iter().copied()).chain(d_input).collect();
         recurrence::record(program, self.cell.backward, self.activation, batch, &windows);

@@ -11,6 +11,7 @@ mod recurrent;
 pub(crate) mod segment;
 mod update;
 
+pub(crate) use crate::kernels::dropout::schedule_of as dropout_schedule;
 pub(crate) use crate::kernels::embedding::order as token_order;
 pub use config::{Biases, Config, Optimizer, RecurrentInit, USUAL_LEAK};
 pub(crate) use layer::Layer;

@@ -68,7 +68,7 @@ impl Recording<'_> {
                 let gradient = both.d_inputs(place, self.d_below(both, place), segment).map(|window| (window, sum));
                 Reads::Vectors { vectors: both.inputs(place, self.below(both, place), segment), gradient }
             }
-            (InputWindows::Vectors(x), None) if place == 0 => Reads::Vectors { vectors: segment.of_all(*x), gradient: None },
+            (InputWindows::Vectors(x), None) if place == 0 => Reads::Vectors { vectors: segment.rows_in(*x), gradient: None },
             (_, None) => Reads::Vectors {
                 vectors: self.left(place - 1, segment),
                 gradient: Some(gradient(self.d_left(place - 1, segment))),
@@ -98,14 +98,14 @@ impl Recording<'_> {
 
     /// Where the gradient by it goes.
     fn d_left(&self, layer: usize, segment: &Segment) -> Mat {
-        self.dropout.gradient(layer, segment.of(self.d_hidden))
+        self.dropout.gradient(layer, segment.within(self.d_hidden))
     }
 
     /// What the head reads in a segment.
     fn top(&self, segment: &Segment) -> Mat {
         match self.both {
             None => self.left(self.layers.len() - 1, segment),
-            Some(both) => segment.of_all(self.below(both, self.layers.len())),
+            Some(both) => segment.rows_in(self.below(both, self.layers.len())),
         }
     }
 
@@ -113,7 +113,7 @@ impl Recording<'_> {
     fn d_top(&self, segment: &Segment) -> Mat {
         match self.both {
             None => self.d_left(self.layers.len() - 1, segment),
-            Some(both) => segment.of_all(self.d_below(both, self.layers.len()).expect("at least one layer")),
+            Some(both) => segment.rows_in(self.d_below(both, self.layers.len()).expect("at least one layer")),
         }
     }
 
@@ -186,7 +186,7 @@ impl Recording<'_> {
 
     /// The gradient by the outputs of a layer of one direction in a segment, which is recorded from that by what is read of them.
     fn d_outputs(&self, program: &mut Program, layer: usize, segment: &Segment) -> Mat {
-        let d_outputs = segment.of(self.d_hidden);
+        let d_outputs = segment.within(self.d_hidden);
         self.dropout.backward(program, layer, d_outputs, segment.rows.start);
         d_outputs
     }

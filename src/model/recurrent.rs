@@ -117,7 +117,7 @@ impl Model {
         let ends = config.lengths.then(|| Ends::new(&mut program, config));
         let layers: Vec<Layer> = (0..places)
             .map(|place| {
-                let weights = [&parameters.windows, &gradients].map(|windows| Weights::of(&parameters, windows, place));
+                let weights = [&parameters.windows, &gradients].map(|windows| Weights::new(&parameters, windows, place));
                 Layer::new(&mut program, config, place, weights, &shared, ends)
             })
             .collect();

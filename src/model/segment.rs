@@ -32,12 +32,12 @@ impl Segment {
     }
 
     /// The rows of a window of a segment's length.
-    pub fn of(&self, window: Mat) -> Mat {
+    pub fn within(&self, window: Mat) -> Mat {
         window.slice_rows(0..self.len())
     }
 
     /// Its rows of a window of all time steps.
-    pub fn of_all(&self, window: Mat) -> Mat {
+    pub fn rows_in(&self, window: Mat) -> Mat {
         window.slice_rows(self.rows.clone())
     }
 
@@ -64,7 +64,7 @@ impl Ends {
     }
 
     /// Those rows of a segment.
-    pub fn of(&self, segment: &Segment) -> Mat {
+    pub fn for_segment(&self, segment: &Segment) -> Mat {
         self.rows.slice_rows(segment.number..segment.number + 1)
     }
 

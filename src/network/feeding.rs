@@ -2,26 +2,24 @@
 
 use super::{Network, lengths};
 use crate::batch::{Batch, InitialState, Inputs, Loss, Targets};
-use crate::model::{Config, InputWindows, Model, TokenWindows, token_order};
-use crate::program::Mat;
+use crate::model::{InputWindows, Model, TokenWindows, token_order};
 use crate::{Error, Result};
 
-/// About so many lengths of window are told apart where batches end early: each takes a program of its own.
-const LENGTHS: usize = 16;
-
 impl Network {
-    /// [`Network::feed`] of no more time steps than the longest sequence has, rounded up to a sixteenth of the window: what is behind them
-    /// counts nowhere, so it is not computed.
+    /// Checks a batch and writes all of its time steps.
+    pub(super) fn feed(&mut self, batch: &Batch) -> Result<()> {
+        self.feed_steps(batch, batch.shape().0)
+    }
+
+    /// The same of no more time steps than have to be computed: no output behind them counts.
     pub(super) fn feed_short(&mut self, batch: &Batch) -> Result<()> {
-        let (window, sequences) = batch.shape();
-        let longest = (0..sequences).map(|b| batch.length(b)).max().unwrap_or(window);
-        let steps = longest.max(2).next_multiple_of(window.div_ceil(LENGTHS)).min(window);
-        if steps < window && self.backend.is_extensible() { self.feed(&batch.until(steps)) } else { self.feed(batch) }
+        let steps = if self.backend.is_extensible() { batch.computed_steps() } else { batch.shape().0 };
+        self.feed_steps(batch, steps)
     }
 
     /// Takes the model for batches of a shape, which is recorded and loaded over the same buffers where there is none. The parameters, the
     /// optimiser's states and the count of steps are those of all of them.
-    fn take_shape(&mut self, (window, batch): (usize, usize), carries: bool) -> Result<()> {
+    pub(super) fn take_shape(&mut self, (window, batch): (usize, usize), carries: bool) -> Result<()> {
         let now = (self.model.config.window, self.model.config.batch);
         if (window, batch) == now {
             return Ok(());
@@ -34,10 +32,7 @@ impl Network {
             ));
         }
         if window == 1 && self.made_for.segments().len() > 1 {
-            return Err(Error::input(
-                "batch",
-                "a window of 1 time step has no segments, in which this network recomputes its states",
-            ));
+            return Err(Error::input("batch", "a window of 1 time step is too short for recomputation, which needs at least 2"));
         }
         if carries && batch != now.1 {
             let problem = format!("{batch} sequences cannot carry on the states of the {} before them", now.1);
@@ -48,13 +43,17 @@ impl Network {
             Some(place) => place,
             None if !self.backend.is_extensible() => {
                 let problem =
-                    format!("[T, B] is [{window}, {batch}]; this network takes [{}, {}] alone on this backend", now.0, now.1);
+                    format!("[T, B] is [{window}, {batch}]; on this backend this network takes only [{}, {}]", now.0, now.1);
                 return Err(Error::input("batch", problem));
             }
             None => {
                 let config = self.made_for.for_shape(window, batch);
+                let loaded = self.model.program.len();
                 let model = Model::append_to(&mut self.model.program, &config)?;
-                self.backend.extend(&self.model.program)?;
+                if let Err(error) = self.backend.extend(&self.model.program) {
+                    self.model.program.truncate(loaded);
+                    return Err(error);
+                }
                 self.others.push(model);
                 self.others.len() - 1
             }
@@ -72,49 +71,43 @@ impl Network {
         let TokenWindows { tokens, order, starts } = *windows;
         for (row, ids) in (0..).zip(ids.chunks(tokens.cols() as usize)) {
             let (by_token, begins) = token_order(ids, starts.cols() - 1);
-            self.backend.write_indices(indices(tokens, row, ids), ids)?;
-            self.backend.write_indices(indices(order, row, &by_token), &by_token)?;
-            self.backend.write_indices(indices(starts, row, &begins), &begins)?;
+            self.backend.write_indices(tokens.start_of_row(row, ids.len()), ids)?;
+            self.backend.write_indices(order.start_of_row(row, by_token.len()), &by_token)?;
+            self.backend.write_indices(starts.start_of_row(row, begins.len()), &begins)?;
         }
         Ok(())
     }
 
-    /// Checks a batch and writes it.
-    pub(super) fn feed(&mut self, batch: &Batch) -> Result<()> {
-        self.take_shape(batch.shape(), batch.initial_state == InitialState::Carried)?;
-        let Config { input, outputs, bidirectional, .. } = self.model.config;
-        let (layers, _, hidden) = self.model.config.state_shape();
-        batch.check(input, outputs, layers, hidden, self.model.config.cell.states)?;
-        if bidirectional && batch.initial_state == InitialState::Carried {
-            let problem = "a network of both directions carries no state on: the reverse one begins at the end of a window";
-            return Err(Error::Usage(problem.into()));
-        }
-        self.write_lengths(batch)?;
-
+    fn feed_steps(&mut self, batch: &Batch, steps: usize) -> Result<()> {
+        self.made_for.check_batch(batch)?;
+        self.take_shape((steps, batch.shape().1), batch.initial_state == InitialState::Carried)?;
+        self.write_lengths(batch, steps)?;
         match (&batch.inputs, self.model.inputs.clone()) {
             (Inputs::Tokens(ids), InputWindows::Tokens(directions)) => {
                 for (place, windows) in directions.iter().enumerate() {
-                    let ids = if place == 0 { lengths::ids(batch, ids) } else { lengths::turned_ids(batch, ids) };
+                    let ids = if place == 0 { lengths::ids(batch, steps, ids) } else { lengths::turned_ids(batch, steps, ids) };
                     self.write_tokens(windows, &ids)?;
                 }
             }
-            (Inputs::Vectors(x), InputWindows::Vectors(inputs)) => self.backend.write(inputs, &lengths::vectors(batch, x))?,
+            (Inputs::Vectors(x), InputWindows::Vectors(inputs)) => {
+                self.backend.write(inputs, &lengths::vectors(batch, steps, x))?
+            }
             _ => unreachable!("the batch was checked against the input"),
         }
         match (&batch.targets, self.model.config.loss) {
             (Targets::Classes(ids), Loss::CrossEntropy) => {
-                let (targets, ids) = (self.model.head.targets, lengths::counted_ids(batch, ids));
+                let (targets, ids) = (self.model.head.targets, lengths::counted_ids(batch, steps, ids));
                 for (row, ids) in (0..).zip(ids.chunks(targets.cols() as usize)) {
-                    self.backend.write_indices(indices(targets, row, ids), ids)?;
+                    self.backend.write_indices(targets.start_of_row(row, ids.len()), ids)?;
                 }
             }
             (Targets::Values(values), Loss::SquaredError) => {
-                self.backend.write(self.model.head.targets, &lengths::counted_vectors(batch, values))?;
+                self.backend.write(self.model.head.targets, &lengths::counted_vectors(batch, steps, values))?;
             }
-            (_, Loss::CrossEntropy) => return Err(Error::input("values", "this network is measured by classes")),
-            (_, Loss::SquaredError) => return Err(Error::input("classes", "this network is measured by values")),
+            _ => unreachable!("the batch was checked against the loss"),
         }
-        let weights = batch.weights();
+        let mut weights = batch.weights();
+        weights.truncate(steps * batch.shape().1);
         if weights != self.weights {
             self.backend.write(self.model.head.counts, &weights)?;
             self.weights = weights;
@@ -125,9 +118,4 @@ impl Network {
             InitialState::Given(states) => self.set_state(states),
         }
     }
-}
-
-/// The first columns of a row, as many as there are values.
-pub(super) fn indices(window: Mat, row: u32, values: &[u32]) -> Mat {
-    window.slice_rows(row..row + 1).slice_cols(0..values.len() as u32)
 }

@@ -326,6 +326,13 @@ impl Network {
     /// # Errors
     /// [`Error::BadInput`] when one is missing, or of another shape.
     pub fn set_state(&mut self, states: &States) -> Result<()> {
+        // Those of a shape that was there before are set for batches of that shape.
+        let sequences = states.values().next().map_or(0, |state| state.dim().1);
+        if sequences != self.model.config.batch
+            && let Some(other) = self.others.iter().find(|other| other.config.batch == sequences)
+        {
+            self.take_shape((other.config.window, sequences), false)?;
+        }
         let shape = self.model.config.state_shape();
         for (number, &name) in self.model.config.cell.states.iter().enumerate() {
             let state = states.get(name).ok_or_else(|| Error::input(format!("{name}0"), "it is missing"))?;

@@ -37,7 +37,7 @@ pub(crate) enum Along {
 }
 
 impl Cuts {
-    /// The limits, for programs whose buffers are all in one piece: those of others follow from [`Cuts::of`].
+    /// The limits, for programs whose buffers are all in one piece: those of others follow from [`Cuts::for_program`].
     #[must_use]
     pub fn new(binding: u64, buffer: u64, workgroups: u32, iterations: u32) -> Cuts {
         Cuts { binding, buffer, workgroups, iterations, resident: None, sections: Arc::default() }
@@ -45,7 +45,7 @@ impl Cuts {
 
     /// The limits, and where the buffers of a program are cut.
     #[must_use]
-    pub fn of(&self, program: &Program) -> Cuts {
+    pub fn for_program(&self, program: &Program) -> Cuts {
         let plan = program.plan();
         if plan.sizes().iter().all(|size| *size <= self.buffer) {
             return self.clone();
@@ -231,7 +231,7 @@ mod tests {
             crate::kernels::fill::fill(&mut program, *window, 0.0);
         }
         for most in [256, 260, 300, 512, 1000, 4096, 1 << 20] {
-            let cuts = cuts(most).of(&program);
+            let cuts = cuts(most).for_program(&program);
             let starts = cuts.sections(arena.buf);
             assert_eq!(starts[0], 0);
             let ends = starts[1..].iter().copied().chain([program.buffers()[0].len]);
@@ -258,7 +258,7 @@ mod tests {
         crate::kernels::fill::fill(&mut program, arena, 0.0);
         let mut across = 0;
         for most in [40, 100, 256, 1000, 5000, 1 << 20] {
-            let cuts = cuts(most).of(&program);
+            let cuts = cuts(most).for_program(&program);
             let columns = windows[1].slice_cols(8..40);
             for window in windows.iter().copied().chain([arena, columns]) {
                 let parts = cuts.parts(window);
@@ -285,7 +285,7 @@ mod tests {
             crate::kernels::fill::fill(&mut program, *window, 0.0);
         }
         for most in [40, 150, 1000] {
-            let cuts = cuts(most).of(&program);
+            let cuts = cuts(most).for_program(&program);
             let starts = cuts.sections(whole.buf);
             assert!(starts.windows(2).all(|ends| ends[1] - ends[0] <= most && ends[1] % 36 == 0), "{starts:?} of {most}");
             assert!(3600 - starts[starts.len() - 1] <= most, "{starts:?} of {most}");
@@ -307,7 +307,7 @@ mod tests {
             crate::kernels::fill::fill(&mut program, window, 0.0);
         }
         for (most, binding, step) in [(200, 150, 8), (1000, 130, 4), (145, 1 << 20, 16), (1 << 20, 1 << 20, 8), (150, 40, 1)] {
-            let cuts = Cuts { binding, ..cuts(most) }.of(&program);
+            let cuts = Cuts { binding, ..cuts(most) }.for_program(&program);
             let windows = [Along::Rows(a), Along::Rows(b), Along::Cols(c)];
             let runs: Vec<_> = cuts.runs(70, &windows, [step, 1], 30).collect();
             assert_eq!(runs.first().map(|r| r.start), Some(0));

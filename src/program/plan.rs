@@ -17,7 +17,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    pub(super) fn of(program: &Program) -> Plan {
+    pub(super) fn new(program: &Program) -> Plan {
         let lives = lives(program, 0..program.steps.len());
         let mut order: Vec<usize> = (0..lives.len()).collect();
         // The large ones first: what comes later is smaller, and finds a place that is there.

@@ -49,6 +49,11 @@ impl Mat {
         self.buf
     }
 
+    /// The first columns of a row, as many as `len`.
+    pub(crate) fn start_of_row(self, row: u32, len: usize) -> Mat {
+        self.slice_rows(row..row + 1).slice_cols(0..len as u32)
+    }
+
     /// The number of rows.
     #[must_use]
     pub fn rows(&self) -> u32 {

@@ -111,7 +111,7 @@ impl Tensors {
             batch.initial_state = InitialState::Given(states);
         }
 
-        let shape = Shape::of(&batch);
+        let shape = Shape::from_batch(&batch);
         batch.check_alone(shape.input, shape.outputs).map_err(|error| match error {
             Error::BadInput { what, problem } => self.bad(&what, problem),
             other => other,
@@ -195,9 +195,7 @@ impl Tensors {
         let is_ignored = |&((t, b), &class): &((usize, usize), &i64)| is_whole && class == IGNORED && batch.counts(t, b);
         let ignored: Vec<(usize, usize)> = classes.indexed_iter().filter(is_ignored).map(|(at, _)| at).collect();
         if !ignored.is_empty() && ignored.len() == batch.counted() {
-            return Err(
-                self.bad("classes", format!("all {} that the mask leaves are {IGNORED}, so there is no loss", ignored.len()))
-            );
+            return Err(self.bad("classes", format!("all {} that could count are {IGNORED}, so there is no loss", ignored.len())));
         }
         if !ignored.is_empty() {
             let mask = batch.mask.get_or_insert_with(|| Array2::ones((steps, sequences)));
@@ -247,7 +245,7 @@ impl Tensors {
         let lengths: Array1<i64> = self.ranked("lengths", "[B]", self.i64("lengths")?)?;
         // What is not above 0 is the batch's to refuse, once it is known how many steps there are.
         match lengths.iter().enumerate().find(|(_, length)| **length < 0) {
-            Some((b, length)) => Err(self.bad("lengths", format!("[{b}] is {length}; expected a number from 1 on"))),
+            Some((b, length)) => Err(self.bad("lengths", format!("[{b}] is {length}; expected at least 1"))),
             None => Ok(lengths.iter().map(|&length| usize::try_from(length).unwrap_or(usize::MAX)).collect()),
         }
     }
@@ -337,7 +335,7 @@ mod tests {
         tensors.insert("mask", array![[0_i64, 1, 1], [1, 1, 0], [0, 1, 1]]);
         tensors.insert("lengths", array![3_i64, 3, 2]);
         let read = tensors.batch(Layout::TimeFirst).unwrap();
-        assert_eq!((read.ignored, Shape::of(&read.batch).outputs, read.batch.counted()), (2, 3, 3));
+        assert_eq!((read.ignored, Shape::from_batch(&read.batch).outputs, read.batch.counted()), (2, 3, 3));
         assert_eq!(read.note().unwrap(), "classes: 2 of 5 are -100 and do not count");
         let mask = array![[0.0, 1.0, 1.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]];
         assert_eq!(read.batch.mask, Some(mask));
@@ -348,7 +346,7 @@ mod tests {
         assert_eq!((read.ignored, read.batch.mask.map(|m| m[[1, 0]])), (1, Some(0.0)));
         tensors.insert("classes", Array2::from_elem((3, 3), -100_i64));
         let error = tensors.batch(Layout::TimeFirst).unwrap_err().to_string();
-        assert_eq!(error, "classes: all 8 that the mask leaves are -100, so there is no loss");
+        assert_eq!(error, "classes: all 8 that could count are -100, so there is no loss");
     }
 
     /// One class, or one vector, for each sequence: at its last output that counts.
@@ -449,7 +447,7 @@ mod tests {
             ),
             (vectors(), |t| replace(t, "lengths", array![3_i64, 4]), "lengths: [1] is 4; expected a number from 1 to 3"),
             (vectors(), |t| replace(t, "lengths", array![0_i64, 3]), "lengths: [0] is 0; expected a number from 1 to 3"),
-            (vectors(), |t| replace(t, "lengths", array![3_i64, -1]), "lengths: [1] is -1; expected a number from 1 on"),
+            (vectors(), |t| replace(t, "lengths", array![3_i64, -1]), "lengths: [1] is -1; expected at least 1"),
             (vectors(), |t| replace(t, "lengths", array![3_i64]), "lengths: expected shape [2], got [1]"),
             (vectors(), |t| replace(t, "lengths", array![[3_i64, 2]]), "lengths: expected [B], got [1, 2]"),
             (vectors(), |t| replace(t, "lengths", array![3.0_f32, 2.0]), "lengths: is of type F32; expected I64 or I32"),

@@ -204,7 +204,7 @@ impl TensorFile {
         let size = bytes_of(info.dtype).expect("a type that is read");
         let start = self.start + info.data_offsets.0 as u64;
         let failed = |e: io::Error| self.bad(name, format!("cannot be read: {e}"));
-        let mut data = Data::of(info.dtype, elements.len());
+        let mut data = Data::with_room(info.dtype, elements.len());
         for first in elements.clone().step_by(BLOCK) {
             let end = elements.end.min(first + BLOCK);
             let bytes = self.source.read(start + (first * size) as u64, (end - first) * size).map_err(failed)?;
@@ -232,7 +232,7 @@ fn bytes_of(dtype: Dtype) -> Option<usize> {
 
 impl Data {
     /// None yet, with room for so many of a type that is read.
-    fn of(dtype: Dtype, room: usize) -> Data {
+    fn with_room(dtype: Dtype, room: usize) -> Data {
         match dtype {
             Dtype::F64 => Data::F64(Vec::with_capacity(room)),
             Dtype::F32 | Dtype::F16 | Dtype::BF16 => Data::F32(Vec::with_capacity(room)),

@@ -30,7 +30,7 @@ pub struct Ran {
 
 impl Ran {
     /// What a network runs on.
-    pub(super) fn of(compute: &Compute, network: &Network) -> Ran {
+    pub(super) fn new(compute: &Compute, network: &Network) -> Ran {
         match compute {
             Compute::Cpu(_) => Ran { backend: "cpu".into(), adapter: "CPU".into(), ..Ran::default() },
             Compute::Gpu(device) => Ran {

@@ -15,7 +15,7 @@ pub struct Settings {
     pub steps: u64,
     /// The learning rate.
     pub lr: f64,
-    /// What all random numbers follow from.
+    /// Random seed.
     pub seed: u64,
     /// What the recurrent weights start as.
     pub recurrent_init: RecurrentInit,
@@ -65,8 +65,8 @@ impl Settings {
         }
         self.network.check()?;
         if self.network.bidirectional && matches!(self.data, Choice::Text(_)) {
-            let problem = "both directions are not for a text: its state is carried from window to window, and a reverse direction \
-                           would have to begin at the end of the text";
+            let problem = "--bidirectional cannot be used with a text: the state is carried from window to window, and the reverse \
+                           direction would have to begin at the end of the text";
             return Err(Error::Usage(problem.into()));
         }
         // Of weights that are given it does not count.

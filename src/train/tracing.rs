@@ -64,7 +64,7 @@ pub(super) struct Before {
 }
 
 impl Before {
-    pub fn of(network: &mut Network, folder: &Path) -> Result<Before> {
+    pub fn new(network: &mut Network, folder: &Path) -> Result<Before> {
         let mut before = Before { kept: Vec::new(), file: None };
         for (name, shape, stored) in network.tensors() {
             let Stored::Parameter(PARAMETERS, _) = stored else { continue };
@@ -167,7 +167,7 @@ mod tests {
         let all = network.parameters().unwrap();
         let folder = tempfile::tempdir().unwrap();
         let files = || std::fs::read_dir(folder.path()).unwrap().count();
-        let before = Before::of(&mut network, folder.path()).unwrap();
+        let before = Before::new(&mut network, folder.path()).unwrap();
         assert_eq!(files(), 1);
         network.initialise(2, RecurrentInit::Identity).unwrap();
         let after = network.parameters().unwrap();

@@ -10,7 +10,7 @@ use super::{Checkpoint, Folder, Metrics, Origin, Ran, Settings, evaluate};
 use crate::backend::Compute;
 use crate::batch::Batch;
 use crate::data::{Choice, Opened, Prefetch};
-use crate::model::{Config, HISTORY};
+use crate::model::HISTORY;
 use crate::network::{Network, Report};
 use crate::tensors::TensorFile;
 use crate::trace::Trace;
@@ -47,6 +47,27 @@ pub struct Summary {
     pub checkpoint: PathBuf,
 }
 
+/// The time steps of sequences that a training step reads, padding aside.
+#[derive(Default)]
+struct Tokens {
+    /// Since the last line of metrics, and by how many training steps.
+    read: u64,
+    steps: u64,
+    mean: f64,
+}
+
+impl Tokens {
+    fn begin(&mut self) {
+        (self.read, self.steps) = (0, 0);
+    }
+
+    fn add(&mut self, batch: &Batch) {
+        self.read += (0..batch.shape().1).map(|b| batch.length(b) as u64).sum::<u64>();
+        self.steps += 1;
+        self.mean = self.read as f64 / self.steps as f64;
+    }
+}
+
 /// A run under way.
 pub struct Training {
     network: Network,
@@ -57,6 +78,7 @@ pub struct Training {
     last: Option<(u64, f32)>,
     /// When the last line of metrics was due, and its step.
     mark: (Instant, u64),
+    tokens: Tokens,
     paces: Vec<f64>,
     profile: Option<Trace>,
 }
@@ -106,15 +128,12 @@ impl Training {
         network.set_seed(settings.seed);
         let step = network.steps();
         if let Choice::Data(path) = &settings.data {
-            let Config { input, outputs, layers, hidden, .. } = settings.network;
-            data.source.batch(step).check(input, outputs, layers, hidden, settings.network.cell.states).map_err(|error| {
-                match error {
-                    Error::BadInput { what, problem } => Error::input(format!("{}: {what} of a batch", path.display()), problem),
-                    other => other,
-                }
+            settings.network.check_batch(&data.source.batch(step)).map_err(|error| match error {
+                Error::BadInput { what, problem } => Error::input(format!("{}: {what} of a batch", path.display()), problem),
+                other => other,
             })?;
         }
-        let ran = Ran::of(compute, &network);
+        let ran = Ran::new(compute, &network);
         Ok(Training {
             folder: folder()?,
             network,
@@ -123,6 +142,7 @@ impl Training {
             saved: None,
             last: None,
             mark: (Instant::now(), step),
+            tokens: Tokens::default(),
             paces: Vec::new(),
             profile: None,
         })
@@ -202,6 +222,7 @@ impl Training {
             } else {
                 self.network.train_step(&batch, lr)?;
             }
+            self.tokens.add(&batch);
             let step = self.network.steps();
             let due = |every: u64| step.is_multiple_of(every) || step == steps;
             let (evaluating, saving) = (evaluate_every.is_some_and(due) || step == steps, due(checkpoint_every));
@@ -254,6 +275,7 @@ impl Training {
             self.last = Some((report.step, report.loss));
             if report.step.is_multiple_of(self.origin.settings.loss_every) || report.step == self.origin.settings.steps {
                 self.log(&report, seconds, watch)?;
+                self.tokens.begin();
                 self.mark = (Instant::now(), report.step);
             }
         }
@@ -262,13 +284,12 @@ impl Training {
 
     fn log(&mut self, report: &Report, seconds: f64, watch: &mut dyn FnMut(Event) -> ControlFlow<()>) -> Result<()> {
         self.paces.push(seconds * 1e3);
-        let network = &self.origin.settings.network;
         let metrics = Metrics::Step {
             step: report.step,
             loss: report.loss,
             grad_norm: report.gradient_norm,
             lr: self.origin.settings.lr,
-            tokens_per_s: (network.window * network.batch) as f64 / seconds,
+            tokens_per_s: self.tokens.mean / seconds,
             ms_per_step: seconds * 1e3,
         };
         self.folder.log(&metrics)?;
@@ -282,7 +303,7 @@ impl Training {
         self.write_profile()?;
         let pause = Instant::now();
         let gradients = flows(&mut self.network, batch)?;
-        let before = Before::of(&mut self.network, self.folder.path())?;
+        let before = Before::new(&mut self.network, self.folder.path())?;
         // The profile is of training.
         self.network.backend().spans()?;
         self.mark.0 += pause.elapsed();

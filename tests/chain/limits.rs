@@ -16,7 +16,7 @@ const BINDING: u64 = ((1 << 31) - 4) / 4 / 4 * 4 - 64;
 
 /// The limits of a GPU with so large buffers, in bytes.
 fn cuts(buffer: u64, model: &Model) -> Cuts {
-    Cuts::new(BINDING.min(buffer / 4 - 64), buffer / 16 * 4, WORKGROUPS, ITERATIONS).of(model.program())
+    Cuts::new(BINDING.min(buffer / 4 - 64), buffer / 16 * 4, WORKGROUPS, ITERATIONS).for_program(model.program())
 }
 
 /// Rows and columns from one window's start that another of the same buffer lies at.

@@ -136,7 +136,7 @@ fn reductions_and_updates_take_few_dispatches_on_a_gpu() {
         for optimizer in [Optimizer::Sgd, Optimizer::Momentum { momentum: 0.9 }, Optimizer::Adam] {
             let config = Config::new(Input::Vectors(64), hidden, 64, Loss::SquaredError, 64, 32);
             let model = Model::new(&Config { optimizer, clip: Some(1.0), ..config }).unwrap();
-            let cuts = limits.of(model.program());
+            let cuts = limits.for_program(model.program());
             let steps = &model.program().steps()[model.update.clone()];
             let of_update = steps.iter().filter(|step| step.kernel.name != "transpose");
             assert_eq!(of_update.map(|step| on_hardware(step, &cuts).dispatches()).sum::<u64>(), 4, "H = {hidden}");

@@ -345,16 +345,16 @@ fn what_a_network_cannot_do_is_said() {
     };
     let carried = Batch { initial_state: InitialState::Carried, ..both.batch(1) };
     let (code, message) = uses(&both.config, &carried);
-    assert!(code == 2 && message.contains("carries no state on"), "{message}");
+    assert!(code == 2 && message.contains("cannot carry its state on"), "{message}");
     let (code, message) = uses(&Config { lengths: false, ..both.config.clone() }, &both.batch(1));
-    assert!(code == 2 && message.contains("of 9 steps"), "{message}");
+    assert!(code == 2 && message.contains("2 of 9 time steps"), "{message}");
     let one = Batch { initial_state: InitialState::Given([("h".into(), Array3::zeros((2, 7, 19)))].into()), ..both.batch(1) };
     let (code, message) = uses(&both.config, &one);
     assert_eq!((code, message.as_str()), (7, "h0: expected shape [4, 7, 19], got [2, 7, 19]"));
     let error = Model::new(&Config { trace: true, ..both.config.clone() }).unwrap_err();
-    assert!(error.exit_code() == 2 && error.to_string().contains("way back"), "{error}");
+    assert!(error.exit_code() == 2 && error.to_string().contains("cannot be traced in a bidirectional network"), "{error}");
     let error = Model::new(&Config { layers: 2049, ..both.config }).unwrap_err();
-    assert!(error.to_string().contains("2049 layers of both directions"), "{error}");
+    assert!(error.to_string().contains("2049 layers in both directions"), "{error}");
 }
 
 /// Tokens, too, are read from the end of their sequence.

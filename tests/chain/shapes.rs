@@ -190,6 +190,41 @@ fn what_is_too_large_or_cannot_carry_on_is_refused() {
     assert_eq!(refused([17, 6], zero()), "batch: [T, B] is [17, 6]; this network takes at most [17, 5]");
     let carried = "batch: 3 sequences cannot carry on the states of the 5 before them";
     assert_eq!(refused([17, 3], InitialState::Carried), carried);
-    let one = "batch: a window of 1 time step has no segments, in which this network recomputes its states";
+    let one = "batch: a window of 1 time step is too short for recomputation, which needs at least 2";
     assert_eq!(refused([1, 5], zero()), one);
+}
+
+/// The hidden states of a batch of another shape, and the gradients by them, have that batch's shape.
+#[test]
+fn a_trace_has_the_shape_of_its_batch() {
+    let vectors = Config::new(Input::Vectors(3), 9, 4, Loss::SquaredError, 3, 12);
+    let config = Config { trace: true, layers: 2, lengths: true, ..vectors };
+    let small = shaped(&config, [7, 2]);
+    let batch = batch(&small, 3);
+    let trace = |config: &Config| {
+        let mut network = load(Model::new(config).unwrap(), device(), "CPU");
+        network.set_parameters(&weights(config)).unwrap();
+        network.trace(&batch).unwrap()
+    };
+    let (found, expected) = (trace(&config), trace(&small));
+    assert!(found.len() == 2 && expected.len() == 2);
+    for (found, expected) in found.iter().zip(&expected) {
+        assert_eq!(found.hidden.dim(), (7, 2, 9));
+        assert_eq!(found.hidden, expected.hidden);
+        assert_eq!(found.d_hidden, expected.d_hidden);
+    }
+}
+
+/// States that were read after a batch of one size are set again after a batch of another.
+#[test]
+fn states_of_another_batch_size_are_set_for_batches_of_that_size() {
+    let config = &cases()[1];
+    let mut network = load(Model::new(config).unwrap(), device(), "CPU");
+    network.set_parameters(&weights(config)).unwrap();
+    network.loss(&batch(config, 1)).unwrap();
+    let states = network.state().unwrap();
+    network.loss(&batch(&shaped(config, [9, 3]), 2)).unwrap();
+    assert_eq!(network.state().unwrap()["c"].dim().1, 3);
+    network.set_state(&states).unwrap();
+    assert!(network.state().unwrap() == states);
 }

@@ -209,7 +209,7 @@ fn with_dropout_the_gpu_learns_what_the_cpu_learns() {
     let network = &file["settings"]["network"];
     assert_eq!((network["dropout"].as_float(), network["output_dropout"].as_float()), (Some(0.3), Some(0.2)));
     let (code, _, err) = run(folder.path(), "train --hidden 3 --window 5 --steps 1 --dropout 0.5 --backend cpu");
-    assert!(code == 0 && err.contains("--dropout 0.5 drops nothing: it acts between layers, and there is one."), "{err}");
+    assert!(code == 0 && err.contains("--dropout 0.5 has no effect: it acts between layers, and there is only one."), "{err}");
 }
 
 #[test]

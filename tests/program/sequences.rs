@@ -79,15 +79,29 @@ fn what_makes_no_sense_in_both_directions_is_refused() {
         let (got, _, err) = run(folder.path(), line);
         assert!(got == code && err.contains(message), "{line}: {got}, {err}");
     };
-    expect(&format!("train --text t.txt --bidirectional --window 8 {small} --out x"), 2, "both directions are not for a text");
-    expect("sample both", 2, "reads what comes after as well");
-    expect(&format!("train --data data --bidirectional --trace-gradients 5 {small} --out x"), 2, "no one way back");
+    expect(
+        &format!("train --text t.txt --bidirectional --window 8 {small} --out x"),
+        2,
+        "--bidirectional cannot be used with a text",
+    );
+    expect("sample both", 2, "this run was trained on");
+    expect(
+        &format!("train --data data --bidirectional --trace-gradients 5 {small} --out x"),
+        2,
+        "gradients cannot be traced in a bidirectional network",
+    );
     expect(
         &format!("train --data data --bidirectional --init one/checkpoint.safetensors {small} --out x"),
         7,
         "these weights are of one direction",
     );
     assert!(!folder.path().join("x").exists());
+
+    // Both directions begin from states of the data where it has them.
+    let mut begun = Tensors::read(folder.path().join("data")).unwrap();
+    begun.insert("h0", Array3::from_shape_fn((2, 90, 5), |(layer, b, unit)| (layer + b * unit % 7) as f32 / 9.0));
+    begun.write(folder.path().join("begun")).unwrap();
+    succeed(folder.path(), &format!("train --data begun --bidirectional {small} --out begun-run"));
 
     // Weights of one direction beside a batch, and a file whose lengths are wrong.
     let mut batch = Tensors::new();

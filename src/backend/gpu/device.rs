@@ -196,7 +196,7 @@ impl Device {
     /// What the lowering of a program's steps must keep to.
     #[must_use]
     pub fn cuts(&self, program: &Program) -> Cuts {
-        let mut cuts = self.limits.of(program);
+        let mut cuts = self.limits.for_program(program);
         cuts.resident = self.resident();
         cuts
     }
@@ -278,6 +278,14 @@ impl Device {
         step.kernel.variants.iter().filter(move |v| self.suits(v) && self.is_able(v, step, cuts))
     }
 
+    /// What runs where a variant is asked for: itself where it is trusted at the step's size, else the same with run-time checks; `None` where
+    /// that is not trusted either, or not able.
+    pub(super) fn usable(&self, step: &Step, wanted: &'static Variant, cuts: &Cuts) -> Option<&'static Variant> {
+        let with_checks = || wanted.checked.and_then(|name| step.kernel.variants.iter().find(|v| v.name == name));
+        let variant = if self.is_trusted(step, wanted) { Some(wanted) } else { with_checks() };
+        variant.filter(|v| self.is_trusted(step, v) && self.is_able(v, step, cuts))
+    }
+
     /// The variant in which a step runs: the one chosen for its shape, or the first that is likely to be fast. In place of one without run-time
     /// checks that is not trusted it is the one with them. One whose workgroups wait for each other runs only where it is trusted.
     ///
@@ -286,9 +294,7 @@ impl Device {
     #[must_use]
     pub fn variant(&self, step: &Step, cuts: &Cuts) -> &'static Variant {
         let chosen = if self.choices.chosen.is_empty() { None } else { self.chosen(step) };
-        let with_checks = |v: &&Variant| v.checked.and_then(|name| step.kernel.variants.iter().find(|v| v.name == name));
-        let chosen = chosen.and_then(|v| if self.is_trusted(step, v) { Some(v) } else { with_checks(&v) });
-        let chosen = chosen.filter(|v| self.is_trusted(step, v) && self.is_able(v, step, cuts));
+        let chosen = chosen.and_then(|wanted| self.usable(step, wanted, cuts));
         let likely = || self.candidates(step, cuts).find(|v| v.checked.is_none() && !v.waits && (v.likely)(step));
         chosen.or_else(likely).expect("a variant for any step on any adapter")
     }

@@ -85,11 +85,8 @@ pub(super) fn extend(device: &Device, program: &Program, memory: &mut Memory, lo
     }
     let choose = |number: usize, step: &Step| {
         let like = loaded.get(number).filter(|_| std::ptr::eq(program.steps()[number].kernel, step.kernel));
-        let named = |name| step.kernel.variants.iter().find(|variant| variant.name == name);
-        let variant = like.and_then(|like| named(like.variant));
-        // One without run-time checks that is not trusted at this size runs with them.
-        let variant = variant.and_then(|v| if device.is_trusted(step, v) { Some(v) } else { v.checked.and_then(named) });
-        variant.filter(|variant| device.is_able(variant, step, &cuts)).unwrap_or_else(|| device.variant(step, &cuts))
+        let wanted = like.and_then(|like| step.kernel.variants.iter().find(|variant| variant.name == like.variant));
+        wanted.and_then(|wanted| device.usable(step, wanted, &cuts)).unwrap_or_else(|| device.variant(step, &cuts))
     };
     let lowered = lower(gained, &cuts, &choose);
     memory.enlarge_scratch(device, lowered.iter().map(|(_, lowered)| lowered))?;

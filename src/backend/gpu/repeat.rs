@@ -16,8 +16,9 @@ impl Gpu {
     /// After a workgroup has waited for another in vain: repeats what may be wrong, in variants that do not wait.
     pub(super) fn repeat(&mut self) -> Result<()> {
         let mut names: Vec<&str> = self.steps.iter().filter(|step| step.waits).map(|step| step.variant).collect();
+        names.sort_unstable();
         names.dedup();
-        let (what, message) = (names.join(", "), "its workgroups waited for each other in vain");
+        let (what, message) = (names.join(", "), "workgroups timed out waiting for each other");
         self.in_flight.clear();
         self.device.wait_for(None)?;
         let Some(replay) = self.replay.take() else {
@@ -26,18 +27,19 @@ impl Gpu {
         };
         self.device.waited_in_vain(&format!("{what}: {message}"));
         if !replay.is_whole() {
-            let reason =
-                format!("{what}: {message}, and what ran since cannot be repeated; RETROSPECT_PERSISTENT=off does without it");
+            let reason = format!(
+                "{what}: {message}, and the steps since then cannot be repeated; RETROSPECT_PERSISTENT=off turns such variants off"
+            );
             return Err(Error::DeviceLost { reason, checkpoint: None });
         }
-        let (program, extended) = (replay.program.clone(), replay.extended.clone());
+        let (program, loaded) = (replay.program.clone(), replay.loaded);
         // Its memory is free before the other's is taken.
         self.steps.clear();
         self.memory.free();
-        (self.memory, self.steps) = load::load(&self.device, &program, &|_| None)?;
-        if let Some(extended) = extended {
-            load::extend(&self.device, &extended, &mut self.memory, &mut self.steps)?;
-        }
+        let mut first = program.clone();
+        first.truncate(loaded);
+        (self.memory, self.steps) = load::load(&self.device, &first, &|_| None)?;
+        load::extend(&self.device, &program, &mut self.memory, &mut self.steps)?;
         for operation in replay.restore(&self.device, &self.memory)? {
             match operation {
                 Operation::Write(window, values) => self.write(window, &values)?,

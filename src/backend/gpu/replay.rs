@@ -45,8 +45,8 @@ impl Operation {
 /// What is repeated, and from where.
 pub(super) struct Replay {
     pub program: Program,
-    /// With the steps that it has gained since it was loaded, over the same buffers.
-    pub extended: Option<Program>,
+    /// The steps that it had when it was loaded; those that it has gained since go over the same buffers.
+    pub loaded: usize,
     operations: VecDeque<Operation>,
     /// The number of the first of them.
     first: u64,
@@ -71,7 +71,7 @@ impl Replay {
     pub fn new(device: &Device, program: &Program, memory: &Memory) -> Result<Replay> {
         Ok(Replay {
             program: program.clone(),
-            extended: None,
+            loaded: program.len(),
             operations: VecDeque::new(),
             first: 0,
             copies: VecDeque::from([0]),
@@ -85,8 +85,8 @@ impl Replay {
 
     /// Notes that the program has gained steps.
     pub fn extend(&mut self, program: &Program, gained: Range<usize>) {
-        self.lives.extend(program.lives(gained).into_iter().flatten());
-        self.extended = Some(program.clone());
+        self.lives.extend(program.lives(gained.clone()).into_iter().flatten());
+        self.program.extend_from(&program.steps()[gained]);
     }
 
     /// The number of the next operation.
@@ -184,17 +184,17 @@ impl Copy {
         let sections = memory.sections().filter(|([place, _], _)| stays(&plan, *place));
         let kept = sections.map(|(at, original)| {
             let bytes = original.size();
-            Ok((at, device.checked("a copy of what a program holds", || buffer(device, "kept", bytes, usage))?, bytes))
+            Ok((at, device.checked("a copy of the program's buffers", || buffer(device, "kept", bytes, usage))?, bytes))
         });
         let kept = kept.collect::<Result<_>>()?;
-        let number = device.checked("a number", || [(), ()].map(|()| buffer(device, "number", 16, usage)))?;
+        let number = device.checked("the number of an operation", || [(), ()].map(|()| buffer(device, "number", 16, usage)))?;
         let pipeline = own_pipeline(device, "keep", include_str!("../../../shaders/keep.wgsl"))?;
         Ok(Copy { pipeline, kept, number })
     }
 
     /// Copies what is there, unless a workgroup has given up.
     fn make(&self, device: &Device, memory: &Memory, number: u64) -> Result<()> {
-        device.checked("a copy of what a program holds", || {
+        device.checked("a copy of the program's buffers", || {
             let words = [number as u32, (number >> 32) as u32, 0, 0];
             device.queue.write_buffer(&self.number[0], 0, bytemuck::cast_slice(&words));
             let mut encoder = device.device.create_command_encoder(&CommandEncoderDescriptor::default());
@@ -243,7 +243,7 @@ impl Copy {
 
     /// Copies it back, and returns the number of the operation that comes next.
     fn restore(&self, device: &Device, memory: &Memory) -> Result<u64> {
-        let staging = device.checked("a number", || {
+        let staging = device.checked("the number of an operation", || {
             let staging = buffer(device, "number", 16, BufferUsages::MAP_READ);
             let mut encoder = device.device.create_command_encoder(&CommandEncoderDescriptor::default());
             for (at, kept, bytes) in &self.kept {

@@ -61,7 +61,7 @@ impl Rates {
         let task = Task::named(&self.task)?;
         let [from, to] = if self.budget.optimizer(task) == OptimizerChoice::Adam { [1e-5, 1.0] } else { [1e-4, 10.0] };
         let rates = study::rates(self.from.unwrap_or(from), self.to.unwrap_or(to), self.rates)?;
-        let budget = self.budget.of(task, self.window, 200);
+        let budget = self.budget.for_task(task, self.window, 200);
         let activation = self.activation.or_else(|| Activation::named(task.defaults.activation)).unwrap_or(Activation::Tanh);
         let init = self.recurrent_init.unwrap_or_else(|| init_of(&task.defaults));
         let compute = self.compute.choose()?;

@@ -63,7 +63,7 @@ impl Tasks {
             false => windows.into_iter().map(Some).collect(),
         };
         let budgets =
-            tasks.iter().flat_map(|&task| windows.iter().map(move |&window| (task, self.budget.of(task, window, 3000))));
+            tasks.iter().flat_map(|&task| windows.iter().map(move |&window| (task, self.budget.for_task(task, window, 3000))));
         let budgets: Vec<_> = budgets.collect();
         // A window that a task has not is known before any training.
         for (task, budget) in &budgets {

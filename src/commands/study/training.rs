@@ -31,7 +31,7 @@ pub struct BudgetArgs {
     #[arg(long, value_name = "X", allow_negative_numbers = true, value_parser = clip)]
     clip: Option<Clip>,
 
-    /// What all random numbers follow from
+    /// Random seed
     #[arg(long, value_name = "N", default_value_t = 57, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     seed: u64,
 }
@@ -43,7 +43,7 @@ impl BudgetArgs {
     }
 
     /// What is trained on a task: of so many steps if no other number was asked for.
-    pub fn of(&self, task: &Task, window: Option<usize>, steps: u64) -> Budget {
+    pub fn for_task(&self, task: &Task, window: Option<usize>, steps: u64) -> Budget {
         Budget {
             hidden: self.hidden.unwrap_or(task.defaults.hidden),
             batch: self.batch,

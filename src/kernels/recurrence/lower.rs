@@ -7,13 +7,14 @@ use std::ops::Range;
 
 use bytemuck::{Pod, Zeroable};
 
-use super::persistent::Held;
+use super::conditions::{runs, units};
 use super::pointwise::{Dims, Windows};
+use super::ways::{Tile, Way};
 use super::{Shape, text};
 use crate::kernels::fill::{COPY_SHADER, pieces_over_rows};
 use crate::kernels::gemm::{self, Summing};
 use crate::kernels::{MAX_TERMS, WINDOW, bytes};
-use crate::program::{Along, Binding, Buf, Cuts, Lowered, Mat, Phase, Piece, ROW_ALIGNMENT, Shader, Step, Times};
+use crate::program::{Binding, Buf, Cuts, Lowered, Mat, Phase, Piece, ROW_ALIGNMENT, Shader, Step, Times};
 
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
@@ -75,107 +76,6 @@ pub(crate) const TURN: Shader = Shader {
     scalars: &["batch", "later"],
 };
 const TURNING: usize = 3;
-
-/// The units of a layer: of its weight each gate has as many rows or columns.
-pub(super) fn units(step: &Step) -> u32 {
-    step.windows[1].rows.min(step.windows[1].cols)
-}
-
-/// Whether a layer has at most so many units, its weight is in one piece, and there is a workgroup for each sequence.
-pub(crate) fn has_units(step: &Step, cuts: &Cuts, most: u32) -> bool {
-    units(step) <= most && cuts.fits(&step.windows[1]) && step.scalars::<Shape>().batch <= cuts.workgroups
-}
-
-/// Whether the sequences are so few that reading the weight is what takes the time.
-pub(crate) fn is_skinny(step: &Step) -> bool {
-    step.scalars::<Shape>().batch <= 16 || is_middling(step)
-}
-
-/// Whether a time step takes about as long as a dispatch does: then more workgroups count for more than larger tiles.
-pub(crate) fn is_middling(step: &Step) -> bool {
-    units(step) <= 1024 && step.scalars::<Shape>().batch <= 64
-}
-
-/// Whether a time step is a product worth its tiles, of at most so many sequences.
-pub(crate) fn is_large(step: &Step, most: u32) -> bool {
-    let batch = step.scalars::<Shape>().batch;
-    batch > 16 && batch <= most && units(step) > 256
-}
-
-/// Whether a time step's product takes much longer than a dispatch.
-pub(crate) fn is_worth_turning(step: &Step) -> bool {
-    let weight = step.windows[1];
-    u64::from(weight.rows) * u64::from(weight.cols) >= 1 << 22
-}
-
-/// Whether the parts of at least one sequence fit the second scratch memory.
-pub(crate) fn has_room(step: &Step, cuts: &Cuts) -> bool {
-    let weight = step.windows[1];
-    let runs = runs(weight, cuts, gemm::PIECE_TERMS).count() as u64;
-    runs <= cuts.scratch_rows(weight.cols.next_multiple_of(ROW_ALIGNMENT))
-}
-
-/// And, besides, those of the states of a time step, turned, in the fourth.
-pub(crate) fn has_room_turned(step: &Step, cuts: &Cuts) -> bool {
-    let (rows, batch) = (step.windows[1].rows, step.scalars::<Shape>().batch);
-    has_room(step, cuts) && u64::from(rows) <= cuts.scratch_rows(batch.next_multiple_of(ROW_ALIGNMENT))
-}
-
-/// The runs of k of a weight, of at most so many, that are one binding each: all about as long, where nothing else cuts them.
-fn runs(weight: Mat, cuts: &Cuts, most: u32) -> impl ExactSizeIterator<Item = Range<u32>> + Clone {
-    let of = |most: u32| cuts.runs(weight.rows, &[Along::Rows(weight)], [4, 4], u64::from(most));
-    let count = of(most).len() as u32;
-    let even = of(weight.rows.div_ceil(count).next_multiple_of(4).min(most));
-    if even.len() as u32 == count { even } else { of(most) }
-}
-
-/// How a variant computes a time step.
-pub(crate) enum Way {
-    /// In one dispatch a piece of the sum over k, of which the last calls the cell.
-    Fused(Tile),
-    /// The sum over k in parts, and then their sum and the cell.
-    Parts(gemm::Tile),
-    /// The same from the states turned, which is a dispatch before them.
-    Turned(gemm::Tile),
-    /// Many time steps in a dispatch, of workgroups that wait for each other.
-    Held(&'static Held),
-}
-
-impl Way {
-    /// The sequences of a workgroup.
-    fn rows(&self) -> u32 {
-        match self {
-            Way::Fused(tile) => tile.rows,
-            Way::Parts(tile) | Way::Turned(tile) => tile.rows,
-            Way::Held(held) => held.sequences,
-        }
-    }
-}
-
-/// How a variant lays its workgroups over sequences and units, its iterations for so many k and sums of a unit, and the time steps of a
-/// dispatch.
-pub(crate) struct Tile {
-    rows: u32,
-    cols: u32,
-    iterations: fn(u32, u32) -> u32,
-    /// 1, or the most of a dispatch that does several, and then the iterations are those of one.
-    steps: u32,
-}
-
-pub(crate) const BY_LANES: Tile = Tile { rows: 8, cols: 32, iterations: |k, _| k.div_ceil(4) * 9 + 8, steps: 1 };
-pub(crate) const BY_SLICES: Tile = Tile { rows: 8, cols: 32, iterations: |k, sums| k.div_ceil(64) + 16 * sums, steps: 1 };
-pub(crate) const NARROW: Tile = Tile { rows: 4, cols: 16, iterations: |k, sums| k.div_ceil(256) + 16 * sums, steps: 1 };
-pub(crate) const TILED: Tile = Tile { rows: 16, cols: 32, iterations: |k, sums| k.div_ceil(32) * (1 + 10 * sums), steps: 1 };
-
-/// Of so many sums of a unit: where they are several, a lane has fewer sequences.
-pub(crate) const fn by_subgroup(sums: usize) -> Tile {
-    Tile { rows: if sums > 1 { 8 } else { 16 }, cols: 32, iterations: |k, _| k.div_ceil(4), steps: 1 }
-}
-
-/// For at most so many units; as many steps as a submission may last where it is slow.
-pub(crate) const fn by_sequence() -> Tile {
-    Tile { rows: 1, cols: 128, iterations: |_, _| 8, steps: 1024 }
-}
 
 /// Cuts a recurrence of a cell in a direction into dispatches.
 pub(crate) fn lower(step: &Step, cuts: &Cuts, dims: &Dims, backward: bool, way: Way) -> Lowered {

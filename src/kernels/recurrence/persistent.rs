@@ -1,18 +1,15 @@
-//! Many time steps in one dispatch, over workgroups that wait for each other: how a shader of that kind shares out a recurrence, where it can
-//! be used, and its dispatches. Where the device does not run several workgroups at the same time, which is what waiting needs, each time step
+//! Many time steps in one dispatch, over workgroups that wait for each other: the shaders and the dispatches of a variant of that kind. Where the device does not run several workgroups at the same time, which is what waiting needs, each time step
 //! is a dispatch of its own, in which nothing waits.
 
 use bytemuck::{Pod, Zeroable};
 
 use super::Shape;
+use super::held::{BLOCK, Held};
 use super::lower::{Lowering, Slices};
+use crate::kernels::fill::pieces_by_rows;
 use crate::kernels::{WINDOW, bytes};
-use crate::program::{Along, Binding, Buf, Cuts, Element, Mat, Needs, Phase, Piece, Shader, Step, Times};
+use crate::program::{Binding, Buf, Element, Mat, Phase, Piece, Shader, Times};
 
-/// Invocations of a workgroup.
-const THREADS: u32 = 256;
-/// Values of k of a block, of which a thread has several.
-const BLOCK: u32 = 16;
 /// Looks at words that are not written yet, of a thread in a dispatch, and for each round of it: on a GPU, where a look takes most of a
 /// microsecond, 0.1 s, and ten times as long as a round should take. That is 0.6 s at most.
 const PATIENCE: [u32; 2] = [1 << 16, 256];
@@ -20,114 +17,6 @@ const PATIENCE: [u32; 2] = [1 << 16, 256];
 const MOST_ROUNDS: u32 = 4096;
 /// A NaN that no cell leaves: a state that is not written yet.
 const UNWRITTEN: u32 = 0xffff_ffff;
-
-/// How the workgroups of a shader share out a recurrence.
-#[derive(Debug)]
-pub(crate) struct Held {
-    /// Units of a workgroup.
-    pub units: u32,
-    /// Blocks of 16 values of k that a thread has at most.
-    blocks: u32,
-    /// Sequences that are computed at a time.
-    pub sequences: u32,
-    /// The same as constants of the shader.
-    pub text: &'static str,
-}
-
-macro_rules! held {
-    ($units:literal, $blocks:literal, $sequences:literal, $words:literal) => {
-        Held {
-            units: $units,
-            blocks: $blocks,
-            sequences: $sequences,
-            text: concat!(
-                "const UNITS: u32 = ",
-                $units,
-                "u;\nconst BLOCKS: u32 = ",
-                $blocks,
-                "u;\nconst SEQUENCES: u32 = ",
-                $sequences,
-                "u;\nconst WORDS: u32 = ",
-                $words,
-                "u; // of a sequence's state that a thread brings\n"
-            ),
-        }
-    };
-}
-
-/// 64 units a workgroup, by the sums of a unit: up to 256 values of k of one sum, or 64 of several.
-pub(crate) const fn held_64(sums: usize) -> Held {
-    if sums == 1 { held!(64, 4, 2, 1) } else { held!(64, 1, 2, 1) }
-}
-
-/// 16 units: up to 2,048 values of k of one sum, 768 of three, 512 of four.
-pub(crate) const fn held_16(sums: usize) -> Held {
-    match sums {
-        1 => held!(16, 8, 2, 8),
-        3 => held!(16, 3, 2, 3),
-        _ => held!(16, 2, 2, 2),
-    }
-}
-
-/// 8 units: up to 4,096 values of k of one sum, 1,536 of three, 1,024 of four.
-pub(crate) const fn held_8(sums: usize) -> Held {
-    match sums {
-        1 => held!(8, 8, 1, 16),
-        3 => held!(8, 3, 1, 6),
-        _ => held!(8, 2, 1, 4),
-    }
-}
-
-impl Held {
-    /// Threads that share a unit.
-    const fn slices(&self) -> u32 {
-        THREADS / self.units
-    }
-
-    /// The most values of k.
-    const fn depth(&self) -> u32 {
-        self.slices() * self.blocks * BLOCK
-    }
-
-    /// Bytes of workgroup memory.
-    const fn memory(&self, sums: usize) -> u32 {
-        4 * (self.sequences * (self.depth() + sums as u32 * THREADS) + 1)
-    }
-
-    /// Workgroups that share a sequence, and so wait for each other.
-    fn groups(&self, units: u32) -> u32 {
-        units.div_ceil(self.units)
-    }
-
-    /// The sequences of a workgroup, so that no more run than may wait for each other. Those of other sequences do not.
-    fn share(&self, batch: u32, groups: u32, cuts: &Cuts) -> u32 {
-        let most = match cuts.resident {
-            Some(most) if groups > 1 => most / groups,
-            _ => cuts.workgroups,
-        };
-        batch.div_ceil(most.clamp(1, cuts.workgroups)).next_multiple_of(self.sequences)
-    }
-
-    /// Loop iterations of a time step of so many sequences: a round for those at a time, in which the slices' sums are added up.
-    fn iterations(&self, sequences: u32) -> u32 {
-        sequences / self.sequences * (self.slices() + 1)
-    }
-}
-
-/// What a variant needs whose units have so many sums.
-pub(crate) const fn needs(held: &Held, sums: usize, bindings: &[Binding]) -> Needs {
-    Needs { memory: held.memory(sums), buffers: bindings.len() as u32, ..Needs::NOTHING }
-}
-
-/// Whether the registers of the workgroups hold the weight, and the device runs as many workgroups at the same time as wait for each other, or
-/// nothing is known of it and nothing waits.
-pub(crate) fn can_hold(step: &Step, cuts: &Cuts, held: &Held) -> bool {
-    let weight = step.windows[1];
-    let groups = held.groups(super::lower::units(step));
-    let is_room = groups <= cuts.workgroups && (groups == 1 || cuts.resident.is_none_or(|most| groups <= most));
-    let iterations = || held.iterations(held.share(step.scalars::<Shape>().batch, groups, cuts));
-    weight.rows <= held.depth() && cuts.fits(&weight) && is_room && iterations() <= cuts.iterations
-}
 
 /// The scalars of the shader that computes.
 pub(crate) const SCALARS: &[&str] = &["batch", "activation", "steps", "chunk", "sequences", "blocks", "patience"];
@@ -209,14 +98,11 @@ impl Lowering<'_> {
     fn fill(&self, slices: &Slices, batch: u32, word: u32, always: bool) -> Vec<Piece> {
         let states = slices.states[0];
         let made = if self.backward { states.slice_rows(0..states.rows - batch) } else { states.slice_rows(batch..states.rows) };
-        let piece = |r: std::ops::Range<u32>| Piece {
-            shader: FILLING,
-            windows: vec![made.slice_rows(r.clone()), given_up()],
-            scalars: bytes(&FlagScalars { word, always: u32::from(always) }),
-            grid: [made.cols.div_ceil(32), (r.end - r.start).div_ceil(8), 1],
-            iterations: 1,
+        let part = |r: std::ops::Range<u32>| {
+            let windows = vec![made.slice_rows(r), given_up()];
+            (windows, bytes(&FlagScalars { word, always: u32::from(always) }))
         };
-        self.cuts.runs(made.rows, &[Along::Rows(made)], [1, 1], u64::from(self.cuts.workgroups) * 8).map(piece).collect()
+        pieces_by_rows(&[made], FILLING, self.cuts, part)
     }
 }
 

@@ -140,9 +140,11 @@ fn expect_directions(config: &Config, prefix: &str, file: &TensorFile) -> Result
     let reverse = format!("{prefix}{}", reverse_weight());
     match (config.bidirectional, file.contains(&reverse)) {
         (false, true) => {
-            Err(file.bad(&reverse, "these weights are of both directions; the network has one (see --bidirectional)"))
+            Err(file.bad(&reverse, "these weights are bidirectional, and the network has one direction (see --bidirectional)"))
         }
-        (true, false) => Err(file.bad(&reverse, "it is missing: these weights are of one direction; the network has both")),
+        (true, false) => {
+            Err(file.bad(&reverse, "it is missing: these weights are of one direction, and the network is bidirectional"))
+        }
         _ => Ok(()),
     }
 }

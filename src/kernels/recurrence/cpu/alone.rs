@@ -97,7 +97,7 @@ impl<P: Pointwise> Forward<'_, '_, P> {
                         let input = row_of(input, first + r);
                         let mut row = blocks.row(&strides, r);
                         for vector in 0..panel.vectors {
-                            let units = Units::of::<P>(simd, size, panel, vector);
+                            let units = Units::new::<P>(simd, size, panel, vector);
                             let sums = &sums[vector * gates..][..gates];
                             if units.is_whole() {
                                 step_forward::<P, S, true>(activation, units, input, sums, &constants, &mut row);
@@ -190,7 +190,7 @@ impl<P: Pointwise> Backward<'_, '_, P> {
                         let read = Read { d_hidden: row_of(d_hidden, first + r), kept: rows, saved: row_of(saved, first + r) };
                         let mut row = blocks.row(&strides, r);
                         for (vector, &sum) in sums[..panel.vectors].iter().enumerate() {
-                            let units = Units::of::<P>(simd, size, panel, vector);
+                            let units = Units::new::<P>(simd, size, panel, vector);
                             if units.is_whole() {
                                 step_backward::<P, S, true>(activation, units, &read, sum, &constants, &mut row);
                             } else {

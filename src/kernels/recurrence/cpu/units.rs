@@ -23,7 +23,7 @@ pub(super) struct Units<S> {
 impl<S: Simd> Units<S> {
     /// A panel's vector of this number.
     #[inline(always)]
-    pub(super) fn of<P: Pointwise>(simd: S, size: &Size, panel: &Panel, vector: usize) -> Units<S> {
+    pub(super) fn new<P: Pointwise>(simd: S, size: &Size, panel: &Panel, vector: usize) -> Units<S> {
         let first = panel.units.start + vector * S::F32_LANES;
         let len = S::F32_LANES.min(panel.units.end - first);
         Units { simd, first, len, all: size.units, stride: size.gate_stride(), fuses: P::FUSES }
