@@ -100,13 +100,13 @@ fn cut_into_many_pieces_every_variant_passes() {
             let Some(large) = device_for(variant) else { continue };
             let small = all.entry(&large.adapter.name).or_insert_with(|| small(large, 8192, 12_288));
             let sizes = match variant.name {
-                name if name.starts_with("sequence") => [[5, 3, 2], [3, 15, 19], [5, 16, 300]],
+                name if name.starts_with("sequence") => [[5, 3, 2], [3, 15, 19], [5, 16, 60]],
                 // In the second there are more sequences than workgroups for them.
-                _ if variant.waits => [[5, 3, 2], [82, 12, 3], [5, 16, 300]],
+                _ if variant.waits => [[5, 3, 2], [82, 12, 3], [5, 16, 60]],
                 "in place" => [[5, 3, 2], [3, 15, 19], [7, 16, 9]],
                 "skinny" if !recurrence => [[5, 37, 65], [8, 257, 128], [3, 300, 70]],
                 // In the second the states before and after a time step are not one binding.
-                _ if recurrence => [[5, 3, 2], [40, 65, 9], [5, 60, 300]],
+                _ if recurrence => [[5, 3, 2], [40, 65, 9], [5, 60, 40]],
                 "one" => [[19, 1, 1], [600, 1, 2], [900, 1, 75]],
                 _ => [[19, 37, 65], [9, 257, 128], [300, 70, 5]],
             };

@@ -29,10 +29,13 @@ fn cut_into_many_pieces_every_step_is_the_same() {
     let all = cases();
     // One of the larger networks of a cell that is rare in the table, besides.
     let gru = all.iter().filter(fits).filter(|case| case.config.cell.name == "gru").max_by_key(|case| case.config.hidden);
-    for case in all.iter().filter(fits).step_by(11).chain(gru) {
-        let recompute = case.config.recompute.map(|steps| steps + 20);
-        let case = &Case { config: Config { window: case.config.window + 60, recompute, ..case.config.clone() }, ..case.clone() };
-        for variant in VARIANTS {
+    for (number, case) in all.iter().filter(fits).step_by(11).chain(gru).enumerate() {
+        // A wide layer of several gates is cut with fewer time steps, and takes longer for each.
+        let more = if case.config.hidden > 40 && case.config.cell.gates > 1 { 20 } else { 60 };
+        let (window, recompute) = (case.config.window + more, case.config.recompute.map(|steps| steps + 20));
+        let case = &Case { config: Config { window, recompute, ..case.config.clone() }, ..case.clone() };
+        // Two variants each: every one meets many networks.
+        for variant in VARIANTS.into_iter().cycle().skip(2 * number).take(2) {
             let model = Model::new(&case.config).unwrap();
             let lowered = |step: &Step, on: &Device| {
                 let cuts = on.cuts(model.program());

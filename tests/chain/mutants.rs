@@ -54,8 +54,8 @@ fn cut_sizes(kernel: &Kernel, variant: &Variant) -> &'static [[u32; 3]] {
 /// `None` where no adapter here can run it.
 fn failures(kernel: &'static Kernel, variant: &'static Variant) -> Option<Vec<String>> {
     let device = device_for(variant)?;
-    let failed = |device: &Device, sizes: &[[u32; 3]]| -> Vec<String> {
-        let outcomes = match checked::on_gpu(kernel, variant, sizes, device) {
+    let failed_at = |device: &Device, size: [u32; 3]| -> Vec<String> {
+        let outcomes = match checked::on_gpu(kernel, variant, &[size], device) {
             // Of workgroups that waited for what nobody writes.
             Err(Error::Device { what, message }) if variant.waits => {
                 return vec![format!("{}/{what} was refused: {message}", kernel.name)];
@@ -67,6 +67,10 @@ fn failures(kernel: &'static Kernel, variant: &'static Variant) -> Option<Vec<St
             .filter(|o| !o.passed)
             .map(|o| format!("{}: {}", o.shape, o.note.as_deref().unwrap_or("no note")))
             .collect()
+    };
+    // Those of the first size that has any.
+    let failed = |device: &Device, sizes: &[[u32; 3]]| -> Vec<String> {
+        sizes.iter().map(|&size| failed_at(device, size)).find(|found| !found.is_empty()).unwrap_or_default()
     };
     let mut found = failed(device, &checked::sizes_of(kernel, true));
     if kernel.name == "activate" {
