@@ -1,8 +1,12 @@
 //! What a network is fed and what it is measured against: one window of `T` steps of `B` sequences, time first.
 
+mod sequences;
+
 use std::collections::BTreeMap;
 
 use ndarray::{Array2, Array3};
+
+pub use sequences::Sequences;
 
 use crate::{Error, Result};
 

@@ -2,6 +2,7 @@
 
 mod feeding;
 mod lengths;
+mod predicting;
 mod stored;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -15,6 +16,7 @@ use crate::model::{Config, Model, Named, dropout_schedule, parameters};
 use crate::program::{Mat, Program};
 use crate::tensors::write_in_blocks;
 use crate::{Error, Result};
+pub use predicting::Prediction;
 pub(crate) use stored::{PARAMETERS, Stored};
 
 /// What a training step left.

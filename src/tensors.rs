@@ -1,18 +1,20 @@
-//! Safetensors files: weights, gradients, checkpoints and batches, as PyTorch and NumPy read and write them.
+//! Files of tensors, as PyTorch and NumPy read and write them: safetensors for weights, gradients, checkpoints and batches; NumPy's `.npz` for
+//! batches and predictions.
 //!
-//! Written here and not by the `safetensors` crate, which orders the metadata at random: the same tensors give the same bytes.
+//! Safetensors are written here and not by the `safetensors` crate, which orders the metadata at random: the same tensors give the same bytes.
 //! A file appears whole or not at all.
 
 mod batch;
 mod file;
 mod format;
+mod npz;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use ndarray::{Array, ArrayD, Dimension, IxDyn};
 
-pub use batch::{Layout, ReadBatch, read_batch};
+pub use batch::{Layout, ReadBatch, read_batch, read_sequences};
 pub use file::TensorFile;
 pub(crate) use format::{write_in_blocks, write_whole};
 
@@ -91,15 +93,17 @@ impl Tensors {
         Tensors::default()
     }
 
-    /// Reads a file: F64, F32, F16, BF16 and integers of up to 64 bits. A tensor of another type is an error only when asked for.
+    /// Reads a file: F64, F32, F16, BF16 and integers of up to 64 bits. A tensor of another type is an error only when asked for. What the
+    /// file begins with tells whether it is safetensors, NumPy's `.npz`, or `.npy`, whose array becomes `inputs` or, if it holds integers,
+    /// `tokens`.
     ///
     /// # Errors
-    /// [`Error::BadInput`] if the file cannot be read, is cut off or is not safetensors.
+    /// [`Error::BadInput`] if the file cannot be read, is cut off or is none of these.
     pub fn read(path: impl AsRef<Path>) -> Result<Tensors> {
-        TensorFile::open(path)?.read()
+        file::read(path.as_ref())
     }
 
-    /// Writes a file: the tensors ordered by size of element and by name, the metadata by key, so equal contents are equal bytes.
+    /// Writes a safetensors file: the tensors ordered by size of element and by name, the metadata by key, so equal contents are equal bytes.
     ///
     /// It is written beside `path`, flushed to the disk and renamed, so `path` is never half-written.
     ///
@@ -107,6 +111,14 @@ impl Tensors {
     /// [`Error::Io`].
     pub fn write(&self, path: impl AsRef<Path>) -> Result<()> {
         write_whole(path.as_ref(), |file| format::write(self, file))
+    }
+
+    /// Writes NumPy's `.npz`, uncompressed and without the metadata, in the same way.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn write_npz(&self, path: impl AsRef<Path>) -> Result<()> {
+        write_whole(path.as_ref(), |file| npz::write(self, file))
     }
 
     /// Adds a tensor, or replaces the one of that name.

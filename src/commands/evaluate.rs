@@ -13,7 +13,7 @@ use retrospect::{Error, Result};
 use serde_json::{Map, Value, json};
 
 use super::compute::ComputeArgs;
-use super::terminal::{note, pairs, print, thousands};
+use super::terminal::{note, pairs, print, significant, thousands};
 
 /// Measures a trained network on held-out data
 #[derive(Args)]
@@ -25,7 +25,7 @@ pub struct Evaluate {
     #[arg(long, value_name = "FILE", conflicts_with = "data")]
     text: Option<PathBuf>,
 
-    /// Measure on these sequences (safetensors, as for `gradient`) instead
+    /// Measure on these sequences (.safetensors or .npz, as for `gradient`) instead
     #[arg(long, value_name = "FILE")]
     data: Option<PathBuf>,
 
@@ -98,7 +98,7 @@ impl Evaluate {
             return print(&format!("{:#}\n", Value::Object(all)));
         }
         let named: Vec<(String, f64)> = results.iter().map(|&(name, value)| (name.replace('_', " "), value)).collect();
-        let mut rows: Vec<(&str, String)> = named.iter().map(|(name, value)| (name.as_str(), format!("{value:.5}"))).collect();
+        let mut rows: Vec<(&str, String)> = named.iter().map(|(name, value)| (name.as_str(), significant(*value))).collect();
         rows.push(("outputs that counted", thousands(found.counted)));
         rows.push(("training steps", thousands(checkpoint.step)));
         print(&pairs(&rows))

@@ -209,7 +209,7 @@ impl Gradient {
 }
 
 /// Names the file as well as the tensor, where the error does not yet.
-fn in_file(path: &Path, error: Error) -> Error {
+pub fn in_file(path: &Path, error: Error) -> Error {
     let file = path.display().to_string();
     match error {
         Error::BadInput { what, problem } if !what.starts_with(&file) => {

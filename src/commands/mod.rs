@@ -9,6 +9,7 @@ mod evaluate;
 mod gradient;
 mod options;
 mod plot;
+mod predict;
 mod program;
 mod progress;
 mod sample;
@@ -41,6 +42,7 @@ enum Command {
     Train(Box<train::Train>),
     Sample(sample::Sample),
     Evaluate(evaluate::Evaluate),
+    Predict(predict::Predict),
     Gradient(gradient::Gradient),
     Check(check::Check),
     Bench(bench::Bench),
@@ -76,6 +78,7 @@ fn run(command: Command) -> Result<()> {
         Command::Train(train) => train.run(),
         Command::Sample(sample) => sample.run(),
         Command::Evaluate(evaluate) => evaluate.run(),
+        Command::Predict(predict) => predict.run(),
         Command::Gradient(gradient) => gradient.run(),
         Command::Check(check) => check.run(),
         Command::Bench(bench) => bench.run(),

@@ -71,7 +71,7 @@ struct WhatArgs {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["data", "task"], help_heading = "Data")]
     text: Option<PathBuf>,
 
-    /// Train on your own sequences (safetensors: `inputs` or `tokens`, `classes` or `values`, as for `gradient`)
+    /// Train on your own sequences (.safetensors or .npz: `inputs` or `tokens`, `classes` or `values`, as for `gradient`)
     #[arg(long, value_name = "FILE", conflicts_with = "task", help_heading = "Data")]
     data: Option<PathBuf>,
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use retrospect::train::{Event, Metrics, Settings};
 
-use super::terminal::{note, thousands};
+use super::terminal::{note, significant, thousands};
 
 /// Where stderr is no terminal, a line at most this often.
 const QUIET: Duration = Duration::from_secs(10);
@@ -35,14 +35,14 @@ impl Progress {
             }
             Event::Logged(Metrics::Step { step, loss, tokens_per_s, .. }) => {
                 let speed = thousands(*tokens_per_s as u64);
-                self.bar.set_message(format!(", loss {loss:.4}, {speed} tokens/s"));
+                self.bar.set_message(format!(", loss {}, {speed} tokens/s", significant((*loss).into())));
                 if self.bar.is_hidden() && self.said.elapsed() > QUIET {
                     self.said = Instant::now();
-                    note(format_args!("step {step} of {}: loss {loss:.4}, {speed} tokens/s", self.steps));
+                    note(format_args!("step {step} of {}: loss {}, {speed} tokens/s", self.steps, significant((*loss).into())));
                 }
             }
             Event::Logged(Metrics::Evaluation { step, validation_loss }) => {
-                self.bar.suspend(|| note(format_args!("step {step}: validation loss {validation_loss:.4}")));
+                self.bar.suspend(|| note(format_args!("step {step}: validation loss {}", significant(*validation_loss))));
             }
             Event::Logged(Metrics::Trace { .. }) | Event::Saved(_) => {}
         }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use ndarray::Array2;
-use retrospect::batch::{Batch, InitialState, Inputs, Targets};
+use retrospect::batch::{InitialState, Inputs, Sequences};
 use retrospect::model::{Config, Optimizer};
 use retrospect::network::Network;
 use retrospect::random::Random;
@@ -12,7 +12,7 @@ use retrospect::{Error, Result};
 
 use super::compute::ComputeArgs;
 use super::evaluate::load;
-use super::terminal::print;
+use super::terminal::print_text;
 
 /// Writes text from a trained run
 #[derive(Args)]
@@ -20,9 +20,9 @@ pub struct Sample {
     /// The run's folder, or a checkpoint
     run: PathBuf,
 
-    /// What the text begins with [default: a newline]
-    #[arg(long, default_value = "\n", hide_default_value = true, allow_hyphen_values = true)]
-    prompt: String,
+    /// What the text begins with [default: a newline, or the first character of the vocabulary]
+    #[arg(long, allow_hyphen_values = true)]
+    prompt: Option<String>,
 
     /// Characters to write after the prompt
     #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 500)]
@@ -47,7 +47,9 @@ impl Sample {
             let name = checkpoint.origin.settings.data.name();
             return Err(Error::Usage(format!("sample writes text, and this run was trained on {name}")));
         };
-        let prompt = vocabulary.encode("--prompt", &self.prompt)?;
+        let usual = if vocabulary.characters().contains(&'\n') { Some(&'\n') } else { vocabulary.characters().first() };
+        let text = self.prompt.clone().unwrap_or_else(|| usual.into_iter().collect());
+        let prompt = vocabulary.encode("--prompt", &text)?;
         let Some((first, rest)) = prompt.split_first() else {
             return Err(Error::Usage("the prompt is empty; it needs at least one character".into()));
         };
@@ -55,7 +57,7 @@ impl Sample {
         let mut network = Network::new(&config, &self.compute.choose()?)?;
         checkpoint.load_parameters(&mut network)?;
 
-        print(&self.prompt)?;
+        print_text(&text)?;
         let mut random = Random::for_sampling(self.seed);
         let mut token = *first;
         let mut state = InitialState::Zero;
@@ -63,19 +65,19 @@ impl Sample {
         let mut left = self.length;
         loop {
             let one = |id| Array2::from_elem((1, 1), id);
-            let batch = Batch { initial_state: state, ..Batch::new(Inputs::Tokens(one(token)), Targets::Classes(one(0))) };
-            if !network.loss(&batch)?.is_finite() {
+            let sequences = Sequences { initial_state: state, ..Sequences::new(Inputs::Tokens(one(token))) };
+            let logits = network.predict(&sequences)?.outputs;
+            if logits.iter().any(|v| !v.is_finite()) {
                 return Err(Error::NotFinite { tensor: "an output".into() });
             }
             state = InitialState::Carried;
             token = match rest.next() {
                 Some(&next) => next,
-                None if left == 0 => return print("\n"),
+                None if left == 0 => return print_text("\n"),
                 None => {
                     left -= 1;
-                    let logits = network.outputs()?;
                     let next = draw(logits.as_slice().unwrap_or_default(), self.temperature, random.uniform());
-                    print(&vocabulary.decode(&[next]))?;
+                    print_text(&vocabulary.decode(&[next]))?;
                     next
                 }
             };
@@ -85,7 +87,7 @@ impl Sample {
 
 /// The class k that softmax(logits / temperature) gives to `uniform` in [0, 1): the first whose cumulative probability
 /// exceeds it.
-fn draw(logits: &[f32], temperature: f64, uniform: f32) -> u32 {
+pub fn draw(logits: &[f32], temperature: f64, uniform: f32) -> u32 {
     let best = (1..logits.len()).fold(0, |best, k| if logits[k] > logits[best] { k } else { best });
     if temperature == 0.0 {
         return best as u32;

@@ -1,7 +1,7 @@
 //! Writing to the terminal: a pipe closed at the other end is no panic.
 
 use std::fmt::Display;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::ops::Range;
 
 use clap::ColorChoice;
@@ -31,6 +31,22 @@ pub fn print(text: &str) -> Result<()> {
     written.map_err(|source| Error::Io { path: "stdout".into(), source })
 }
 
+/// Writes a text to stdout: exactly as it is, but on a terminal, which control characters would command, these as escapes.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn print_text(text: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    let is_command = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+    let written = if out.is_terminal() && text.contains(is_command) {
+        let shown = text.chars().map(|c| if is_command(c) { c.escape_default().to_string() } else { c.to_string() });
+        out.write_all(shown.collect::<String>().as_bytes())
+    } else {
+        out.write_all(text.as_bytes())
+    };
+    written.and_then(|()| out.flush()).map_err(|source| Error::Io { path: "stdout".into(), source })
+}
+
 /// Writes a line to stderr. Whether someone reads it makes no difference.
 pub fn note(text: impl Display) {
     let _ = writeln!(anstream::stderr(), "{text}");
@@ -44,7 +60,9 @@ pub fn error(error: &Error) {
 /// A table: the first row is the heading; columns of numbers are set to the right.
 pub fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.first().map_or(0, Vec::len);
-    let numeric = |c: usize| rows[1..].iter().all(|r| r[c].is_empty() || r[c].starts_with(|x: char| x.is_ascii_digit()));
+    let numeric = |c: usize| {
+        rows[1..].iter().all(|r| r[c].is_empty() || r[c].trim_start_matches('-').starts_with(|x: char| x.is_ascii_digit()))
+    };
     let layout: Vec<(usize, bool)> = (0..columns)
         .map(|c| (rows.iter().map(|r| r[c].chars().count()).max().unwrap_or(0), rows.len() > 1 && numeric(c)))
         .collect();
@@ -80,9 +98,38 @@ pub fn rounded(x: f64, digits: usize, plain: Range<f64>) -> String {
     if x == 0.0 || plain.contains(&x) { x.to_string() } else { format!("{x:e}") }
 }
 
+/// A loss or another measured number with 5 significant digits, whatever its size.
+pub fn significant(x: f64) -> String {
+    const DIGITS: usize = 5;
+    let scientific = format!("{x:.*e}", DIGITS - 1);
+    let Some((_, exponent)) = scientific.split_once('e') else { return x.to_string() };
+    match exponent.parse::<i32>() {
+        Ok(exponent @ -3..=4) => format!("{x:.*}", (DIGITS as i32 - 1 - exponent) as usize),
+        _ => scientific,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_of_every_size_have_five_digits() {
+        let cases = [
+            (1.760_114, "1.7601"),
+            (0.005_889_31, "0.0058893"),
+            (8.4e-5, "8.4000e-5"),
+            (12_345.67, "12346"),
+            (99_999.6, "1.0000e5"),
+            (0.000_999_999_9, "0.0010000"),
+            (37.0, "37.000"),
+            (-2.890_001_881e36, "-2.8900e36"),
+            (0.0, "0.0000"),
+            (f64::INFINITY, "inf"),
+            (f64::NAN, "NaN"),
+        ];
+        cases.iter().for_each(|&(x, text)| assert_eq!(significant(x), text));
+    }
 
     #[test]
     fn tables_are_aligned_and_thousands_set_apart() {

@@ -18,7 +18,7 @@ use super::options::RunArgs;
 use super::plot;
 use super::progress::Progress;
 use super::sketch;
-use super::terminal::{note, pairs, print, thousands};
+use super::terminal::{note, pairs, print, significant, thousands};
 use super::tune::TuneArgs;
 
 /// Trains a network; with no data named, on the adding problem
@@ -190,9 +190,9 @@ impl Train {
         let mut rows = vec![
             ("steps", thousands(steps)),
             ("time", format!("{:.1} s, {ms_per_step:.2} ms a step", started.elapsed().as_secs_f64())),
-            ("loss", format!("{loss:.5}")),
+            ("loss", significant(loss.into())),
         ];
-        rows.extend(validation_loss.map(|loss| ("validation loss", format!("{loss:.5}"))));
+        rows.extend(validation_loss.map(|loss| ("validation loss", significant(loss))));
         rows.extend(traced.map(|flow| {
             let rate = match (flow.rate, &flow.norms[..]) {
                 (Some(rate), _) => format!("× {rate:.4} a step back"),

@@ -6,7 +6,7 @@ use ndarray::{Array, Array1, Array2, Array3, ArrayD, Dimension};
 use serde::{Deserialize, Serialize};
 
 use super::{Data, Tensors};
-use crate::batch::{Batch, InitialState, Inputs, States, Targets};
+use crate::batch::{Batch, InitialState, Inputs, Sequences, States, Targets};
 use crate::data::Shape;
 use crate::{Error, Result};
 
@@ -46,6 +46,14 @@ pub fn read_batch(path: impl AsRef<Path>, layout: Layout) -> Result<ReadBatch> {
     Tensors::read(path)?.batch(layout)
 }
 
+/// Reads sequences to predict from: what [`read_batch`] reads but for targets and `mask`, which are left alone.
+///
+/// # Errors
+/// [`Error::BadInput`] with the file, the tensor, the position and what was expected.
+pub fn read_sequences(path: impl AsRef<Path>, layout: Layout) -> Result<Sequences> {
+    Tensors::read(path)?.sequences(layout)
+}
+
 impl ReadBatch {
     /// What should be told of it.
     #[must_use]
@@ -78,16 +86,9 @@ impl Tensors {
     /// # Errors
     /// [`Error::BadInput`] with the tensor, the position and what was expected.
     pub fn batch(&self, layout: Layout) -> Result<ReadBatch> {
-        let inputs = self.one_of("inputs", "tokens")?;
-        self.check_layout(inputs, layout)?;
-        let lengths = self.contains("lengths").then(|| self.lengths()).transpose()?;
-        let is_read = |t: usize, b: usize| lengths.as_ref().and_then(|lengths| lengths.get(b)).is_none_or(|&length| t < length);
-        let inputs = match inputs {
-            "inputs" => Inputs::Vectors(layout.turn(self.vectors("inputs", &layout.axes(", I"))?)),
-            tokens => Inputs::Tokens(self.ids(tokens, &layout.turn(self.matrix(tokens, layout)?), is_read)?),
-        };
+        let Sequences { inputs, lengths, initial_state } = self.sequences_alone(layout)?;
         // What counts is known before the targets are read, of which the others may be anything.
-        let mut batch = Batch { lengths, ..Batch::new(inputs, Targets::Values(Array3::zeros((0, 0, 0)))) };
+        let mut batch = Batch { lengths, initial_state, ..Batch::new(inputs, Targets::Values(Array3::zeros((0, 0, 0)))) };
         if self.contains("mask") {
             let mask: Array2<f32> = layout.turn(self.ranked("mask", &layout.axes(""), self.mask()?)?);
             let (steps, sequences) = batch.shape();
@@ -96,9 +97,44 @@ impl Tensors {
             }
             batch.mask = Some(mask);
         }
-        let (mut batch, ignored) = match self.one_of("values", "classes")? {
+        if !self.contains("values") && !self.contains("classes") {
+            let there = super::list(self.names());
+            let problem = format!("expected one of `values` and `classes`; there {there}; only `predict` needs neither");
+            return Err(self.bad("values", problem));
+        }
+        let (batch, ignored) = match self.one_of("values", "classes")? {
             "values" => (self.values(batch, layout)?, 0),
             _ => self.classes(batch, layout)?,
+        };
+
+        let shape = Shape::from_batch(&batch);
+        batch.check_alone(shape.input, shape.outputs).map_err(|error| match error {
+            Error::BadInput { what, problem } => self.bad(&what, problem),
+            other => other,
+        })?;
+        Ok(ReadBatch { batch, ignored })
+    }
+
+    /// The sequences that these tensors are, as [`read_sequences`] describes; checked as far as it can be without a network.
+    ///
+    /// # Errors
+    /// [`Error::BadInput`] with the tensor, the position and what was expected.
+    pub fn sequences(&self, layout: Layout) -> Result<Sequences> {
+        self.sequences_alone(layout)?.checked().map_err(|error| match error {
+            Error::BadInput { what, problem } => self.bad(&what, problem),
+            other => other,
+        })
+    }
+
+    /// The same, unchecked.
+    fn sequences_alone(&self, layout: Layout) -> Result<Sequences> {
+        let inputs = self.one_of("inputs", "tokens")?;
+        self.check_layout(inputs, layout)?;
+        let lengths = self.contains("lengths").then(|| self.lengths()).transpose()?;
+        let is_read = |t: usize, b: usize| lengths.as_ref().and_then(|lengths| lengths.get(b)).is_none_or(|&length| t < length);
+        let inputs = match inputs {
+            "inputs" => Inputs::Vectors(layout.turn(self.vectors("inputs", &layout.axes(", I"))?)),
+            tokens => Inputs::Tokens(self.ids(tokens, &layout.turn(self.matrix(tokens, layout)?), is_read)?),
         };
         let mut states = States::new();
         for name in STATES {
@@ -107,16 +143,8 @@ impl Tensors {
                 states.insert(name.to_owned(), self.vectors(&file, "[layers·directions, B, H]")?);
             }
         }
-        if !states.is_empty() {
-            batch.initial_state = InitialState::Given(states);
-        }
-
-        let shape = Shape::from_batch(&batch);
-        batch.check_alone(shape.input, shape.outputs).map_err(|error| match error {
-            Error::BadInput { what, problem } => self.bad(&what, problem),
-            other => other,
-        })?;
-        Ok(ReadBatch { batch, ignored })
+        let initial_state = if states.is_empty() { InitialState::Zero } else { InitialState::Given(states) };
+        Ok(Sequences { inputs, lengths, initial_state })
     }
 
     /// The tensors of a batch, under the names that [`read_batch`] reads, time first. A carried state has none.
@@ -418,7 +446,11 @@ mod tests {
                 "values: expected one of `values` and `classes`; both are there",
             ),
             (tokens(), |t| *t = Tensors::new(), "inputs: expected one of `inputs` and `tokens`; there is none"),
-            (tokens(), |t| drop(t.tensors.remove("classes")), "values: expected one of `values` and `classes`; there are tokens"),
+            (
+                tokens(),
+                |t| drop(t.tensors.remove("classes")),
+                "values: expected one of `values` and `classes`; there are tokens; only `predict` needs neither",
+            ),
             (
                 tokens(),
                 |t| replace(t, "tokens", array![[1_i64, 2], [3, -4]]),

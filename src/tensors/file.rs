@@ -11,7 +11,7 @@ use ndarray::{ArrayD, IxDyn};
 use safetensors::tensor::{Metadata, TensorInfo};
 use safetensors::{Dtype, SafeTensorError};
 
-use super::{Data, Tensor, Tensors, list, named, not_finite};
+use super::{Data, Tensor, Tensors, list, named, not_finite, npz};
 use crate::blocks::BLOCK;
 use crate::{Error, Result};
 
@@ -65,6 +65,24 @@ impl Source {
     }
 }
 
+/// The tensors of a file, safetensors or NumPy's: [`Tensors::read`].
+pub(super) fn read(path: &Path) -> Result<Tensors> {
+    let what = path.display().to_string();
+    let unread = |e: io::Error| Error::input(&what, format!("cannot be read: {e}"));
+    let (source, len) = Source::open(path).map_err(unread)?;
+    if len < 6 || !npz::is_numpy(&source.read(0, 6).map_err(unread)?) {
+        return TensorFile::from_source(what.clone(), source, len)?.read();
+    }
+    match source {
+        Source::File(file) => {
+            let mut file = file.into_inner().unwrap_or_else(PoisonError::into_inner);
+            file.rewind().map_err(unread)?;
+            npz::read(&what, io::BufReader::new(file))
+        }
+        Source::Bytes(bytes) => npz::read(&what, io::Cursor::new(bytes)),
+    }
+}
+
 /// The header's bytes at most: what the format allows.
 const LARGEST_HEADER: u64 = 100_000_000;
 
@@ -75,8 +93,12 @@ impl TensorFile {
     /// [`Error::BadInput`] if the file cannot be read, is cut off or is not safetensors.
     pub fn open(path: impl AsRef<Path>) -> Result<TensorFile> {
         let what = path.as_ref().display().to_string();
+        let (source, len) = Source::open(path.as_ref()).map_err(|e| Error::input(&what, format!("cannot be read: {e}")))?;
+        TensorFile::from_source(what, source, len)
+    }
+
+    fn from_source(what: String, source: Source, len: u64) -> Result<TensorFile> {
         let unread = |e: io::Error| Error::input(&what, format!("cannot be read: {e}"));
-        let (source, len) = Source::open(path.as_ref()).map_err(unread)?;
         let invalid = |e: SafeTensorError| Error::input(&what, format!("is not a whole safetensors file ({len} bytes): {e}"));
         if len < 8 {
             return Err(invalid(SafeTensorError::HeaderTooSmall));
@@ -220,7 +242,7 @@ impl TensorFile {
 }
 
 /// The bytes of an element of a type that is read.
-fn bytes_of(dtype: Dtype) -> Option<usize> {
+pub(super) fn bytes_of(dtype: Dtype) -> Option<usize> {
     Some(match dtype {
         Dtype::F64 | Dtype::I64 | Dtype::U64 => 8,
         Dtype::F32 | Dtype::I32 | Dtype::U32 => 4,
@@ -232,7 +254,7 @@ fn bytes_of(dtype: Dtype) -> Option<usize> {
 
 impl Data {
     /// None yet, with room for so many of a type that is read.
-    fn with_room(dtype: Dtype, room: usize) -> Data {
+    pub(super) fn with_room(dtype: Dtype, room: usize) -> Data {
         match dtype {
             Dtype::F64 => Data::F64(Vec::with_capacity(room)),
             Dtype::F32 | Dtype::F16 | Dtype::BF16 => Data::F32(Vec::with_capacity(room)),
@@ -241,7 +263,7 @@ impl Data {
     }
 
     /// Appends elements of the type that it was made for.
-    fn decode(&mut self, dtype: Dtype, bytes: &[u8]) {
+    pub(super) fn decode(&mut self, dtype: Dtype, bytes: &[u8]) {
         fn push<const N: usize, T>(values: &mut Vec<T>, bytes: &[u8], element: impl Fn([u8; N]) -> T) {
             values.extend(bytes.as_chunks().0.iter().map(|&bytes| element(bytes)));
         }

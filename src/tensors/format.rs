@@ -265,7 +265,7 @@ mod tests {
         let huge = [&u64::MAX.to_le_bytes()[..], b"{}"].concat();
         for bytes in [
             &[],
-            &b"PK\x03\x04 a zip archive"[..],
+            &b"\x89PNG, a picture of some kind"[..],
             &huge,
             &good[..7],
             &good[..20],

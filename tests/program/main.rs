@@ -6,6 +6,7 @@ mod data;
 mod errors;
 mod following;
 mod gradient;
+mod predict;
 mod runs;
 mod sequences;
 mod study;

@@ -237,3 +237,20 @@ fn ones_own_sequences_are_trained_on_and_weights_carried_over() {
     let (code, _, err) = run(folder.path(), "train --data data --batch 8 --init run/checkpoint.safetensors --hidden 5 --out x");
     assert!(code == 7 && err.contains("expected shape [5, 2], got [17, 2]"), "{err}");
 }
+
+/// Control characters, which a pipe gets as they are, and a text without the newline that prompts usually are.
+#[test]
+fn a_pipe_gets_exactly_what_was_sampled() {
+    let folder = tempfile::tempdir().unwrap();
+    let characters = ['\u{1b}', '[', '3', '1', 'm', '\u{7}', 'a', '\u{0}'];
+    let logged: String = (0..2000).map(|k: usize| characters[(k * k + k / 3) % 8]).collect();
+    std::fs::write(folder.path().join("log.txt"), logged).unwrap();
+    succeed(folder.path(), "train --text log.txt --hidden 8 --batch 4 --window 8 --steps 2 --backend cpu --out run");
+    let default = succeed(folder.path(), "sample run --length 300 --backend cpu");
+    let prompted = succeed(folder.path(), "sample run --prompt a --length 300 --backend cpu");
+    for (text, first) in [(default, '\u{0}'), (prompted, 'a')] {
+        assert_eq!((text.chars().count(), text.chars().next()), (302, Some(first)));
+        let drawn = text.strip_suffix('\n').unwrap();
+        assert!(drawn.chars().all(|c| characters.contains(&c)) && drawn.contains('\u{1b}'));
+    }
+}
