@@ -14,7 +14,7 @@ fn main() {
     }
     // Half a million characters of fifty kinds.
     let text: String = (0..500_000u32).map(|i| char::from(b'A' + (i.wrapping_mul(2_654_435_761) >> 24) as u8 % 50)).collect();
-    time(&mut group, "text", Box::new(Text::new("text", &text, 32, 64).expect("a text")));
+    time(&mut group, "text", Box::new(Text::new("text", &text, 32, 64, 0.1).expect("a text")));
     group.finish();
 }
 

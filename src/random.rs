@@ -17,6 +17,8 @@ pub(crate) mod stream {
     pub(crate) const HELD_OUT: u64 = 4 << 56;
     /// Sampling from a trained network; plus the index of the sample.
     pub(crate) const SAMPLE: u64 = 5 << 56;
+    /// Which sequences are held out.
+    pub(crate) const SPLIT: u64 = 6 << 56;
 }
 
 /// Philox4×32-10: four random words from a 128-bit counter and a 64-bit key (Salmon et al. 2011, section 3.3).

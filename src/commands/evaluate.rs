@@ -46,7 +46,11 @@ impl Evaluate {
         let (checkpoint, path) = load(&self.run)?;
         let (mut source, what) = self.source(&checkpoint)?;
         if source.held_out_batches() == 0 {
-            return Err(Error::BadInput { what, problem: "the held-out tenth is too short for one prediction".into() });
+            return Err(Error::BadInput {
+                what,
+                problem: "nothing is held out of it, or too little for one prediction; --text or --data measures on another file"
+                    .into(),
+            });
         }
         let trained = &checkpoint.origin.settings.network;
         let shape = source.shape();

@@ -92,6 +92,10 @@ struct WhatArgs {
     )]
     bucket: Option<Bucket>,
 
+    /// Hold this share of the data out for validation: sequences at random, of a text the end; 0 holds nothing out
+    #[arg(long, value_name = "SHARE", allow_negative_numbers = true, default_value_t = 0.1, value_parser = probability, conflicts_with = "task", help_heading = "Data")]
+    validation: f64,
+
     #[arg(long, value_name = "NAME", help = tasks(), help_heading = "Data")]
     task: Option<String>,
 
@@ -182,7 +186,8 @@ impl ModelArgs {
             return Err(Error::Usage("--momentum needs --optimizer momentum".into()));
         }
         let window = what.window.or(of_task.map(|d| d.window)).unwrap_or(64);
-        let reading = Reading { layout: layout(what.batch_first), bucket: what.bucket != Some(Bucket::Off) };
+        let reading =
+            Reading { layout: layout(what.batch_first), bucket: what.bucket != Some(Bucket::Off), validation: what.validation };
         let opened = choice.open(&Options { seed: what.seed, batch: what.batch, window }, reading)?;
         opened.notes.iter().for_each(note);
         if let (data::Choice::Data(path), Some(asked), (steps, _)) = (&choice, what.window, opened.source.window())

@@ -1,7 +1,7 @@
 //! One's own sequences, from a file or from arrays: minibatches along `B`, in another order each pass.
 //!
-//! The first sequences train, the last tenth (rounded down, at least one) are held out. A pass takes each training sequence at
-//! most once; those that do not fill a last minibatch wait for the next pass, which has another order.
+//! A share of them (rounded down, at least one), chosen at random by the seed, is held out; the others train. A pass takes each training
+//! sequence at most once; those that do not fill a last minibatch wait for the next pass, which has another order.
 //!
 //! A minibatch is computed as far as its longest sequence, and what is behind the ends of the others is padding. So where lengths vary
 //! minibatches are made of sequences of similar length: the order of a pass is cut into pools, each is sorted by length and cut into
@@ -23,7 +23,9 @@ pub struct Arrays {
     seed: u64,
     /// Whether minibatches are of similar length.
     bucket: bool,
-    /// How many train; the rest are held out.
+    /// The sequences in the order in which the first train and the others are held out.
+    places: Vec<u32>,
+    /// How many train.
     training: usize,
     /// The pass whose order is `order`.
     pass: Option<u64>,
@@ -34,22 +36,29 @@ pub struct Arrays {
 const POOL: usize = 16;
 
 impl Arrays {
-    /// The sequences of `data` to train on; `what` it is (its file) goes into messages.
+    /// The sequences of `data` to train on, of which the share `validation`, at least 0 and below 1, is held out; `what` it is (its file)
+    /// goes into messages.
     ///
     /// # Errors
     /// [`Error::BadInput`] for values that no network could read, for a sequence in which no output counts, and for too few sequences to
     /// fill a minibatch and hold one out. [`Error::Usage`] for a batch of 0.
-    pub fn new(what: impl ToString, data: Batch, batch: usize, seed: u64) -> Result<Arrays> {
+    pub fn new(what: impl ToString, data: Batch, batch: usize, seed: u64, validation: f64) -> Result<Arrays> {
         let sequences = data.shape().1;
-        let training = sequences - (sequences / 10).max(1).min(sequences);
+        let least = usize::from(validation > 0.0);
+        let held_out = ((validation * sequences as f64) as usize).max(least).min(sequences);
+        let training = sequences - held_out;
         if training < batch {
-            let held_out = sequences - training;
+            let advice = if sequences >= batch && held_out > 0 { "; --validation 0 holds none out" } else { "" };
             let problem = format!(
-                "batch {batch} needs as many sequences to train; of {sequences} there, {held_out} held out, {training} are left"
+                "batch {batch} needs as many sequences to train; of {sequences} there, {held_out} held out, {training} are \
+                 left{advice}"
             );
             return Err(Error::input(what, problem));
         }
-        Arrays::split(what, data, batch, seed, training)
+        // More than 2³² sequences would be more than 16 GiB of a single number each.
+        let count = u32::try_from(sequences).unwrap_or(u32::MAX);
+        let places = Random::new(seed, stream::SPLIT).permutation(count);
+        Arrays::split(what, data, batch, seed, (places, training))
     }
 
     /// The sequences of `data` to evaluate a network on: all are held out, and the training batches are the same.
@@ -57,10 +66,11 @@ impl Arrays {
     /// # Errors
     /// As [`Arrays::new`], but there can be as few as one sequence.
     pub fn held_out_only(what: impl ToString, data: Batch, batch: usize) -> Result<Arrays> {
-        Arrays::split(what, data, batch, 0, 0)
+        let places = (0..u32::try_from(data.shape().1).unwrap_or(u32::MAX)).collect();
+        Arrays::split(what, data, batch, 0, (places, 0))
     }
 
-    fn split(what: impl ToString, data: Batch, batch: usize, seed: u64, training: usize) -> Result<Arrays> {
+    fn split(what: impl ToString, data: Batch, batch: usize, seed: u64, (places, training): (Vec<u32>, usize)) -> Result<Arrays> {
         if batch == 0 {
             return Err(Error::Usage("a batch of 0 sequences".into()));
         }
@@ -68,7 +78,7 @@ impl Arrays {
         data.check_alone(shape.input, shape.outputs)?;
         match (0..data.shape().1).find(|&b| data.last_counted(b).is_none()) {
             Some(b) => Err(Error::input(what, format!("no output of sequence {b} counts; leave it out"))),
-            None => Ok(Arrays { data, shape, batch, seed, bucket: true, training, pass: None, order: Vec::new() }),
+            None => Ok(Arrays { data, shape, batch, seed, bucket: true, places, training, pass: None, order: Vec::new() }),
         }
     }
 
@@ -120,8 +130,8 @@ impl Arrays {
     /// The training sequences of a pass, in the order in which minibatches take them.
     fn order_of(&self, pass: u64, bucket: bool) -> Vec<u32> {
         let mut random = Random::new(self.seed, stream::SHUFFLE + pass);
-        // More than 2³² sequences would be more than 16 GiB of a single number each.
-        let mut order = random.permutation(u32::try_from(self.training).unwrap_or(u32::MAX));
+        let mut order = self.places[..self.training].to_vec();
+        random.shuffle(&mut order);
         if !bucket || self.extremes().is_none() {
             return order;
         }
@@ -208,7 +218,7 @@ impl Source for Arrays {
         let first = self.training + index as usize * self.batch;
         let counted = self.batch.min(sequences - first);
         // What fills the batch up is masked, so it may be any sequence.
-        let indices = (first..first + self.batch).map(|i| i.min(sequences - 1)).collect::<Vec<_>>();
+        let indices = (first..first + self.batch).map(|i| self.places[i.min(sequences - 1)] as usize).collect::<Vec<_>>();
         self.select(&indices, counted)
     }
 }
@@ -255,19 +265,21 @@ mod tests {
 
     #[test]
     fn a_pass_takes_each_training_sequence_at_most_once_and_the_next_has_another_order() {
-        let mut source = Arrays::new("d", data(47), 5, 3).unwrap();
+        let mut source = Arrays::new("d", data(47), 5, 3, 0.1).unwrap();
         assert_eq!((source.sequences(), source.window()), ((43, 4), (3, 5)));
+        let held_out = members(&source.held_out(0), 47)[..4].to_vec();
         let mut pass = |p: u64| (8 * p..8 * p + 8).flat_map(|k| members(&source.batch(k), 47)).collect::<Vec<_>>();
         let (first, second) = (pass(0), pass(1));
         for order in [&first, &second] {
             let distinct = order.iter().collect::<std::collections::BTreeSet<_>>();
             assert_eq!(distinct.len(), 40);
-            assert!(order.iter().all(|&i| i < 43));
+            assert!(order.iter().all(|&i| !held_out.contains(&i)));
         }
         assert_ne!(first, second);
         assert_eq!(pass(0), first, "a function of the step alone");
-        let mut other = Arrays::new("d", data(47), 5, 4).unwrap();
+        let mut other = Arrays::new("d", data(47), 5, 4, 0.1).unwrap();
         assert_ne!(members(&other.batch(0), 47), first[..5]);
+        assert_ne!(members(&other.held_out(0), 47)[..4], held_out, "they are chosen by the seed");
     }
 
     /// Every minibatch of similar length, each sequence at most once a pass, and all from the seed and the pass.
@@ -275,9 +287,10 @@ mod tests {
     fn minibatches_are_of_similar_length() {
         let lengths = |n: usize| (0..n).map(|b| 1 + (7 * b + b * b / 5) % 3).collect::<Vec<usize>>();
         let varied = || Batch { lengths: Some(lengths(203)), mask: None, ..data(203) };
-        let mut source = Arrays::new("d", varied(), 4, 3).unwrap();
+        let mut source = Arrays::new("d", varied(), 4, 3, 0.1).unwrap();
         let pass = |source: &mut Arrays, p: u64| (45 * p..45 * p + 45).map(|k| source.batch(k)).collect::<Vec<_>>();
         let mut orders = Vec::new();
+        let held_out: Vec<usize> = (0..5).flat_map(|k| sequences(&source.held_out(k))).collect();
         for p in [0, 1] {
             let batches = pass(&mut source, p);
             let spread = |batch: &Batch| {
@@ -288,7 +301,7 @@ mod tests {
             assert!(batches.iter().filter(|batch| spread(batch) > 0).count() <= 6);
             let order: Vec<usize> = batches.iter().flat_map(sequences).collect();
             let distinct: std::collections::BTreeSet<_> = order.iter().collect();
-            assert!(distinct.len() == 180 && order.iter().all(|&i| i < 183));
+            assert!(distinct.len() == 180 && distinct.iter().all(|i| !held_out.contains(i)));
             for batch in &batches {
                 assert_eq!(batch.lengths, Some(sequences(batch).into_iter().map(|i| lengths(203)[i]).collect()));
             }
@@ -298,7 +311,7 @@ mod tests {
             orders.push(order);
         }
         assert_ne!(orders[0], orders[1]);
-        let mut again = Arrays::new("d", varied(), 4, 3).unwrap();
+        let mut again = Arrays::new("d", varied(), 4, 3, 0.1).unwrap();
         assert_eq!(again.batch(50), source.batch(50));
         let [similar, random] = [true, false].map(|bucket| source.padding(bucket));
         assert!(similar < random / 3.0 && random > 0.2, "{similar} {random}");
@@ -313,7 +326,7 @@ mod tests {
         // Of one length, or without lengths, it is the order at random.
         for lengths in [None, Some(vec![3; 47])] {
             let data = || Batch { lengths: lengths.clone(), ..data(47) };
-            let [mut a, mut b] = [true, false].map(|bucket| Arrays::new("d", data(), 5, 3).unwrap().with_bucket(bucket));
+            let [mut a, mut b] = [true, false].map(|bucket| Arrays::new("d", data(), 5, 3, 0.1).unwrap().with_bucket(bucket));
             assert_eq!((0..9).map(|k| a.batch(k)).collect::<Vec<_>>(), (0..9).map(|k| b.batch(k)).collect::<Vec<_>>());
             assert_eq!(a.note(), "43 sequences to train and 4 held out, of 3 time steps");
         }
@@ -328,14 +341,34 @@ mod tests {
     #[test]
     fn held_out_sequences_come_in_order_and_the_last_batch_is_filled_up() {
         let none = usize::MAX;
-        for (mut source, expected) in [
-            (Arrays::new("d", data(47), 3, 0).unwrap(), vec![vec![43, 44, 45], vec![46, none, none]]),
-            (Arrays::new("d", data(2), 1, 0).unwrap(), vec![vec![1]]),
-            (Arrays::new("d", data(9), 8, 0).unwrap(), vec![vec![8, none, none, none, none, none, none, none]]),
-            (Arrays::held_out_only("d", data(3), 2).unwrap(), vec![vec![0, 1], vec![2, none]]),
+        let mut held_out_only = Arrays::held_out_only("d", data(3), 2).unwrap();
+        assert_eq!([0, 1].map(|k| members(&held_out_only.held_out(k), 3)), [vec![0, 1], vec![2, none]]);
+        for (sequences, batch, share, expected) in [
+            (47, 3, 0.1, 4),
+            (2, 1, 0.1, 1),
+            (9, 8, 0.1, 1),
+            (47, 3, 0.5, 23),
+            (47, 3, 0.99, 46),
+            (47, 3, 0.0, 0),
+            (1, 1, 0.0, 0),
         ] {
-            let got = (0..source.held_out_batches()).map(|k| members(&source.held_out(k), 47)).collect::<Vec<_>>();
-            assert_eq!(got, expected);
+            let new = |batch: usize| Arrays::new("d", data(sequences), batch, 5, share);
+            let mut source = new(batch).or_else(|_| new(1)).unwrap();
+            let (training, held_out) = source.sequences();
+            assert_eq!((training, held_out), (sequences - expected, expected));
+            let size = source.window().1;
+            let found: Vec<usize> =
+                (0..source.held_out_batches()).flat_map(|k| members(&source.held_out(k), sequences)).collect();
+            assert_eq!(found.len(), expected.next_multiple_of(size));
+            // What fills up the last batch does not count.
+            let (counted, filled) = found.split_at(expected);
+            assert!(filled.iter().all(|&i| i == none));
+            // A number of passes meets each other sequence, and none of these.
+            let steps = (20 * (training / size)) as u64;
+            let trained: Vec<usize> = (0..steps).flat_map(|k| members(&source.batch(k), sequences)).collect();
+            let all: std::collections::BTreeSet<usize> = counted.iter().chain(&trained).copied().collect();
+            assert!(counted.iter().all(|i| !trained.contains(i)), "{counted:?}");
+            assert_eq!(all, (0..sequences).collect());
         }
         let mut source = Arrays::held_out_only("d", data(3), 2).unwrap();
         assert_eq!(source.batch(3), source.held_out(1));
@@ -352,15 +385,18 @@ mod tests {
         let masked = Batch { mask: Some(array![[1.0, 0.0], [0.0, 0.0], [0.0, 0.0]]), ..data(2) };
         for (result, expected) in [
             (
-                Arrays::new("d", data(33), 32, 0),
-                "d: batch 32 needs as many sequences to train; of 33 there, 3 held out, 30 are left",
+                Arrays::new("d", data(33), 32, 0, 0.1),
+                "d: batch 32 needs as many sequences to train; of 33 there, 3 held out, 30 are left; --validation 0 holds none out",
             ),
-            (Arrays::new("d", data(1), 1, 0), "d: batch 1 needs as many sequences to train; of 1 there, 1 held out, 0 are left"),
-            (Arrays::new("d", masked, 1, 0), "d: no output of sequence 1 counts; leave it out"),
+            (
+                Arrays::new("d", data(1), 1, 0, 0.1),
+                "d: batch 1 needs as many sequences to train; of 1 there, 1 held out, 0 are left; --validation 0 holds none out",
+            ),
+            (Arrays::new("d", masked, 1, 0, 0.1), "d: no output of sequence 1 counts; leave it out"),
         ] {
             let error = result.unwrap_err();
             assert_eq!((error.to_string().as_str(), error.exit_code()), (expected, 7));
         }
-        assert_eq!(Arrays::new("d", data(5), 0, 0).unwrap_err().exit_code(), 2);
+        assert_eq!(Arrays::new("d", data(5), 0, 0, 0.1).unwrap_err().exit_code(), 2);
     }
 }

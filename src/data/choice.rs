@@ -21,19 +21,21 @@ pub enum Choice {
     Data(PathBuf),
 }
 
-/// How a file of sequences is read, and made into minibatches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// How a file of sequences or a text is read, divided and made into minibatches.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Reading {
     /// Which axis of its tensors comes first.
     pub layout: Layout,
     /// Whether minibatches are of sequences of similar length, where lengths vary.
     pub bucket: bool,
+    /// The share that is held out, from 0 to below 1: of sequences at random by the seed, of a text the end.
+    pub validation: f64,
 }
 
 impl Default for Reading {
     fn default() -> Reading {
-        Reading { layout: Layout::TimeFirst, bucket: true }
+        Reading { layout: Layout::TimeFirst, bucket: true, validation: 0.1 }
     }
 }
 
@@ -85,14 +87,15 @@ impl Choice {
         let source: Box<dyn Source> = match self {
             Choice::Task(name) => (Task::named(name)?.source)(options)?,
             Choice::Text(path) => {
-                let text = Text::load(path, batch, window)?;
+                let text = Text::load(path, batch, window, reading.validation)?;
                 vocabulary = Some(text.vocabulary().clone());
                 Box::new(text)
             }
             Choice::Data(path) => {
                 let read = read_batch(path, reading.layout)?;
                 notes.extend(read.note());
-                let arrays = Arrays::new(path.display(), read.batch, batch, seed)?.with_bucket(reading.bucket);
+                let arrays =
+                    Arrays::new(path.display(), read.batch, batch, seed, reading.validation)?.with_bucket(reading.bucket);
                 notes.push(arrays.note());
                 notes.iter_mut().for_each(|note| *note = format!("{}: {note}.", path.display()));
                 Box::new(arrays)

@@ -69,24 +69,24 @@ impl Text {
     ///
     /// # Errors
     /// As [`read_text`] and [`Text::new`].
-    pub fn load(path: impl AsRef<Path>, batch: usize, window: usize) -> Result<Text> {
-        Text::new(path.as_ref().display(), &read_text(&path)?, batch, window)
+    pub fn load(path: impl AsRef<Path>, batch: usize, window: usize, validation: f64) -> Result<Text> {
+        Text::new(path.as_ref().display(), &read_text(&path)?, batch, window, validation)
     }
 
-    /// A text to train on; `what` it is (its file) goes into messages.
+    /// A text to train on, of which the share `validation`, at least 0 and below 1, is held out at the end; `what` it is (its file) goes
+    /// into messages.
     ///
     /// A held-out part of fewer than two characters has no batches: [`Source::held_out_batches`] is 0.
     ///
     /// # Errors
     /// [`Error::BadInput`] for a text too short for one window, with how many characters there are, how many are needed and what would
     /// fit. [`Error::Usage`] for a batch or a window of 0.
-    pub fn new(what: impl ToString, text: &str, batch: usize, window: usize) -> Result<Text> {
+    pub fn new(what: impl ToString, text: &str, batch: usize, window: usize, validation: f64) -> Result<Text> {
         let vocabulary = Vocabulary::from_text(text);
         let tokens = vocabulary.encode(what.to_string(), text)?;
         check_sizes(batch, window)?;
         let total = tokens.len();
-        // ⌊0.9·total⌋ without the product, which could overflow.
-        let train = total / 10 * 9 + total % 10 * 9 / 10;
+        let train = ((1.0 - validation) * total as f64) as usize;
         let length = train.saturating_sub(1) / batch;
         if length < window {
             return Err(Error::input(what, too_short(total, train, batch, window)));
@@ -210,7 +210,7 @@ mod tests {
     #[test]
     fn streams_windows_and_passes_are_those_of_the_interface() {
         // N = ⌊0.9·28⌋ = 25 characters train: S = ⌊24/3⌋ = 8, two windows of 3 a pass. M = 3 are held out.
-        let mut text = Text::new("t", "abcdefghijklmnopqrstuvwxyz!?", 3, 3).unwrap();
+        let mut text = Text::new("t", "abcdefghijklmnopqrstuvwxyz!?", 3, 3, 0.1).unwrap();
         assert_eq!(text.shape(), Shape { input: Input::Tokens(28), outputs: 28, loss: Loss::CrossEntropy });
         let first = [row("abc", "bcd", ""), row("ijk", "jkl", ""), row("qrs", "rst", "")];
         let second = [row("def", "efg", ""), row("lmn", "mno", ""), row("tuv", "uvw", "")];
@@ -297,19 +297,26 @@ mod tests {
                 "has 100 characters; batch 2 with window 99 needs 222 (of the first 90 %, batch·window + 1); window 44 would fit",
             ),
         ] {
-            let error = Text::new("t.txt", &"x".repeat(length), batch, window).unwrap_err();
+            let error = Text::new("t.txt", &"x".repeat(length), batch, window, 0.1).unwrap_err();
             assert_eq!((error.to_string(), error.exit_code()), (format!("t.txt: {expected}"), 7));
         }
         // The number named is enough, and one less is not.
         for (batch, window) in [(1, 1), (32, 64), (7, 19)] {
             let needed = ((batch * window + 1) * 10_usize).div_ceil(9);
-            assert!(Text::new("t", &"x".repeat(needed), batch, window).is_ok());
-            assert!(Text::new("t", &"x".repeat(needed - 1), batch, window).is_err());
+            assert!(Text::new("t", &"x".repeat(needed), batch, window, 0.1).is_ok());
+            assert!(Text::new("t", &"x".repeat(needed - 1), batch, window, 0.1).is_err());
         }
         for (batch, window) in [(0, 1), (1, 0), (usize::MAX, usize::MAX), (1 << 20, 1 << 20)] {
-            assert_eq!(Text::new("t", "abc", batch, window).unwrap_err().exit_code(), 2);
+            assert_eq!(Text::new("t", "abc", batch, window, 0.1).unwrap_err().exit_code(), 2);
         }
-        assert_eq!(Text::new("t", "abc", 1, 1).unwrap().held_out_batches(), 0, "one character is left: nothing to predict");
+        for (share, training) in [(0.0, 1000), (0.1, 900), (0.25, 750), (0.3, 700), (0.999, 1)] {
+            let text = Text::new("t", &"xy".repeat(500), 1, 1, share);
+            match text {
+                Ok(text) => assert_eq!((text.training.length, text.held_out.start), (training - 1, training)),
+                Err(error) => assert!(training < 2 && error.exit_code() == 7),
+            }
+        }
+        assert_eq!(Text::new("t", "abc", 1, 1, 0.1).unwrap().held_out_batches(), 0, "one character is left: nothing to predict");
         let error = Text::with_vocabulary("t", "a", Vocabulary::from_text("a"), 1, 1).unwrap_err();
         assert_eq!(error.to_string(), "t: has 1 character; expected at least 2, to predict the second");
     }
@@ -322,12 +329,12 @@ mod tests {
             [(&b"abc\xffdef"[..], "byte 3 (counted from 0), 0xff,"), (b"caf\xc3", "byte 3 (counted from 0), 0xc3,")]
         {
             std::fs::write(&path, bytes).unwrap();
-            let error = Text::load(&path, 1, 1).unwrap_err();
+            let error = Text::load(&path, 1, 1, 0.1).unwrap_err();
             assert_eq!(error.exit_code(), 7);
             assert!(error.to_string().contains(at), "{error}");
         }
         std::fs::write(&path, "to be or not to be").unwrap();
-        assert_eq!(Text::load(&path, 2, 3).unwrap().vocabulary().to_string(), " benort");
-        assert_eq!(Text::load(folder.path().join("missing"), 1, 1).unwrap_err().exit_code(), 7);
+        assert_eq!(Text::load(&path, 2, 3, 0.1).unwrap().vocabulary().to_string(), " benort");
+        assert_eq!(Text::load(folder.path().join("missing"), 1, 1, 0.1).unwrap_err().exit_code(), 7);
     }
 }

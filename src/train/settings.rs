@@ -57,6 +57,10 @@ impl Settings {
         if let Some((name, _)) = counts.iter().find(|(_, count)| *count == Some(0)) {
             return Err(Error::Usage(format!("{name} is 0; it must be at least 1")));
         }
+        if !(0.0..1.0).contains(&self.reading.validation) {
+            let share = self.reading.validation;
+            return Err(Error::Usage(format!("validation is {share}; it must be at least 0 and below 1")));
+        }
         if !(self.lr.is_finite() && self.lr >= 0.0) {
             return Err(Error::Usage(format!("the learning rate is {}; it must be finite and not negative", self.lr)));
         }

@@ -131,3 +131,41 @@ fn sequences_may_come_first_and_have_one_target() {
     );
     assert!(!folder.join("a").exists());
 }
+
+/// Data in the order of its classes, of which each part has all; and data of which nothing is held out.
+#[test]
+fn what_is_held_out_is_chosen_at_random_and_may_be_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    // Which of two classes it is, all inputs say; the second half of the sequences is of the second class.
+    let of_class = |count: usize| {
+        let class = move |b: usize| usize::from(b >= count / 2);
+        let inputs = Array3::from_shape_fn((4, count, 1), |(_, b, _)| class(b) as f32 - 0.5);
+        [("inputs", inputs.into()), ("classes", Array1::from_shape_fn(count, |b| class(b) as i64).into())]
+    };
+    write(folder, "sorted", of_class(80));
+    write(folder, "one", of_class(1));
+    let train = "train --hidden 4 --steps 60 --lr 0.05 --backend cpu --json";
+    for (share, held_out) in [("", 8), (" --validation 0.5", 40)] {
+        let out = succeed(folder, &format!("{train} --batch 8 --data sorted{share} --out run{held_out}"));
+        let trained: Value = serde_json::from_str(&out).unwrap();
+        let found: Value = serde_json::from_str(&succeed(folder, &format!("evaluate run{held_out} --json"))).unwrap();
+        assert_eq!((&found["loss"], &found["counted"]), (&trained["validation_loss"], &Value::from(held_out)));
+        assert!(found["accuracy"] == 1.0, "both classes are learnt, and both are held out: {found}");
+    }
+    let out = succeed(folder, &format!("{train} --batch 1 --data one --validation 0 --out single"));
+    assert_eq!(serde_json::from_str::<Value>(&out).unwrap()["validation_loss"], Value::Null);
+    succeed(folder, "train --resume single --steps 61");
+    expect(
+        folder,
+        &[
+            ("evaluate single", 7, "one: nothing is held out of it"),
+            (&format!("{train} --batch 1 --data one --out x"), 7, "0 are left; --validation 0 holds none out"),
+            (&format!("{train} --task adding --validation 0.2 --out x"), 2, "cannot be used with"),
+            (&format!("{train} --data one --validation 1 --out x"), 2, "1 is not in [0, 1)"),
+            (&format!("{train} --data one --validation nan --out x"), 2, "--validation"),
+        ],
+    );
+    let all: Value = serde_json::from_str(&succeed(folder, "evaluate single --data one --json")).unwrap();
+    assert_eq!(all["counted"], 1);
+}

@@ -185,7 +185,7 @@ fn texts() {
     // A held-out part of one character: training goes without it, and to evaluate it is an error.
     let out = succeed(folder.path(), "train --text held --batch 1 --window 4 --hidden 3 --steps 2 --json --out run");
     assert!(out.contains("\"validation_loss\":null"), "{out}");
-    expect(folder.path(), &[("evaluate run", 7, "held: the held-out tenth is too short for one prediction")]);
+    expect(folder.path(), &[("evaluate run", 7, "held: nothing is held out of it, or too little for one prediction")]);
 }
 
 #[test]
