@@ -99,7 +99,7 @@ pub mod data;
 mod error;
 pub mod flow;
 pub mod kernels;
-mod memory;
+pub mod memory;
 pub mod model;
 pub mod network;
 mod numbers;

@@ -23,7 +23,10 @@ pub(crate) fn check_memory(what: &str, needed: u64) -> Result<()> {
 }
 
 /// The same, with advice that follows from what there is.
-pub(crate) fn check_memory_or(what: &str, needed: u64, advice: impl FnOnce(u64) -> String) -> Result<()> {
+///
+/// # Errors
+/// [`Error::DoesNotFit`] when there are not.
+pub fn check_memory_or(what: &str, needed: u64, advice: impl FnOnce(u64) -> String) -> Result<()> {
     match available() {
         Some(available) if needed > available => {
             Err(Error::DoesNotFit { what: what.into(), needed, available, advice: advice(available) })

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use ndarray::{Array2, Array3, s};
 
-use super::{Batch, InitialState, Inputs, Loss, Targets};
+use super::{Batch, InitialState, Input, Inputs, Loss, Targets, finite, in_range};
 use crate::data::Shape;
 use crate::{Error, Result};
 
@@ -81,8 +81,11 @@ impl Sequences {
         Batch { lengths: self.lengths, initial_state: self.initial_state, ..Batch::new(self.inputs, targets) }
     }
 
-    /// Checks that there is a length and a state for each sequence.
-    pub(crate) fn check_sizes(&self, state: [usize; 3]) -> Result<()> {
+    /// Checks all that a network reads: its input, and the shape `[layers·directions, B, H]` of its states.
+    ///
+    /// # Errors
+    /// [`Error::BadInput`] with the tensor, the position and what was expected.
+    pub fn check(&self, input: Input, state: [usize; 3]) -> Result<()> {
         let (steps, sequences) = self.shape();
         let lengths = self.lengths.as_deref().unwrap_or_default();
         if self.lengths.is_some() && lengths.len() != sequences {
@@ -90,6 +93,21 @@ impl Sequences {
         }
         if let Some((b, length)) = lengths.iter().enumerate().find(|(_, length)| !(1..=steps).contains(*length)) {
             return Err(Error::input("lengths", format!("[{b}] is {length}; expected a number from 1 to {steps}")));
+        }
+        let is_read = |t: usize, b: usize| t < self.length(b);
+        match (&self.inputs, input) {
+            (Inputs::Tokens(x), Input::Tokens(n)) => in_range("tokens", x, n, "the vocabulary has", is_read)?,
+            (Inputs::Vectors(x), Input::Vectors(n)) if x.dim().2 == n => finite("inputs", x, is_read)?,
+            (Inputs::Vectors(x), Input::Vectors(n)) => {
+                let problem = format!("expected shape {:?}, got {:?}", [steps, sequences, n], x.shape());
+                return Err(Error::input("inputs", problem));
+            }
+            (Inputs::Vectors(_), Input::Tokens(_)) => {
+                return Err(Error::input("inputs", "this network reads tokens, not vectors"));
+            }
+            (Inputs::Tokens(_), Input::Vectors(_)) => {
+                return Err(Error::input("tokens", "this network reads vectors, not tokens"));
+            }
         }
         let InitialState::Given(states) = &self.initial_state else { return Ok(()) };
         match states.iter().find(|(_, given)| given.shape() != state) {

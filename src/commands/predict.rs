@@ -2,14 +2,14 @@
 
 mod output;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
-use ndarray::{Array2, Array3, ArrayView1, Axis, concatenate, s};
+use ndarray::{Array2, Array3, ArrayView1, Axis, s};
 use retrospect::batch::{InitialState, Input, Inputs, Loss, Sequences, States};
 use retrospect::data::{Vocabulary, read_text};
 use retrospect::model::{Config, Optimizer};
-use retrospect::network::{Network, Prediction};
+use retrospect::network::Network;
 use retrospect::random::Random;
 use retrospect::tensors::read_sequences;
 use retrospect::train::Checkpoint;
@@ -23,6 +23,8 @@ use super::sample::draw;
 
 /// The windows of a part that is written before the next is computed.
 const PART: usize = 64;
+/// The time steps after a sequence that are written before the next are computed.
+const FURTHER: usize = 1024;
 
 /// Predicts from new inputs with a trained network
 ///
@@ -55,11 +57,12 @@ pub struct Predict {
     #[arg(long, conflicts_with = "steps")]
     last: bool,
 
-    /// Go on for N time steps after each sequence, each reading the prediction of the one before
+    /// Go on for N time steps after each sequence, each reading the prediction of the one before; that of the last given time step is the
+    /// first
     #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 0, hide_default_value = true)]
     steps: u32,
 
-    /// Draw the classes that --steps reads from the probabilities; 0 takes the most probable
+    /// Draw the classes from the end of each sequence on from the probabilities; 0 takes the most probable
     #[arg(long, value_name = "X", allow_negative_numbers = true, default_value_t = 0.0, requires = "steps", value_parser = super::options::not_negative)]
     temperature: f64,
 
@@ -79,15 +82,15 @@ impl Predict {
         if self.steps > 0 {
             check_feedback(trained)?;
         }
-        let inputs: [Option<&PathBuf>; 2] = [Some(path), Some(&self.run)];
-        let same = |path: &PathBuf| self.out.as_ref().is_some_and(|out| out.canonicalize().ok() == path.canonicalize().ok());
-        if let Some(path) = inputs.into_iter().flatten().find(|path| path.exists() && same(path)) {
-            return Err(Error::Usage(format!("--out would overwrite {}", path.display())));
+        if self.temperature > 0.0 && trained.loss != Loss::CrossEntropy {
+            return Err(Error::Usage("--temperature draws classes, and this run predicts values".into()));
         }
-        let vocabulary = checkpoint.origin.vocabulary.as_ref();
-        let mut output = Output::open(self.out.as_deref(), trained, vocabulary, self.last)?;
-
+        self.check_out(path)?;
         let (steps, count) = sequences.shape();
+        let (layers, _, hidden) = trained.state_shape();
+        sequences.check(trained.input, [layers, count, hidden]).map_err(|e| in_file(path, e))?;
+        let vocabulary = checkpoint.origin.vocabulary.as_ref();
+        let mut output = Output::open(self.out.as_deref(), trained, vocabulary, [steps + self.steps as usize, count], self.last)?;
         // A window of training is one that fits.
         let window = if trained.bidirectional { steps } else { steps.min(trained.window.max(64)) };
         let config = Config {
@@ -112,14 +115,21 @@ impl Predict {
                 if let Some(states) = states.take() {
                     part.initial_state = InitialState::Given(states);
                 }
-                let mut found = network.predict(&part).map_err(|e| in_file(path, e))?;
-                let mut lengths: Vec<usize> = (0..group.len()).map(|b| part.length(b)).collect();
+                let found = network.predict(&part).map_err(|e| in_file(path, e))?;
+                let lengths: Vec<usize> = (0..group.len()).map(|b| part.length(b)).collect();
+                let mut end =
+                    End { network: &mut network, states: found.states, temperature: self.temperature, random: &mut random };
                 let is_end = start + span >= steps;
-                if is_end && self.steps > 0 {
-                    self.go_on(&mut network, &mut found, &mut lengths, &mut random)?;
+                let drawn = if is_end && self.steps > 0 { end.draw_last(&found.outputs, &lengths) } else { Vec::new() };
+                let starts = vec![start; group.len()];
+                output.write(&Part { first, starts, outputs: &found.outputs, lengths: &lengths, drawn: &drawn })?;
+                if is_end {
+                    let starts = lengths.iter().map(|length| start + length).collect();
+                    end.go_on(self.steps as usize, &found.outputs, (starts, &lengths), drawn, first, &mut output)?;
+                    output.end(end.states)?;
+                } else {
+                    states = Some(end.states);
                 }
-                output.write(Part { first, start, lengths, is_end, prediction: &found })?;
-                states = Some(found.states);
             }
         }
         output.finish()
@@ -147,32 +157,75 @@ impl Predict {
         Ok((Sequences::new(Inputs::Tokens(tokens)), path))
     }
 
-    /// Appends what follows each sequence, a time step at a time: what was predicted last is read next.
-    fn go_on(&self, network: &mut Network, found: &mut Prediction, lengths: &mut [usize], random: &mut Random) -> Result<()> {
-        let (loss, is_tokens) = (network.model().config().loss, matches!(network.model().config().input, Input::Tokens(_)));
-        let (_, count, width) = found.outputs.dim();
-        let more = self.steps as usize;
-        let empty = Array3::from_elem((more, count, width), f32::NAN);
-        found.outputs = concatenate(Axis(0), &[found.outputs.view(), empty.view()]).expect("the same sequences");
-        let mut last: Array2<f32> = Array2::from_shape_fn((count, width), |(b, o)| found.outputs[[lengths[b] - 1, b, o]]);
-        let mut states: States = found.states.clone();
-        for _ in 0..more {
-            let inputs = if loss == Loss::CrossEntropy && is_tokens {
-                let mut next = |logits: ArrayView1<f32>| draw(&logits.to_vec(), self.temperature, random.uniform());
-                Inputs::Tokens(Array2::from_shape_fn((1, count), |(_, b)| next(last.row(b))))
-            } else {
-                Inputs::Vectors(last.insert_axis(Axis(0)))
-            };
-            let sequences = Sequences { initial_state: InitialState::Given(states), ..Sequences::new(inputs) };
-            let step = network.predict(&sequences)?;
-            for (b, length) in lengths.iter_mut().enumerate() {
-                found.outputs.slice_mut(s![*length, b, ..]).assign(&step.outputs.slice(s![0, b, ..]));
-                *length += 1;
-            }
-            last = step.outputs.index_axis_move(Axis(0), 0);
-            states = step.states;
+    /// Refuses to overwrite what is read.
+    fn check_out(&self, input: &Path) -> Result<()> {
+        let files = [input, &self.run, &Checkpoint::path(&self.run), &Checkpoint::previous_path(&self.run)].map(Path::to_owned);
+        let out = self.out.as_ref().and_then(|out| out.canonicalize().ok());
+        match files.iter().find(|path| out.is_some() && path.canonicalize().ok() == out) {
+            Some(path) => Err(Error::Usage(format!("--out would overwrite {}", path.display()))),
+            None => Ok(()),
         }
-        found.states = states;
+    }
+}
+
+/// The end of a group of sequences, from which it goes on.
+struct End<'a> {
+    network: &'a mut Network,
+    states: States,
+    temperature: f64,
+    random: &'a mut Random,
+}
+
+impl End<'_> {
+    /// The class that follows each sequence; nothing for values.
+    fn draw_last(&mut self, outputs: &Array3<f32>, lengths: &[usize]) -> Vec<Vec<u32>> {
+        if self.network.model().config().loss != Loss::CrossEntropy {
+            return Vec::new();
+        }
+        let last = |(place, length): (usize, &usize)| vec![self.draw(outputs.slice(s![length - 1, place, ..]))];
+        lengths.iter().enumerate().map(last).collect()
+    }
+
+    fn draw(&mut self, logits: ArrayView1<f32>) -> u32 {
+        draw(&logits.to_vec(), self.temperature, self.random.uniform())
+    }
+
+    /// Writes what follows each sequence, a time step at a time: what was predicted or drawn last is read next.
+    fn go_on(
+        &mut self,
+        steps: usize,
+        outputs: &Array3<f32>,
+        (mut starts, lengths): (Vec<usize>, &[usize]),
+        mut drawn: Vec<Vec<u32>>,
+        first: usize,
+        output: &mut Output,
+    ) -> Result<()> {
+        let (_, count, width) = outputs.dim();
+        let mut last: Array2<f32> = Array2::from_shape_fn((count, width), |(b, o)| outputs[[lengths[b] - 1, b, o]]);
+        for done in (0..steps).step_by(FURTHER) {
+            let more = FURTHER.min(steps - done);
+            let mut outputs = Array3::zeros((more, count, width));
+            let mut classes = vec![Vec::new(); drawn.len()];
+            for t in 0..more {
+                let inputs = if drawn.is_empty() {
+                    Inputs::Vectors(last.insert_axis(Axis(0)))
+                } else {
+                    Inputs::Tokens(Array2::from_shape_fn((1, count), |(_, b)| drawn[b][drawn[b].len() - 1]))
+                };
+                let initial_state = InitialState::Given(std::mem::take(&mut self.states));
+                let step = self.network.predict(&Sequences { initial_state, ..Sequences::new(inputs) })?;
+                self.states = step.states;
+                last = step.outputs.index_axis_move(Axis(0), 0);
+                outputs.index_axis_mut(Axis(0), t).assign(&last);
+                for (place, drawn) in drawn.iter_mut().enumerate() {
+                    *drawn = vec![self.draw(last.row(place))];
+                    classes[place].extend(drawn.iter());
+                }
+            }
+            let part = Part { first, starts: starts.clone(), outputs: &outputs, lengths: &vec![more; count], drawn: &classes };
+            output.write(&part)?;
+            starts.iter_mut().for_each(|start| *start += more);
+        }
         Ok(())
     }
 }
@@ -199,7 +252,8 @@ fn check_feedback(config: &Config) -> Result<()> {
 /// Names of classes, as far as there are any.
 fn class_name(vocabulary: Option<&Vocabulary>, class: usize) -> String {
     match vocabulary.and_then(|vocabulary| vocabulary.characters().get(class)) {
-        Some(character) => character.escape_debug().to_string(),
+        Some(character) if character.is_control() => character.escape_default().to_string(),
+        Some(character) => character.to_string(),
         None => class.to_string(),
     }
 }

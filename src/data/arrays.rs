@@ -45,7 +45,7 @@ impl Arrays {
     pub fn new(what: impl ToString, data: Batch, batch: usize, seed: u64, validation: f64) -> Result<Arrays> {
         let sequences = data.shape().1;
         let least = usize::from(validation > 0.0);
-        let held_out = ((validation * sequences as f64) as usize).max(least).min(sequences);
+        let held_out = ((validation * sequences as f64 + 1e-6) as usize).max(least).min(sequences);
         let training = sequences - held_out;
         if training < batch {
             let advice = if sequences >= batch && held_out > 0 { "; --validation 0 holds none out" } else { "" };
@@ -348,6 +348,7 @@ mod tests {
             (2, 1, 0.1, 1),
             (9, 8, 0.1, 1),
             (47, 3, 0.5, 23),
+            (100, 3, 0.29, 29),
             (47, 3, 0.99, 46),
             (47, 3, 0.0, 0),
             (1, 1, 0.0, 0),

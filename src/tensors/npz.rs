@@ -56,7 +56,8 @@ pub(super) fn read(what: &str, mut source: impl Read + Seek) -> Result<Tensors> 
     for index in 0..archive.len() {
         let mut file = archive.by_index(index).map_err(|e| invalid(&e))?;
         let name = file.name().map_err(|e| invalid(&e))?.into_owned();
-        let name = name.strip_suffix(".npy").map_or(name.clone(), str::to_owned);
+        // What else there is in an archive is none of NumPy's.
+        let Some(name) = name.strip_suffix(".npy").map(str::to_owned) else { continue };
         let mut bytes = Vec::new();
         // It is held against its checksum.
         file.read_to_end(&mut bytes).map_err(|e| invalid(&format!("{name}: {e}")))?;
@@ -132,7 +133,7 @@ fn array(bytes: &[u8]) -> std::result::Result<Array, String> {
     let mut data = Data::with_room(dtype, elements.len() / size);
     data.decode(dtype, elements);
     let is_fortran = field("fortran_order")?.starts_with("True");
-    Ok(Array::Read(if is_fortran { turned(&shape, data) } else { Tensor { shape, data } }))
+    Ok(Array::Read(if is_fortran { turned(&shape, data)? } else { Tensor { shape, data } }))
 }
 
 /// The header and the elements.
@@ -166,18 +167,19 @@ fn element_type(descr: &str) -> Option<Dtype> {
 }
 
 /// A tensor in row-major order, of elements whose first index runs fastest.
-fn turned(shape: &[usize], data: Data) -> Tensor {
-    fn turn<T: Clone>(shape: &[usize], values: Vec<T>) -> Vec<T> {
+fn turned(shape: &[usize], data: Data) -> std::result::Result<Tensor, String> {
+    fn turn<T: Clone>(shape: &[usize], values: Vec<T>) -> std::result::Result<Vec<T>, String> {
         let backward: Vec<usize> = shape.iter().rev().copied().collect();
-        let array = ArrayD::from_shape_vec(IxDyn(&backward), values).expect("the number of elements was checked");
-        array.reversed_axes().iter().cloned().collect()
+        // An extent of 0 may stand beside others that are beyond everything.
+        let array = ArrayD::from_shape_vec(IxDyn(&backward), values).map_err(|e| format!("shape {shape:?}: {e}"))?;
+        Ok(array.reversed_axes().iter().cloned().collect())
     }
     let data = match data {
-        Data::F32(values) => Data::F32(turn(shape, values)),
-        Data::F64(values) => Data::F64(turn(shape, values)),
-        Data::I64(values) => Data::I64(turn(shape, values)),
+        Data::F32(values) => Data::F32(turn(shape, values)?),
+        Data::F64(values) => Data::F64(turn(shape, values)?),
+        Data::I64(values) => Data::I64(turn(shape, values)?),
     };
-    Tensor { shape: shape.to_vec(), data }
+    Ok(Tensor { shape: shape.to_vec(), data })
 }
 
 #[cfg(test)]
@@ -251,6 +253,8 @@ mod tests {
                 assert!(read.tensors.values().all(|tensor| *tensor == tensors.tensors["inputs"]), "byte {at}, bit {bit}");
             }
         }
+        let empty = npy(1, "{'descr': '<f4', 'fortran_order': True, 'shape': (0, 9223372036854775807, 9), }\n", &[]);
+        assert!(read("file", Cursor::new(empty)).unwrap_err().to_string().contains("9223372036854775807"));
         let large = npy(1, "{'descr': '<f8', 'fortran_order': False, 'shape': (99999999999, 99999999999), }\n", &[0; 8]);
         let error = read("file", Cursor::new(large)).unwrap_err().to_string();
         assert!(error.contains("shape [99999999999, 99999999999] of <f8 is not 8 bytes"), "{error}");

@@ -172,7 +172,7 @@ fn texts() {
     expect(
         folder.path(),
         &[
-            ("train --text empty --out run", 7, "empty: is empty; batch 32 with window 64 needs"),
+            ("train --text empty --out run", 7, "empty: is empty; 0 train, and batch 32 with window 64 needs"),
             ("train --text one --out run", 7, "one: has 1 character; "),
             ("train --text short --batch 2 --window 5 --out run", 7, "window 4 would fit, or batch 1"),
             ("train --text bytes --out run", 7, "bytes: byte 5 (counted from 0), 0xff, is not UTF-8"),

@@ -105,22 +105,47 @@ fn each_further_step_reads_the_one_before() {
     let at = folder.path();
     write(at, "train", vec![("inputs", vectors(9, 8, 2)), ("values", vectors(9, 8, 2))]);
     succeed(at, "train --data train --cell gru --hidden 6 --batch 3 --steps 20 --lr 0.05 --backend cpu --out run");
-    let mut inputs = vectors(70, 4, 2);
-    write(at, "new", vec![("inputs", inputs.clone())]);
+    let whole = vectors(73, 4, 2);
+    let begun = [70_i64, 1, 64, 65];
+    let (mut inputs, mut lengths) = (whole.clone(), begun.to_vec());
+    let write = |name: &str, inputs: &Array3<f32>, lengths: &[i64]| {
+        let mut file = Tensors::new();
+        file.insert("inputs", inputs.clone());
+        file.insert("lengths", ndarray::Array1::from(lengths.to_vec()));
+        file.write(at.join(name)).unwrap();
+    };
+    write("new", &inputs.slice(s![..70, .., ..]).to_owned(), &lengths);
     succeed(at, "predict run --data new --steps 3 --out found.npz --backend cpu");
     let found = outputs(&read(at, "found.npz"));
     assert_eq!(found.dim(), (73, 4, 2));
     for _ in 0..3 {
-        write(at, "longer", vec![("inputs", inputs.clone())]);
+        write("longer", &inputs, &lengths);
         succeed(at, "predict run --data longer --last --out last.npz --backend cpu");
-        let last = read(at, "last.npz").f32("outputs").unwrap();
-        let last: Array2<f32> = last.into_dimensionality().unwrap();
-        inputs = concatenate(Axis(0), &[inputs.view(), last.insert_axis(Axis(0)).view()]).unwrap();
+        let last: Array2<f32> = read(at, "last.npz").f32("outputs").unwrap().into_dimensionality().unwrap();
+        for (b, length) in lengths.iter_mut().enumerate() {
+            inputs.slice_mut(s![*length as usize, b, ..]).assign(&last.row(b));
+            *length += 1;
+        }
     }
-    for ((t, b, o), &value) in inputs.slice(s![70.., .., ..]).indexed_iter() {
-        let off = (found[[69 + t, b, o]] - f64::from(value)).abs();
-        assert!(off < 1e-5, "[{t}, {b}, {o}] is off by {off:e}");
+    for (b, &begun) in begun.iter().enumerate() {
+        for t in 0..73 {
+            let value = found[[t, b, 1]];
+            if t as i64 >= begun + 3 {
+                assert!(value.is_nan(), "{value} at {t}, {b}, behind the end");
+            } else if t as i64 >= begun - 1 && (t as i64) < begun + 2 {
+                let off = (value - f64::from(inputs[[t + 1, b, 1]])).abs();
+                assert!(off < 1e-5, "[{t}, {b}] is off by {off:e}");
+            } else {
+                assert!(value.is_finite());
+            }
+        }
     }
+    // States are those after the last further step.
+    write("last", &inputs, &lengths);
+    succeed(at, "predict run --data last --out last.npz --backend cpu");
+    let [one, other] = ["found.npz", "last.npz"].map(|name| read(at, name).f64("h").unwrap());
+    let off = (&one - &other).fold(0.0, |most: f64, v| most.max(v.abs()));
+    assert!(off < 1e-5, "the states are off by {off:e}");
 }
 
 /// Probabilities, classes and characters as CSV.
@@ -151,6 +176,26 @@ fn classes_come_with_their_probabilities() {
     let mut reader = csv_rows(&more);
     let written: String = reader.drain(..).skip(2).take(12).map(|row| row[2].replace(r"\n", "\n")).collect();
     assert_eq!(format!("the{written}"), sampled.strip_suffix('\n').unwrap());
+    // What is drawn is what is written, and what the next step reads.
+    let draw = "predict run --text prompt.txt --steps 9 --temperature 1.5 --backend cpu";
+    let [drawn, again, other] =
+        ["--seed 3", "--seed 3", "--seed 4"].map(|seed| csv_rows(&succeed(at, &format!("{draw} {seed}"))));
+    assert!(drawn == again && drawn != other);
+    let characters: String = drawn[2..].iter().map(|row| row[2].replace(r"\n", "\n")).collect();
+    assert_eq!(characters.chars().count(), 10);
+    let best = |row: &Vec<String>| {
+        let p: Vec<f64> = row[3..].iter().map(|p| p.parse().unwrap()).collect();
+        (0..p.len()).max_by(|&a, &b| p[a].total_cmp(&p[b])).unwrap()
+    };
+    let heading = csv_rows(&format!("\n{csv}")).swap_remove(0);
+    let likeliest: String = drawn[2..].iter().map(|row| heading[3 + best(row)].clone()).collect();
+    assert_ne!(likeliest.replace("p(", "").replace(')', ""), characters, "something less probable is drawn");
+    std::fs::write(at.join("drawn.txt"), format!("the{characters}")).unwrap();
+    let fed = csv_rows(&succeed(at, "predict run --text drawn.txt --backend cpu"));
+    for (a, b) in drawn.iter().zip(&fed) {
+        let off = |(a, b): (&String, &String)| (a.parse::<f64>().unwrap() - b.parse::<f64>().unwrap()).abs();
+        assert!(a[3..].iter().zip(&b[3..]).map(off).fold(0.0, f64::max) < 1e-5, "{a:?} is not {b:?}");
+    }
     succeed(at, "predict run --text new.txt --out classes.safetensors --backend cpu");
     let found = read(at, "classes.safetensors");
     let (classes, p) = (found.i64("classes").unwrap(), outputs(&found));
@@ -195,6 +240,8 @@ fn what_cannot_be_predicted_is_refused() {
         ("predict run --text new", 2, "this one was trained on"),
         ("predict run --data missing", 7, "missing: cannot be read"),
         ("predict run --data new --out new", 2, "--out would overwrite new"),
+        ("predict run --data new --out run/checkpoint.safetensors", 2, "--out would overwrite run"),
+        ("predict run --data new --steps 2 --temperature 1", 2, "it reads 3 numbers and predicts 2"),
         ("predict run --data new --out new.txt", 2, "expected a name that ends in .csv, .npz or .safetensors"),
         ("predict nothing --data new", 7, "nothing"),
     ];
@@ -202,6 +249,14 @@ fn what_cannot_be_predicted_is_refused() {
         let (got, out, err) = run(at, &format!("{line} --backend cpu"));
         assert!(got == code && err.contains(message) && out.is_empty(), "{line}: {got}, {err}");
     }
+    // More than there is memory for is refused, and CSV needs none.
+    write(at, "train-two", vec![("inputs", vectors(9, 8, 2)), ("values", vectors(9, 8, 2))]);
+    succeed(at, "train --data train-two --hidden 5 --batch 3 --steps 3 --backend cpu --out two");
+    write(at, "new-two", vec![("inputs", vectors(4, 2, 2))]);
+    let (code, _, err) = run(at, "predict two --data new-two --steps 4294967295 --out found.npz --backend cpu");
+    assert!(code == 4 && err.contains("the predictions"), "{err}");
+    let csv = succeed(at, "predict two --data new-two --steps 5000 --backend cpu");
+    assert_eq!(csv.lines().count(), 1 + 2 * 5004);
     // What fails on the way leaves nothing.
     let (code, _, err) = run(at, "predict run --data narrow --out found.csv --backend cpu");
     assert!(code == 7 && err.contains("narrow: inputs"), "{err}");

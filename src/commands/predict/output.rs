@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use ndarray::{Array1, Array2, Array3, ArrayView1, Axis, s};
 use retrospect::batch::{Loss, States};
 use retrospect::data::Vocabulary;
+use retrospect::memory::check_memory_or;
 use retrospect::model::Config;
-use retrospect::network::Prediction;
 use retrospect::tensors::Tensors;
 use retrospect::{Error, Result};
 
@@ -24,14 +24,18 @@ const SHOWN_COLUMNS: usize = 8;
 pub struct Part<'a> {
     /// The first sequence.
     pub first: usize,
-    /// The first time step.
-    pub start: usize,
+    /// The first time step of each sequence.
+    pub starts: Vec<usize>,
+    /// `[T, B, O]`.
+    pub outputs: &'a Array3<f32>,
     /// The time steps of each sequence that are here.
-    pub lengths: Vec<usize>,
-    /// Whether no time step of these sequences comes after.
-    pub is_end: bool,
-    pub prediction: &'a Prediction,
+    pub lengths: &'a [usize],
+    /// The classes of the last time steps of each sequence, where they were drawn and not the most probable taken.
+    pub drawn: &'a [Vec<u32>],
 }
+
+/// The class and the numbers of a time step of a sequence.
+type Row = (usize, usize, Option<usize>, Vec<f32>);
 
 /// Takes predictions.
 pub struct Output {
@@ -39,9 +43,12 @@ pub struct Output {
     /// Whether the outputs are of classes, whose probabilities are written.
     is_classes: bool,
     names: Option<Vocabulary>,
+    /// The time steps of a file of tensors.
+    steps: usize,
+    /// Whether the last time step of each sequence is written alone.
     last: bool,
-    /// The last outputs so far of each sequence of a group, and at which time step.
-    ends: Vec<(usize, Vec<f32>)>,
+    /// The last rows so far of a group of sequences.
+    ends: Vec<Option<Row>>,
     /// Whether the heading is written, as it is before the first row.
     is_headed: bool,
 }
@@ -49,7 +56,7 @@ pub struct Output {
 enum Kind {
     Table { rows: Vec<Vec<String>>, left: u64 },
     Csv(Box<csv::Writer<Box<dyn Write>>>, Place),
-    Tensors { path: PathBuf, is_npz: bool, all: Vec<(usize, usize, Vec<f32>)>, states: Vec<States> },
+    Tensors { path: PathBuf, is_npz: bool, all: Vec<Row>, states: Vec<States> },
 }
 
 /// Where CSV goes. A file is written beside its place until it is whole.
@@ -87,7 +94,13 @@ impl Drop for Place {
 
 impl Output {
     /// Opens a file by its name, or stdout.
-    pub fn open(path: Option<&Path>, config: &Config, vocabulary: Option<&Vocabulary>, last: bool) -> Result<Output> {
+    pub fn open(
+        path: Option<&Path>,
+        config: &Config,
+        vocabulary: Option<&Vocabulary>,
+        [steps, count]: [usize; 2],
+        last: bool,
+    ) -> Result<Output> {
         let extension = path.and_then(Path::extension).map(|e| e.to_string_lossy().to_lowercase());
         let csv = |file, place| Kind::Csv(Box::new(csv::Writer::from_writer(file)), place);
         let kind = match (path, extension.as_deref()) {
@@ -98,6 +111,10 @@ impl Output {
                 csv(file, place)
             }
             (Some(path), Some(extension @ ("npz" | "safetensors"))) => {
+                // A row while it is collected, and in its tensor.
+                let row = size_of::<Row>() + 2 * size_of::<f32>() * config.outputs;
+                let needed = [steps, count, row].into_iter().fold(1, |product: u64, n| product.saturating_mul(n as u64));
+                check_memory_or("the predictions", needed, |_| "--out FILE.csv takes no memory for them".into())?;
                 Kind::Tensors { path: path.into(), is_npz: extension == "npz", all: Vec::new(), states: Vec::new() }
             }
             (Some(path), _) => {
@@ -106,7 +123,7 @@ impl Output {
             }
         };
         let is_classes = config.loss == Loss::CrossEntropy;
-        Ok(Output { kind, is_classes, names: vocabulary.cloned(), last, ends: Vec::new(), is_headed: false })
+        Ok(Output { kind, is_classes, names: vocabulary.cloned(), steps, last, ends: Vec::new(), is_headed: false })
     }
 
     fn heading(&self, outputs: usize) -> Vec<String> {
@@ -120,28 +137,30 @@ impl Output {
         ["sequence".to_owned(), "step".to_owned()].into_iter().chain(class).chain(columns).collect()
     }
 
-    /// Takes a part. The parts of a group of sequences come one after the other.
-    pub fn write(&mut self, part: Part) -> Result<()> {
-        let outputs = &part.prediction.outputs;
-        self.ends.resize(part.lengths.len(), (0, Vec::new()));
+    /// Takes a part. The parts of a group of sequences come one after the other, then its end.
+    pub fn write(&mut self, part: &Part) -> Result<()> {
+        self.ends.resize(part.lengths.len(), None);
         for (place, &length) in part.lengths.iter().enumerate() {
             for t in 0..length {
-                let values = self.values(outputs.slice(s![t, place, ..]))?;
+                let values = self.values(part.outputs.slice(s![t, place, ..]))?;
+                let drawn = part.drawn.get(place).and_then(|drawn| drawn.get((t + drawn.len()).checked_sub(length)?));
+                let class = self.is_classes.then(|| drawn.map_or(likeliest(&values), |&class| class as usize));
+                let row = (part.first + place, part.starts[place] + t, class, values);
                 if self.last {
-                    self.ends[place] = (part.start + t, values);
+                    self.ends[place] = Some(row);
                 } else {
-                    self.take(part.first + place, part.start + t, values)?;
+                    self.take(row)?;
                 }
             }
         }
-        if part.is_end {
-            let ends = std::mem::take(&mut self.ends);
-            for (place, (step, values)) in (0..).zip(ends).filter(|(_, (_, values))| !values.is_empty()) {
-                self.take(part.first + place, step, values)?;
-            }
-            if let Kind::Tensors { states, .. } = &mut self.kind {
-                states.push(part.prediction.states.clone());
-            }
+        Ok(())
+    }
+
+    /// Takes the states after a group of sequences.
+    pub fn end(&mut self, after: States) -> Result<()> {
+        std::mem::take(&mut self.ends).into_iter().flatten().try_for_each(|row| self.take(row))?;
+        if let Kind::Tensors { states, .. } = &mut self.kind {
+            states.push(after);
         }
         Ok(())
     }
@@ -160,10 +179,10 @@ impl Output {
         Ok(powers.into_iter().map(|power| (power / sum) as f32).collect())
     }
 
-    fn take(&mut self, sequence: usize, step: usize, values: Vec<f32>) -> Result<()> {
+    fn take(&mut self, row: Row) -> Result<()> {
         match &mut self.kind {
             Kind::Tensors { all, .. } => {
-                all.push((sequence, step, values));
+                all.push(row);
                 return Ok(());
             }
             Kind::Table { rows, left } if rows.len() > SHOWN => {
@@ -172,11 +191,12 @@ impl Output {
             }
             _ => {}
         }
+        let (sequence, step, class, values) = row;
         if !self.is_headed {
             self.is_headed = true;
             self.row(self.heading(values.len()))?;
         }
-        let class = self.is_classes.then(|| class_name(self.names.as_ref(), likeliest(&values)));
+        let class = class.map(|class| class_name(self.names.as_ref(), class));
         let numbers = values.iter().map(|value| format!("{value:?}"));
         self.row([sequence.to_string(), step.to_string()].into_iter().chain(class).chain(numbers).collect())
     }
@@ -184,7 +204,7 @@ impl Output {
     fn row(&mut self, cells: Vec<String>) -> Result<()> {
         match &mut self.kind {
             Kind::Table { rows, .. } => rows.push(cells),
-            Kind::Csv(writer, place) => writer.write_record(cells).map_err(|e| io_error(&place.path, io::Error::from(e)))?,
+            Kind::Csv(writer, place) => writer.write_record(cells).map_err(|e| io_error(&place.path, cause(e)))?,
             Kind::Tensors { .. } => {}
         }
         Ok(())
@@ -192,7 +212,7 @@ impl Output {
 
     /// Writes what is left.
     pub fn finish(self) -> Result<()> {
-        let (is_classes, last) = (self.is_classes, self.last);
+        let steps = if self.last { None } else { Some(self.steps) };
         match self.kind {
             Kind::Table { mut rows, left } => {
                 let columns = rows[0].len();
@@ -214,7 +234,7 @@ impl Output {
                 place.complete()
             }
             Kind::Tensors { path, is_npz, all, states } => {
-                let tensors = tensors(all, states, is_classes, last);
+                let tensors = tensors(all, states, steps);
                 if is_npz { tensors.write_npz(&path) } else { tensors.write(&path) }
             }
         }
@@ -225,34 +245,41 @@ fn io_error(path: &Path, source: io::Error) -> Error {
     Error::Io { path: path.into(), source }
 }
 
+/// What failed in writing CSV.
+fn cause(error: csv::Error) -> io::Error {
+    match error.into_kind() {
+        csv::ErrorKind::Io(error) => error,
+        other => io::Error::other(format!("{other:?}")),
+    }
+}
+
 fn likeliest(values: &[f32]) -> usize {
     (1..values.len()).fold(0, |best, k| if values[k] > values[best] { k } else { best })
 }
 
 /// `outputs` `[T, B, O]` and, of classes, `classes` `[T, B]`, or `[B, O]` and `[B]` of the last time steps; `h` and, of an LSTM, `c`
 /// `[layers·directions, B, H]`. Behind a sequence's end outputs are NaN and classes −100.
-fn tensors(all: Vec<(usize, usize, Vec<f32>)>, states: Vec<States>, is_classes: bool, last: bool) -> Tensors {
-    let steps = if last { 1 } else { all.iter().map(|(_, step, _)| step + 1).max().unwrap_or(0) };
+fn tensors(all: Vec<Row>, states: Vec<States>, steps: Option<usize>) -> Tensors {
     let sequences = all.iter().map(|(sequence, ..)| sequence + 1).max().unwrap_or(0);
     let width = all.first().map_or(0, |(.., values)| values.len());
-    let mut outputs = Array3::from_elem((steps, sequences, width), f32::NAN);
-    let mut classes = Array2::from_elem((steps, sequences), -100_i64);
-    for (sequence, step, values) in all {
-        let step = if last { 0 } else { step };
-        classes[[step, sequence]] = likeliest(&values) as i64;
+    let is_classes = all.first().is_some_and(|(_, _, class, _)| class.is_some());
+    let mut outputs = Array3::from_elem((steps.unwrap_or(1), sequences, width), f32::NAN);
+    let mut classes = Array2::from_elem((steps.unwrap_or(1), sequences), -100_i64);
+    for (sequence, step, class, values) in all {
+        let step = if steps.is_some() { step } else { 0 };
+        classes[[step, sequence]] = class.map_or(-100, |class| class as i64);
         outputs.slice_mut(s![step, sequence, ..]).assign(&Array1::from(values));
     }
     let mut tensors = Tensors::new();
-    if last {
-        tensors.insert("outputs", outputs.index_axis_move(Axis(0), 0));
-        if is_classes {
-            tensors.insert("classes", classes.index_axis_move(Axis(0), 0));
-        }
-    } else {
+    if steps.is_some() {
         tensors.insert("outputs", outputs);
-        if is_classes {
-            tensors.insert("classes", classes);
-        }
+    } else {
+        tensors.insert("outputs", outputs.index_axis_move(Axis(0), 0));
+    }
+    match steps {
+        Some(_) if is_classes => tensors.insert("classes", classes),
+        None if is_classes => tensors.insert("classes", classes.index_axis_move(Axis(0), 0)),
+        _ => {}
     }
     let names: Vec<String> = states.first().map(|states| states.keys().cloned().collect()).unwrap_or_default();
     for name in names {
