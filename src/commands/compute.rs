@@ -4,7 +4,7 @@ use clap::{Args, ValueEnum};
 use pollster::block_on;
 use retrospect::backend::Compute;
 use retrospect::backend::{Adapter, Device};
-use retrospect::train::Ran;
+use retrospect::train::DeviceRecord;
 use retrospect::{Error, Result};
 
 use super::terminal::note;
@@ -73,25 +73,25 @@ impl ComputeArgs {
     }
 
     /// The same, but what is not said is as it was before: a run goes on where it ran.
-    pub fn choose_again(&self, ran: &Ran) -> Result<Compute> {
+    pub fn choose_again(&self, record: &DeviceRecord) -> Result<Compute> {
         let mut device = match (self.backend, &self.device.adapter) {
-            (None, None) if ran.backend == "cpu" => return Ok(self.device.cpu("as before")),
-            (None, None) => open(Some(&ran.adapter), "as before")?,
+            (None, None) if record.backend == "cpu" => return Ok(self.device.cpu("as before")),
+            (None, None) => open(Some(&record.adapter), "as before")?,
             _ => match self.choose()? {
                 Compute::Gpu(device) => device,
-                cpu if ran.backend == "cpu" => return Ok(cpu),
+                cpu if record.backend == "cpu" => return Ok(cpu),
                 cpu => {
                     note("The run was on a GPU: its numbers will differ in rounding from here on.");
                     return Ok(cpu);
                 }
             },
         };
-        if device.adapter.name == ran.adapter && device.adapter.driver == ran.driver {
-            device.choose(&ran.variants)?;
+        if device.adapter.name == record.adapter && device.adapter.driver == record.driver {
+            device.choose(&record.variants)?;
         } else {
             note(format_args!(
                 "The run was on {} ({}): its numbers will differ in rounding from here on.",
-                ran.adapter, ran.driver
+                record.adapter, record.driver
             ));
         }
         Ok(Compute::Gpu(device))

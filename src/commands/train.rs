@@ -151,7 +151,7 @@ impl Train {
         }
         let opened = checkpoint.origin.settings.open()?;
         opened.notes.iter().for_each(note);
-        let mut compute = self.compute.choose_again(&checkpoint.origin.ran)?;
+        let mut compute = self.compute.choose_again(&checkpoint.origin.device)?;
         self.tune.prepare_network(&mut compute, &checkpoint.origin.settings.network)?;
         note(format_args!("Going on from step {step} of {}.", path.display()));
         let of_run =
@@ -222,9 +222,9 @@ fn write_run_file(training: &Training) -> Result<()> {
     struct Run<'a> {
         version: &'a str,
         settings: &'a Settings,
-        device: &'a retrospect::train::Ran,
+        device: &'a retrospect::train::DeviceRecord,
     }
-    let run = Run { version: env!("CARGO_PKG_VERSION"), settings: training.settings(), device: training.ran() };
+    let run = Run { version: env!("CARGO_PKG_VERSION"), settings: training.settings(), device: training.device() };
     let path = training.folder().join("run.toml");
     let failed = |source: std::io::Error| Error::Io { path: path.clone(), source };
     let head = "# A record of the run. Resuming reads the checkpoint, not this file.\n";

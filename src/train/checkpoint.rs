@@ -15,9 +15,9 @@ use crate::network::Network;
 use crate::tensors::{TensorFile, write_in_blocks};
 use crate::{Error, Result};
 
-/// What it was trained on, and with which variants of the kernels: the same again give the same bits.
+/// The device that a run was trained on, and its variants of the kernels: the same again give the same bits.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ran {
+pub struct DeviceRecord {
     /// `gpu` or `cpu`.
     pub backend: String,
     /// The adapter's name, or `CPU`.
@@ -28,12 +28,12 @@ pub struct Ran {
     pub variants: BTreeMap<String, String>,
 }
 
-impl Ran {
+impl DeviceRecord {
     /// What a network runs on.
-    pub(super) fn new(compute: &Compute, network: &Network) -> Ran {
+    pub(super) fn new(compute: &Compute, network: &Network) -> DeviceRecord {
         match compute {
-            Compute::Cpu(_) => Ran { backend: "cpu".into(), adapter: "CPU".into(), ..Ran::default() },
-            Compute::Gpu(device) => Ran {
+            Compute::Cpu(_) => DeviceRecord { backend: "cpu".into(), adapter: "CPU".into(), ..DeviceRecord::default() },
+            Compute::Gpu(device) => DeviceRecord {
                 backend: "gpu".into(),
                 adapter: device.adapter.name.clone(),
                 driver: device.adapter.driver.clone(),
@@ -52,8 +52,8 @@ pub struct Origin {
     pub vocabulary: Option<Vocabulary>,
     /// [`crate::data::Opened::fingerprint`] of the data.
     pub fingerprint: Option<String>,
-    /// Where it ran.
-    pub ran: Ran,
+    /// The device that it ran on.
+    pub device: DeviceRecord,
 }
 
 /// A run after some of its steps. What grows with the network stays in the file.
@@ -132,11 +132,11 @@ impl Checkpoint {
         for prefix in prefixes.chain([String::new()]) {
             parameters::in_blocks(network, &prefix, &tensors, &mut |_, _, _| Ok(()))?;
         }
-        let ran = serde_json::from_str(tensors.metadata("device")?).map_err(|e| bad("device", &e))?;
+        let device = serde_json::from_str(tensors.metadata("device")?).map_err(|e| bad("device", &e))?;
         Ok(Checkpoint {
             step,
             states,
-            origin: Origin { vocabulary, fingerprint: tensors.metadata.get("fingerprint").cloned(), ran, settings },
+            origin: Origin { vocabulary, fingerprint: tensors.metadata.get("fingerprint").cloned(), device, settings },
             file: tensors,
         })
     }
@@ -166,7 +166,7 @@ impl Checkpoint {
         let json = |value: std::result::Result<String, serde_json::Error>| value.expect("strings, numbers and maps of them");
         let mut metadata = BTreeMap::from([
             ("configuration".into(), json(serde_json::to_string(&origin.settings))),
-            ("device".into(), json(serde_json::to_string(&origin.ran))),
+            ("device".into(), json(serde_json::to_string(&origin.device))),
             ("generator".into(), GENERATOR.into()),
             // Batches are numbered from 0: a step's batch follows from the seed and this number alone.
             ("position".into(), step.to_string()),

@@ -7,7 +7,7 @@ mod settings;
 mod tracing;
 mod training;
 
-pub use checkpoint::{Checkpoint, Origin, Ran};
+pub use checkpoint::{Checkpoint, DeviceRecord, Origin};
 pub use evaluation::{Evaluation, evaluate};
 pub use folder::{Folder, Metrics};
 pub use settings::Settings;

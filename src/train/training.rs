@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::tracing::{Before, flows};
-use super::{Checkpoint, Folder, Metrics, Origin, Ran, Settings, evaluate};
+use super::{Checkpoint, DeviceRecord, Folder, Metrics, Origin, Settings, evaluate};
 use crate::backend::Compute;
 use crate::batch::Batch;
 use crate::data::{Choice, Opened, Prefetch};
@@ -133,12 +133,12 @@ impl Training {
                 other => other,
             })?;
         }
-        let ran = Ran::new(compute, &network);
+        let device = DeviceRecord::new(compute, &network);
         Ok(Training {
             folder: folder()?,
             network,
             batches: Prefetch::new(data.source, step, AHEAD),
-            origin: Origin { settings, vocabulary: data.vocabulary, fingerprint: data.fingerprint, ran },
+            origin: Origin { settings, vocabulary: data.vocabulary, fingerprint: data.fingerprint, device },
             saved: None,
             last: None,
             mark: (Instant::now(), step),
@@ -178,10 +178,10 @@ impl Training {
         self.folder.path()
     }
 
-    /// Where it runs.
+    /// The device that it runs on.
     #[must_use]
-    pub fn ran(&self) -> &Ran {
-        &self.origin.ran
+    pub fn device(&self) -> &DeviceRecord {
+        &self.origin.device
     }
 
     /// Trains to the last step, evaluating and saving on the way and at the end. `watch` hears of all that happens; after
