@@ -59,6 +59,17 @@ pub enum Inputs {
     Vectors(Array3<f32>),
 }
 
+impl Inputs {
+    /// `(T, B)`.
+    #[must_use]
+    pub fn shape(&self) -> (usize, usize) {
+        match self {
+            Inputs::Tokens(x) => x.dim(),
+            Inputs::Vectors(x) => (x.dim().0, x.dim().1),
+        }
+    }
+}
+
 /// The targets of a window.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Targets {
@@ -80,6 +91,15 @@ pub enum InitialState {
     Carried,
     /// These, all that the cell has.
     Given(States),
+}
+
+impl InitialState {
+    /// The names, the layers and the hidden size of given states.
+    fn sizes(&self) -> (Vec<&str>, usize, usize) {
+        let InitialState::Given(given) = self else { return (Vec::new(), 0, 0) };
+        let (layers, _, hidden) = given.values().next().map_or((0, 0, 0), |state| state.dim());
+        (given.keys().map(String::as_str).collect(), layers, hidden)
+    }
 }
 
 /// One window of `T` steps of `B` sequences.
@@ -129,7 +149,7 @@ impl Batch {
     /// The time steps of a sequence.
     #[must_use]
     pub fn length(&self, sequence: usize) -> usize {
-        self.lengths.as_ref().and_then(|lengths| lengths.get(sequence)).copied().unwrap_or(self.shape().0)
+        length(self.lengths.as_deref(), sequence).unwrap_or(self.shape().0)
     }
 
     /// Whether a time step of a sequence lies before its end, and is not padding.
@@ -153,10 +173,7 @@ impl Batch {
     /// `(T, B)` of the inputs.
     #[must_use]
     pub fn shape(&self) -> (usize, usize) {
-        match &self.inputs {
-            Inputs::Tokens(x) => x.dim(),
-            Inputs::Vectors(x) => (x.dim().0, x.dim().1),
-        }
+        self.inputs.shape()
     }
 
     /// How many outputs count.
@@ -187,9 +204,7 @@ impl Batch {
     /// # Errors
     /// As [`Batch::check`].
     pub fn check_alone(&self, input: Input, outputs: usize) -> Result<()> {
-        let InitialState::Given(given) = &self.initial_state else { return self.check(input, outputs, 0, 0, &[]) };
-        let names: Vec<&str> = given.keys().map(String::as_str).collect();
-        let (layers, _, hidden) = given.values().next().map_or((0, 0, 0), |state| state.dim());
+        let (names, layers, hidden) = self.initial_state.sizes();
         self.check(input, outputs, layers, hidden, &names)
     }
 
@@ -201,20 +216,7 @@ impl Batch {
     /// [`Error::BadInput`] with the tensor, the position and what was expected.
     pub fn check(&self, input: Input, outputs: usize, layers: usize, hidden: usize, states: &[&str]) -> Result<()> {
         let (steps, batch) = self.shape();
-        if steps == 0 || batch == 0 {
-            return Err(Error::input("inputs", format!("[{steps}, {batch}, …] has no element")));
-        }
-        let wrong = |name: &str, got: &[usize], expected: &[usize]| {
-            Error::input(name, format!("expected shape {expected:?}, got {got:?}"))
-        };
-        if let Some(lengths) = &self.lengths {
-            if lengths.len() != batch {
-                return Err(wrong("lengths", &[lengths.len()], &[batch]));
-            }
-            if let Some((b, length)) = lengths.iter().enumerate().find(|(_, length)| !(1..=steps).contains(*length)) {
-                return Err(Error::input("lengths", format!("[{b}] is {length}; expected a number from 1 to {steps}")));
-            }
-        }
+        check_lengths(self.lengths.as_deref(), (steps, batch))?;
         if let Some(mask) = &self.mask {
             if mask.dim() != (steps, batch) {
                 return Err(wrong("mask", mask.shape(), &[steps, batch]));
@@ -228,17 +230,7 @@ impl Batch {
             }
         }
         let (is_read, counts) = (|t, b| self.is_read(t, b), |t, b| self.counts(t, b));
-        match (&self.inputs, input) {
-            (Inputs::Tokens(x), Input::Tokens(n)) => in_range("tokens", x, n, "the vocabulary has", is_read)?,
-            (Inputs::Vectors(x), Input::Vectors(n)) => {
-                if x.dim().2 != n {
-                    return Err(wrong("inputs", x.shape(), &[steps, batch, n]));
-                }
-                finite("inputs", x, is_read)?;
-            }
-            (_, Input::Tokens(_)) => return Err(Error::input("inputs", "this network reads tokens, not vectors")),
-            (_, Input::Vectors(_)) => return Err(Error::input("tokens", "this network reads vectors, not tokens")),
-        }
+        check_inputs(&self.inputs, input, is_read)?;
         match &self.targets {
             Targets::Classes(y) if y.dim() != (steps, batch) => return Err(wrong("classes", y.shape(), &[steps, batch])),
             Targets::Classes(y) => in_range("classes", y, outputs, "the number of classes is", counts)?,
@@ -247,22 +239,64 @@ impl Batch {
             }
             Targets::Values(y) => finite("values", y, counts)?,
         }
-        let InitialState::Given(given) = &self.initial_state else { return Ok(()) };
-        if let Some(missing) = states.iter().find(|&&name| !given.contains_key(name)) {
-            return Err(Error::input(format!("{missing}0"), "it is missing, and the cell's other states are given"));
-        }
-        for (name, state) in given {
-            let name = format!("{name}0");
-            if !states.contains(&&name[..name.len() - 1]) {
-                return Err(Error::input(name, format!("this cell has no such state; it has {}", states.join(" and "))));
-            }
-            if state.dim() != (layers, batch, hidden) {
-                return Err(wrong(&name, state.shape(), &[layers, batch, hidden]));
-            }
-            finite(&name, state, |_, _| true)?;
-        }
-        Ok(())
+        check_states(&self.initial_state, [layers, batch, hidden], states)
     }
+}
+
+/// The error of a tensor of another shape.
+fn wrong(name: &str, got: &[usize], expected: &[usize]) -> Error {
+    Error::input(name, format!("expected shape {expected:?}, got {got:?}"))
+}
+
+/// The time steps of a sequence, where there are lengths.
+fn length(lengths: Option<&[usize]>, sequence: usize) -> Option<usize> {
+    lengths?.get(sequence).copied()
+}
+
+/// Checks that there are sequences of `(T, B)`, and lengths within T.
+fn check_lengths(lengths: Option<&[usize]>, (steps, batch): (usize, usize)) -> Result<()> {
+    if steps == 0 || batch == 0 {
+        return Err(Error::input("inputs", format!("[{steps}, {batch}, …] has no element")));
+    }
+    let Some(lengths) = lengths else { return Ok(()) };
+    if lengths.len() != batch {
+        return Err(wrong("lengths", &[lengths.len()], &[batch]));
+    }
+    match lengths.iter().enumerate().find(|(_, length)| !(1..=steps).contains(*length)) {
+        Some((b, length)) => Err(Error::input("lengths", format!("[{b}] is {length}; expected a number from 1 to {steps}"))),
+        None => Ok(()),
+    }
+}
+
+/// Checks the kind, the width and the values of inputs at those `(t, b)` that are read.
+fn check_inputs(inputs: &Inputs, input: Input, is_read: impl Fn(usize, usize) -> bool) -> Result<()> {
+    let (steps, batch) = inputs.shape();
+    match (inputs, input) {
+        (Inputs::Tokens(x), Input::Tokens(n)) => in_range("tokens", x, n, "the vocabulary has", is_read),
+        (Inputs::Vectors(x), Input::Vectors(n)) if x.dim().2 != n => Err(wrong("inputs", x.shape(), &[steps, batch, n])),
+        (Inputs::Vectors(x), Input::Vectors(_)) => finite("inputs", x, is_read),
+        (Inputs::Vectors(_), Input::Tokens(_)) => Err(Error::input("inputs", "this network reads tokens, not vectors")),
+        (Inputs::Tokens(_), Input::Vectors(_)) => Err(Error::input("tokens", "this network reads vectors, not tokens")),
+    }
+}
+
+/// Checks given states against a shape and the names of a cell's states.
+fn check_states(initial: &InitialState, shape: [usize; 3], states: &[&str]) -> Result<()> {
+    let InitialState::Given(given) = initial else { return Ok(()) };
+    if let Some(missing) = states.iter().find(|&&name| !given.contains_key(name)) {
+        return Err(Error::input(format!("{missing}0"), "it is missing, and the cell's other states are given"));
+    }
+    for (name, state) in given {
+        let file = format!("{name}0");
+        if !states.contains(&name.as_str()) {
+            return Err(Error::input(file, format!("this cell has no such state; it has {}", states.join(" and "))));
+        }
+        if state.shape() != shape {
+            return Err(wrong(&file, state.shape(), &shape));
+        }
+        finite(&file, state, |_, _| true)?;
+    }
+    Ok(())
 }
 
 /// A number of time steps, rounded up so that no more than sixteen or so of a window are told apart: each takes a program of its own.

@@ -4,9 +4,8 @@ use std::ops::Range;
 
 use ndarray::{Array2, Array3, s};
 
-use super::{Batch, InitialState, Input, Inputs, Loss, Targets, finite, in_range};
-use crate::data::Shape;
-use crate::{Error, Result};
+use super::{Batch, InitialState, Input, Inputs, Loss, Targets, check_inputs, check_lengths, check_states, length};
+use crate::Result;
 
 /// Sequences to predict from: a [`Batch`] without targets.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,16 +28,13 @@ impl Sequences {
     /// `(T, B)` of the inputs.
     #[must_use]
     pub fn shape(&self) -> (usize, usize) {
-        match &self.inputs {
-            Inputs::Tokens(x) => x.dim(),
-            Inputs::Vectors(x) => (x.dim().0, x.dim().1),
-        }
+        self.inputs.shape()
     }
 
     /// The time steps of a sequence.
     #[must_use]
     pub fn length(&self, sequence: usize) -> usize {
-        self.lengths.as_ref().and_then(|lengths| lengths.get(sequence)).copied().unwrap_or(self.shape().0)
+        length(self.lengths.as_deref(), sequence).unwrap_or(self.shape().0)
     }
 
     /// Some of the sequences in some of the time steps. One that ends before has one time step there, which means nothing. Given states are
@@ -81,51 +77,27 @@ impl Sequences {
         Batch { lengths: self.lengths, initial_state: self.initial_state, ..Batch::new(self.inputs, targets) }
     }
 
-    /// Checks all that a network reads: its input, and the shape `[layers·directions, B, H]` of its states.
-    ///
-    /// # Errors
-    /// [`Error::BadInput`] with the tensor, the position and what was expected.
-    pub fn check(&self, input: Input, state: [usize; 3]) -> Result<()> {
-        let (steps, sequences) = self.shape();
-        let lengths = self.lengths.as_deref().unwrap_or_default();
-        if self.lengths.is_some() && lengths.len() != sequences {
-            return Err(Error::input("lengths", format!("expected shape [{sequences}], got [{}]", lengths.len())));
-        }
-        if let Some((b, length)) = lengths.iter().enumerate().find(|(_, length)| !(1..=steps).contains(*length)) {
-            return Err(Error::input("lengths", format!("[{b}] is {length}; expected a number from 1 to {steps}")));
-        }
-        let is_read = |t: usize, b: usize| t < self.length(b);
-        match (&self.inputs, input) {
-            (Inputs::Tokens(x), Input::Tokens(n)) => in_range("tokens", x, n, "the vocabulary has", is_read)?,
-            (Inputs::Vectors(x), Input::Vectors(n)) if x.dim().2 == n => finite("inputs", x, is_read)?,
-            (Inputs::Vectors(x), Input::Vectors(n)) => {
-                let problem = format!("expected shape {:?}, got {:?}", [steps, sequences, n], x.shape());
-                return Err(Error::input("inputs", problem));
-            }
-            (Inputs::Vectors(_), Input::Tokens(_)) => {
-                return Err(Error::input("inputs", "this network reads tokens, not vectors"));
-            }
-            (Inputs::Tokens(_), Input::Vectors(_)) => {
-                return Err(Error::input("tokens", "this network reads vectors, not tokens"));
-            }
-        }
-        let InitialState::Given(states) = &self.initial_state else { return Ok(()) };
-        match states.iter().find(|(_, given)| given.shape() != state) {
-            Some((name, given)) => {
-                Err(Error::input(format!("{name}0"), format!("expected shape {state:?}, got {:?}", given.shape())))
-            }
-            None => Ok(()),
-        }
-    }
-
-    /// These, checked as far as they can be without a network.
+    /// Checks all that a network reads as [`Batch::check`] does: against its input, and the layers, hidden size and names of its states.
     ///
     /// # Errors
     /// [`crate::Error::BadInput`] with the tensor, the position and what was expected.
-    pub fn checked(self) -> Result<Sequences> {
-        let batch = self.into_batch(Loss::CrossEntropy, 1);
-        let shape = Shape::from_batch(&batch);
-        batch.check_alone(shape.input, shape.outputs)?;
-        Ok(Sequences { inputs: batch.inputs, lengths: batch.lengths, initial_state: batch.initial_state })
+    pub fn check(&self, input: Input, layers: usize, hidden: usize, states: &[&str]) -> Result<()> {
+        let shape = self.shape();
+        check_lengths(self.lengths.as_deref(), shape)?;
+        check_inputs(&self.inputs, input, |t, b| t < self.length(b))?;
+        check_states(&self.initial_state, [layers, shape.1, hidden], states)
+    }
+
+    /// [`Sequences::check`] as far as it can be without a network, as [`Batch::check_alone`].
+    ///
+    /// # Errors
+    /// As [`Sequences::check`].
+    pub fn check_alone(&self) -> Result<()> {
+        let input = match &self.inputs {
+            Inputs::Tokens(_) => Input::Tokens(usize::MAX),
+            Inputs::Vectors(x) => Input::Vectors(x.dim().2),
+        };
+        let (names, layers, hidden) = self.initial_state.sizes();
+        self.check(input, layers, hidden, &names)
     }
 }

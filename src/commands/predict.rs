@@ -88,7 +88,7 @@ impl Predict {
         self.check_out(path)?;
         let (steps, count) = sequences.shape();
         let (layers, _, hidden) = trained.state_shape();
-        sequences.check(trained.input, [layers, count, hidden]).map_err(|e| in_file(path, e))?;
+        sequences.check(trained.input, layers, hidden, trained.cell.states).map_err(|e| in_file(path, e))?;
         let vocabulary = checkpoint.origin.vocabulary.as_ref();
         let mut output = Output::open(self.out.as_deref(), trained, vocabulary, [steps + self.steps as usize, count], self.last)?;
         // A window of training is one that fits.

@@ -63,7 +63,7 @@ impl Network {
             outputs: Array3::from_elem((steps, count, config.outputs), f32::NAN),
             states: config.cell.states.iter().map(state).collect(),
         };
-        sequences.check(config.input, [layers, count, hidden])?;
+        sequences.check(config.input, layers, hidden, config.cell.states)?;
         // A reverse direction begins at the end.
         let window = if config.bidirectional { steps } else { config.window };
         for first in (0..count).step_by(config.batch) {

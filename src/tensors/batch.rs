@@ -108,10 +108,7 @@ impl Tensors {
         };
 
         let shape = Shape::from_batch(&batch);
-        batch.check_alone(shape.input, shape.outputs).map_err(|error| match error {
-            Error::BadInput { what, problem } => self.bad(&what, problem),
-            other => other,
-        })?;
+        batch.check_alone(shape.input, shape.outputs).map_err(|error| self.in_file(error))?;
         Ok(ReadBatch { batch, ignored })
     }
 
@@ -120,13 +117,12 @@ impl Tensors {
     /// # Errors
     /// [`Error::BadInput`] with the tensor, the position and what was expected.
     pub fn sequences(&self, layout: Layout) -> Result<Sequences> {
-        self.sequences_alone(layout)?.checked().map_err(|error| match error {
-            Error::BadInput { what, problem } => self.bad(&what, problem),
-            other => other,
-        })
+        let sequences = self.sequences_alone(layout)?;
+        sequences.check_alone().map_err(|error| self.in_file(error))?;
+        Ok(sequences)
     }
 
-    /// The same, unchecked.
+    /// The sequences, unchecked.
     fn sequences_alone(&self, layout: Layout) -> Result<Sequences> {
         let inputs = self.one_of("inputs", "tokens")?;
         self.check_layout(inputs, layout)?;
@@ -145,6 +141,14 @@ impl Tensors {
         }
         let initial_state = if states.is_empty() { InitialState::Zero } else { InitialState::Given(states) };
         Ok(Sequences { inputs, lengths, initial_state })
+    }
+
+    /// The error of a tensor, with the file's name.
+    fn in_file(&self, error: Error) -> Error {
+        match error {
+            Error::BadInput { what, problem } => self.bad(&what, problem),
+            other => other,
+        }
     }
 
     /// The tensors of a batch, under the names that [`read_batch`] reads, time first. A carried state has none.
