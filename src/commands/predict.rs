@@ -1,12 +1,14 @@
 //! `retrospect predict`.
 
+mod forecast;
 mod output;
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use ndarray::{Array2, Array3, ArrayView1, Axis, s};
-use retrospect::batch::{InitialState, Input, Inputs, Loss, Sequences, States};
+use ndarray::Array2;
+use retrospect::batch::{InitialState, Inputs, Loss, Sequences};
 use retrospect::data::{Vocabulary, read_text};
 use retrospect::model::{Config, Optimizer};
 use retrospect::network::Network;
@@ -15,11 +17,11 @@ use retrospect::tensors::read_sequences;
 use retrospect::train::Checkpoint;
 use retrospect::{Error, Result};
 
+use self::forecast::{Choice, Forecast, check_feedback};
 use self::output::{Output, Part};
 use super::compute::ComputeArgs;
 use super::evaluate::load;
 use super::gradient::in_file;
-use super::sample::draw;
 
 /// The windows of a part that is written before the next is computed.
 const PART: usize = 64;
@@ -91,10 +93,10 @@ impl Predict {
         sequences.check(trained.input, layers, hidden, trained.cell.states).map_err(|e| in_file(path, e))?;
         let vocabulary = checkpoint.origin.vocabulary.as_ref();
         let mut output = Output::open(self.out.as_deref(), trained, vocabulary, [steps + self.steps as usize, count], self.last)?;
-        // A window of training is one that fits.
-        let window = if trained.bidirectional { steps } else { steps.min(trained.window.max(64)) };
+
         let config = Config {
-            window,
+            // A window of training is one that fits.
+            window: if trained.bidirectional { steps } else { steps.min(trained.window.max(64)) },
             batch: count.min(trained.batch),
             lengths: sequences.lengths.is_some(),
             optimizer: Optimizer::Sgd,
@@ -104,35 +106,52 @@ impl Predict {
         };
         let mut network = Network::new(&config, &self.compute.choose()?)?;
         checkpoint.load_parameters(&mut network)?;
-        let mut random = Random::for_sampling(self.seed);
-        // A long text or series in parts: what has been written needs no memory.
-        let span = if trained.bidirectional || sequences.lengths.is_some() { steps } else { window * PART };
+        let mut choice = Choice { temperature: self.temperature, random: Random::for_sampling(self.seed) };
         for first in (0..count).step_by(config.batch) {
             let group = first..count.min(first + config.batch);
-            let mut states = None;
-            for start in (0..steps).step_by(span) {
-                let mut part = sequences.part(group.clone(), start..steps.min(start + span));
-                if let Some(states) = states.take() {
-                    part.initial_state = InitialState::Given(states);
-                }
-                let found = network.predict(&part).map_err(|e| in_file(path, e))?;
-                let lengths: Vec<usize> = (0..group.len()).map(|b| part.length(b)).collect();
-                let mut end =
-                    End { network: &mut network, states: found.states, temperature: self.temperature, random: &mut random };
-                let is_end = start + span >= steps;
-                let drawn = if is_end && self.steps > 0 { end.draw_last(&found.outputs, &lengths) } else { Vec::new() };
-                let starts = vec![start; group.len()];
-                output.write(&Part { first, starts, outputs: &found.outputs, lengths: &lengths, drawn: &drawn })?;
-                if is_end {
-                    let starts = lengths.iter().map(|length| start + length).collect();
-                    end.go_on(self.steps as usize, &found.outputs, (starts, &lengths), drawn, first, &mut output)?;
-                    output.end(end.states)?;
-                } else {
-                    states = Some(end.states);
-                }
-            }
+            self.write_group(&mut network, &sequences, group, &mut choice, &mut output).map_err(|e| in_file(path, e))?;
         }
         output.finish()
+    }
+
+    /// Writes what is predicted of a group of sequences, and what follows them.
+    fn write_group(
+        &self,
+        network: &mut Network,
+        sequences: &Sequences,
+        group: Range<usize>,
+        choice: &mut Choice,
+        output: &mut Output,
+    ) -> Result<()> {
+        let (first, steps) = (group.start, sequences.shape().0);
+        let config = network.model().config();
+        // A long text or series in parts: what has been written needs no memory.
+        let span = if config.bidirectional || config.lengths { steps } else { steps.min(config.window) * PART };
+        let last = (steps - 1) / span * span;
+        let mut part = sequences.part(group.clone(), 0..steps.min(span));
+        for start in (0..last).step_by(span) {
+            let found = network.predict(&part)?;
+            output.write(&Part::new(first, vec![start; group.len()], &found.outputs))?;
+            let next = start + span;
+            part = sequences.part(group.clone(), next..steps.min(next + span));
+            part.initial_state = InitialState::Given(found.states);
+        }
+        let found = network.predict(&part)?;
+        let outputs = found.outputs.clone();
+        let lengths: Vec<usize> = (0..group.len()).map(|b| part.length(b)).collect();
+        let rows = Part { lengths: lengths.clone(), ..Part::new(first, vec![last; group.len()], &outputs) };
+        if self.steps == 0 {
+            output.write(&rows)?;
+            return output.end(found.states);
+        }
+        let mut forecast = Forecast::new(network, choice, found, &lengths);
+        output.write(&Part { chosen: forecast.classes.as_ref(), ..rows })?;
+        for done in (0..self.steps as usize).step_by(FURTHER) {
+            let (outputs, classes) = forecast.advance(FURTHER.min(self.steps as usize - done))?;
+            let starts = lengths.iter().map(|length| last + length + done).collect();
+            output.write(&Part { chosen: classes.as_ref(), ..Part::new(first, starts, &outputs) })?;
+        }
+        output.end(forecast.states)
     }
 
     /// What is predicted from, and its file.
@@ -166,87 +185,6 @@ impl Predict {
             None => Ok(()),
         }
     }
-}
-
-/// The end of a group of sequences, from which it goes on.
-struct End<'a> {
-    network: &'a mut Network,
-    states: States,
-    temperature: f64,
-    random: &'a mut Random,
-}
-
-impl End<'_> {
-    /// The class that follows each sequence; nothing for values.
-    fn draw_last(&mut self, outputs: &Array3<f32>, lengths: &[usize]) -> Vec<Vec<u32>> {
-        if self.network.model().config().loss != Loss::CrossEntropy {
-            return Vec::new();
-        }
-        let last = |(place, length): (usize, &usize)| vec![self.draw(outputs.slice(s![length - 1, place, ..]))];
-        lengths.iter().enumerate().map(last).collect()
-    }
-
-    fn draw(&mut self, logits: ArrayView1<f32>) -> u32 {
-        draw(&logits.to_vec(), self.temperature, self.random.uniform())
-    }
-
-    /// Writes what follows each sequence, a time step at a time: what was predicted or drawn last is read next.
-    fn go_on(
-        &mut self,
-        steps: usize,
-        outputs: &Array3<f32>,
-        (mut starts, lengths): (Vec<usize>, &[usize]),
-        mut drawn: Vec<Vec<u32>>,
-        first: usize,
-        output: &mut Output,
-    ) -> Result<()> {
-        let (_, count, width) = outputs.dim();
-        let mut last: Array2<f32> = Array2::from_shape_fn((count, width), |(b, o)| outputs[[lengths[b] - 1, b, o]]);
-        for done in (0..steps).step_by(FURTHER) {
-            let more = FURTHER.min(steps - done);
-            let mut outputs = Array3::zeros((more, count, width));
-            let mut classes = vec![Vec::new(); drawn.len()];
-            for t in 0..more {
-                let inputs = if drawn.is_empty() {
-                    Inputs::Vectors(last.insert_axis(Axis(0)))
-                } else {
-                    Inputs::Tokens(Array2::from_shape_fn((1, count), |(_, b)| drawn[b][drawn[b].len() - 1]))
-                };
-                let initial_state = InitialState::Given(std::mem::take(&mut self.states));
-                let step = self.network.predict(&Sequences { initial_state, ..Sequences::new(inputs) })?;
-                self.states = step.states;
-                last = step.outputs.index_axis_move(Axis(0), 0);
-                outputs.index_axis_mut(Axis(0), t).assign(&last);
-                for (place, drawn) in drawn.iter_mut().enumerate() {
-                    *drawn = vec![self.draw(last.row(place))];
-                    classes[place].extend(drawn.iter());
-                }
-            }
-            let part = Part { first, starts: starts.clone(), outputs: &outputs, lengths: &vec![more; count], drawn: &classes };
-            output.write(&part)?;
-            starts.iter_mut().for_each(|start| *start += more);
-        }
-        Ok(())
-    }
-}
-
-/// Whether what a network predicts is what it reads.
-fn check_feedback(config: &Config) -> Result<()> {
-    let problem = match (config.input, config.loss) {
-        _ if config.bidirectional => "this network is bidirectional, and its reverse direction reads what comes after".into(),
-        (Input::Tokens(inputs), Loss::CrossEntropy) | (Input::Vectors(inputs), Loss::SquaredError)
-            if inputs == config.outputs =>
-        {
-            return Ok(());
-        }
-        (Input::Tokens(inputs), Loss::CrossEntropy) => {
-            format!("it reads {inputs} tokens and predicts {} classes", config.outputs)
-        }
-        (Input::Vectors(inputs), Loss::SquaredError) => format!("it reads {inputs} numbers and predicts {}", config.outputs),
-        (Input::Tokens(_), Loss::SquaredError) => "it reads tokens and predicts values".into(),
-        (Input::Vectors(_), Loss::CrossEntropy) => "it reads vectors and predicts classes".into(),
-    };
-    Err(Error::Usage(format!("--steps reads what the network predicts: {problem}")))
 }
 
 /// Names of classes, as far as there are any.

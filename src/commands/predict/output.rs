@@ -29,12 +29,26 @@ pub struct Part<'a> {
     /// `[T, B, O]`.
     pub outputs: &'a Array3<f32>,
     /// The time steps of each sequence that are here.
-    pub lengths: &'a [usize],
-    /// The classes of the last time steps of each sequence, where they were drawn and not the most probable taken.
-    pub drawn: &'a [Vec<u32>],
+    pub lengths: Vec<usize>,
+    /// The classes that were chosen by the outputs of each sequence's last time steps here, `[N, B]`; of others the most probable counts.
+    pub chosen: Option<&'a Array2<u32>>,
 }
 
-/// The class and the numbers of a time step of a sequence.
+impl Part<'_> {
+    /// As many time steps of each sequence as there are outputs.
+    pub fn new(first: usize, starts: Vec<usize>, outputs: &Array3<f32>) -> Part<'_> {
+        let (steps, count, _) = outputs.dim();
+        Part { first, starts, outputs, lengths: vec![steps; count], chosen: None }
+    }
+
+    /// The class of a time step.
+    fn class(&self, t: usize, place: usize, values: &[f32]) -> usize {
+        let row = self.chosen.and_then(|chosen| (t + chosen.nrows()).checked_sub(self.lengths[place]));
+        self.chosen.zip(row).map_or_else(|| likeliest(values), |(chosen, row)| chosen[[row, place]] as usize)
+    }
+}
+
+/// A sequence, a time step, the class there and the numbers.
 type Row = (usize, usize, Option<usize>, Vec<f32>);
 
 /// Takes predictions.
@@ -143,8 +157,7 @@ impl Output {
         for (place, &length) in part.lengths.iter().enumerate() {
             for t in 0..length {
                 let values = self.values(part.outputs.slice(s![t, place, ..]))?;
-                let drawn = part.drawn.get(place).and_then(|drawn| drawn.get((t + drawn.len()).checked_sub(length)?));
-                let class = self.is_classes.then(|| drawn.map_or(likeliest(&values), |&class| class as usize));
+                let class = self.is_classes.then(|| part.class(t, place, &values));
                 let row = (part.first + place, part.starts[place] + t, class, values);
                 if self.last {
                     self.ends[place] = Some(row);
