@@ -6,7 +6,7 @@ mod output;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 use ndarray::Array2;
 use retrospect::batch::{InitialState, Inputs, Loss, Sequences};
 use retrospect::data::{Vocabulary, read_text};
@@ -32,6 +32,7 @@ const FURTHER: usize = 1024;
 ///
 /// For a run trained on classes, the outputs are probabilities; for one trained on values, the values. Sequences and steps count from 0.
 #[derive(Args)]
+#[command(group = ArgGroup::new("source").required(true))]
 #[command(after_help = "Examples:\n  \
     retrospect predict runs/lstm --data new.npz --out predictions.csv\n  \
     retrospect predict runs/lstm --data new.safetensors --steps 24 --out forecast.npz")]
@@ -40,11 +41,11 @@ pub struct Predict {
     run: PathBuf,
 
     /// Sequences: `inputs` or `tokens`, optionally `lengths`, `h0`, `c0` (.safetensors or .npz; or a .npy of the inputs)
-    #[arg(long, value_name = "FILE", required_unless_present = "text", conflicts_with = "text")]
+    #[arg(long, value_name = "FILE", group = "source")]
     data: Option<PathBuf>,
 
     /// A text, of which each next character is predicted
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", group = "source")]
     text: Option<PathBuf>,
 
     /// Read --data as [B, T, …] instead of [T, B, …]; tensors are written time first

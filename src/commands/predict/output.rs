@@ -13,12 +13,12 @@ use retrospect::tensors::Tensors;
 use retrospect::{Error, Result};
 
 use super::class_name;
-use crate::commands::terminal::{note, print, table, thousands};
+use crate::commands::terminal::{note, print, significant, table, thousands};
 
 /// The rows that a terminal shows.
 const SHOWN: usize = 20;
-/// The columns that a terminal shows.
-const SHOWN_COLUMNS: usize = 8;
+/// The columns that a terminal of 80 characters shows: numbers of 5 digits have 11 at most, and two between columns.
+const SHOWN_COLUMNS: usize = 7;
 
 /// Some time steps of some sequences.
 pub struct Part<'a> {
@@ -210,7 +210,9 @@ impl Output {
             self.row(self.heading(values.len()))?;
         }
         let class = class.map(|class| class_name(self.names.as_ref(), class));
-        let numbers = values.iter().map(|value| format!("{value:?}"));
+        let is_table = matches!(self.kind, Kind::Table { .. });
+        let number = |value: &f32| if is_table { significant((*value).into()) } else { format!("{value:?}") };
+        let numbers = values.iter().map(number);
         self.row([sequence.to_string(), step.to_string()].into_iter().chain(class).chain(numbers).collect())
     }
 
