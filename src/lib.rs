@@ -76,11 +76,13 @@
 //! | [`model`] | a network's configuration, its parameters, and the program it records |
 //! | [`backend`] | [`backend::Cpu`] and [`backend::Gpu`], which run programs |
 //! | [`network`] | networks on backends: fed, trained, read back |
-//! | [`flow`] | what becomes of a gradient on its way back through time
-//! | [`trace`] | when each step ran, as a file
+//! | [`flow`] | what becomes of a gradient on its way back through time |
+//! | [`trace`] | when each step ran, as a file |
 //! | [`train`] | runs and checkpoints |
 //! | [`tune`](mod@tune) | which variant is the fastest on an adapter |
 //! | [`data`] | where batches come from |
+//! | [`tensors`] | files of tensors: safetensors, NumPy's |
+//! | [`memory`] | whether there is room for something |
 //! | [`reference`](mod@reference) | the same network and gradient in f64, sharing nothing with the rest |
 //! | [`bench`](mod@bench) | how fast training steps are, next to what the machine can do at most |
 //! | [`study`](mod@study) | what activations do to gradients through time |
@@ -113,9 +115,11 @@ pub mod tensors;
 pub mod trace;
 pub mod train;
 pub mod tune;
+mod whole_file;
 
 pub use activation::Activation;
 pub use error::{Error, Result};
+pub use whole_file::WholeFile;
 
 /// README's examples are tests.
 #[cfg(doctest)]

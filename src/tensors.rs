@@ -16,8 +16,9 @@ use ndarray::{Array, ArrayD, Dimension, IxDyn};
 
 pub use batch::{Layout, ReadBatch, read_batch, read_sequences};
 pub use file::TensorFile;
-pub(crate) use format::{write_in_blocks, write_whole};
+pub(crate) use format::write_in_blocks;
 
+use crate::whole_file::write_whole;
 use crate::{Error, Result};
 
 /// The elements of a tensor in row-major order.

@@ -5,8 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use retrospect::batch::{Input, Loss};
 use retrospect::data::{Arrays, Source, Text, read_text};
-use retrospect::model::{Config, Optimizer};
-use retrospect::network::Network;
+use retrospect::model::Config;
 use retrospect::tensors::read_batch;
 use retrospect::train::{Checkpoint, evaluate};
 use retrospect::{Error, Result};
@@ -70,9 +69,8 @@ impl Evaluate {
         }
         let (window, batch) = source.window();
         let lengths = source.has_lengths();
-        let config = Config { window, batch, lengths, optimizer: Optimizer::Sgd, ..trained.clone() };
-        let mut network = Network::new(&config, &self.compute.choose()?)?;
-        checkpoint.load_parameters(&mut network)?;
+        let config = Config { window, batch, lengths, ..trained.clone() };
+        let mut network = checkpoint.network(config, &self.compute.choose()?)?;
         let batches = source.held_out_batches();
         let named = |error| match error {
             Error::BadInput { what: tensor, problem } => Error::BadInput { what: format!("{what}: {tensor}"), problem },

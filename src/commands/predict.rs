@@ -10,7 +10,7 @@ use clap::{ArgGroup, Args};
 use ndarray::Array2;
 use retrospect::batch::{InitialState, Inputs, Loss, Sequences};
 use retrospect::data::{Vocabulary, read_text};
-use retrospect::model::{Config, Optimizer};
+use retrospect::model::Config;
 use retrospect::network::Network;
 use retrospect::random::Random;
 use retrospect::tensors::read_sequences;
@@ -100,16 +100,15 @@ impl Predict {
             window: if trained.bidirectional { steps } else { steps.min(trained.window.max(64)) },
             batch: count.min(trained.batch),
             lengths: sequences.lengths.is_some(),
-            optimizer: Optimizer::Sgd,
             recompute: None,
             trace: false,
             ..trained.clone()
         };
-        let mut network = Network::new(&config, &self.compute.choose()?)?;
-        checkpoint.load_parameters(&mut network)?;
+        let batch = config.batch;
+        let mut network = checkpoint.network(config, &self.compute.choose()?)?;
         let mut choice = Choice { temperature: self.temperature, random: Random::for_sampling(self.seed) };
-        for first in (0..count).step_by(config.batch) {
-            let group = first..count.min(first + config.batch);
+        for first in (0..count).step_by(batch) {
+            let group = first..count.min(first + batch);
             self.write_group(&mut network, &sequences, group, &mut choice, &mut output).map_err(|e| in_file(path, e))?;
         }
         output.finish()

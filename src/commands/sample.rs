@@ -5,8 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use ndarray::Array2;
 use retrospect::batch::{InitialState, Inputs, Sequences};
-use retrospect::model::{Config, Optimizer};
-use retrospect::network::Network;
+use retrospect::model::Config;
 use retrospect::random::Random;
 use retrospect::{Error, Result};
 
@@ -53,9 +52,8 @@ impl Sample {
         let Some((first, rest)) = prompt.split_first() else {
             return Err(Error::Usage("the prompt is empty; it needs at least one character".into()));
         };
-        let config = Config { window: 1, batch: 1, optimizer: Optimizer::Sgd, ..checkpoint.origin.settings.network.clone() };
-        let mut network = Network::new(&config, &self.compute.choose()?)?;
-        checkpoint.load_parameters(&mut network)?;
+        let config = Config { window: 1, batch: 1, ..checkpoint.origin.settings.network.clone() };
+        let mut network = checkpoint.network(config, &self.compute.choose()?)?;
 
         print_text(&text)?;
         let mut random = Random::for_sampling(self.seed);
@@ -85,10 +83,15 @@ impl Sample {
     }
 }
 
+/// The class of the largest number.
+pub fn likeliest(numbers: &[f32]) -> usize {
+    (1..numbers.len()).fold(0, |best, k| if numbers[k] > numbers[best] { k } else { best })
+}
+
 /// The class k that softmax(logits / temperature) gives to `uniform` in [0, 1): the first whose cumulative probability
 /// exceeds it.
 pub fn draw(logits: &[f32], temperature: f64, uniform: f32) -> u32 {
-    let best = (1..logits.len()).fold(0, |best, k| if logits[k] > logits[best] { k } else { best });
+    let best = likeliest(logits);
     if temperature == 0.0 {
         return best as u32;
     }

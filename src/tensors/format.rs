@@ -1,16 +1,17 @@
 //! Safetensors files as they are written: the header's length (8 bytes, little-endian), the header (JSON), the tensors' bytes.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+
+use std::io::{self, Write};
 use std::ops::Range;
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
 use super::{Data, Tensor, Tensors};
+use crate::Result;
 use crate::blocks::{blocks, matrix};
-use crate::{Error, Result};
+use crate::whole_file::write_whole;
 
 pub(super) fn write(tensors: &Tensors, file: &mut dyn Write) -> io::Result<()> {
     // Wide elements first, so that every tensor is aligned to its elements.
@@ -93,38 +94,14 @@ pub(crate) fn write_in_blocks(
     failed.map_or(written, Err)
 }
 
-/// Writes a file so that `path` holds the old contents or all of the new, whatever interrupts: beside it, flushed to the disk, renamed.
-///
-/// A link is followed. What is not a plain file (`/dev/null`, a pipe) is written directly: renaming would replace it.
-///
-/// # Errors
-/// [`Error::Io`]; nothing is left behind.
-pub(crate) fn write_whole(path: &Path, contents: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
-    let fill = |file: File| {
-        let mut file = BufWriter::with_capacity(1 << 18, file);
-        contents(&mut file)?;
-        file.into_inner().map_err(io::IntoInnerError::into_error)
-    };
-    let target = fs::canonicalize(path).unwrap_or_else(|_| path.into());
-    let written = if target.exists() && !target.is_file() {
-        File::create(&target).and_then(fill).map(drop)
-    } else {
-        let mut name = target.file_name().unwrap_or_default().to_os_string();
-        name.push(format!(".{}.part", std::process::id()));
-        let beside = target.with_file_name(name);
-        let written = File::create(&beside).and_then(fill).and_then(|file| file.sync_all());
-        written.and_then(|()| fs::rename(&beside, &target)).inspect_err(|_| {
-            let _ = fs::remove_file(&beside);
-        })
-    };
-    written.map_err(|e| Error::io(path, e))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use ndarray::array;
 
     use super::*;
+    use crate::Error;
 
     fn example() -> Tensors {
         let mut tensors = Tensors::new();
@@ -187,37 +164,6 @@ mod tests {
         assert_eq!(error.unwrap_err().exit_code(), 6);
         assert_eq!(fs::read(&paths[0]).unwrap(), fs::read(&paths[1]).unwrap());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
-    }
-
-    #[test]
-    fn a_failed_write_leaves_the_old_file_and_nothing_else() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("x");
-        write_whole(&path, |f| f.write_all(b"old")).unwrap();
-        let error = write_whole(&path, |f| f.write_all(b"ne").and_then(|()| Err(io::Error::other("no space")))).unwrap_err();
-        assert_eq!((error.to_string(), error.exit_code()), (format!("{}: no space", path.display()), 1));
-        assert_eq!(fs::read(&path).unwrap(), b"old");
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
-
-        for no_file in [folder.path().into(), folder.path().join("missing/x"), folder.path().join("x/y")] {
-            assert_eq!(example().write(&no_file).unwrap_err().exit_code(), 1, "{}", no_file.display());
-        }
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn links_are_followed_and_devices_kept() {
-        let folder = tempfile::tempdir().unwrap();
-        let [file, link, null] = ["file", "link", "null"].map(|name| folder.path().join(name));
-        fs::write(&file, "old").unwrap();
-        std::os::unix::fs::symlink(&file, &link).unwrap();
-        std::os::unix::fs::symlink("/dev/null", &null).unwrap();
-        write_whole(&link, |f| f.write_all(b"new")).unwrap();
-        assert!(link.is_symlink());
-        assert_eq!(fs::read(&file).unwrap(), b"new");
-        write_whole(&null, |f| f.write_all(b"gone")).unwrap();
-        assert!(null.is_symlink());
-        assert!(!Path::new("/dev/null").is_file());
     }
 
     /// A file of one tensor `x` with these bytes.

@@ -10,7 +10,7 @@ use super::Settings;
 use crate::backend::Compute;
 use crate::batch::States;
 use crate::data::{Opened, Vocabulary};
-use crate::model::{Named, from_file, parameters};
+use crate::model::{Config, Named, Optimizer, from_file, parameters};
 use crate::network::Network;
 use crate::tensors::{TensorFile, write_in_blocks};
 use crate::{Error, Result};
@@ -155,6 +155,16 @@ impl Checkpoint {
     /// [`Error::BadInput`] when they are of another shape; what the backend reports.
     pub fn load_parameters(&self, network: &mut Network) -> Result<()> {
         network.load_parameters(&self.file)
+    }
+
+    /// A network of the run's weights that is not trained further: `config` is that of the run but for its batches, and needs no optimiser.
+    ///
+    /// # Errors
+    /// As [`Network::new`] and [`Checkpoint::load_parameters`].
+    pub fn network(&self, config: Config, compute: &Compute) -> Result<Network> {
+        let mut network = Network::new(&Config { optimizer: Optimizer::Sgd, ..config }, compute)?;
+        self.load_parameters(&mut network)?;
+        Ok(network)
     }
 
     /// Writes the checkpoint of a network, whole or not at all, in blocks: not even one tensor is copied as a whole.

@@ -1,7 +1,6 @@
 //! Where predictions go: a table on a terminal, CSV, or a file of tensors.
 
-use std::fs::File;
-use std::io::{self, BufWriter, IsTerminal, Write};
+use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
 use std::path::{Path, PathBuf};
 
 use ndarray::{Array1, Array2, Array3, ArrayView1, Axis, s};
@@ -10,9 +9,10 @@ use retrospect::data::Vocabulary;
 use retrospect::memory::check_memory_or;
 use retrospect::model::Config;
 use retrospect::tensors::Tensors;
-use retrospect::{Error, Result};
+use retrospect::{Error, Result, WholeFile};
 
 use super::class_name;
+use crate::commands::sample::likeliest;
 use crate::commands::terminal::{note, print, significant, table, thousands};
 
 /// The rows that a terminal shows.
@@ -68,40 +68,38 @@ pub struct Output {
 }
 
 enum Kind {
-    Table { rows: Vec<Vec<String>>, left: u64 },
-    Csv(Box<csv::Writer<Box<dyn Write>>>, Place),
-    Tensors { path: PathBuf, is_npz: bool, all: Vec<Row>, states: Vec<States> },
+    Table {
+        rows: Vec<Vec<String>>,
+        left: u64,
+    },
+    /// And its name, for messages.
+    Csv(Box<csv::Writer<Destination>>, PathBuf),
+    Tensors {
+        path: PathBuf,
+        is_npz: bool,
+        all: Vec<Row>,
+        states: Vec<States>,
+    },
 }
 
-/// Where CSV goes. A file is written beside its place until it is whole.
-struct Place {
-    path: PathBuf,
-    beside: Option<PathBuf>,
+/// Where CSV goes.
+enum Destination {
+    Stdout(BufWriter<Stdout>),
+    File(WholeFile),
 }
 
-impl Place {
-    fn create(path: &Path) -> Result<(Place, Box<dyn Write>)> {
-        let beside = (!path.exists() || path.is_file()).then(|| {
-            let mut name = path.file_name().unwrap_or_default().to_os_string();
-            name.push(format!(".{}.part", std::process::id()));
-            path.with_file_name(name)
-        });
-        let file = File::create(beside.as_deref().unwrap_or(path)).map_err(|source| io_error(path, source))?;
-        Ok((Place { path: path.into(), beside }, Box::new(BufWriter::new(file))))
-    }
-
-    fn complete(mut self) -> Result<()> {
-        match self.beside.take() {
-            Some(beside) => std::fs::rename(&beside, &self.path).map_err(|source| io_error(&self.path, source)),
-            None => Ok(()),
+impl Write for Destination {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Destination::Stdout(stdout) => stdout.write(bytes),
+            Destination::File(file) => file.write(bytes),
         }
     }
-}
 
-impl Drop for Place {
-    fn drop(&mut self) {
-        if let Some(beside) = &self.beside {
-            let _ = std::fs::remove_file(beside);
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Destination::Stdout(stdout) => stdout.flush(),
+            Destination::File(file) => file.flush(),
         }
     }
 }
@@ -116,14 +114,11 @@ impl Output {
         last: bool,
     ) -> Result<Output> {
         let extension = path.and_then(Path::extension).map(|e| e.to_string_lossy().to_lowercase());
-        let csv = |file, place| Kind::Csv(Box::new(csv::Writer::from_writer(file)), place);
+        let csv = |to, path: &Path| Kind::Csv(Box::new(csv::Writer::from_writer(to)), path.into());
         let kind = match (path, extension.as_deref()) {
             (None, _) if io::stdout().is_terminal() => Kind::Table { rows: Vec::new(), left: 0 },
-            (None, _) => csv(Box::new(BufWriter::new(io::stdout())), Place { path: "stdout".into(), beside: None }),
-            (Some(path), Some("csv")) => {
-                let (place, file) = Place::create(path)?;
-                csv(file, place)
-            }
+            (None, _) => csv(Destination::Stdout(BufWriter::new(io::stdout())), Path::new("stdout")),
+            (Some(path), Some("csv")) => csv(Destination::File(WholeFile::create(path)?), path),
             (Some(path), Some(extension @ ("npz" | "safetensors"))) => {
                 // A row while it is collected, and in its tensor.
                 let row = size_of::<Row>() + 2 * size_of::<f32>() * config.outputs;
@@ -219,7 +214,7 @@ impl Output {
     fn row(&mut self, cells: Vec<String>) -> Result<()> {
         match &mut self.kind {
             Kind::Table { rows, .. } => rows.push(cells),
-            Kind::Csv(writer, place) => writer.write_record(cells).map_err(|e| io_error(&place.path, cause(e)))?,
+            Kind::Csv(writer, path) => writer.write_record(cells).map_err(|e| io_error(path, cause(e)))?,
             Kind::Tensors { .. } => {}
         }
         Ok(())
@@ -244,10 +239,10 @@ impl Output {
                 }
                 Ok(())
             }
-            Kind::Csv(mut writer, place) => {
-                writer.flush().map_err(|source| io_error(&place.path, source))?;
-                place.complete()
-            }
+            Kind::Csv(writer, path) => match writer.into_inner().map_err(|e| io_error(&path, e.into_error()))? {
+                Destination::Stdout(mut stdout) => stdout.flush().map_err(|e| io_error(&path, e)),
+                Destination::File(file) => file.complete(),
+            },
             Kind::Tensors { path, is_npz, all, states } => {
                 let tensors = tensors(all, states, steps);
                 if is_npz { tensors.write_npz(&path) } else { tensors.write(&path) }
@@ -266,10 +261,6 @@ fn cause(error: csv::Error) -> io::Error {
         csv::ErrorKind::Io(error) => error,
         other => io::Error::other(format!("{other:?}")),
     }
-}
-
-fn likeliest(values: &[f32]) -> usize {
-    (1..values.len()).fold(0, |best, k| if values[k] > values[best] { k } else { best })
 }
 
 /// `outputs` `[T, B, O]` and, of classes, `classes` `[T, B]`, or `[B, O]` and `[B]` of the last time steps; `h` and, of an LSTM, `c`
