@@ -81,6 +81,7 @@
 //! | [`train`] | runs and checkpoints |
 //! | [`tune`](mod@tune) | which variant is the fastest on an adapter |
 //! | [`data`] | where batches come from |
+//! | [`table`](mod@table) | files of rows and columns: CSV |
 //! | [`tensors`] | files of tensors: safetensors, NumPy's |
 //! | [`memory`] | whether there is room for something |
 //! | [`reference`](mod@reference) | the same network and gradient in f64, sharing nothing with the rest |
@@ -111,6 +112,7 @@ pub mod reference;
 mod rounding;
 mod simd;
 pub mod study;
+pub mod table;
 pub mod tensors;
 pub mod trace;
 pub mod train;

@@ -104,6 +104,14 @@ impl Tensors {
         file::read(path.as_ref())
     }
 
+    /// Reads the bytes of a file, as [`Tensors::read`] does; `what` they are goes into messages.
+    ///
+    /// # Errors
+    /// [`Error::BadInput`] if they are cut off or none of these.
+    pub fn from_bytes(what: &str, bytes: Vec<u8>) -> Result<Tensors> {
+        file::from_bytes(what, bytes)
+    }
+
     /// Writes a safetensors file: the tensors ordered by size of element and by name, the metadata by key, so equal contents are equal bytes.
     ///
     /// It is written beside `path`, flushed to the disk and renamed, so `path` is never half-written.

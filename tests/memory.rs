@@ -120,7 +120,7 @@ fn whatever_reads_or_writes_weights_takes_no_copy_of_them() {
         reading: Reading::default(),
         network: config.clone(),
     };
-    let origin = Origin { settings, vocabulary: None, fingerprint: None, device: DeviceRecord::default() };
+    let origin = Origin { settings, vocabulary: None, columns: None, fingerprint: None, device: DeviceRecord::default() };
     let compute = Compute::Cpu(Some(2));
     let [places, working] = compute.memory(Model::new(&config).unwrap().program());
     assert!(places > 5 * weight && working >= weight, "the weight, its transpose, its gradient, two states");

@@ -1,18 +1,19 @@
 //! `retrospect evaluate`.
 
+mod report;
+
 use std::path::PathBuf;
 
 use clap::Args;
 use retrospect::batch::{Input, Loss};
-use retrospect::data::{Arrays, Source, Text, read_text};
+use retrospect::data::{HeldOut, Part, Reading, Source, Text, open_to_measure, read_text};
 use retrospect::model::Config;
-use retrospect::tensors::read_batch;
 use retrospect::train::{Checkpoint, evaluate};
 use retrospect::{Error, Result};
-use serde_json::{Map, Value, json};
 
+use self::report::Report;
 use super::compute::ComputeArgs;
-use super::terminal::{note, pairs, print, significant, thousands};
+use super::terminal::note;
 
 /// Measures a trained network on held-out data
 #[derive(Args)]
@@ -24,13 +25,17 @@ pub struct Evaluate {
     #[arg(long, value_name = "FILE", conflicts_with = "data")]
     text: Option<PathBuf>,
 
-    /// Measure on these sequences (.safetensors or .npz, as for `gradient`) instead
+    /// Measure on these sequences or this series instead (a table, .safetensors or .npz, as for `train`)
     #[arg(long, value_name = "FILE")]
     data: Option<PathBuf>,
 
-    /// Read --data as [B, T, …] instead of [T, B, …]
+    /// Read tensors of --data as [B, T, …] instead of [T, B, …]
     #[arg(long, requires = "data", conflicts_with = "text")]
     batch_first: bool,
+
+    /// The held-out part of the run's own data [default: test, if the run has one]
+    #[arg(long, value_name = "PART", conflicts_with_all = ["text", "data"])]
+    part: Option<Part>,
 
     /// Print JSON
     #[arg(long)]
@@ -80,35 +85,13 @@ impl Evaluate {
         if !found.loss.is_finite() {
             return Err(Error::NotFinite { tensor: "loss".into() });
         }
-
-        let mut results = vec![("loss", found.loss)];
-        if trained.loss == Loss::CrossEntropy {
-            results.push(("perplexity", found.loss.exp()));
-            if checkpoint.origin.vocabulary.is_some() {
-                results.push(("bits_per_character", found.loss / std::f64::consts::LN_2));
-            }
-            results.extend(found.accuracy.map(|a| ("accuracy", a)));
-        } else {
-            results.push(("root_mean_squared_error", found.loss.sqrt()));
-        }
-        if self.json {
-            let mut all: Map<String, Value> = results.iter().map(|&(name, value)| (name.to_owned(), json!(value))).collect();
-            all.insert("run".into(), json!(self.run));
-            all.insert("checkpoint".into(), json!(path));
-            all.insert("step".into(), json!(checkpoint.step));
-            all.insert("counted".into(), json!(found.counted));
-            return print(&format!("{:#}\n", Value::Object(all)));
-        }
-        let named: Vec<(String, f64)> = results.iter().map(|&(name, value)| (name.replace('_', " "), value)).collect();
-        let mut rows: Vec<(&str, String)> = named.iter().map(|(name, value)| (name.as_str(), significant(*value))).collect();
-        rows.push(("outputs that counted", thousands(found.counted)));
-        rows.push(("training steps", thousands(checkpoint.step)));
-        print(&pairs(&rows))
+        let report = Report { checkpoint: &checkpoint, found: &found };
+        if self.json { report.print_json(&self.run, &path) } else { report.print() }
     }
 
     /// The held-out data, and what they are called in messages.
     fn source(&self, checkpoint: &Checkpoint) -> Result<(Box<dyn Source>, String)> {
-        let settings = &checkpoint.origin.settings;
+        let (settings, columns) = (&checkpoint.origin.settings, checkpoint.origin.columns.as_ref());
         let Config { batch, window, .. } = settings.network;
         match (&self.text, &self.data, &checkpoint.origin.vocabulary) {
             (Some(path), _, Some(vocabulary)) => {
@@ -121,14 +104,20 @@ impl Evaluate {
                 Err(Error::Usage(format!("--text needs a run that was trained on text; this one was trained on {name}")))
             }
             (None, Some(path), _) => {
-                let what = path.display().to_string();
-                let read = read_batch(path, super::options::layout(self.batch_first))?;
-                read.note().iter().for_each(|said| note(format_args!("{what}: {said}.")));
-                Ok((Box::new(Arrays::held_out_only(&what, read.batch, batch)?), what))
+                let reading = Reading { layout: super::options::layout(self.batch_first), ..settings.reading.clone() };
+                let opened = open_to_measure(path, &settings.options(), &reading, columns)?;
+                opened.notes.iter().for_each(note);
+                Ok((opened.source, path.display().to_string()))
             }
             (None, None, _) => {
-                let opened = settings.open()?;
+                let has_test = settings.reading.test != HeldOut::Share(0.0);
+                let part = self.part.unwrap_or(if has_test { Part::Test } else { Part::Validation });
+                let opened = settings.open(part, columns)?;
                 checkpoint.expect_same(&opened)?;
+                if has_test {
+                    let name = if part == Part::Test { "test" } else { "validation" };
+                    note(format_args!("Measured on the {name} part."));
+                }
                 let what = settings.data.path().map_or(settings.data.name().to_owned(), |path| path.display().to_string());
                 Ok((opened.source, what))
             }

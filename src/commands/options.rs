@@ -1,5 +1,6 @@
 //! What a run follows from: the flags, the defaults of a task, and the sizes that files say.
 
+mod data;
 mod values;
 
 use std::path::{Path, PathBuf};
@@ -7,12 +8,14 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use retrospect::batch::{Input, Loss};
 use retrospect::cells::Cell;
-use retrospect::data::{self, Defaults, Opened, Options, Reading, Task};
+use retrospect::data::{Choice, Columns, Defaults, Opened, Options, Part, Task};
 use retrospect::model::{Config, RecurrentInit, sizes};
-use retrospect::tensors::{Layout, TensorFile};
+use retrospect::tensors::TensorFile;
 use retrospect::train::{Checkpoint, Settings};
 use retrospect::{Activation, Error, Result};
 
+use self::data::{DataArgs, TableArgs};
+pub use self::data::{absolute, layout};
 pub use values::{Clip, OptimizerChoice, Recompute, activation, clip, count, not_negative, probability, recompute, size};
 use values::{Tracing, momentum, tracing};
 
@@ -22,6 +25,12 @@ use super::terminal::note;
 /// What a model follows from: its data, its network and its optimiser.
 #[derive(Args)]
 pub struct ModelArgs {
+    #[command(flatten)]
+    data: DataArgs,
+
+    #[command(flatten)]
+    table: TableArgs,
+
     #[command(flatten)]
     what: WhatArgs,
 
@@ -67,49 +76,9 @@ pub struct RunArgs {
 #[derive(Args)]
 #[group(id = "WhatArgs", multiple = true)]
 struct WhatArgs {
-    /// Train on a text (UTF-8), character by character
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["data", "task"], help_heading = "Data")]
-    text: Option<PathBuf>,
-
-    /// Train on your own sequences (.safetensors or .npz: `inputs` or `tokens`, `classes` or `values`, as for `gradient`)
-    #[arg(long, value_name = "FILE", conflicts_with = "task", help_heading = "Data")]
-    data: Option<PathBuf>,
-
-    /// Read --data as [B, T, …] instead of [T, B, …]
-    #[arg(long, requires = "data", conflicts_with_all = ["text", "task"], help_heading = "Data")]
-    batch_first: bool,
-
-    /// Put sequences of --data of similar length into one batch, so that less padding is computed
-    /// [default: on]
-    #[arg(
-        long,
-        value_name = "on|off",
-        requires = "data",
-        conflicts_with_all = ["text", "task"],
-        num_args = 0..=1,
-        default_missing_value = "on",
-        help_heading = "Data"
-    )]
-    bucket: Option<Bucket>,
-
-    /// Hold this share of the data out for validation: sequences at random, of a text the end; 0 holds nothing out
-    #[arg(long, value_name = "SHARE", allow_negative_numbers = true, default_value_t = 0.1, value_parser = probability, conflicts_with = "task", help_heading = "Data")]
-    validation: f64,
-
-    #[arg(long, value_name = "NAME", help = tasks(), help_heading = "Data")]
-    task: Option<String>,
-
-    /// Sequences in a batch
-    #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 32, value_parser = size(), help_heading = "Data")]
-    batch: usize,
-
-    /// Time steps in a window, through which gradients flow [default: the task's, or 64]
-    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = size(), help_heading = "Data")]
-    window: Option<usize>,
-
     /// Keep the hidden states of every N-th time step only and compute the others again for the backward pass: the memory of 4·√T steps
     /// with `auto`, where N is about √T, for a third more time; `off` keeps all [default: off]
-    #[arg(long, value_name = "auto|off|N", value_parser = recompute, help_heading = "Data")]
+    #[arg(long, value_name = "auto|off|N", value_parser = recompute, help_heading = "Network")]
     recompute: Option<Recompute>,
 
     /// Units of a layer [default: the task's or those of --init, or 256]
@@ -158,12 +127,6 @@ struct WhatArgs {
     seed: u64,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Bucket {
-    On,
-    Off,
-}
-
 /// What a task's recurrent weights start as.
 pub fn init_of(defaults: &Defaults) -> RecurrentInit {
     RecurrentInit::from_str(defaults.recurrent_init, true).unwrap_or_default()
@@ -174,9 +137,9 @@ impl ModelArgs {
     /// these.
     pub fn settings(&self, given: &[&str]) -> Result<(Settings, Opened)> {
         let what = &self.what;
-        let choice = what.choice()?;
+        let choice = self.data.choice()?;
         let task = match &choice {
-            data::Choice::Task(name) => Some(Task::named(name)?),
+            Choice::Task(name) => Some(Task::named(name)?),
             _ => None,
         };
         let of_task = task.map(|task| task.defaults);
@@ -185,19 +148,12 @@ impl ModelArgs {
         if what.momentum.is_some() && (named_optimizer || what.optimizer.is_none()) {
             return Err(Error::Usage("--momentum needs --optimizer momentum".into()));
         }
-        let window = what.window.or(of_task.map(|d| d.window)).unwrap_or(64);
-        let reading =
-            Reading { layout: layout(what.batch_first), bucket: what.bucket != Some(Bucket::Off), validation: what.validation };
-        let opened = choice.open(&Options { seed: what.seed, batch: what.batch, window }, reading)?;
+        let window = self.data.window.or(of_task.map(|d| d.window)).unwrap_or(64);
+        let reading = self.data.reading(&self.table);
+        let options = Options { seed: what.seed, batch: self.data.batch(), window };
+        let columns = init.as_ref().map(Columns::from_metadata).transpose()?.flatten();
+        let opened = choice.open(&options, &reading, Part::Validation, columns.as_ref())?;
         opened.notes.iter().for_each(note);
-        if let (data::Choice::Data(path), Some(asked), (steps, _)) = (&choice, what.window, opened.source.window())
-            && asked != steps
-        {
-            let path = path.display();
-            return Err(Error::Usage(format!(
-                "--window {asked}: the sequences of {path} have {steps} steps, which are one window"
-            )));
-        }
         let cell = self.cell.choose(init.as_ref(), what.activation)?;
         let trained = init.as_ref().and_then(trained);
         let bidirectional = self.cell.is_bidirectional(init.as_ref());
@@ -300,7 +256,7 @@ impl ModelArgs {
         let mut say = |is_given: bool, flag: &str, value: Option<String>| {
             said.extend(value.filter(|_| !is_given && !given.contains(&flag)).map(|value| format!("--{flag} {value}")));
         };
-        say(what.window.is_some(), "window", Some(defaults.window.to_string()));
+        say(self.data.window.is_some(), "window", Some(defaults.window.to_string()));
         say(what.hidden.is_some() || has_init, "hidden", Some(defaults.hidden.to_string()));
         say(what.activation.is_some() || !network.cell.has_activation, "activation", Some(defaults.activation.into()));
         let starts_otherwise = what.recurrent_init.is_some() || has_init || !init_of(defaults).suits(network.cell);
@@ -343,33 +299,6 @@ impl RunArgs {
     }
 }
 
-impl WhatArgs {
-    fn choice(&self) -> Result<data::Choice> {
-        Ok(match (&self.text, &self.data, &self.task) {
-            (Some(path), _, _) => data::Choice::Text(absolute(path)),
-            (_, Some(path), _) => data::Choice::Data(absolute(path)),
-            (_, _, Some(name)) => data::Choice::Task(Task::named(name)?.name.into()),
-            _ => data::Choice::Task(data::ALL[0].name.into()),
-        })
-    }
-}
-
-/// What --batch-first says.
-pub fn layout(batch_first: bool) -> Layout {
-    if batch_first { Layout::BatchFirst } else { Layout::TimeFirst }
-}
-
-/// Resuming may happen in another folder.
-fn absolute(path: &Path) -> PathBuf {
-    std::path::absolute(path).unwrap_or_else(|_| path.into())
-}
-
-/// What there is to be learnt.
-fn tasks() -> String {
-    let about: Vec<String> = data::ALL.iter().map(|task| format!("{} ({})", task.name, task.about)).collect();
-    format!("Train on a task: {}", about.join("; "))
-}
-
 /// Says where dropout between layers has nothing to act on, as PyTorch warns.
 pub fn note_dropout(rate: f64, layers: usize) {
     if rate > 0.0 && layers == 1 {
@@ -385,7 +314,7 @@ mod tests {
 
     #[test]
     fn the_defaults_of_every_task_are_names_that_there_are() {
-        for task in data::ALL {
+        for task in retrospect::data::ALL {
             let Defaults { activation, recurrent_init, optimizer, .. } = task.defaults;
             assert!(Activation::named(activation).is_some(), "{}: {activation}", task.name);
             assert!(RecurrentInit::from_str(recurrent_init, false).is_ok(), "{}: {recurrent_init}", task.name);

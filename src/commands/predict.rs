@@ -1,7 +1,10 @@
 //! `retrospect predict`.
 
+mod feedback;
 mod forecast;
+mod labels;
 mod output;
+mod shown;
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -9,16 +12,18 @@ use std::path::{Path, PathBuf};
 use clap::{ArgGroup, Args};
 use ndarray::Array2;
 use retrospect::batch::{InitialState, Inputs, Loss, Sequences};
-use retrospect::data::{Vocabulary, read_text};
+use retrospect::data::{DataFile, ReadSequences, Reading, read_text};
 use retrospect::model::Config;
 use retrospect::network::Network;
 use retrospect::random::Random;
-use retrospect::tensors::read_sequences;
 use retrospect::train::Checkpoint;
 use retrospect::{Error, Result};
 
-use self::forecast::{Choice, Forecast, check_feedback};
+use self::feedback::Feedback;
+use self::forecast::{Choice, Forecast};
+use self::labels::Labels;
 use self::output::{Output, Part};
+use self::shown::Shown;
 use super::compute::ComputeArgs;
 use super::evaluate::load;
 use super::gradient::in_file;
@@ -40,7 +45,8 @@ pub struct Predict {
     /// The run's folder, or a checkpoint
     run: PathBuf,
 
-    /// Sequences: `inputs` or `tokens`, optionally `lengths`, `h0`, `c0` (.safetensors or .npz; or a .npy of the inputs)
+    /// Sequences: a table with the columns that the run reads (.csv or .tsv, or - for standard input), or `inputs` or `tokens`, optionally
+    /// `lengths`, `h0`, `c0` (.safetensors or .npz; or a .npy of the inputs)
     #[arg(long, value_name = "FILE", group = "source")]
     data: Option<PathBuf>,
 
@@ -55,6 +61,10 @@ pub struct Predict {
     /// Where the predictions go: .csv, .npz or .safetensors [default: a table on stdout, or CSV in a pipe]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+
+    /// Draw the predictions, with the truth where --data has it, or which classes are taken for which (.svg or .png)
+    #[arg(long, value_name = "FILE", value_parser = super::plot::file)]
+    plot: Option<PathBuf>,
 
     /// Write the last time step of each sequence only
     #[arg(long, conflicts_with = "steps")]
@@ -81,10 +91,8 @@ impl Predict {
     pub fn run(&self) -> Result<()> {
         let (checkpoint, _) = load(&self.run)?;
         let trained = &checkpoint.origin.settings.network;
-        let (sequences, path) = self.sequences(&checkpoint)?;
-        if self.steps > 0 {
-            check_feedback(trained)?;
-        }
+        let feedback = if self.steps > 0 { Feedback::new(&checkpoint.origin)? } else { Feedback::default() };
+        let (ReadSequences { sequences, ids, truth }, path) = self.sequences(&checkpoint)?;
         if self.temperature > 0.0 && trained.loss != Loss::CrossEntropy {
             return Err(Error::Usage("--temperature draws classes, and this run predicts values".into()));
         }
@@ -92,8 +100,11 @@ impl Predict {
         let (steps, count) = sequences.shape();
         let (layers, _, hidden) = trained.state_shape();
         sequences.check(trained.input, layers, hidden, trained.cell.states).map_err(|e| in_file(path, e))?;
-        let vocabulary = checkpoint.origin.vocabulary.as_ref();
-        let mut output = Output::open(self.out.as_deref(), trained, vocabulary, [steps + self.steps as usize, count], self.last)?;
+        let labels = Labels::new(&checkpoint.origin, ids);
+        let mut output = Output::open(self.out.as_deref(), trained, labels, [steps + self.steps as usize, count], self.last)?;
+        if self.plot.is_some() {
+            output.show(Shown::new(trained, truth, checkpoint.origin.settings.reading.table.ahead));
+        }
 
         let config = Config {
             // A window of training is one that fits.
@@ -106,12 +117,16 @@ impl Predict {
         };
         let batch = config.batch;
         let mut network = checkpoint.network(config, &self.compute.choose()?)?;
-        let mut choice = Choice { temperature: self.temperature, random: Random::for_sampling(self.seed) };
+        let mut forecaster = (Choice { temperature: self.temperature, random: Random::for_sampling(self.seed) }, feedback);
         for first in (0..count).step_by(batch) {
             let group = first..count.min(first + batch);
-            self.write_group(&mut network, &sequences, group, &mut choice, &mut output).map_err(|e| in_file(path, e))?;
+            self.write_group(&mut network, &sequences, group, &mut forecaster, &mut output).map_err(|e| in_file(path, e))?;
         }
-        output.finish()
+        let drawn = match (&self.plot, output.shown()) {
+            (Some(path), Some((shown, labels))) => shown.draw(path, labels),
+            _ => Ok(()),
+        };
+        output.finish().and(drawn)
     }
 
     /// Writes what is predicted of a group of sequences, and what follows them.
@@ -120,7 +135,7 @@ impl Predict {
         network: &mut Network,
         sequences: &Sequences,
         group: Range<usize>,
-        choice: &mut Choice,
+        (choice, feedback): &mut (Choice, Feedback),
         output: &mut Output,
     ) -> Result<()> {
         let (first, steps) = (group.start, sequences.shape().0);
@@ -144,7 +159,7 @@ impl Predict {
             output.write(&rows)?;
             return output.end(found.states);
         }
-        let mut forecast = Forecast::new(network, choice, found, &lengths);
+        let mut forecast = Forecast::new(network, choice, feedback, found, &lengths);
         output.write(&Part { chosen: forecast.classes.as_ref(), ..rows })?;
         for done in (0..self.steps as usize).step_by(FURTHER) {
             let (outputs, classes) = forecast.advance(FURTHER.min(self.steps as usize - done))?;
@@ -155,10 +170,11 @@ impl Predict {
     }
 
     /// What is predicted from, and its file.
-    fn sequences(&self, checkpoint: &Checkpoint) -> Result<(Sequences, &PathBuf)> {
+    fn sequences(&self, checkpoint: &Checkpoint) -> Result<(ReadSequences, &PathBuf)> {
         if let Some(path) = &self.data {
-            let sequences = read_sequences(path, super::options::layout(self.batch_first))?;
-            return Ok((sequences, path));
+            let reading =
+                Reading { layout: super::options::layout(self.batch_first), ..checkpoint.origin.settings.reading.clone() };
+            return Ok((DataFile::read(path)?.sequences(path, &reading, checkpoint.origin.columns.as_ref())?, path));
         }
         let path = self.text.as_ref().expect("one of both is required");
         let Some(vocabulary) = &checkpoint.origin.vocabulary else {
@@ -173,7 +189,8 @@ impl Predict {
             });
         }
         let tokens = Array2::from_shape_vec((tokens.len(), 1), tokens).expect("a row for each token");
-        Ok((Sequences::new(Inputs::Tokens(tokens)), path))
+        let sequences = Sequences::new(Inputs::Tokens(tokens));
+        Ok((ReadSequences { sequences, ids: Vec::new(), truth: None }, path))
     }
 
     /// Refuses to overwrite what is read.
@@ -184,14 +201,5 @@ impl Predict {
             Some(path) => Err(Error::Usage(format!("--out would overwrite {}", path.display()))),
             None => Ok(()),
         }
-    }
-}
-
-/// Names of classes, as far as there are any.
-fn class_name(vocabulary: Option<&Vocabulary>, class: usize) -> String {
-    match vocabulary.and_then(|vocabulary| vocabulary.characters().get(class)) {
-        Some(character) if character.is_control() => character.escape_default().to_string(),
-        Some(character) => character.to_string(),
-        None => class.to_string(),
     }
 }

@@ -84,7 +84,7 @@ impl Sample {
 }
 
 /// The class of the largest number.
-pub fn likeliest(numbers: &[f32]) -> usize {
+pub fn likeliest<T: PartialOrd>(numbers: &[T]) -> usize {
     (1..numbers.len()).fold(0, |best, k| if numbers[k] > numbers[best] { k } else { best })
 }
 

@@ -61,7 +61,9 @@ pub fn error(error: &Error) {
 pub fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.first().map_or(0, Vec::len);
     let numeric = |c: usize| {
-        rows[1..].iter().all(|r| r[c].is_empty() || r[c].trim_start_matches('-').starts_with(|x: char| x.is_ascii_digit()))
+        rows[1..]
+            .iter()
+            .all(|r| matches!(&r[c][..], "" | "–") || r[c].trim_start_matches('-').starts_with(|x: char| x.is_ascii_digit()))
     };
     let layout: Vec<(usize, bool)> = (0..columns)
         .map(|c| (rows.iter().map(|r| r[c].chars().count()).max().unwrap_or(0), rows.len() > 1 && numeric(c)))

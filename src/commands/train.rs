@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Instant, SystemTime};
 
 use clap::Args;
-use retrospect::data::Opened;
+use retrospect::data::{Choice, Opened, Part, Task, guess};
+use retrospect::model::Config;
 use retrospect::trace::Trace;
 use retrospect::train::{Checkpoint, Event, Folder, LayerFlow, Metrics, Settings, Summary, Training};
 use retrospect::{Error, Result};
@@ -32,7 +33,7 @@ pub struct Train {
     out: Option<PathBuf>,
 
     /// Go on with the run in DIR, from its last checkpoint; steps, rate, intervals and device may change
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["WhatArgs", "CellArgs", "BiasArgs", "out"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["WhatArgs", "DataArgs", "TableArgs", "CellArgs", "BiasArgs", "out"])]
     resume: Option<PathBuf>,
 
     /// Print the result as JSON
@@ -57,7 +58,8 @@ impl Train {
         let mut training = match &self.resume {
             Some(run) => self.resumed(run, &mut trace)?,
             None => {
-                let (settings, opened) = self.settings()?;
+                let (settings, mut opened) = self.settings()?;
+                note(about(&settings, &mut opened));
                 let default = default_folder(settings.data.name());
                 let inputs: Vec<PathBuf> =
                     settings.data.path().into_iter().map(Path::to_owned).chain(settings.init.clone()).collect();
@@ -118,7 +120,7 @@ impl Train {
             None => self.options.settings(),
             Some(run) => {
                 let settings = self.options.changed(load(run)?.0.origin.settings)?;
-                let opened = settings.open()?;
+                let opened = settings.open(Part::Validation, None)?;
                 Ok((settings, opened))
             }
         }
@@ -149,7 +151,7 @@ impl Train {
         if step >= steps {
             return Err(Error::Usage(format!("{} is at step {step} of {steps} already; --steps N goes on to N", path.display())));
         }
-        let opened = checkpoint.origin.settings.open()?;
+        let opened = checkpoint.origin.settings.open(Part::Validation, checkpoint.origin.columns.as_ref())?;
         opened.notes.iter().for_each(note);
         let mut compute = self.compute.choose_again(&checkpoint.origin.device)?;
         self.tune.prepare_network(&mut compute, &checkpoint.origin.settings.network)?;
@@ -214,6 +216,21 @@ impl Train {
         rows.push(("run", folder.display().to_string()));
         print(&pairs(&rows))
     }
+}
+
+/// The network, and what it must beat.
+fn about(settings: &Settings, opened: &mut Opened) -> String {
+    let Config { layers, hidden, .. } = settings.network;
+    let directions = if settings.network.bidirectional { ", in both directions" } else { "" };
+    let layers = if layers == 1 { String::new() } else { format!("{layers} layers of ") };
+    let parameters = thousands(settings.network.parameters() as u64);
+    let network = format!("{}: {layers}{hidden} units{directions}; {parameters} parameters", settings.network.cell);
+    let guess = match &settings.data {
+        Choice::Task(name) => Task::named(name).ok().map(|task| (task.guess)(settings.window)),
+        _ => guess(&mut *opened.source),
+    };
+    let score = guess.map_or(String::new(), |loss| format!("; a guess scores a loss of {}", significant(loss)));
+    format!("{network}{score}.")
 }
 
 /// `run.toml`: what the run follows from and where it runs, to be read by people.

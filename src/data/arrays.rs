@@ -9,9 +9,9 @@
 
 use ndarray::{Array2, Array3, Axis};
 
-use super::{Shape, Source};
+use super::split::{Division, Part, places};
+use super::{Shape, Source, order};
 use crate::batch::{Batch, InitialState, Inputs, Targets, rounded_up};
-use crate::random::{Random, stream};
 use crate::{Error, Result};
 
 /// Sequences in memory, as minibatches of `batch` of them.
@@ -23,17 +23,13 @@ pub struct Arrays {
     seed: u64,
     /// Whether minibatches are of similar length.
     bucket: bool,
-    /// The sequences in the order in which the first train and the others are held out.
+    /// The sequences in the order in which the first train and others are held out.
     places: Vec<u32>,
-    /// How many train.
-    training: usize,
+    division: Division,
     /// The pass whose order is `order`.
     pass: Option<u64>,
     order: Vec<u32>,
 }
-
-/// Minibatches of a pool.
-const POOL: usize = 16;
 
 impl Arrays {
     /// The sequences of `data` to train on, of which the share `validation`, at least 0 and below 1, is held out; `what` it is (its file)
@@ -43,22 +39,32 @@ impl Arrays {
     /// [`Error::BadInput`] for values that no network could read, for a sequence in which no output counts, and for too few sequences to
     /// fill a minibatch and hold one out. [`Error::Usage`] for a batch of 0.
     pub fn new(what: impl ToString, data: Batch, batch: usize, seed: u64, validation: f64) -> Result<Arrays> {
-        let sequences = data.shape().1;
-        let least = usize::from(validation > 0.0);
-        let held_out = ((validation * sequences as f64 + 1e-6) as usize).max(least).min(sequences);
-        let training = sequences - held_out;
+        let count = data.shape().1;
+        let division = Division::new(count, [validation, 0.0], Part::Validation);
+        Arrays::divided(what, data, batch, seed, (places(seed, count), division))
+    }
+
+    /// The sequences of `data`, which `division` divides in the order `places`.
+    ///
+    /// # Errors
+    /// As [`Arrays::new`].
+    pub(super) fn divided(
+        what: impl ToString,
+        data: Batch,
+        batch: usize,
+        seed: u64,
+        (places, division): (Vec<u32>, Division),
+    ) -> Result<Arrays> {
+        let (there, training) = (places.len(), division.training);
         if training < batch {
-            let advice = if sequences >= batch && held_out > 0 { "; --validation 0 holds none out" } else { "" };
+            let advice = if there >= batch { "; --validation 0 holds none out" } else { "" };
             let problem = format!(
-                "batch {batch} needs as many sequences to train; of {sequences} there, {held_out} held out, {training} are \
-                 left{advice}"
+                "batch {batch} needs as many sequences to train; of {there} there, {} held out, {training} are left{advice}",
+                there - training
             );
             return Err(Error::input(what, problem));
         }
-        // More than 2³² sequences would be more than 16 GiB of a single number each.
-        let count = u32::try_from(sequences).unwrap_or(u32::MAX);
-        let places = Random::new(seed, stream::SPLIT).permutation(count);
-        Arrays::split(what, data, batch, seed, (places, training))
+        Arrays::split(what, data, batch, seed, (places, division))
     }
 
     /// The sequences of `data` to evaluate a network on: all are held out, and the training batches are the same.
@@ -66,11 +72,18 @@ impl Arrays {
     /// # Errors
     /// As [`Arrays::new`], but there can be as few as one sequence.
     pub fn held_out_only(what: impl ToString, data: Batch, batch: usize) -> Result<Arrays> {
-        let places = (0..u32::try_from(data.shape().1).unwrap_or(u32::MAX)).collect();
-        Arrays::split(what, data, batch, 0, (places, 0))
+        let count = data.shape().1;
+        let places = (0..u32::try_from(count).unwrap_or(u32::MAX)).collect();
+        Arrays::split(what, data, batch, 0, (places, Division::all_held_out(count)))
     }
 
-    fn split(what: impl ToString, data: Batch, batch: usize, seed: u64, (places, training): (Vec<u32>, usize)) -> Result<Arrays> {
+    fn split(
+        what: impl ToString,
+        data: Batch,
+        batch: usize,
+        seed: u64,
+        (places, division): (Vec<u32>, Division),
+    ) -> Result<Arrays> {
         if batch == 0 {
             return Err(Error::Usage("a batch of 0 sequences".into()));
         }
@@ -78,7 +91,7 @@ impl Arrays {
         data.check_alone(shape.input, shape.outputs)?;
         match (0..data.shape().1).find(|&b| data.last_counted(b).is_none()) {
             Some(b) => Err(Error::input(what, format!("no output of sequence {b} counts; leave it out"))),
-            None => Ok(Arrays { data, shape, batch, seed, bucket: true, places, training, pass: None, order: Vec::new() }),
+            None => Ok(Arrays { data, shape, batch, seed, bucket: true, places, division, pass: None, order: Vec::new() }),
         }
     }
 
@@ -129,25 +142,16 @@ impl Arrays {
 
     /// The training sequences of a pass, in the order in which minibatches take them.
     fn order_of(&self, pass: u64, bucket: bool) -> Vec<u32> {
-        let mut random = Random::new(self.seed, stream::SHUFFLE + pass);
-        let mut order = self.places[..self.training].to_vec();
-        random.shuffle(&mut order);
-        if !bucket || self.extremes().is_none() {
-            return order;
-        }
-        let batches = order.len() / self.batch;
-        order.truncate(batches * self.batch);
-        for pool in order.chunks_mut(POOL * self.batch) {
-            pool.sort_by_key(|&i| self.data.length(i as usize));
-        }
-        let places = random.permutation(batches as u32);
-        places.into_iter().flat_map(|place| order[place as usize * self.batch..][..self.batch].to_vec()).collect()
+        let length = |place: u32| self.data.length(place as usize);
+        let by_length = bucket && self.extremes().is_some();
+        let training = self.places[..self.division.training].to_vec();
+        order::of_pass(training, self.batch, (self.seed, pass), by_length.then_some(&length))
     }
 
     /// How many sequences train and how many are held out.
     #[must_use]
     pub fn sequences(&self) -> (usize, usize) {
-        (self.training, self.data.shape().1 - self.training)
+        (self.division.training, self.division.held_out.len())
     }
 
     /// The sequences of these indices; those from the `counted`-th on are masked.
@@ -196,10 +200,10 @@ impl Source for Arrays {
     }
 
     fn batch(&mut self, step: u64) -> Batch {
-        if self.training == 0 {
+        if self.division.training == 0 {
             return self.held_out(step % self.held_out_batches());
         }
-        let batches = (self.training / self.batch) as u64;
+        let batches = (self.division.training / self.batch) as u64;
         let (pass, k) = (step / batches, (step % batches) as usize);
         if self.pass != Some(pass) {
             self.order = self.order_of(pass, self.bucket);
@@ -214,11 +218,11 @@ impl Source for Arrays {
     }
 
     fn held_out(&mut self, index: u64) -> Batch {
-        let sequences = self.data.shape().1;
-        let first = self.training + index as usize * self.batch;
-        let counted = self.batch.min(sequences - first);
+        let end = self.division.held_out.end;
+        let first = self.division.held_out.start + index as usize * self.batch;
+        let counted = self.batch.min(end - first);
         // What fills the batch up is masked, so it may be any sequence.
-        let indices = (first..first + self.batch).map(|i| self.places[i.min(sequences - 1)] as usize).collect::<Vec<_>>();
+        let indices = (first..first + self.batch).map(|i| self.places[i.min(end - 1)] as usize).collect::<Vec<_>>();
         self.select(&indices, counted)
     }
 }

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Arrays, Options, Source, Task, Text, Vocabulary};
-use crate::tensors::{Layout, read_batch};
-use crate::{Error, Result};
+use super::columns::Columns;
+use super::split::Part;
+use super::{Options, Reading, Source, Task, Text, Vocabulary, own};
+use crate::Result;
 
 /// A named task, a text, or one's own sequences.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,32 +18,8 @@ pub enum Choice {
     Task(String),
     /// A file of UTF-8, character by character.
     Text(PathBuf),
-    /// A safetensors file, as [`crate::tensors::read_batch`] reads it.
+    /// Sequences or a series: a table, or tensors as [`crate::tensors::read_batch`] reads them.
     Data(PathBuf),
-}
-
-/// How a file of sequences or a text is read, divided and made into minibatches.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Reading {
-    /// Which axis of its tensors comes first.
-    pub layout: Layout,
-    /// Whether minibatches are of sequences of similar length, where lengths vary.
-    pub bucket: bool,
-    /// The share that is held out, from 0 to below 1: of sequences at random by the seed, of a text the end.
-    pub validation: f64,
-}
-
-impl Default for Reading {
-    fn default() -> Reading {
-        Reading { layout: Layout::TimeFirst, bucket: true, validation: 0.1 }
-    }
-}
-
-impl Reading {
-    pub(crate) fn is_default(&self) -> bool {
-        *self == Reading::default()
-    }
 }
 
 /// An opened [`Choice`].
@@ -51,6 +28,8 @@ pub struct Opened {
     pub source: Box<dyn Source>,
     /// The characters of a text.
     pub vocabulary: Option<Vocabulary>,
+    /// The columns of a table, or of tensors that are scaled.
+    pub columns: Option<Columns>,
     /// What should be told of it.
     pub notes: Vec<String>,
     /// The sum of a file's bytes, by which a resumed run knows it again.
@@ -77,41 +56,28 @@ impl Choice {
         }
     }
 
-    /// Opens it for training.
+    /// Opens it for training, or to measure its test part. `columns` are those of a network that goes on; else they follow from the data.
     ///
     /// # Errors
     /// What the source reports: files that cannot be read or are too small, sizes without sequences.
-    pub fn open(&self, options: &Options, reading: Reading) -> Result<Opened> {
-        let Options { seed, batch, window } = *options;
-        let (mut vocabulary, mut notes) = (None, Vec::new());
-        let source: Box<dyn Source> = match self {
-            Choice::Task(name) => (Task::named(name)?.source)(options)?,
-            Choice::Text(path) => {
-                let text = Text::load(path, batch, window, reading.validation)?;
-                vocabulary = Some(text.vocabulary().clone());
-                Box::new(text)
+    pub fn open(&self, options: &Options, reading: &Reading, part: Part, columns: Option<&Columns>) -> Result<Opened> {
+        reading.check()?;
+        match self {
+            Choice::Task(name) => {
+                let source = (Task::named(name)?.source)(options)?;
+                Ok(Opened { source, vocabulary: None, columns: None, notes: Vec::new(), fingerprint: None })
             }
-            Choice::Data(path) => {
-                let read = read_batch(path, reading.layout)?;
-                notes.extend(read.note());
-                let arrays =
-                    Arrays::new(path.display(), read.batch, batch, seed, reading.validation)?.with_bucket(reading.bucket);
-                notes.push(arrays.note());
-                notes.iter_mut().for_each(|note| *note = format!("{}: {note}.", path.display()));
-                Box::new(arrays)
-            }
-        };
-        Ok(Opened { source, vocabulary, notes, fingerprint: self.path().map(fingerprint).transpose()? })
+            Choice::Text(path) => Text::open(path, options, reading, part),
+            Choice::Data(path) => own::open(path, options, reading, part, columns),
+        }
     }
 }
 
-/// FNV-1a over a file's bytes, 64 bits, in hexadecimal: tells changed files from unchanged ones, not forged ones.
-fn fingerprint(path: &Path) -> Result<String> {
-    let unread = |e| Error::input(path.display(), format!("cannot be read: {e}"));
-    let mut file = std::fs::File::open(path).map_err(unread)?;
+/// FNV-1a over bytes, 64 bits, in hexadecimal: tells changed files from unchanged ones, not forged ones.
+pub(super) fn fingerprint(mut bytes: impl Read) -> std::io::Result<String> {
     let (mut sum, mut buffer) = (0xcbf2_9ce4_8422_2325_u64, vec![0; 1 << 16]);
     loop {
-        match file.read(&mut buffer).map_err(unread)? {
+        match bytes.read(&mut buffer)? {
             0 => return Ok(format!("{sum:016x}")),
             read => buffer[..read].iter().for_each(|b| sum = (sum ^ u64::from(*b)).wrapping_mul(0x100_0000_01b3)),
         }
@@ -124,14 +90,10 @@ mod tests {
 
     #[test]
     fn fingerprints_are_those_of_fnv_and_change_with_a_byte() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("x");
         // The test vectors of draft-eastlake-fnv, section 8.
         for (text, sum) in [("", "cbf29ce484222325"), ("a", "af63dc4c8601ec8c"), ("foobar", "85944171f73967e8")] {
-            std::fs::write(&path, text).unwrap();
-            assert_eq!(fingerprint(&path).unwrap(), sum);
+            assert_eq!(fingerprint(text.as_bytes()).unwrap(), sum);
         }
-        assert_eq!(fingerprint(folder.path().join("y").as_path()).unwrap_err().exit_code(), 7);
     }
 
     #[test]
@@ -143,12 +105,13 @@ mod tests {
         for (choice, characters) in [(Choice::Task("adding".into()), None), (Choice::Text(text), Some("abc"))] {
             let written = serde_json::to_string(&choice).unwrap();
             assert_eq!(serde_json::from_str::<Choice>(&written).unwrap(), choice);
-            let opened = choice.open(&options, Reading::default()).unwrap();
+            let opened = choice.open(&options, &Reading::default(), Part::Validation, None).unwrap();
             assert_eq!(opened.source.window(), (5, 2));
             assert_eq!(opened.vocabulary.map(|v| v.to_string()).as_deref(), characters);
             assert_eq!(opened.fingerprint.is_some(), choice.path().is_some());
         }
-        assert_eq!(Choice::Task("x".into()).open(&options, Reading::default()).err().unwrap().exit_code(), 2);
-        assert_eq!(Choice::Data("/none".into()).open(&options, Reading::default()).err().unwrap().exit_code(), 7);
+        let error =
+            |choice: Choice| choice.open(&options, &Reading::default(), Part::Validation, None).err().unwrap().exit_code();
+        assert_eq!([error(Choice::Task("x".into())), error(Choice::Data("/none".into()))], [2, 7]);
     }
 }

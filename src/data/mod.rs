@@ -3,22 +3,38 @@
 //! A task's `k`-th batch is a function of its seed and of `k` alone, so that a resumed run goes on where it stopped
 //! and batches can be made ahead of the device on another thread.
 
+mod about;
 mod adding;
 mod arrays;
 mod choice;
+mod columns;
 mod copy_memory;
 mod early_symbol;
+mod guess;
+mod order;
+mod own;
 mod prefetch;
+mod reading;
+mod series;
+mod split;
+mod tables;
 mod temporal_order;
 mod text;
 mod vocabulary;
 
 pub use adding::Adding;
 pub use arrays::Arrays;
-pub use choice::{Choice, Opened, Reading};
+pub use choice::{Choice, Opened};
+pub use columns::{Column, Columns, Kind, Scale, Scaling};
 pub use copy_memory::CopyMemory;
 pub use early_symbol::EarlySymbol;
+pub use guess::guess;
+pub use own::{DataFile, ReadSequences, Truth, open_to_measure};
 pub use prefetch::Prefetch;
+pub use reading::Reading;
+pub use series::{Cut, Series, Windows};
+pub use split::{Division, HeldOut, Part};
+pub use tables::{Fill, Grouped, TableOptions};
 pub use temporal_order::TemporalOrder;
 pub use text::{Text, read_text};
 pub use vocabulary::Vocabulary;
@@ -56,6 +72,23 @@ impl Shape {
         };
         Shape { input, outputs, loss }
     }
+
+    /// The smallest shape that holds both, or what differs.
+    fn with(self, other: Shape) -> std::result::Result<Shape, String> {
+        let input = match (self.input, other.input) {
+            (Input::Tokens(a), Input::Tokens(b)) => Input::Tokens(a.max(b)),
+            (Input::Vectors(a), Input::Vectors(b)) if a == b => self.input,
+            (Input::Vectors(a), Input::Vectors(b)) => return Err(format!("has {b} inputs; expected {a}, as what trains")),
+            _ => return Err("expected tokens or vectors as what trains has".into()),
+        };
+        let outputs = match (self.loss, other.loss) {
+            (Loss::CrossEntropy, Loss::CrossEntropy) => self.outputs.max(other.outputs),
+            (a, b) if a == b && self.outputs == other.outputs => self.outputs,
+            (a, b) if a == b => return Err(format!("has {} values; expected {}, as what trains", other.outputs, self.outputs)),
+            _ => return Err("expected classes or values as what trains has".into()),
+        };
+        Ok(Shape { input, outputs, loss: self.loss })
+    }
 }
 
 /// A source of training batches and of held-out ones. Every batch of a source has the same `T` and `B`.
@@ -65,6 +98,11 @@ pub trait Source: Send {
 
     /// Whether its batches have [`Batch::lengths`].
     fn has_lengths(&self) -> bool {
+        false
+    }
+
+    /// Whether its batches go on with the states that the ones before them left.
+    fn carries(&self) -> bool {
         false
     }
 

@@ -9,7 +9,10 @@ use std::path::Path;
 
 use ndarray::Array2;
 
-use super::{Shape, Source, Vocabulary};
+use super::choice::{Opened, fingerprint};
+use super::own::Divided;
+use super::split::{HeldOut, Part};
+use super::{Options, Reading, Shape, Source, Vocabulary};
 use crate::batch::{Batch, InitialState, Input, Inputs, Loss, Targets};
 use crate::{Error, Result};
 
@@ -73,6 +76,31 @@ impl Text {
         Text::new(path.as_ref().display(), &read_text(&path)?, batch, window, validation)
     }
 
+    /// A file to train on, or to measure its test part; its vocabulary is that of the whole file.
+    ///
+    /// # Errors
+    /// As [`read_text`] and [`Text::new`].
+    pub(super) fn open(path: &Path, options: &Options, reading: &Reading, part: Part) -> Result<Opened> {
+        let Options { batch, window, .. } = *options;
+        let (what, content) = (path.display(), read_text(path)?);
+        let text = Text::divided(what, &content, batch, window, (reading.shares(), part))?;
+        let vocabulary = text.vocabulary().clone();
+        let held_out = match part {
+            Part::Validation => &reading.validation,
+            Part::Test => &reading.test,
+        };
+        let source: Box<dyn Source> = match held_out {
+            HeldOut::Share(_) => Box::new(text),
+            HeldOut::File(other) => {
+                let what = other.display().to_string();
+                let measured = Text::with_vocabulary(&what, &read_text(other)?, vocabulary.clone(), batch, window)?;
+                Box::new(Divided::new(&what, Box::new(text), Box::new(measured))?)
+            }
+        };
+        let fingerprint = fingerprint(content.as_bytes()).ok();
+        Ok(Opened { source, vocabulary: Some(vocabulary), columns: None, notes: Vec::new(), fingerprint })
+    }
+
     /// A text to train on, of which the share `validation`, at least 0 and below 1, is held out at the end; `what` it is (its file) goes
     /// into messages.
     ///
@@ -82,18 +110,33 @@ impl Text {
     /// [`Error::BadInput`] for a text too short for one window, with how many characters there are, how many are needed and what would
     /// fit. [`Error::Usage`] for a batch or a window of 0.
     pub fn new(what: impl ToString, text: &str, batch: usize, window: usize, validation: f64) -> Result<Text> {
+        Text::divided(what, text, batch, window, ([validation, 0.0], Part::Validation))
+    }
+
+    /// The same, with a share for a test behind that for validation, one of which is held out.
+    fn divided(
+        what: impl ToString,
+        text: &str,
+        batch: usize,
+        window: usize,
+        ([validation, test], part): ([f64; 2], Part),
+    ) -> Result<Text> {
         let vocabulary = Vocabulary::from_text(text);
         let tokens = vocabulary.encode(what.to_string(), text)?;
         check_sizes(batch, window)?;
         let total = tokens.len();
         // A little more, so that a product that should be whole is.
-        let train = ((1.0 - validation) * total as f64 + 1e-6) as usize;
+        let without = |share: f64| ((1.0 - share) * total as f64 + 1e-6) as usize;
+        let (train, validated) = (without(validation + test), without(test));
         let length = train.saturating_sub(1) / batch;
         if length < window {
             return Err(Error::input(what, too_short(total, train, batch, window)));
         }
         let training = Streams { start: 0, count: batch, length, windows: (length / window) as u64 };
-        let held_out = Streams::held_out(train, total - train, batch, window);
+        let held_out = match part {
+            Part::Validation => Streams::held_out(train, validated - train, batch, window),
+            Part::Test => Streams::held_out(validated, total - validated, batch, window),
+        };
         Ok(Text { vocabulary, tokens, batch, window, training, held_out })
     }
 
@@ -175,6 +218,10 @@ impl Source for Text {
     fn shape(&self) -> Shape {
         let size = self.vocabulary.size();
         Shape { input: Input::Tokens(size), outputs: size, loss: Loss::CrossEntropy }
+    }
+
+    fn carries(&self) -> bool {
+        true
     }
 
     fn batch(&mut self, step: u64) -> Batch {

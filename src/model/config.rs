@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
+use super::parameters;
 use crate::batch::{Batch, InitialState, Input, Loss, Targets};
 use crate::cells::Cell;
 use crate::kernels::dropout::OUTPUT_LAYER;
@@ -216,6 +217,12 @@ impl Config {
     pub(crate) fn for_shape(&self, window: usize, batch: usize) -> Config {
         let recompute = self.recompute.filter(|_| self.segments().len() > 1).map(|steps| steps.min(window.div_ceil(2)));
         Config { window, batch, recompute, ..self.clone() }
+    }
+
+    /// The number of parameters that are trained.
+    #[must_use]
+    pub fn parameters(&self) -> usize {
+        parameters::trained(self)
     }
 
     /// Checks a batch against the network: [`Batch::check`], the kind of its targets, its state and its lengths.

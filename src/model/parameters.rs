@@ -98,6 +98,11 @@ impl Parameter {
         matches!(self.role, Role::Bias | Role::RecurrentBias | Role::DecoderBias | Role::Leak)
     }
 
+    /// The numbers that it holds.
+    fn len(&self) -> usize {
+        if self.is_vector() { self.gates.held.len() * self.gates.units } else { self.shape.0 * self.shape.1 }
+    }
+
     /// Whether it is trained.
     pub fn is_trained(&self) -> bool {
         self.role != Role::Leak
@@ -190,6 +195,11 @@ pub(crate) fn table(config: &Config) -> Vec<Parameter> {
     parameters.push(head("weight", (outputs, directions * hidden), Role::Decoder, directions));
     parameters.push(head("bias", (1, outputs), Role::DecoderBias, 1));
     parameters
+}
+
+/// The numbers that training changes.
+pub(super) fn trained(config: &Config) -> usize {
+    table(config).iter().filter(|parameter| parameter.is_trained()).map(Parameter::len).sum()
 }
 
 /// Those of one direction of a layer, by its place.

@@ -70,16 +70,27 @@ pub(super) fn read(path: &Path) -> Result<Tensors> {
     let what = path.display().to_string();
     let unread = |e: io::Error| Error::input(&what, format!("cannot be read: {e}"));
     let (source, len) = Source::open(path).map_err(unread)?;
+    from_source(&what, source, len)
+}
+
+/// The tensors of a file's bytes.
+pub(super) fn from_bytes(what: &str, bytes: Vec<u8>) -> Result<Tensors> {
+    let len = bytes.len() as u64;
+    from_source(what, Source::Bytes(bytes), len)
+}
+
+fn from_source(what: &str, source: Source, len: u64) -> Result<Tensors> {
+    let unread = |e: io::Error| Error::input(what, format!("cannot be read: {e}"));
     if len < 6 || !npz::is_numpy(&source.read(0, 6).map_err(unread)?) {
-        return TensorFile::from_source(what.clone(), source, len)?.read();
+        return TensorFile::from_source(what.to_owned(), source, len)?.read();
     }
     match source {
         Source::File(file) => {
             let mut file = file.into_inner().unwrap_or_else(PoisonError::into_inner);
             file.rewind().map_err(unread)?;
-            npz::read(&what, io::BufReader::new(file))
+            npz::read(what, io::BufReader::new(file))
         }
-        Source::Bytes(bytes) => npz::read(&what, io::Cursor::new(bytes)),
+        Source::Bytes(bytes) => npz::read(what, io::Cursor::new(bytes)),
     }
 }
 

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use ndarray::Ix3;
 use serde::{Deserialize, Serialize};
 
-use super::Settings;
+use super::{Measures, Settings};
 use crate::backend::Compute;
 use crate::batch::States;
-use crate::data::{Opened, Vocabulary};
+use crate::data::{Columns, Opened, Vocabulary};
 use crate::model::{Config, Named, Optimizer, from_file, parameters};
 use crate::network::Network;
 use crate::tensors::{TensorFile, write_in_blocks};
@@ -50,10 +50,21 @@ pub struct Origin {
     pub settings: Settings,
     /// The characters of a text.
     pub vocabulary: Option<Vocabulary>,
+    /// The columns of a table, or of tensors that are scaled.
+    pub columns: Option<Columns>,
     /// [`crate::data::Opened::fingerprint`] of the data.
     pub fingerprint: Option<String>,
     /// The device that it ran on.
     pub device: DeviceRecord,
+}
+
+impl Origin {
+    /// The root of the mean squared error of each column, in its own unit.
+    pub(super) fn deviations(&self, measures: Option<&Measures>) -> BTreeMap<String, f64> {
+        let (Some(columns), Some(Measures::Values(deviations))) = (&self.columns, measures) else { return BTreeMap::new() };
+        let pairs = columns.targets.iter().zip(deviations);
+        pairs.map(|(column, found)| (column.name.clone(), found.in_units(&column.scaling()).root_mean_squared())).collect()
+    }
 }
 
 /// A run after some of its steps. What grows with the network stays in the file.
@@ -119,6 +130,7 @@ impl Checkpoint {
             return Err(bad("generator", &format!("is {generator}; expected {GENERATOR}")));
         }
         let vocabulary = tensors.metadata.get("vocabulary").map(|v| v.parse()).transpose()?;
+        let columns = Columns::from_metadata(&tensors)?;
         let network = &settings.network;
         let (layers, batch, hidden) = network.state_shape();
         let mut states = States::new();
@@ -136,7 +148,7 @@ impl Checkpoint {
         Ok(Checkpoint {
             step,
             states,
-            origin: Origin { vocabulary, fingerprint: tensors.metadata.get("fingerprint").cloned(), device, settings },
+            origin: Origin { vocabulary, columns, fingerprint: tensors.metadata.get("fingerprint").cloned(), device, settings },
             file: tensors,
         })
     }
@@ -184,6 +196,7 @@ impl Checkpoint {
             ("version".into(), env!("CARGO_PKG_VERSION").into()),
         ]);
         metadata.extend(origin.vocabulary.as_ref().map(|v| ("vocabulary".into(), v.to_string())));
+        metadata.extend(origin.columns.as_ref().map(|c| ("columns".into(), json(serde_json::to_string(c)))));
         metadata.extend(origin.fingerprint.as_ref().map(|f| ("fingerprint".into(), f.clone())));
         let tensors = network.tensors();
         let shapes: Vec<(String, Vec<usize>)> = tensors.iter().map(|(name, shape, _)| (name.clone(), shape.clone())).collect();

@@ -1,54 +1,46 @@
 //! The loss over held-out batches, through the same forward program as training.
 
-use ndarray::Axis;
-
+use super::Measures;
 use crate::Result;
-use crate::batch::{Batch, Targets};
+use crate::batch::Batch;
 use crate::network::Network;
 
 /// What a network scores on some batches.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Evaluation {
     /// The mean over all outputs that counted.
     pub loss: f64,
     /// How many counted.
     pub counted: u64,
-    /// The share of them whose largest logit was the class, where that was asked for and there are classes.
-    pub accuracy: Option<f64>,
+    /// What else is measured, where that was asked for.
+    pub measures: Option<Measures>,
 }
 
 /// Runs batches `0..count` through the network, from the initial state each says, and leaves the network's own state as
-/// it was. Counting right classes means reading all outputs back.
+/// it was. To measure more than the loss means to read all outputs back.
 ///
 /// # Errors
 /// [`crate::Error::BadInput`] when a batch does not fit; what the backend reports.
-pub fn evaluate(network: &mut Network, count: u64, mut batch: impl FnMut(u64) -> Batch, count_right: bool) -> Result<Evaluation> {
+pub fn evaluate(
+    network: &mut Network,
+    count: u64,
+    mut batch: impl FnMut(u64) -> Batch,
+    with_measures: bool,
+) -> Result<Evaluation> {
     let state = network.state()?;
-    let (mut loss, mut counted, mut right) = (0.0, 0, None);
+    let (mut loss, mut counted, mut measures) = (0.0, 0, None);
     for index in 0..count {
         let batch = batch(index);
         let weight = batch.counted() as u64;
         loss += f64::from(network.loss(&batch)?) * weight as f64;
         counted += weight;
-        if let (true, Targets::Classes(_)) = (count_right, &batch.targets) {
-            *right.get_or_insert(0) += right_classes(network, &batch)?;
+        if with_measures {
+            let outputs = network.outputs()?;
+            measures.get_or_insert_with(|| Measures::new(&batch.targets, outputs.dim().2)).add(&batch, &outputs);
         }
     }
     network.set_state(&state)?;
-    let share = |n: u64| n as f64 / counted.max(1) as f64;
-    Ok(Evaluation { loss: loss / counted.max(1) as f64, counted, accuracy: right.map(share) })
-}
-
-/// How many outputs of the last batch that count have their largest logit at the class.
-fn right_classes(network: &mut Network, batch: &Batch) -> Result<u64> {
-    let Targets::Classes(classes) = &batch.targets else { return Ok(0) };
-    let outputs = network.outputs()?;
-    let best = outputs.map_axis(Axis(2), |logits| {
-        // The first of equal ones, as NumPy and PyTorch have it.
-        let better = |best: usize, k: usize| if logits[k] > logits[best] { k } else { best };
-        (1..logits.len()).fold(0, better) as u32
-    });
-    Ok(best.indexed_iter().filter(|&(at, best)| batch.counts(at.0, at.1) && *best == classes[at]).count() as u64)
+    Ok(Evaluation { loss: loss / counted.max(1) as f64, counted, measures })
 }
 
 #[cfg(test)]
@@ -57,7 +49,7 @@ mod tests {
 
     use super::*;
     use crate::backend::Compute;
-    use crate::batch::{InitialState, Input, Inputs, Loss};
+    use crate::batch::{InitialState, Input, Inputs, Loss, Targets};
     use crate::check::networks;
     use crate::model::{Config, RecurrentInit};
     use crate::reference;
@@ -98,7 +90,7 @@ mod tests {
             }
         }
         approx::assert_relative_eq!(got.loss, loss / 11.0, max_relative = 1e-6);
-        assert_eq!(got.accuracy, Some(right as f64 / 11.0));
+        assert_eq!(got.measures.and_then(|measures| measures.accuracy()), Some(right as f64 / 11.0));
         // Windows weighed alike would give another mean.
         let windows_alike = (0..2).map(|k| f64::from(network.loss(&batch(k)).unwrap())).sum::<f64>() / 2.0;
         assert!((windows_alike - got.loss).abs() > 1e-4 * got.loss, "{windows_alike} {}", got.loss);

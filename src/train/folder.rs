@@ -36,6 +36,12 @@ pub enum Metrics {
         step: u64,
         /// The mean over the held-out data.
         validation_loss: f64,
+        /// The share of right classes, of classes.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        accuracy: Option<f64>,
+        /// The root of the mean squared error of each column of a table, in its own unit.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        root_mean_squared_error: BTreeMap<String, f64>,
     },
     /// Of what was traced in a training step.
     Trace {
@@ -203,7 +209,12 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let path = parent.path().join("a/b");
         let mut folder = Folder::create(&path).unwrap();
-        let evaluation = Metrics::Evaluation { step: 20, validation_loss: 1.5 };
+        let evaluation = Metrics::Evaluation {
+            step: 20,
+            validation_loss: 1.5,
+            accuracy: Some(0.5),
+            root_mean_squared_error: [("flow".into(), 2.5)].into(),
+        };
         [step(10), step(20), evaluation.clone(), step(30)].iter().for_each(|m| folder.log(m).unwrap());
         assert_eq!(Folder::metrics(&path).unwrap(), [step(10), step(20), evaluation.clone(), step(30)]);
         assert_eq!(Folder::create(&path).unwrap_err().exit_code(), 2);

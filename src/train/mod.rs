@@ -3,6 +3,7 @@
 mod checkpoint;
 mod evaluation;
 mod folder;
+mod measures;
 mod settings;
 mod tracing;
 mod training;
@@ -10,6 +11,7 @@ mod training;
 pub use checkpoint::{Checkpoint, DeviceRecord, Origin};
 pub use evaluation::{Evaluation, evaluate};
 pub use folder::{Folder, Metrics};
+pub use measures::{Confusion, Deviation, Measures};
 pub use settings::Settings;
 pub use tracing::LayerFlow;
 pub use training::{Event, Summary, Training};

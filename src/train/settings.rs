@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::data::{Choice, Opened, Options, Reading};
+use crate::data::{Choice, Columns, Opened, Options, Part, Reading};
 use crate::model::{Config, RecurrentInit};
 use crate::{Error, Result};
 
@@ -57,10 +57,7 @@ impl Settings {
         if let Some((name, _)) = counts.iter().find(|(_, count)| *count == Some(0)) {
             return Err(Error::Usage(format!("{name} is 0; it must be at least 1")));
         }
-        if !(0.0..1.0).contains(&self.reading.validation) {
-            let share = self.reading.validation;
-            return Err(Error::Usage(format!("validation is {share}; it must be at least 0 and below 1")));
-        }
+        self.reading.check()?;
         if !(self.lr.is_finite() && self.lr >= 0.0) {
             return Err(Error::Usage(format!("the learning rate is {}; it must be finite and not negative", self.lr)));
         }
@@ -83,11 +80,17 @@ impl Settings {
         Config { trace: self.trace_gradients.is_some(), ..self.network.clone() }
     }
 
-    /// Opens the data.
+    /// Opens the data to train, or to measure their test part; `columns` are those of a network that was trained on them.
     ///
     /// # Errors
     /// What the source reports.
-    pub fn open(&self) -> Result<Opened> {
-        self.data.open(&Options { seed: self.seed, batch: self.network.batch, window: self.window }, self.reading)
+    pub fn open(&self, part: Part, columns: Option<&Columns>) -> Result<Opened> {
+        self.data.open(&self.options(), &self.reading, part, columns)
+    }
+
+    /// The sizes of its batches.
+    #[must_use]
+    pub fn options(&self) -> Options {
+        Options { seed: self.seed, batch: self.network.batch, window: self.window }
     }
 }

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::tracing::{Before, flows};
-use super::{Checkpoint, DeviceRecord, Folder, Metrics, Origin, Settings, evaluate};
+use super::{Checkpoint, DeviceRecord, Folder, Measures, Metrics, Origin, Settings, evaluate};
 use crate::backend::Compute;
 use crate::batch::Batch;
-use crate::data::{Choice, Opened, Prefetch};
+use crate::data::{Choice, Opened, Prefetch, Source};
 use crate::model::HISTORY;
 use crate::network::{Network, Report};
 use crate::tensors::TensorFile;
@@ -83,6 +83,18 @@ pub struct Training {
     profile: Option<Trace>,
 }
 
+/// Both directions read whole sequences.
+fn check_direction(settings: &Settings, source: &dyn Source) -> Result<()> {
+    if !settings.network.bidirectional || !source.carries() {
+        return Ok(());
+    }
+    Err(Error::Usage(format!(
+        "--bidirectional reads whole sequences, and these are cut into windows of {} time steps; --window of the longest one reads them \
+         whole",
+        source.window().0
+    )))
+}
+
 impl Training {
     /// A new run: initial weights by the seed, or from the file that the settings name.
     ///
@@ -125,6 +137,7 @@ impl Training {
         folder: impl FnOnce() -> Result<Folder>,
     ) -> Result<Training> {
         settings.check()?;
+        check_direction(&settings, &*data.source)?;
         network.set_seed(settings.seed);
         let step = network.steps();
         if let Choice::Data(path) = &settings.data {
@@ -138,7 +151,13 @@ impl Training {
             folder: folder()?,
             network,
             batches: Prefetch::new(data.source, step, AHEAD),
-            origin: Origin { settings, vocabulary: data.vocabulary, fingerprint: data.fingerprint, device },
+            origin: Origin {
+                settings,
+                vocabulary: data.vocabulary,
+                columns: data.columns,
+                fingerprint: data.fingerprint,
+                device,
+            },
             saved: None,
             last: None,
             mark: (Instant::now(), step),
@@ -322,13 +341,19 @@ impl Training {
         let step = self.network.steps();
         self.write_profile()?;
         let batches = &self.batches;
-        let loss = evaluate(&mut self.network, batches.held_out_batches(), |k| batches.held_out(k), false)?.loss;
+        let found = evaluate(&mut self.network, batches.held_out_batches(), |k| batches.held_out(k), true)?;
+        let loss = found.loss;
         // The profile is of training.
         self.network.backend().spans()?;
         if !loss.is_finite() {
             return Err(Error::Diverged { step, tensor: "the validation loss".into(), last_finite: None, checkpoint: None });
         }
-        let metrics = Metrics::Evaluation { step, validation_loss: loss };
+        let metrics = Metrics::Evaluation {
+            step,
+            validation_loss: loss,
+            accuracy: found.measures.as_ref().and_then(Measures::accuracy),
+            root_mean_squared_error: self.origin.deviations(found.measures.as_ref()),
+        };
         self.folder.log(&metrics)?;
         let _ = watch(Event::Logged(&metrics));
         Ok(loss)

@@ -323,7 +323,6 @@ fn weights_and_batches() {
         &[
             ("train --init shape --task copy-memory --steps 1 --out run", 7, "rnn.weight_ih_l0"),
             ("train --init nan --data good --batch 1 --steps 1 --out run", 7, "decoder.bias: [0] is NaN"),
-            ("train --data good --batch 1 --window 4 --steps 1 --out run", 2, "have 5 steps, which are one window"),
             ("train --data good --batch 2 --steps 1 --out run", 7, "of 2 there, 1 held out, 1 are left"),
         ],
     );

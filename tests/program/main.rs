@@ -10,6 +10,7 @@ mod predict;
 mod runs;
 mod sequences;
 mod study;
+mod tables;
 mod tune;
 
 use std::path::Path;

@@ -21,7 +21,7 @@ pub fn losses(folder: &Path, metrics: &[Metrics]) -> Result<()> {
     for line in metrics {
         match line {
             Metrics::Step { step, loss, .. } => training.push((*step as f64, f64::from(*loss))),
-            Metrics::Evaluation { step, validation_loss } => validation.push((*step as f64, *validation_loss)),
+            Metrics::Evaluation { step, validation_loss, .. } => validation.push((*step as f64, *validation_loss)),
             Metrics::Trace { .. } => {}
         }
     }

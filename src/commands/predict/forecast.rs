@@ -1,12 +1,12 @@
 //! What follows sequences: each time step reads what was predicted of it.
 
 use ndarray::{Array2, Array3, Axis, concatenate};
-use retrospect::batch::{InitialState, Input, Inputs, Loss, Sequences, States};
-use retrospect::model::Config;
+use retrospect::Result;
+use retrospect::batch::{InitialState, Loss, Sequences, States};
 use retrospect::network::{Network, Prediction};
 use retrospect::random::Random;
-use retrospect::{Error, Result};
 
+use super::feedback::Feedback;
 use crate::commands::sample::draw;
 
 /// How a class is chosen by its logit among those of all classes.
@@ -28,6 +28,7 @@ impl Choice {
 pub struct Forecast<'a> {
     network: &'a mut Network,
     choice: &'a mut Choice,
+    feedback: &'a Feedback,
     /// The outputs of the last time step, `[B, O]`.
     outputs: Array2<f32>,
     /// The classes that were chosen by them, `[1, B]`; `None` where values are predicted.
@@ -38,12 +39,18 @@ pub struct Forecast<'a> {
 
 impl<'a> Forecast<'a> {
     /// Begins at the end of each sequence, of which so many time steps were predicted.
-    pub fn new(network: &'a mut Network, choice: &'a mut Choice, found: Prediction, lengths: &[usize]) -> Forecast<'a> {
+    pub fn new(
+        network: &'a mut Network,
+        choice: &'a mut Choice,
+        feedback: &'a Feedback,
+        found: Prediction,
+        lengths: &[usize],
+    ) -> Forecast<'a> {
         let (_, count, width) = found.outputs.dim();
         let outputs = Array2::from_shape_fn((count, width), |(b, o)| found.outputs[[lengths[b] - 1, b, o]]);
         let is_classes = network.model().config().loss == Loss::CrossEntropy;
         let classes = is_classes.then(|| choice.classes(&outputs));
-        Forecast { network, choice, outputs, classes, states: found.states }
+        Forecast { network, choice, feedback, outputs, classes, states: found.states }
     }
 
     /// Goes on by so many time steps, at least one: their outputs `[N, B, O]` and the classes chosen by them `[N, B]`.
@@ -52,10 +59,7 @@ impl<'a> Forecast<'a> {
         let mut outputs = Array3::zeros((steps, count, width));
         let mut classes = Vec::new();
         for t in 0..steps {
-            let inputs = match &self.classes {
-                Some(classes) => Inputs::Tokens(classes.clone()),
-                None => Inputs::Vectors(self.outputs.clone().insert_axis(Axis(0))),
-            };
+            let inputs = self.feedback.inputs(&self.outputs, self.classes.as_ref());
             let initial_state = InitialState::Given(std::mem::take(&mut self.states));
             let step = self.network.predict(&Sequences { initial_state, ..Sequences::new(inputs) })?;
             self.states = step.states;
@@ -70,18 +74,4 @@ impl<'a> Forecast<'a> {
         let classes = self.classes.as_ref().map(|_| concatenate(Axis(0), &rows).expect("a row of each time step"));
         Ok((outputs, classes))
     }
-}
-
-/// Checks that what a network predicts is what it reads.
-pub fn check_feedback(config: &Config) -> Result<()> {
-    let (reads, predicts) = (config.input.size(), config.outputs);
-    let problem = match (config.input, config.loss) {
-        _ if config.bidirectional => "this network is bidirectional, and its reverse direction reads what comes after".into(),
-        (Input::Tokens(_), Loss::CrossEntropy) | (Input::Vectors(_), Loss::SquaredError) if reads == predicts => return Ok(()),
-        (Input::Tokens(_), Loss::CrossEntropy) => format!("it reads {reads} tokens and predicts {predicts} classes"),
-        (Input::Vectors(_), Loss::SquaredError) => format!("it reads {reads} numbers and predicts {predicts}"),
-        (Input::Tokens(_), Loss::SquaredError) => "it reads tokens and predicts values".into(),
-        (Input::Vectors(_), Loss::CrossEntropy) => "it reads vectors and predicts classes".into(),
-    };
-    Err(Error::Usage(format!("--steps reads what the network predicts: {problem}")))
 }

@@ -4,14 +4,14 @@ use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
 use std::path::{Path, PathBuf};
 
 use ndarray::{Array1, Array2, Array3, ArrayView1, Axis, s};
-use retrospect::batch::{Loss, States};
-use retrospect::data::Vocabulary;
+use retrospect::batch::States;
 use retrospect::memory::check_memory_or;
 use retrospect::model::Config;
 use retrospect::tensors::Tensors;
 use retrospect::{Error, Result, WholeFile};
 
-use super::class_name;
+use super::labels::Labels;
+use super::shown::Shown;
 use crate::commands::sample::likeliest;
 use crate::commands::terminal::{note, print, significant, table, thousands};
 
@@ -42,21 +42,20 @@ impl Part<'_> {
     }
 
     /// The class of a time step.
-    fn class(&self, t: usize, place: usize, values: &[f32]) -> usize {
+    fn class(&self, t: usize, place: usize, values: &[f64]) -> usize {
         let row = self.chosen.and_then(|chosen| (t + chosen.nrows()).checked_sub(self.lengths[place]));
         self.chosen.zip(row).map_or_else(|| likeliest(values), |(chosen, row)| chosen[[row, place]] as usize)
     }
 }
 
 /// A sequence, a time step, the class there and the numbers.
-type Row = (usize, usize, Option<usize>, Vec<f32>);
+pub type Row = (usize, usize, Option<usize>, Vec<f64>);
 
 /// Takes predictions.
 pub struct Output {
     kind: Kind,
-    /// Whether the outputs are of classes, whose probabilities are written.
-    is_classes: bool,
-    names: Option<Vocabulary>,
+    labels: Labels,
+    shown: Option<Shown>,
     /// The time steps of a file of tensors.
     steps: usize,
     /// Whether the last time step of each sequence is written alone.
@@ -106,13 +105,7 @@ impl Write for Destination {
 
 impl Output {
     /// Opens a file by its name, or stdout.
-    pub fn open(
-        path: Option<&Path>,
-        config: &Config,
-        vocabulary: Option<&Vocabulary>,
-        [steps, count]: [usize; 2],
-        last: bool,
-    ) -> Result<Output> {
+    pub fn open(path: Option<&Path>, config: &Config, labels: Labels, [steps, count]: [usize; 2], last: bool) -> Result<Output> {
         let extension = path.and_then(Path::extension).map(|e| e.to_string_lossy().to_lowercase());
         let csv = |to, path: &Path| Kind::Csv(Box::new(csv::Writer::from_writer(to)), path.into());
         let kind = match (path, extension.as_deref()) {
@@ -121,7 +114,7 @@ impl Output {
             (Some(path), Some("csv")) => csv(Destination::File(WholeFile::create(path)?), path),
             (Some(path), Some(extension @ ("npz" | "safetensors"))) => {
                 // A row while it is collected, and in its tensor.
-                let row = size_of::<Row>() + 2 * size_of::<f32>() * config.outputs;
+                let row = size_of::<Row>() + (size_of::<f64>() + size_of::<f32>()) * config.outputs;
                 let needed = [steps, count, row].into_iter().fold(1, |product: u64, n| product.saturating_mul(n as u64));
                 check_memory_or("the predictions", needed, |_| "--out FILE.csv takes no memory for them".into())?;
                 Kind::Tensors { path: path.into(), is_npz: extension == "npz", all: Vec::new(), states: Vec::new() }
@@ -131,18 +124,12 @@ impl Output {
                 return Err(Error::Usage(problem));
             }
         };
-        let is_classes = config.loss == Loss::CrossEntropy;
-        Ok(Output { kind, is_classes, names: vocabulary.cloned(), steps, last, ends: Vec::new(), is_headed: false })
+        Ok(Output { kind, labels, shown: None, steps, last, ends: Vec::new(), is_headed: false })
     }
 
     fn heading(&self, outputs: usize) -> Vec<String> {
-        let names = self.names.as_ref();
-        let columns = (0..outputs).map(|o| match self.is_classes {
-            true => format!("p({})", class_name(names, o)),
-            false if outputs == 1 => "output".into(),
-            false => format!("output_{o}"),
-        });
-        let class = self.is_classes.then(|| "class".to_owned());
+        let columns = (0..outputs).map(|o| self.labels.output(o, outputs));
+        let class = self.labels.is_classes.then(|| "class".to_owned());
         ["sequence".to_owned(), "step".to_owned()].into_iter().chain(class).chain(columns).collect()
     }
 
@@ -152,7 +139,7 @@ impl Output {
         for (place, &length) in part.lengths.iter().enumerate() {
             for t in 0..length {
                 let values = self.values(part.outputs.slice(s![t, place, ..]))?;
-                let class = self.is_classes.then(|| part.class(t, place, &values));
+                let class = self.labels.is_classes.then(|| part.class(t, place, &values));
                 let row = (part.first + place, part.starts[place] + t, class, values);
                 if self.last {
                     self.ends[place] = Some(row);
@@ -173,21 +160,25 @@ impl Output {
         Ok(())
     }
 
-    /// What is written of outputs: the probabilities of classes.
-    fn values(&self, outputs: ArrayView1<f32>) -> Result<Vec<f32>> {
+    /// What is written of outputs: the probabilities of classes, or values in their own units.
+    fn values(&self, outputs: ArrayView1<f32>) -> Result<Vec<f64>> {
         if outputs.iter().any(|v| !v.is_finite()) {
             return Err(Error::NotFinite { tensor: "an output".into() });
         }
-        if !self.is_classes {
-            return Ok(outputs.to_vec());
+        if !self.labels.is_classes {
+            let value = |(o, &v): (usize, &f32)| self.labels.scaling(o).map_or(f64::from(v), |scaling| scaling.undo(v));
+            return Ok(outputs.iter().enumerate().map(value).collect());
         }
         let most = outputs.iter().fold(f32::NEG_INFINITY, |most, &v| most.max(v));
         let powers: Vec<f64> = outputs.iter().map(|&v| f64::from(v - most).exp()).collect();
         let sum: f64 = powers.iter().sum();
-        Ok(powers.into_iter().map(|power| (power / sum) as f32).collect())
+        Ok(powers.into_iter().map(|power| power / sum).collect())
     }
 
     fn take(&mut self, row: Row) -> Result<()> {
+        if let Some(shown) = &mut self.shown {
+            shown.take(&row);
+        }
         match &mut self.kind {
             Kind::Tensors { all, .. } => {
                 all.push(row);
@@ -204,11 +195,12 @@ impl Output {
             self.is_headed = true;
             self.row(self.heading(values.len()))?;
         }
-        let class = class.map(|class| class_name(self.names.as_ref(), class));
+        let class = class.map(|class| self.labels.class(class));
         let is_table = matches!(self.kind, Kind::Table { .. });
-        let number = |value: &f32| if is_table { significant((*value).into()) } else { format!("{value:?}") };
-        let numbers = values.iter().map(number);
-        self.row([sequence.to_string(), step.to_string()].into_iter().chain(class).chain(numbers).collect())
+        let number = |(o, value): (usize, &f64)| if is_table { significant(*value) } else { self.labels.number(o, *value) };
+        let numbers = values.iter().enumerate().map(number);
+        let place = [self.labels.sequence(sequence), (step + self.labels.ahead).to_string()];
+        self.row(place.into_iter().chain(class).chain(numbers).collect())
     }
 
     fn row(&mut self, cells: Vec<String>) -> Result<()> {
@@ -218,6 +210,16 @@ impl Output {
             Kind::Tensors { .. } => {}
         }
         Ok(())
+    }
+
+    /// Keeps what a figure shows.
+    pub fn show(&mut self, shown: Shown) {
+        self.shown = Some(shown);
+    }
+
+    /// What a figure shows, and the names in it.
+    pub fn shown(&mut self) -> Option<(Shown, &Labels)> {
+        Some((self.shown.take()?, &self.labels))
     }
 
     /// Writes what is left.
@@ -274,7 +276,8 @@ fn tensors(all: Vec<Row>, states: Vec<States>, steps: Option<usize>) -> Tensors 
     for (sequence, step, class, values) in all {
         let step = if steps.is_some() { step } else { 0 };
         classes[[step, sequence]] = class.map_or(-100, |class| class as i64);
-        outputs.slice_mut(s![step, sequence, ..]).assign(&Array1::from(values));
+        let values: Array1<f32> = values.into_iter().map(|v| v as f32).collect();
+        outputs.slice_mut(s![step, sequence, ..]).assign(&values);
     }
     let mut tensors = Tensors::new();
     if steps.is_some() {

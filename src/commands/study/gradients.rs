@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use retrospect::data::Part;
 use retrospect::flow::Trend;
 use retrospect::model::RecurrentInit;
 use retrospect::study::{self, Setup};
@@ -109,7 +110,8 @@ impl Gradients {
     fn of_run(&self, run: &Path) -> Result<Vec<study::Gradients>> {
         let (checkpoint, _) = load(run)?;
         let compute = self.compute.choose()?;
-        let mut source = checkpoint.origin.settings.open()?.source;
+        let origin = &checkpoint.origin;
+        let mut source = origin.settings.open(Part::Validation, origin.columns.as_ref())?.source;
         let batch = if source.held_out_batches() > 0 { source.held_out(0) } else { source.batch(0) };
         study::gradients_of(&compute, &checkpoint.origin.settings.network, &checkpoint.parameters()?, &batch)
     }

@@ -1,0 +1,183 @@
+//! The flags that choose data, and how they are read and divided.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+use retrospect::Result;
+use retrospect::data::{self, Choice, Fill, HeldOut, Reading, Scale, TableOptions, Task, Windows};
+use retrospect::tensors::Layout;
+
+use super::values::{probability, size};
+
+/// What a network is trained on.
+#[derive(Args)]
+#[group(id = "DataArgs", multiple = true)]
+#[command(next_help_heading = "Data")]
+pub struct DataArgs {
+    /// Train on a text (UTF-8), character by character
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["data", "task"])]
+    text: Option<PathBuf>,
+
+    /// Train on your own sequences or series: a table (.csv or .tsv with a header, or - for standard input), or tensors (.safetensors or .npz:
+    /// `inputs` or `tokens`, `classes` or `values`, as for `gradient`)
+    #[arg(long, value_name = "FILE", conflicts_with = "task")]
+    data: Option<PathBuf>,
+
+    #[arg(long, value_name = "NAME", help = tasks())]
+    task: Option<String>,
+
+    /// How numbers of --data are scaled, by what trains: to a mean of 0 and a deviation of 1, or to 0 … 1. Predictions are in their own
+    /// units again [default: standard for a table, none for tensors]
+    #[arg(long, value_name = "NAME", requires = "data", conflicts_with_all = ["text", "task"])]
+    scale: Option<Scale>,
+
+    /// Read tensors of --data as [B, T, …] instead of [T, B, …]
+    #[arg(long, requires = "data", conflicts_with_all = ["text", "task"])]
+    batch_first: bool,
+
+    /// Put sequences of --data of similar length into one batch, so that less padding is computed
+    /// [default: on]
+    #[arg(
+        long,
+        value_name = "on|off",
+        requires = "data",
+        conflicts_with_all = ["text", "task"],
+        num_args = 0..=1,
+        default_missing_value = "on",
+    )]
+    bucket: Option<Bucket>,
+
+    /// Measure on this while training: a share of the data (sequences at random; of a text or a series the end) or another file; 0 holds
+    /// nothing out
+    #[arg(long, value_name = "SHARE|FILE", allow_negative_numbers = true, default_value = "0.1", value_parser = held_out, conflicts_with = "task")]
+    validation: HeldOut,
+
+    /// Measure on this once, at the end: another share, or a file
+    #[arg(long, value_name = "SHARE|FILE", allow_negative_numbers = true, default_value = "0", hide_default_value = true, value_parser = held_out, conflicts_with = "task")]
+    test: HeldOut,
+
+    /// Sequences in a batch [default: 32, or fewer for a short series]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = size())]
+    batch: Option<usize>,
+
+    /// Time steps in a window, through which gradients flow; longer sequences are cut, and the state is carried on [default: the task's; 64
+    /// for a text or a series; sequences are read whole]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = size())]
+    pub window: Option<usize>,
+
+    /// How long sequences are cut: in windows one after the other, the state carried on, or at random places, from a state of zero [default:
+    /// carried]
+    #[arg(long, value_name = "NAME", requires = "data", conflicts_with_all = ["text", "task"])]
+    windows: Option<Windows>,
+
+    /// Time steps at the start of a random window that do not count [default: 0]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, requires = "data", conflicts_with_all = ["text", "task"])]
+    warmup_steps: Option<usize>,
+}
+
+/// Which columns of a table are read and predicted.
+#[derive(Args)]
+#[group(id = "TableArgs", multiple = true, conflicts_with_all = ["text", "task"], requires = "data")]
+#[command(next_help_heading = "Data")]
+pub struct TableArgs {
+    /// Columns of a table to predict: numbers, or one column of words, which are classes
+    #[arg(long, value_name = "COLUMN,…", value_delimiter = ',')]
+    target: Vec<String>,
+
+    /// Columns to read [default: all others; with --ahead the targets too]. Words become a number of 0 or 1 each
+    #[arg(long, value_name = "COLUMN,…", value_delimiter = ',')]
+    input: Vec<String>,
+
+    /// The column whose value tells sequences apart [default: all rows are one series]
+    #[arg(long, value_name = "COLUMN")]
+    sequence: Option<String>,
+
+    /// Predict the value so many rows later: 1 forecasts the next row [default: 0]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    ahead: Option<usize>,
+
+    /// The target's numbers are classes
+    #[arg(long)]
+    classes: bool,
+
+    /// What a missing input becomes; without it one is an error. A missing target does not count
+    #[arg(long, value_name = "NAME")]
+    fill: Option<Fill>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Bucket {
+    On,
+    Off,
+}
+
+impl DataArgs {
+    /// What is trained on.
+    pub fn choice(&self) -> Result<Choice> {
+        Ok(match (&self.text, &self.data, &self.task) {
+            (Some(path), _, _) => Choice::Text(absolute(path)),
+            (_, Some(path), _) => Choice::Data(absolute(path)),
+            (_, _, Some(name)) => Choice::Task(Task::named(name)?.name.into()),
+            _ => Choice::Task(data::ALL[0].name.into()),
+        })
+    }
+
+    /// The sequences of a batch.
+    pub fn batch(&self) -> usize {
+        self.batch.unwrap_or(32)
+    }
+
+    /// How it is read.
+    pub fn reading(&self, table: &TableArgs) -> Reading {
+        let of_file = |part: &HeldOut| match part {
+            HeldOut::File(path) => HeldOut::File(absolute(path)),
+            share => share.clone(),
+        };
+        let TableArgs { target, input, sequence, ahead, classes, fill } = table;
+        Reading {
+            layout: layout(self.batch_first),
+            bucket: self.bucket != Some(Bucket::Off),
+            validation: of_file(&self.validation),
+            test: of_file(&self.test),
+            table: TableOptions {
+                targets: target.clone(),
+                inputs: input.clone(),
+                sequence: sequence.clone(),
+                ahead: ahead.unwrap_or(0),
+                classes: *classes,
+                fill: *fill,
+            },
+            scale: self.scale,
+            windows: self.windows,
+            warmup: self.warmup_steps.unwrap_or(0),
+            // A text has no other way.
+            cut: self.window.is_some() && self.data.is_some(),
+            shrink: self.batch.is_none() && self.data.is_some(),
+        }
+    }
+}
+
+/// What --batch-first says.
+pub fn layout(batch_first: bool) -> Layout {
+    if batch_first { Layout::BatchFirst } else { Layout::TimeFirst }
+}
+
+/// Resuming may happen in another folder. Standard input has no place.
+pub fn absolute(path: &Path) -> PathBuf {
+    if path == Path::new("-") { path.into() } else { std::path::absolute(path).unwrap_or_else(|_| path.into()) }
+}
+
+/// A share, or a file.
+fn held_out(text: &str) -> std::result::Result<HeldOut, String> {
+    match text.parse::<f64>() {
+        Ok(_) => probability(text).map(HeldOut::Share),
+        Err(_) if text.is_empty() => Err("expected a share or a file".into()),
+        Err(_) => Ok(HeldOut::File(text.into())),
+    }
+}
+
+/// What there is to be learnt.
+fn tasks() -> String {
+    let about: Vec<String> = data::ALL.iter().map(|task| format!("{} ({})", task.name, task.about)).collect();
+    format!("Train on a task: {}", about.join("; "))
+}

@@ -1,0 +1,82 @@
+//! What the numbers of predictions are called, and which units they have.
+
+use retrospect::batch::Loss;
+use retrospect::data::{Columns, Scaling, Vocabulary};
+use retrospect::train::Origin;
+
+/// The names of what a run predicts.
+pub struct Labels {
+    /// Of classes, as far as they have names.
+    classes: Vec<String>,
+    /// Of columns of values, with their units.
+    columns: Vec<(String, Scaling)>,
+    /// What a table calls each sequence.
+    sequences: Vec<String>,
+    /// By how many time steps a prediction is ahead of what it follows from.
+    pub ahead: usize,
+    /// Whether the outputs are of classes, whose probabilities are written.
+    pub is_classes: bool,
+}
+
+impl Labels {
+    pub fn new(origin: &Origin, sequences: Vec<String>) -> Labels {
+        let network = &origin.settings.network;
+        let is_classes = network.loss == Loss::CrossEntropy;
+        let of_text = |vocabulary: &Vocabulary| vocabulary.characters().iter().map(|&c| shown(c)).collect();
+        let of_table = |columns: &Columns| columns.classes().map(<[String]>::to_vec);
+        let classes = origin.vocabulary.as_ref().map(of_text).or_else(|| origin.columns.as_ref().and_then(of_table));
+        let columns = match &origin.columns {
+            Some(columns) if !is_classes => columns.targets.iter().map(|c| (c.name.clone(), c.scaling())).collect(),
+            _ => Vec::new(),
+        };
+        Labels {
+            classes: classes.unwrap_or_default(),
+            columns,
+            sequences,
+            ahead: origin.settings.reading.table.ahead,
+            is_classes,
+        }
+    }
+
+    /// The name of a class.
+    pub fn class(&self, class: usize) -> String {
+        self.classes.get(class).cloned().unwrap_or_else(|| class.to_string())
+    }
+
+    /// The name of a sequence.
+    pub fn sequence(&self, sequence: usize) -> String {
+        self.sequences.get(sequence).cloned().unwrap_or_else(|| sequence.to_string())
+    }
+
+    /// What a column of outputs is called, of so many.
+    pub fn output(&self, output: usize, outputs: usize) -> String {
+        match self.columns.get(output) {
+            _ if self.is_classes => format!("p({})", self.class(output)),
+            Some((name, _)) => name.clone(),
+            None if outputs == 1 => "output".into(),
+            None => format!("output_{output}"),
+        }
+    }
+
+    /// How a column of outputs is scaled; `None` where it never was.
+    pub fn scaling(&self, output: usize) -> Option<Scaling> {
+        self.columns.get(output).map(|(_, scaling)| *scaling).filter(|_| !self.is_classes)
+    }
+
+    /// A number of a column of outputs with the digits that f32 has of it: what is left of a large shift is rounding.
+    pub fn number(&self, output: usize, value: f64) -> String {
+        let Some(Scaling { scale, .. }) = self.scaling(output).filter(|scaling| *scaling != Scaling::IDENTITY) else {
+            return format!("{:?}", value as f32);
+        };
+        let decimals = -(scale * f64::from(f32::EPSILON) / 2.0).log10().floor();
+        if !(0.0..=20.0).contains(&decimals) || value.abs() >= 1e15 {
+            return format!("{:?}", value as f32);
+        }
+        let text = format!("{value:.*}", decimals as usize);
+        if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
+    }
+}
+
+fn shown(character: char) -> String {
+    if character.is_control() { character.escape_default().to_string() } else { character.to_string() }
+}

@@ -1,0 +1,110 @@
+//! What a figure of predictions shows: some sequences of values with the truth, or which classes are taken for which.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use ndarray::Array2;
+use retrospect::batch::Loss;
+use retrospect::data::Truth;
+use retrospect::model::Config;
+use retrospect::{Error, Result};
+
+use super::labels::Labels;
+use super::output::Row;
+use crate::commands::plot::{self, Panel};
+
+/// The panels of a figure, one for a column of a sequence.
+const PANELS: usize = 6;
+/// The time steps of a panel, from the last ones on.
+const STEPS: usize = 500;
+/// The classes of a table of confusions.
+const MOST_CLASSES: usize = 60;
+
+pub struct Shown {
+    truth: Option<Truth>,
+    ahead: usize,
+    kind: Kind,
+}
+
+enum Kind {
+    /// Of each shown sequence the time steps and the values there.
+    Values { sequences: usize, outputs: usize, rows: BTreeMap<usize, Vec<(usize, Vec<f64>)>> },
+    /// How often a class, the row, is taken for another, the column.
+    Classes(Array2<u64>),
+}
+
+impl Shown {
+    pub fn new(config: &Config, truth: Option<Truth>, ahead: usize) -> Shown {
+        let kind = match config.loss {
+            Loss::SquaredError => {
+                let outputs = config.outputs.min(PANELS);
+                Kind::Values { sequences: (PANELS / outputs).max(1), outputs, rows: BTreeMap::new() }
+            }
+            Loss::CrossEntropy => Kind::Classes(Array2::zeros((config.outputs, config.outputs))),
+        };
+        Shown { truth, ahead, kind }
+    }
+
+    /// Takes a row of predictions.
+    pub fn take(&mut self, (sequence, step, class, values): &Row) {
+        let step = step + self.ahead;
+        match &mut self.kind {
+            Kind::Values { sequences, outputs, rows } => {
+                if sequence < sequences {
+                    let all = rows.entry(*sequence).or_default();
+                    all.push((step, values[..*outputs].to_vec()));
+                    if all.len() > 2 * STEPS {
+                        all.drain(..all.len() - STEPS);
+                    }
+                }
+            }
+            Kind::Classes(counts) => {
+                let truth = self.truth.as_ref().and_then(|truth| truth.class(*sequence, step));
+                if let (Some(is), Some(taken)) = (truth, class)
+                    && is < counts.nrows()
+                {
+                    counts[[is, *taken]] += 1;
+                }
+            }
+        }
+    }
+
+    /// Draws it.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] when there is no truth to hold classes against; [`Error::Io`].
+    pub fn draw(self, path: &Path, labels: &Labels) -> Result<()> {
+        match self.kind {
+            Kind::Classes(counts) => {
+                if counts.sum() == 0 {
+                    return Err(Error::Usage(
+                        "--plot shows which classes are taken for which, and the file has no classes".into(),
+                    ));
+                }
+                if counts.nrows() > MOST_CLASSES {
+                    let classes = counts.nrows();
+                    return Err(Error::Usage(format!("--plot shows at most {MOST_CLASSES} classes, and there are {classes}")));
+                }
+                let names: Vec<String> = (0..counts.nrows()).map(|class| labels.class(class)).collect();
+                plot::confusions(path, &counts, &names)
+            }
+            Kind::Values { outputs, rows, .. } => {
+                let several = rows.len() > 1 || !labels.sequence(0).chars().all(|c| c.is_ascii_digit());
+                let panels = rows.iter().flat_map(|(&sequence, rows)| {
+                    let rows = &rows[rows.len().saturating_sub(STEPS)..];
+                    let truth = self.truth.as_ref();
+                    (0..outputs).map(move |o| {
+                        let known = |&(step, _): &(usize, Vec<f64>)| Some((step as f64, truth?.value(sequence, step, o)?));
+                        let column = labels.output(o, outputs);
+                        Panel {
+                            name: if several { format!("{column}, sequence {}", labels.sequence(sequence)) } else { column },
+                            predicted: rows.iter().map(|(step, values)| (*step as f64, values[o])).collect(),
+                            truth: rows.iter().filter_map(known).collect(),
+                        }
+                    })
+                });
+                plot::predictions(path, &panels.collect::<Vec<_>>())
+            }
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! How files of one's own are read: what a command line says of it, and a checkpoint keeps.
+
+use serde::{Deserialize, Serialize};
+
+use super::columns::Scale;
+use super::series::Windows;
+use super::split::HeldOut;
+use super::tables::TableOptions;
+use crate::tensors::Layout;
+use crate::{Error, Result};
+
+/// How a file of sequences, a series or a text is read, divided and made into minibatches.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Reading {
+    /// Which axis of its tensors comes first.
+    pub layout: Layout,
+    /// Whether minibatches are of sequences of similar length, where lengths vary.
+    pub bucket: bool,
+    /// What is measured while training goes on.
+    pub validation: HeldOut,
+    /// What is measured once it has ended.
+    pub test: HeldOut,
+    /// Which columns of a table are read and predicted.
+    pub table: TableOptions,
+    /// How numbers are scaled. `None`: those of a table to standard deviations, and tensors not at all.
+    pub scale: Option<Scale>,
+    /// How long sequences become windows. `None`: a single series with the state carried on, and several sequences whole.
+    pub windows: Option<Windows>,
+    /// The time steps at the start of a random window that do not count.
+    pub warmup: usize,
+    /// Whether sequences that are longer than the window are cut, and not read whole.
+    pub cut: bool,
+    /// Whether a batch that is too large for a series is made smaller, and not refused.
+    pub shrink: bool,
+}
+
+impl Default for Reading {
+    fn default() -> Reading {
+        Reading {
+            layout: Layout::TimeFirst,
+            bucket: true,
+            validation: HeldOut::Share(0.1),
+            test: HeldOut::Share(0.0),
+            table: TableOptions::default(),
+            scale: None,
+            windows: None,
+            warmup: 0,
+            cut: false,
+            shrink: false,
+        }
+    }
+}
+
+impl Reading {
+    pub(crate) fn is_default(&self) -> bool {
+        *self == Reading::default()
+    }
+
+    /// The shares that are held out of the file that trains.
+    pub(super) fn shares(&self) -> [f64; 2] {
+        [&self.validation, &self.test].map(|part| match part {
+            HeldOut::Share(share) => *share,
+            HeldOut::File(_) => 0.0,
+        })
+    }
+
+    /// Checks that the shares leave something to train.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] with the numbers.
+    pub fn check(&self) -> Result<()> {
+        let shares = self.shares();
+        for (name, share) in ["validation", "test"].into_iter().zip(shares) {
+            if !(0.0..1.0).contains(&share) {
+                return Err(Error::Usage(format!("{name} is {share}; it must be at least 0 and below 1")));
+            }
+        }
+        if shares[0] + shares[1] >= 1.0 {
+            let [validation, test] = shares;
+            return Err(Error::Usage(format!("validation {validation} and test {test} leave nothing to train")));
+        }
+        if self.warmup > 0 && self.windows != Some(Windows::Random) {
+            return Err(Error::Usage("warm-up steps are for windows at random places (--windows random)".into()));
+        }
+        Ok(())
+    }
+}

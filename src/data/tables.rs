@@ -1,0 +1,562 @@
+//! A table as sequences: its rows grouped, its columns read and predicted, scaled and one-hot.
+
+use std::collections::HashMap;
+
+use ndarray::{Array2, Array3};
+use serde::{Deserialize, Serialize};
+
+use super::columns::{Column, Columns, Kind, Scale, Scaling};
+use crate::batch::{Batch, Inputs, Sequences, Targets};
+use crate::memory::check_memory_or;
+use crate::table::{Table, Values, Wanted, Words, place};
+use crate::{Error, Result};
+
+/// What a missing input becomes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+#[serde(rename_all = "lowercase")]
+pub enum Fill {
+    /// The last one before it in its sequence.
+    Last,
+    /// 0 in the column's own unit; no category.
+    Zero,
+    /// The mean of the training data; no category.
+    Mean,
+}
+
+/// Which columns of a table are read and predicted.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TableOptions {
+    /// The columns to predict.
+    pub targets: Vec<String>,
+    /// The columns to read. None: all others; with `ahead` those to predict too.
+    pub inputs: Vec<String>,
+    /// The column that tells sequences apart. `None`: all rows are one series.
+    pub sequence: Option<String>,
+    /// The target of a row is so many rows later in its sequence.
+    pub ahead: usize,
+    /// Whether the column to predict holds classes though they are numbers.
+    pub classes: bool,
+    /// What a missing input becomes. `None`: it is an error.
+    pub fill: Option<Fill>,
+}
+
+/// The rows of each sequence.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Grouped {
+    /// What the sequence's column calls each; empty for a single series.
+    pub ids: Vec<String>,
+    /// The rows of each, in the order of the file.
+    pub rows: Vec<Vec<usize>>,
+}
+
+/// Different words of a column that is read without being named, at most.
+const MOST_WORDS: usize = 100;
+
+impl TableOptions {
+    /// How the columns of a header are read to train.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] without a column to predict, or for one to read and predict at once; [`Error::BadInput`] for names that are not
+    /// there.
+    pub fn wanted(&self, what: &str, names: &[String]) -> Result<Vec<Wanted>> {
+        if self.targets.is_empty() {
+            let names = names.join(", ");
+            return Err(Error::Usage(format!("{what} needs --target COLUMN, which is predicted; there are {names}")));
+        }
+        let all_others = if self.inputs.is_empty() { Wanted::Either } else { Wanted::Nothing };
+        let usual = |name: &String| if name.is_empty() { Wanted::Nothing } else { all_others };
+        let mut wanted: Vec<Wanted> = names.iter().map(usual).collect();
+        for name in self.inputs.iter().chain(&self.targets) {
+            wanted[place(what, names, name)?] = Wanted::Either;
+        }
+        if self.classes {
+            for name in &self.targets {
+                wanted[place(what, names, name)?] = Wanted::Words;
+            }
+        }
+        if self.ahead == 0
+            && let Some(both) = self.inputs.iter().find(|name| self.targets.contains(name))
+        {
+            return Err(Error::Usage(format!(
+                "column {both} is read and predicted; without --ahead the answer would be its own input"
+            )));
+        }
+        if let Some(sequence) = &self.sequence {
+            if let Some(name) = self.inputs.iter().chain(&self.targets).find(|name| *name == sequence) {
+                return Err(Error::Usage(format!("column {name} tells the sequences apart; it cannot be read or predicted too")));
+            }
+            wanted[place(what, names, sequence)?] = Wanted::Words;
+        }
+        Ok(wanted)
+    }
+
+    /// How the columns of a header are read by a network that was trained on `columns`; the targets are needed, or read if they are there.
+    ///
+    /// # Errors
+    /// [`Error::BadInput`] for columns that are not there.
+    pub fn wanted_again(&self, what: &str, names: &[String], columns: &Columns, with_targets: bool) -> Result<Vec<Wanted>> {
+        let mut wanted = vec![Wanted::Nothing; names.len()];
+        let mut ask = |column: &Column| {
+            wanted[place(what, names, &column.name)?] = match column.kind {
+                Kind::Number(_) => Wanted::Numbers,
+                Kind::Categories(_) => Wanted::Words,
+            };
+            Ok(())
+        };
+        columns.inputs.iter().try_for_each(&mut ask)?;
+        let targets = columns.targets.iter().filter(|column| with_targets || names.contains(&column.name));
+        targets.for_each(|column| drop(ask(column)));
+        if with_targets {
+            columns.targets.iter().try_for_each(&mut ask)?;
+        }
+        if let Some(sequence) = &self.sequence {
+            wanted[place(what, names, sequence)?] = Wanted::Words;
+        }
+        Ok(wanted)
+    }
+
+    /// The sequences of a table.
+    ///
+    /// # Errors
+    /// [`Error::BadInput`] for a row that is of no sequence.
+    pub fn group(&self, table: &Table) -> Result<Grouped> {
+        let Some(column) = &self.sequence else {
+            return Ok(Grouped { ids: Vec::new(), rows: vec![(0..table.rows).collect()] });
+        };
+        let words = table.words(column)?;
+        let mut rows = vec![Vec::new(); words.names.len()];
+        for (row, &id) in words.ids.iter().enumerate() {
+            if id == Words::MISSING {
+                return Err(table.bad_field(row, column, "is missing; expected the sequence that the row is of"));
+            }
+            rows[id as usize].push(row);
+        }
+        Ok(Grouped { ids: words.names.clone(), rows })
+    }
+
+    /// The columns of a table as a network reads and predicts them: numbers scaled by the rows that train, categories with the words of all
+    /// rows. And what should be told of columns that are left out or constant.
+    ///
+    /// # Errors
+    /// [`Error::BadInput`] for columns that cannot be read or predicted; [`Error::Usage`] when none is left to read.
+    pub fn fit<'a>(
+        &self,
+        table: &Table,
+        scale: Scale,
+        training: impl Iterator<Item = &'a usize> + Clone,
+    ) -> Result<(Columns, Vec<String>)> {
+        let mut notes = Vec::new();
+        let mut fit = |name: &String| -> Result<Column> {
+            let kind = match &table.columns[table.place(name)?] {
+                Values::Words(words) => Kind::Categories(sorted(&words.names)),
+                Values::Numbers(numbers) => {
+                    let scaling = Scaling::fit(scale, training.clone().map(|&row| numbers[row]));
+                    let mut training = training.clone().map(|&row| numbers[row]).filter(|v| !v.is_nan());
+                    if let Some(first) = training.next()
+                        && scale != Scale::None
+                        && training.all(|v| v == first)
+                    {
+                        notes.push(format!(
+                            "column {name} is {first} wherever it trains, and is not divided by its deviation of 0"
+                        ));
+                    }
+                    Kind::Number(scaling)
+                }
+                Values::Unread => return Err(table.bad(format!("column {name} was not read"))),
+            };
+            Ok(Column { name: name.clone(), kind })
+        };
+        let targets: Vec<Column> = self.targets.iter().map(&mut fit).collect::<Result<_>>()?;
+        let inputs: Vec<Column> = match self.inputs.is_empty() {
+            false => self.inputs.iter().map(&mut fit).collect::<Result<_>>()?,
+            true => self.others(table).map(&mut fit).collect::<Result<_>>()?,
+        };
+        let (inputs, left_out) = self.usable(table, inputs);
+        notes.extend(left_out);
+        notes.sort();
+        notes.dedup();
+        if inputs.is_empty() {
+            return Err(Error::Usage(format!("{} has no column to read; --input COLUMN names one", table.what)));
+        }
+        let words = targets.iter().find(|column| matches!(column.kind, Kind::Categories(_)));
+        if let (Some(column), true) = (words, targets.len() > 1) {
+            let name = &column.name;
+            return Err(Error::Usage(format!(
+                "column {name} has classes, which are predicted alone; --target names {}",
+                targets.len()
+            )));
+        }
+        Ok((Columns { inputs, targets }, notes))
+    }
+
+    /// The columns that are read where none is named.
+    fn others<'a>(&'a self, table: &'a Table) -> impl Iterator<Item = &'a String> {
+        let is_read = |name: &&String| {
+            let is_target = self.targets.contains(name) && self.ahead == 0;
+            !name.is_empty() && !is_target && self.sequence.as_ref() != Some(*name)
+        };
+        table.names.iter().filter(is_read)
+    }
+
+    /// The inputs without those that were not named and are of no use, and what is left out.
+    fn usable(&self, table: &Table, inputs: Vec<Column>) -> (Vec<Column>, Vec<String>) {
+        let mut notes = Vec::new();
+        if self.inputs.is_empty() && table.names.iter().any(String::is_empty) {
+            notes.push("a column without a name is left out".to_owned());
+        }
+        let is_usable = |column: &Column| {
+            let name = &column.name;
+            let place = table.names.iter().position(|other| other == name);
+            let is_named = self.inputs.contains(name) || self.targets.contains(name);
+            let problem = match (&column.kind, place.map(|place| &table.columns[place])) {
+                (Kind::Categories(words), _) if words.len() > MOST_WORDS => format!("has {} different words", words.len()),
+                (_, Some(Values::Numbers(numbers))) if numbers.iter().all(|v| v.is_nan()) => "is empty".into(),
+                _ => return true,
+            };
+            if !is_named {
+                notes.push(format!("column {name} {problem} and is left out; --input reads it all the same"));
+            }
+            is_named
+        };
+        let inputs = inputs.into_iter().filter(is_usable).collect();
+        (inputs, notes)
+    }
+}
+
+/// Classes in the order of numbers, where all are, else of words.
+fn sorted(words: &[String]) -> Vec<String> {
+    let mut words = words.to_vec();
+    let number = |word: &String| word.parse::<f64>().ok();
+    if words.iter().all(|word| number(word).is_some()) {
+        words.sort_by(|a, b| number(a).unwrap_or_default().total_cmp(&number(b).unwrap_or_default()));
+    } else {
+        words.sort();
+    }
+    words
+}
+
+impl Grouped {
+    /// The lengths of the sequences, where they differ.
+    fn lengths(&self) -> Option<Vec<usize>> {
+        let lengths: Vec<usize> = self.rows.iter().map(Vec::len).collect();
+        lengths.iter().any(|&length| length != lengths[0]).then_some(lengths)
+    }
+
+    fn longest(&self) -> usize {
+        self.rows.iter().map(Vec::len).max().unwrap_or(0)
+    }
+
+    /// Without the sequences in which no target is there.
+    #[must_use]
+    pub fn with_targets(self, table: &Table, options: &TableOptions) -> Grouped {
+        if self.ids.is_empty() {
+            return self;
+        }
+        let known = known_targets(table, &options.targets);
+        let kept = |rows: &Vec<usize>| rows.iter().skip(options.ahead).any(|&row| known(row));
+        let pairs = self.ids.into_iter().zip(self.rows).filter(|(_, rows)| kept(rows));
+        let (ids, rows) = pairs.unzip();
+        Grouped { ids, rows }
+    }
+
+    /// The sequences as a network of these columns reads them.
+    ///
+    /// # Errors
+    /// [`Error::BadInput`] with the row and the column of what is missing or not known, [`Error::DoesNotFit`] when it is larger than the
+    /// memory.
+    pub fn sequences(&self, table: &Table, columns: &Columns, fill: Option<Fill>) -> Result<Sequences> {
+        let (steps, count, width) = (self.longest(), self.rows.len(), columns.input_width());
+        let needed = [steps, count, width, 4].into_iter().fold(1, |product: u64, n| product.saturating_mul(n as u64));
+        check_memory_or("the sequences", needed, |_| "fewer rows, columns or categories would fit".into())?;
+        let mut inputs = Array3::zeros((steps, count, width));
+        let mut first = 0;
+        for column in &columns.inputs {
+            match &column.kind {
+                Kind::Number(scaling) => self.numbers(table, column, scaling, fill, |t, b, v| inputs[[t, b, first]] = v)?,
+                Kind::Categories(words) => {
+                    self.categories(table, column, words, fill, |t, b, class| inputs[[t, b, first + class]] = 1.0)?;
+                }
+            }
+            first += column.width();
+        }
+        Ok(Sequences { lengths: self.lengths(), ..Sequences::new(Inputs::Vectors(inputs)) })
+    }
+
+    fn numbers(
+        &self,
+        table: &Table,
+        column: &Column,
+        scaling: &Scaling,
+        fill: Option<Fill>,
+        mut write: impl FnMut(usize, usize, f32),
+    ) -> Result<()> {
+        let numbers = table.numbers(&column.name)?;
+        for (b, rows) in self.rows.iter().enumerate() {
+            let mut last = f64::NAN;
+            for (t, &row) in rows.iter().enumerate() {
+                let mut v = numbers[row];
+                if v.is_nan() {
+                    v = match fill {
+                        Some(Fill::Last) => last,
+                        Some(Fill::Zero) => 0.0,
+                        Some(Fill::Mean) => scaling.mean,
+                        None => f64::NAN,
+                    };
+                }
+                if v.is_nan() {
+                    return Err(missing(table, row, &column.name, fill));
+                }
+                last = v;
+                write(t, b, scaling.apply(v));
+            }
+        }
+        Ok(())
+    }
+
+    fn categories(
+        &self,
+        table: &Table,
+        column: &Column,
+        known: &[String],
+        fill: Option<Fill>,
+        mut write: impl FnMut(usize, usize, usize),
+    ) -> Result<()> {
+        let words = table.words(&column.name)?;
+        let class_of = classes(words, known);
+        for (b, rows) in self.rows.iter().enumerate() {
+            let mut last = None;
+            for (t, &row) in rows.iter().enumerate() {
+                let id = words.ids[row];
+                let class = match (class_of.get(id as usize), fill) {
+                    (Some(Some(class)), _) => Some(*class),
+                    (Some(None), _) => return Err(unknown(table, row, column, &words.names[id as usize], known)),
+                    (None, Some(Fill::Last)) if last.is_some() => last,
+                    (None, Some(Fill::Zero | Fill::Mean)) => None,
+                    (None, _) => return Err(missing(table, row, &column.name, fill)),
+                };
+                last = class;
+                class.into_iter().for_each(|class| write(t, b, class));
+            }
+        }
+        Ok(())
+    }
+
+    /// The sequences with their targets; a target that is missing does not count.
+    ///
+    /// # Errors
+    /// As [`Grouped::sequences`].
+    pub fn batch(&self, table: &Table, columns: &Columns, options: &TableOptions) -> Result<Batch> {
+        let Sequences { inputs, lengths, .. } = self.sequences(table, columns, options.fill)?;
+        let (steps, count) = inputs.shape();
+        let mut mask = Array2::zeros((steps, count));
+        let known = known_targets(table, &options.targets);
+        // The row whose target is that of another row, so many later.
+        let places = || {
+            let of_sequence = |(b, rows): (usize, &Vec<usize>)| {
+                let later: Vec<usize> = rows.iter().skip(options.ahead).copied().collect();
+                later.into_iter().enumerate().map(move |(t, row)| (t, b, row))
+            };
+            self.rows.iter().enumerate().flat_map(of_sequence).filter(|&(.., row)| known(row))
+        };
+        places().for_each(|(t, b, _)| mask[[t, b]] = 1.0);
+        let targets = match columns.classes() {
+            Some(classes_known) => {
+                let column = &columns.targets[0];
+                let words = table.words(&column.name)?;
+                let class_of = classes(words, classes_known);
+                let mut classes = Array2::zeros((steps, count));
+                for (t, b, row) in places() {
+                    let id = words.ids[row] as usize;
+                    let problem = || unknown(table, row, column, &words.names[id], classes_known);
+                    classes[[t, b]] = class_of[id].ok_or_else(problem)? as u32;
+                }
+                Targets::Classes(classes)
+            }
+            None => {
+                let mut values = Array3::zeros((steps, count, columns.targets.len()));
+                for (o, column) in columns.targets.iter().enumerate() {
+                    let (numbers, scaling) = (table.numbers(&column.name)?, column.scaling());
+                    places().for_each(|(t, b, row)| values[[t, b, o]] = scaling.apply(numbers[row]));
+                }
+                Targets::Values(values)
+            }
+        };
+        let padding = (0..count).map(|b| steps - self.rows[b].len()).sum::<usize>();
+        let all = mask.sum() as usize + padding == steps * count;
+        Ok(Batch { mask: (!all).then_some(mask), lengths, ..Batch::new(inputs, targets) })
+    }
+}
+
+/// Whether a row has all targets.
+fn known_targets<'a>(table: &'a Table, targets: &[String]) -> impl Fn(usize) -> bool + use<'a> {
+    let values: Vec<&Values> = targets.iter().filter_map(|name| Some(&table.columns[table.place(name).ok()?])).collect();
+    move |row| {
+        values.iter().all(|values| match values {
+            Values::Numbers(numbers) => !numbers[row].is_nan(),
+            Values::Words(words) => words.ids[row] != Words::MISSING,
+            Values::Unread => false,
+        })
+    }
+}
+
+/// The class of each word of a column, of those that are known.
+fn classes(words: &Words, known: &[String]) -> Vec<Option<usize>> {
+    let places: HashMap<&String, usize> = known.iter().enumerate().map(|(place, word)| (word, place)).collect();
+    words.names.iter().map(|word| places.get(word).copied()).collect()
+}
+
+fn missing(table: &Table, row: usize, column: &str, fill: Option<Fill>) -> Error {
+    let problem = match fill {
+        Some(Fill::Last) => "is missing, and there is none before it in its sequence",
+        _ => "is missing; --fill last, zero or mean says what to read instead",
+    };
+    table.bad_field(row, column, problem)
+}
+
+fn unknown(table: &Table, row: usize, column: &Column, word: &str, known: &[String]) -> Error {
+    let known: Vec<&str> = known.iter().take(20).map(String::as_str).collect();
+    table.bad_field(row, &column.name, &format!("\"{word}\" did not come in training, which had {}", known.join(", ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::array;
+
+    use super::*;
+
+    const TABLE: &str = "id,day,x,kind,y\na,1,1,p,10\na,2,3,q,\nb,1,5,p,30\na,3,5,p,40\nb,2,,q,50\n";
+
+    fn options(line: &[&str]) -> TableOptions {
+        let list = |text: &str| text.split(',').filter(|name| !name.is_empty()).map(String::from).collect();
+        TableOptions { targets: list(line[0]), inputs: list(line[1]), sequence: Some("id".into()), ..TableOptions::default() }
+    }
+
+    fn table(text: &str, options: &TableOptions) -> Result<Table> {
+        Table::read("t", text.as_bytes(), |names| options.wanted("t", names))
+    }
+
+    /// A batch of a table all of whose rows train.
+    fn batch(text: &str, options: &TableOptions, scale: Scale) -> Result<(Columns, Vec<String>, Batch)> {
+        let table = table(text, options)?;
+        let grouped = options.group(&table)?.with_targets(&table, options);
+        let (columns, notes) = options.fit(&table, scale, grouped.rows.iter().flatten())?;
+        let batch = grouped.batch(&table, &columns, options)?;
+        Ok((columns, notes, batch))
+    }
+
+    #[test]
+    fn rows_become_sequences_with_their_targets() {
+        let with = |fill| TableOptions { fill: Some(fill), ..options(&["y", "x,kind"]) };
+        let (columns, notes, found) = batch(TABLE, &with(Fill::Last), Scale::None).unwrap();
+        assert!(notes.is_empty() && columns.input_width() == 3);
+        let Inputs::Vectors(x) = &found.inputs else { panic!("{found:?}") };
+        // [T, B, (x, kind p, kind q)]; b has two rows, and its second x is the one before.
+        let expected =
+            array![[[1.0, 1.0, 0.0], [5.0, 1.0, 0.0]], [[3.0, 0.0, 1.0], [5.0, 0.0, 1.0]], [[5.0, 1.0, 0.0], [0.0, 0.0, 0.0]],];
+        assert_eq!((x, &found.lengths), (&expected, &Some(vec![3, 2])));
+        assert_eq!(found.mask, Some(array![[1.0, 1.0], [0.0, 1.0], [1.0, 0.0]]), "a missing target does not count");
+        let Targets::Values(y) = &found.targets else { panic!("{found:?}") };
+        assert_eq!(y, &array![[[10.0], [30.0]], [[0.0], [50.0]], [[40.0], [0.0]]]);
+        for (fill, expected) in [(Fill::Zero, 0.0), (Fill::Mean, 14.0 / 4.0)] {
+            let Inputs::Vectors(x) = batch(TABLE, &with(fill), Scale::None).unwrap().2.inputs else { panic!() };
+            assert_eq!(x[[1, 1, 0]], expected);
+        }
+
+        // One row ahead: the last rows have no target.
+        let ahead = TableOptions { ahead: 1, fill: Some(Fill::Last), ..options(&["x", "x"]) };
+        let (columns, _, found) = batch(TABLE, &ahead, Scale::Minmax).unwrap();
+        let Targets::Values(y) = &found.targets else { panic!("{found:?}") };
+        // x is from 1 to 5, and that of b's second row is missing: nothing of b counts, and it is left out.
+        assert_eq!((y, &found.mask), (&array![[[0.5]], [[1.0]], [[0.0]]], &Some(array![[1.0], [1.0], [0.0]])));
+        assert_eq!(columns.feedback(), Ok(vec![0]));
+    }
+
+    #[test]
+    fn classes_keep_their_names_and_new_tables_are_read_alike() {
+        let classes = TableOptions { classes: true, fill: Some(Fill::Mean), ..options(&["day", "x"]) };
+        let text = TABLE.replace("a,3", "a,10");
+        let (columns, _, found) = batch(&text, &classes, Scale::Standard).unwrap();
+        let names: Vec<&str> = columns.classes().unwrap().iter().map(String::as_str).collect();
+        assert_eq!(names, ["1", "2", "10"], "in the order of numbers");
+        let Targets::Classes(y) = &found.targets else { panic!("{found:?}") };
+        assert_eq!(y, &array![[0, 0], [1, 1], [2, 0]]);
+        let (columns, ..) = batch(TABLE, &options(&["kind", "day"]), Scale::Standard).unwrap();
+        assert_eq!(columns.classes().unwrap(), ["p", "q"]);
+
+        // With the columns of training: no targets are needed, and no others are read.
+        let again = "z,day,id\n?,3,a\n?,1,a\n";
+        let options = options(&["kind", "day"]);
+        let read = |needs: bool| Table::read("n", again.as_bytes(), |names| options.wanted_again("n", names, &columns, needs));
+        let table = read(false).unwrap();
+        let found = options.group(&table).unwrap().sequences(&table, &columns, None).unwrap();
+        let Inputs::Vectors(x) = &found.inputs else { panic!("{found:?}") };
+        let day = columns.inputs[0].scaling();
+        assert_eq!(x, &array![[[day.apply(3.0)]], [[day.apply(1.0)]]]);
+        assert_eq!(read(true).unwrap_err().to_string(), "n: there is no column kind; there are z, day, id");
+    }
+
+    #[test]
+    fn columns_of_no_use_are_left_out_and_said() {
+        let mut text = String::from("id,when,,none,same,x,y\n");
+        (0..150).for_each(|row| text += &format!("s,day-{row},{row},,7,{},{}\n", row % 7, row % 3));
+        let (columns, notes, _) = batch(&text, &options(&["y", ""]), Scale::Standard).unwrap();
+        assert_eq!(columns.inputs.iter().map(|column| &column.name[..]).collect::<Vec<_>>(), ["same", "x"]);
+        assert_eq!(
+            notes,
+            [
+                "a column without a name is left out",
+                "column none is empty and is left out; --input reads it all the same",
+                "column same is 7 wherever it trains, and is not divided by its deviation of 0",
+                "column when has 150 different words and is left out; --input reads it all the same",
+            ]
+        );
+        let named = batch(&text, &options(&["y", "when"]), Scale::Standard).unwrap().0;
+        assert_eq!(named.input_width(), 150);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_said_with_row_and_column() {
+        let fill = |fill| TableOptions { fill, ..options(&["y", "x"]) };
+        for (text, options, code, expected) in [
+            (
+                TABLE,
+                fill(None),
+                7,
+                "t: row 5 (the header aside), column x: is missing; --fill last, zero or mean says what to read instead",
+            ),
+            (
+                "id,x,y\na,,1\n",
+                fill(Some(Fill::Last)),
+                7,
+                "t: row 1 (the header aside), column x: is missing, and there is none before it in its sequence",
+            ),
+            (TABLE, options(&["", ""]), 2, "t needs --target COLUMN, which is predicted; there are id, day, x, kind, y"),
+            (TABLE, options(&["z", ""]), 7, "t: there is no column z; there are id, day, x, kind, y"),
+            (
+                TABLE,
+                options(&["y", "x,y"]),
+                2,
+                "column y is read and predicted; without --ahead the answer would be its own input",
+            ),
+            (TABLE, options(&["y", "id"]), 2, "column id tells the sequences apart; it cannot be read or predicted too"),
+            (TABLE, options(&["y,kind", "day"]), 2, "column kind has classes, which are predicted alone; --target names 2"),
+            ("id,y\na,1\n", options(&["y", ""]), 2, "t has no column to read; --input COLUMN names one"),
+            (
+                "id,x,y\n,1,2\n",
+                options(&["y", "x"]),
+                7,
+                "t: row 1 (the header aside), column id: is missing; expected the sequence that the row is of",
+            ),
+        ] {
+            let error = batch(text, &options, Scale::Standard).unwrap_err();
+            assert_eq!((error.to_string().as_str(), error.exit_code()), (expected, code));
+        }
+        let (columns, ..) = batch(TABLE, &options(&["y", "kind"]), Scale::Standard).unwrap();
+        let options = options(&["y", "kind"]);
+        let table = Table::read("n", b"id,kind\na,r\n", |names| options.wanted_again("n", names, &columns, false)).unwrap();
+        let error = options.group(&table).unwrap().sequences(&table, &columns, None).unwrap_err();
+        assert_eq!(error.to_string(), "n: row 1 (the header aside), column kind: \"r\" did not come in training, which had p, q");
+    }
+}

@@ -1,0 +1,210 @@
+//! What is measured of outputs besides their loss: which classes are mistaken for which, and how far values are off.
+
+use ndarray::{Array2, Array3, ArrayView1, Axis};
+
+use crate::batch::{Batch, Targets};
+use crate::data::Scaling;
+
+/// The most classes that are told apart in [`Confusion`].
+const MOST_CLASSES: usize = 1000;
+
+/// Which classes were taken for which.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Confusion {
+    /// How many outputs whose class is the row had their largest logit at the column; `None` where there are more than 1000 classes.
+    pub counts: Option<Array2<u64>>,
+    /// How many were right.
+    pub right: u64,
+    /// How many there were.
+    pub counted: u64,
+}
+
+/// How far the values of a column are off.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Deviation {
+    counted: u64,
+    squares: f64,
+    distances: f64,
+    /// Of the targets: their mean and the sum of their squared distances from it.
+    mean: f64,
+    spread: f64,
+}
+
+/// What is measured of outputs.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Measures {
+    /// Of classes.
+    Classes(Confusion),
+    /// Of each column of values.
+    Values(Vec<Deviation>),
+}
+
+impl Confusion {
+    fn new(classes: usize) -> Confusion {
+        let counts = (classes <= MOST_CLASSES).then(|| Array2::zeros((classes, classes)));
+        Confusion { counts, right: 0, counted: 0 }
+    }
+
+    fn add(&mut self, class: usize, predicted: usize) {
+        self.counted += 1;
+        self.right += u64::from(class == predicted);
+        if let Some(counts) = &mut self.counts {
+            counts[[class, predicted]] += 1;
+        }
+    }
+
+    /// The share that was right.
+    #[must_use]
+    pub fn accuracy(&self) -> f64 {
+        self.right as f64 / self.counted as f64
+    }
+
+    /// Of each class the precision, the recall, their harmonic mean F1 and how many outputs are of it. NaN where there is none to divide by.
+    #[must_use]
+    pub fn of_classes(&self) -> Vec<[f64; 4]> {
+        let Some(counts) = &self.counts else { return Vec::new() };
+        let (there, predicted) = (counts.sum_axis(Axis(1)), counts.sum_axis(Axis(0)));
+        let share = |n: u64, of: u64| n as f64 / of as f64;
+        let measures = |k: usize| {
+            let right = counts[[k, k]];
+            // F1 is 2·precision·recall/(precision + recall), written so that it is 0 where both are.
+            let f1 = share(2 * right, there[k] + predicted[k]);
+            [share(right, predicted[k]), share(right, there[k]), f1, there[k] as f64]
+        };
+        (0..counts.nrows()).map(measures).collect()
+    }
+}
+
+impl Deviation {
+    fn add(&mut self, target: f64, output: f64) {
+        let off = output - target;
+        self.counted += 1;
+        self.squares += off * off;
+        self.distances += off.abs();
+        // Welford's: the spread of targets far from zero keeps its digits.
+        let from_mean = target - self.mean;
+        self.mean += from_mean / self.counted as f64;
+        self.spread += from_mean * (target - self.mean);
+    }
+
+    /// The same in the unit of a column that was scaled.
+    #[must_use]
+    pub fn in_units(self, scaling: &Scaling) -> Deviation {
+        let scale = scaling.scale.abs();
+        Deviation {
+            squares: self.squares * scale * scale,
+            distances: self.distances * scale,
+            mean: self.mean * scaling.scale + scaling.shift,
+            spread: self.spread * scale * scale,
+            ..self
+        }
+    }
+
+    /// The root of the mean squared error.
+    #[must_use]
+    pub fn root_mean_squared(&self) -> f64 {
+        (self.squares / self.counted as f64).sqrt()
+    }
+
+    /// The mean absolute error.
+    #[must_use]
+    pub fn mean_absolute(&self) -> f64 {
+        self.distances / self.counted as f64
+    }
+
+    /// R²: 1 − the squared error over that of the targets' own mean; NaN where the targets do not vary.
+    #[must_use]
+    pub fn explained(&self) -> f64 {
+        if self.spread > 0.0 { 1.0 - self.squares / self.spread } else { f64::NAN }
+    }
+}
+
+impl Measures {
+    /// None yet, of so many outputs.
+    pub(super) fn new(targets: &Targets, outputs: usize) -> Measures {
+        match targets {
+            Targets::Classes(_) => Measures::Classes(Confusion::new(outputs)),
+            Targets::Values(_) => Measures::Values(vec![Deviation::default(); outputs]),
+        }
+    }
+
+    /// Adds the outputs `[T, B, O]` of a batch that count.
+    pub(super) fn add(&mut self, batch: &Batch, outputs: &Array3<f32>) {
+        let (steps, sequences, _) = outputs.dim();
+        let places = (0..steps).flat_map(|t| (0..sequences).map(move |b| (t, b))).filter(|&(t, b)| batch.counts(t, b));
+        for (t, b) in places {
+            let row = outputs.slice(ndarray::s![t, b, ..]);
+            match (&mut *self, &batch.targets) {
+                (Measures::Classes(confusion), Targets::Classes(classes)) => {
+                    confusion.add(classes[[t, b]] as usize, largest(row))
+                }
+                (Measures::Values(columns), Targets::Values(values)) => {
+                    let pairs = row.iter().zip(values.slice(ndarray::s![t, b, ..]));
+                    columns.iter_mut().zip(pairs).for_each(|(column, (&y, &target))| column.add(target.into(), y.into()));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// The share of right classes.
+    #[must_use]
+    pub fn accuracy(&self) -> Option<f64> {
+        match self {
+            Measures::Classes(confusion) => Some(confusion.accuracy()),
+            Measures::Values(_) => None,
+        }
+    }
+}
+
+/// The place of the largest; the first of equal ones, as NumPy and PyTorch have it.
+fn largest(logits: ArrayView1<f32>) -> usize {
+    (1..logits.len()).fold(0, |best, k| if logits[k] > logits[best] { k } else { best })
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::array;
+
+    use super::*;
+    use crate::batch::Inputs;
+
+    /// Against scikit-learn's definitions, worked out by hand.
+    #[test]
+    fn classes_are_measured_as_usual() {
+        let classes = array![[0, 1, 1, 2, 2, 2, 0]];
+        let predicted = [0, 1, 0, 2, 2, 1, 3];
+        let logits = Array3::from_shape_fn((1, 7, 4), |(_, b, k)| f32::from(u8::from(predicted[b] == k)));
+        let inputs = Inputs::Tokens(Array2::zeros((1, 7)));
+        let mut batch = Batch::new(inputs, Targets::Classes(classes));
+        batch.mask = Some(array![[1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0]]);
+        let mut measures = Measures::new(&batch.targets, 4);
+        measures.add(&batch, &logits);
+        let Measures::Classes(confusion) = measures else { panic!("{measures:?}") };
+        assert_eq!(confusion.counts, Some(array![[1, 0, 0, 0], [1, 1, 0, 0], [0, 1, 2, 0], [0, 0, 0, 0]]));
+        assert_eq!((confusion.right, confusion.counted, confusion.accuracy()), (4, 6, 4.0 / 6.0));
+        let of_classes = confusion.of_classes();
+        let two_thirds = 2.0 / 3.0;
+        assert_eq!(of_classes[..3], [[0.5, 1.0, two_thirds, 1.0], [0.5, 0.5, 0.5, 2.0], [1.0, two_thirds, 0.8, 3.0]]);
+        assert!(of_classes[3][..3].iter().all(|v| v.is_nan()), "there is none of it");
+        let many = Measures::new(&batch.targets, 1001);
+        assert!(matches!(many, Measures::Classes(Confusion { counts: None, .. })));
+    }
+
+    #[test]
+    fn values_are_measured_in_their_own_units() {
+        // Targets far from 0 after scaling back: 1e6 + 10·(1, 2, 4), off by 10·(0.5, −0.5, 1).
+        let targets = Array3::from_shape_fn((3, 1, 1), |(t, ..)| [1.0, 2.0, 4.0][t]);
+        let outputs = Array3::from_shape_fn((3, 1, 1), |(t, ..)| [1.5, 1.5, 5.0][t]);
+        let batch = Batch::new(Inputs::Tokens(Array2::zeros((3, 1))), Targets::Values(targets));
+        let mut measures = Measures::new(&batch.targets, 1);
+        measures.add(&batch, &outputs);
+        let Measures::Values(columns) = measures else { panic!("{measures:?}") };
+        let found = columns[0].in_units(&Scaling { shift: 1e6, scale: 10.0, mean: 1e6 });
+        approx::assert_relative_eq!(found.root_mean_squared(), 50.0_f64.sqrt(), max_relative = 1e-12);
+        approx::assert_relative_eq!(found.mean_absolute(), 20.0 / 3.0, max_relative = 1e-12);
+        // Squares 1.5 against a spread of 14/3 around the mean 7/3.
+        approx::assert_relative_eq!(found.explained(), 1.0 - 1.5 / (14.0 / 3.0), max_relative = 1e-12);
+        assert!(Deviation::default().explained().is_nan());
+    }
+}

@@ -1,0 +1,283 @@
+//! Tables from the file to the prediction: series, sequences of classes, scaling, and what is refused.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::process::Stdio;
+
+use ndarray::Array3;
+use retrospect::tensors::Tensors;
+use serde_json::Value;
+
+use super::errors::expect;
+use super::{command, finished, run, succeed};
+
+/// Two waves around 1000 and something that depends on the first of them, every hundredth row without it.
+fn series(rows: usize) -> String {
+    let mut text = String::from("time,flow,rain\n");
+    for t in 0..rows {
+        let x = t as f64;
+        let flow = 1000.0 + 25.0 * (x / 7.0).sin() + 12.0 * (x / 3.0).cos();
+        let rain = if t % 100 == 50 { String::new() } else { format!("{:.3}", 0.01 * (x / 7.0).cos()) };
+        text += &format!("2001-{t},{flow:.4},{rain}\n");
+    }
+    text
+}
+
+/// Sequences that rise or fall, in a unit of thousands.
+fn sequences(count: usize) -> String {
+    let mut text = String::from("label;id;level;device\n");
+    for s in 0..count {
+        let (rises, length) = ((s * 7 + s / 3) % 2 == 0, 3 + s % 9);
+        for t in 0..length {
+            let level = 5000.0 + 300.0 * ((s * 13) % 17) as f64 + if rises { 100.0 } else { -100.0 } * t as f64;
+            let label = if rises { "rises" } else { "falls" };
+            text += &format!("{label};s{s};{level};{}\n", ["north", "south"][s % 2]);
+        }
+    }
+    text
+}
+
+/// The rows of a CSV, without its heading.
+fn rows(text: &str) -> Vec<Vec<String>> {
+    text.lines().skip(1).map(|line| line.split(',').map(String::from).collect()).collect()
+}
+
+fn json(folder: &Path, line: &str) -> Value {
+    serde_json::from_str(&succeed(folder, line)).unwrap()
+}
+
+const FORECAST: &str =
+    "train --data flow.csv --target flow --input flow --ahead 1 --cell lstm --hidden 12 --lr 0.01 --backend cpu";
+
+/// A forecast beats the last value by far, is in its own unit, and goes on as if it were fed by hand.
+#[test]
+fn a_series_is_forecast() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    fs::write(at.join("flow.csv"), series(700)).unwrap();
+    let (code, _, said) = run(at, &format!("{FORECAST} --steps 400 --evaluate-every 200 --out run"));
+    assert_eq!(code, 0, "{said}");
+    for expected in [
+        "one series of 700 time steps: 628 train as 2 streams of 314 in windows of 64, the state carried on; 70 at its end are held out",
+        "reads flow; predicts flow",
+        "lstm: 12 units; 685 parameters; a guess scores a loss of",
+        "RMSE of flow",
+    ] {
+        assert!(said.contains(expected), "{expected} in {said}");
+    }
+    let found = json(at, "evaluate run --json --backend cpu");
+    let error = found["columns"][0]["root_mean_squared_error"].as_f64().unwrap();
+    let values: Vec<f64> = rows(&series(700)).iter().map(|row| row[1].parse().unwrap()).collect();
+    let naive = (630..700).map(|t| (values[t] - values[t - 1]).powi(2)).sum::<f64>() / 70.0;
+    assert!(error < 0.4 * naive.sqrt() && found["columns"][0]["r2"].as_f64().unwrap() > 0.95, "{error} against {}", naive.sqrt());
+    let metrics = fs::read_to_string(at.join("run/metrics.jsonl")).unwrap();
+    let last: Value = serde_json::from_str(metrics.lines().last().unwrap()).unwrap();
+    let logged = last["root_mean_squared_error"]["flow"].as_f64().unwrap();
+    assert!((logged - error).abs() < 1e-3 * error, "{logged} {error}");
+
+    // Each row is what the row before said of it; then three more.
+    succeed(at, "predict run --data flow.csv --steps 3 --out a.csv --plot a.svg --backend cpu");
+    let text = fs::read_to_string(at.join("a.csv")).unwrap();
+    assert!(text.starts_with("sequence,step,flow\n0,1,"), "{text}");
+    let found = rows(&text);
+    let value = |row: &Vec<String>| row[2].parse::<f64>().unwrap();
+    assert_eq!((found.len(), found[702][1].as_str()), (703, "703"));
+    let off = (630..700).map(|t| (value(&found[t - 1]) - values[t]).powi(2)).sum::<f64>() / 70.0;
+    assert!((off.sqrt() - error).abs() < 0.05 * error, "{} {error}", off.sqrt());
+    let longer = [&found[699], &found[700], &found[701]].map(|row| format!("x,{},\n", row[2])).concat();
+    fs::write(at.join("longer.csv"), series(700) + &longer).unwrap();
+    let by_hand = rows(&succeed(at, "predict run --data longer.csv --backend cpu"));
+    for t in 700..703 {
+        assert!((value(&by_hand[t]) - value(&found[t])).abs() < 1e-3, "{t}: {:?} {:?}", by_hand[t], found[t]);
+    }
+    let figure = fs::read_to_string(at.join("a.svg")).unwrap();
+    assert!(figure.contains("truth") && figure.contains("predicted") && figure.contains("flow"));
+}
+
+/// The same numbers as tensors that are scaled by hand, through the equations in f64.
+#[test]
+fn predictions_of_a_table_are_what_the_equations_give() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    fs::write(at.join("flow.csv"), series(260)).unwrap();
+    for cell in ["elman", "leaky", "gru", "lstm"] {
+        let line = format!("--data flow.csv --target rain --input flow --cell {cell} --hidden 6 --lr 0.02 --window 20 --batch 2");
+        succeed(at, &format!("train {line} --steps 30 --backend cpu --out {cell}"));
+        let values: Vec<f64> = rows(&series(260)).iter().map(|row| row[1].parse().unwrap()).collect();
+        let rain: Vec<f64> = rows(&series(260)).iter().filter_map(|row| row[2].parse().ok()).collect();
+        // 234 train; three of their rains are missing, and those of rows 50, 150 are among them.
+        let moments = |values: &[f64]| {
+            let mean = values.iter().sum::<f64>() / values.len() as f64;
+            (mean, (values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / values.len() as f64).sqrt())
+        };
+        let ((shift, scale), (mean, deviation)) = (moments(&values[..234]), moments(&rain[..232]));
+        let mut batch = Tensors::new();
+        batch.insert("inputs", Array3::from_shape_fn((260, 1, 1), |(t, ..)| ((values[t] - shift) / scale) as f32));
+        batch.insert("values", Array3::<f32>::zeros((260, 1, 1)));
+        batch.write(at.join("batch")).unwrap();
+        succeed(at, &format!("gradient --weights {cell} --batch batch --out expected --backend reference"));
+        let expected = Tensors::read(at.join("expected")).unwrap().f64("outputs").unwrap();
+        for backend in ["cpu", "gpu"] {
+            let found = rows(&succeed(at, &format!("predict {cell} --data flow.csv --backend {backend}")));
+            assert_eq!(found.len(), 260);
+            for (t, row) in found.iter().enumerate() {
+                let off = row[2].parse::<f64>().unwrap() - (expected[[t, 0, 0]] * deviation + mean);
+                assert!(off.abs() < 1e-5 * deviation, "{cell} on {backend}: row {t} is off by {off:e} of {deviation:e}");
+            }
+        }
+    }
+}
+
+#[test]
+fn sequences_of_a_table_are_classified() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    fs::write(at.join("all.txt"), sequences(240)).unwrap();
+    fs::write(at.join("more.csv"), sequences(60).replace(";s", ";m").replace("mouth", "south")).unwrap();
+    let line = "train --data all.txt --target label --sequence id --cell gru --hidden 8 --lr 0.02 --steps 150 --backend cpu";
+    let (code, _, said) = run(at, &format!("{line} --validation more.csv --test 0.25 --out run"));
+    assert_eq!(code, 0, "{said}");
+    for expected in [
+        "180 sequences to train and 60 held out, of 3 to 11 time steps",
+        "reads level, device (2 words); predicts label (falls",
+        "accuracy",
+    ] {
+        assert!(said.contains(expected), "{expected} in {said}");
+    }
+    let test = json(at, "evaluate run --json --backend cpu");
+    let validation = json(at, "evaluate run --json --part validation --backend cpu");
+    let more = json(at, "evaluate run --json --data more.csv --backend cpu");
+    assert!(test["accuracy"].as_f64().unwrap() > 0.9, "{test}");
+    assert_eq!((&validation["loss"], &validation["counted"]), (&more["loss"], &more["counted"]), "of the other file");
+    assert_ne!(test["loss"], validation["loss"]);
+    let confusion: u64 =
+        test["confusion"].as_array().unwrap().iter().flat_map(|row| row.as_array().unwrap()).map(|n| n.as_u64().unwrap()).sum();
+    assert_eq!(confusion, test["counted"].as_u64().unwrap());
+    assert_eq!(test["classes"][1]["name"], "rises");
+
+    // Without labels, in another order of columns; names of sequences and classes are those of the files.
+    let unknown = "device,level,id\nsouth,7000,q 1\nsouth,7100,q 1\nnorth,9000,z\nsouth,7200,q 1\nnorth,8900,z\nnorth,8800,z\n";
+    fs::write(at.join("unknown.csv"), unknown).unwrap();
+    let found = succeed(at, "predict run --data unknown.csv --last --backend cpu");
+    assert!(found.starts_with("sequence,step,class,p(falls),p(rises)\n"), "{found}");
+    let firsts: Vec<Vec<String>> = rows(&found).into_iter().map(|row| row[..3].to_vec()).collect();
+    assert_eq!(firsts, [["q 1", "2", "rises"], ["z", "2", "falls"]]);
+    succeed(at, "predict run --data more.csv --last --plot confusion.svg --out more.npz --backend cpu");
+    assert!(fs::read_to_string(at.join("confusion.svg")).unwrap().contains("rises"));
+
+    // From a pipe, and on.
+    let train = format!("{} --out piped", line.replace("all.txt", "-"));
+    let mut child = command(at, &train).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(sequences(240).as_bytes()).unwrap();
+    let (code, _, err) = finished(&train, child.wait_with_output().unwrap());
+    assert!(code == 0 && err.contains("216 sequences to train and 24 held out"), "{err}");
+    expect(
+        at,
+        &[
+            (
+                "predict run --data unknown.csv --last --plot x.svg",
+                2,
+                "--plot shows which classes are taken for which, and the file has no classes",
+            ),
+            ("predict run --data unknown.csv --steps 2", 2, "it reads column level, which it does not predict"),
+            ("evaluate run --data unknown.csv", 7, "unknown.csv: there is no column label; there are device, level, id"),
+            ("predict run --data run/checkpoint.safetensors", 7, "expected one of `inputs` and `tokens`"),
+        ],
+    );
+}
+
+/// Long sequences in windows: carried on, at random places, and resumed with the same bits.
+#[test]
+fn windows_resume_with_the_same_bits() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    fs::write(at.join("flow.csv"), series(500)).unwrap();
+    let mut tensors = Tensors::new();
+    tensors.insert("inputs", Array3::<f32>::from_shape_fn((50, 12, 2), |(t, b, i)| ((t * 7 + b * 3 + i) % 13) as f32 * 100.0));
+    tensors.insert("values", Array3::<f32>::from_shape_fn((50, 12, 1), |(t, b, _)| ((t * 7 + b * 3) % 13) as f32 * 1e6));
+    tensors.write(at.join("long.safetensors")).unwrap();
+    for (name, line) in [
+        ("carried", "--data flow.csv --target flow --ahead 2 --input flow --window 16 --batch 3"),
+        ("random", "--data flow.csv --target flow --ahead 2 --input flow --windows random --warmup-steps 10 --window 24"),
+        ("cut", "--data long.safetensors --window 20 --batch 4 --scale standard"),
+    ] {
+        let train = format!("train {line} --cell gru --hidden 5 --loss-every 1 --backend cpu");
+        succeed(at, &format!("{train} --steps 12 --out {name}-whole"));
+        succeed(at, &format!("{train} --steps 7 --out {name}"));
+        succeed(at, &format!("train --resume {name} --steps 12 --backend cpu"));
+        let losses = |run: &str| -> Vec<Value> {
+            let metrics = fs::read_to_string(at.join(run).join("metrics.jsonl")).unwrap();
+            let lines = metrics.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+            lines.filter(|line| line["loss"].is_number()).map(|line| line["loss"].clone()).collect()
+        };
+        assert_eq!(losses(name), losses(&format!("{name}-whole")), "{name}");
+        let [a, b] =
+            [name.to_owned(), format!("{name}-whole")].map(|run| json(at, &format!("evaluate {run} --json --backend cpu")));
+        assert_eq!(a["loss"], b["loss"], "{name}");
+    }
+    // Values near 1e6 come back in their own unit.
+    let found = rows(&succeed(at, "predict cut --data long.safetensors --backend cpu"));
+    let mean = found.iter().map(|row| row[2].parse::<f64>().unwrap()).sum::<f64>() / found.len() as f64;
+    assert!((3e6..9e6).contains(&mean), "{mean}");
+}
+
+#[test]
+fn what_cannot_be_read_or_divided_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    fs::write(at.join("flow.csv"), series(300)).unwrap();
+    fs::write(at.join("slip.csv"), series(300).replace("1005.", "1OO5.")).unwrap();
+    fs::write(at.join("short.csv"), "a,b\n1,2\n3,4\n").unwrap();
+    fs::write(at.join("text.txt"), super::text(400)).unwrap();
+    let mut tensors = Tensors::new();
+    tensors.insert("inputs", Array3::<f32>::zeros((5, 40, 1)));
+    tensors.insert("values", Array3::<f32>::zeros((5, 40, 1)));
+    tensors.write(at.join("t.safetensors")).unwrap();
+    succeed(at, &format!("{FORECAST} --steps 2 --out run"));
+    let train = "train --steps 2 --hidden 4 --backend cpu --out x";
+    let line = |rest: &str| format!("{train} {rest}");
+    let cases: Vec<(String, i32, &str)> = vec![
+        (line("--data flow.csv"), 2, "flow.csv needs --target COLUMN, which is predicted; there are time, flow, rain"),
+        (line("--data flow.csv --target rain"), 0, ""),
+        (
+            line("--data flow.csv --target flow"),
+            7,
+            "row 51 (the header aside), column rain: is missing; --fill last, zero or mean",
+        ),
+        (line("--data slip.csv --target flow --fill mean"), 7, "is no finite number"),
+        (line("--target x"), 2, "--data"),
+        (line("--data t.safetensors --target x"), 2, "t.safetensors holds tensors; --target and other columns are of tables"),
+        (line("--text text.txt --target x"), 2, "cannot be used with"),
+        (line("--data short.csv --target b --validation 0.5"), 0, ""),
+        (
+            line("--data flow.csv --target rain --validation 0.6 --test 0.4"),
+            2,
+            "validation 0.6 and test 0.4 leave nothing to train",
+        ),
+        (line("--data flow.csv --target rain --validation none.csv"), 7, "none.csv: cannot be read"),
+        (line("--data flow.csv --target rain --validation short.csv"), 7, "short.csv: there is no column flow; there are a, b"),
+        (
+            line("--data flow.csv --target rain --window 50 --batch 6"),
+            7,
+            "270 time steps train, and batch 6 with window 50 needs 300; batch 5 would fit",
+        ),
+        (line("--data flow.csv --target rain --warmup-steps 3"), 2, "warm-up steps are for windows at random places"),
+        (
+            line("--data flow.csv --target rain --bidirectional"),
+            2,
+            "--bidirectional reads whole sequences, and these are cut into windows of 64",
+        ),
+        ("predict run --data t.safetensors".into(), 0, ""),
+        ("evaluate run --data short.csv".into(), 7, "short.csv: there is no column flow"),
+    ];
+    for (line, code, message) in &cases {
+        let (got, _, err) = run(at, line);
+        assert_eq!(got, *code, "{line}: {err}");
+        assert!(err.contains(message), "{line}: expected {message:?} in {err}");
+        let _ = fs::remove_dir_all(at.join("x"));
+    }
+    // A run on tensors is not asked to read a table.
+    succeed(at, &format!("{train} --data t.safetensors --batch 4"));
+    expect(at, &[("predict x --data flow.csv", 7, "is a table, and this network was trained on tensors")]);
+}
