@@ -5,6 +5,7 @@ mod bench;
 mod cell;
 mod check;
 mod compute;
+mod drawing;
 mod evaluate;
 mod gradient;
 mod options;

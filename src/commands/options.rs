@@ -13,7 +13,7 @@ use retrospect::tensors::{Layout, TensorFile};
 use retrospect::train::{Checkpoint, Settings};
 use retrospect::{Activation, Error, Result};
 
-pub use values::{Clip, OptimizerChoice, Recompute, activation, clip, count, not_negative, probability, recompute, size};
+pub use values::{Clip, OptimizerChoice, Recompute, activation, clip, count, not_negative, probability, recompute, share, size};
 use values::{Tracing, momentum, tracing};
 
 use super::cell::{BiasArgs, CellArgs, about_activation, trained};

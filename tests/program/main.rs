@@ -8,6 +8,7 @@ mod following;
 mod gradient;
 mod predict;
 mod runs;
+mod sample;
 mod sequences;
 mod study;
 mod tune;

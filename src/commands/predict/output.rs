@@ -12,7 +12,7 @@ use retrospect::tensors::Tensors;
 use retrospect::{Error, Result, WholeFile};
 
 use super::class_name;
-use crate::commands::sample::likeliest;
+use crate::commands::drawing::likeliest;
 use crate::commands::terminal::{note, print, significant, table, thousands};
 
 /// The rows that a terminal shows.
