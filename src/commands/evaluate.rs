@@ -12,6 +12,7 @@ use retrospect::{Error, Result};
 use serde_json::{Map, Value, json};
 
 use super::compute::ComputeArgs;
+use super::missing::advise;
 use super::terminal::{note, pairs, print, significant, thousands};
 
 /// Measures a trained network on held-out data
@@ -127,7 +128,9 @@ impl Evaluate {
                 Ok((Box::new(Arrays::held_out_only(&what, read.batch, batch)?), what))
             }
             (None, None, _) => {
-                let opened = settings.open()?;
+                let opened = checkpoint.origin.open().map_err(|error| {
+                    advise(error, &settings.data, "{flag} FILE measures on a file at another place, on all of it")
+                })?;
                 checkpoint.expect_same(&opened)?;
                 let what = settings.data.path().map_or(settings.data.name().to_owned(), |path| path.display().to_string());
                 Ok((opened.source, what))

@@ -8,6 +8,7 @@ mod compute;
 mod drawing;
 mod evaluate;
 mod gradient;
+mod missing;
 mod options;
 mod plot;
 mod predict;

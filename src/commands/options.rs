@@ -23,6 +23,9 @@ use super::terminal::note;
 #[derive(Args)]
 pub struct ModelArgs {
     #[command(flatten)]
+    files: FileArgs,
+
+    #[command(flatten)]
     what: WhatArgs,
 
     #[command(flatten)]
@@ -64,9 +67,10 @@ pub struct RunArgs {
     trace_gradients: Option<Tracing>,
 }
 
+/// The files that a run reads. Unlike the rest of what it follows from, they may be named again when it goes on.
 #[derive(Args)]
-#[group(id = "WhatArgs", multiple = true)]
-struct WhatArgs {
+#[group(id = "FileArgs", multiple = true)]
+struct FileArgs {
     /// Train on a text (UTF-8), character by character
     #[arg(long, value_name = "FILE", conflicts_with_all = ["data", "task"], help_heading = "Data")]
     text: Option<PathBuf>,
@@ -74,7 +78,11 @@ struct WhatArgs {
     /// Train on your own sequences (.safetensors or .npz: `inputs` or `tokens`, `classes` or `values`, as for `gradient`)
     #[arg(long, value_name = "FILE", conflicts_with = "task", help_heading = "Data")]
     data: Option<PathBuf>,
+}
 
+#[derive(Args)]
+#[group(id = "WhatArgs", multiple = true)]
+struct WhatArgs {
     /// Read --data as [B, T, …] instead of [T, B, …]
     #[arg(long, requires = "data", conflicts_with_all = ["text", "task"], help_heading = "Data")]
     batch_first: bool,
@@ -174,7 +182,7 @@ impl ModelArgs {
     /// these.
     pub fn settings(&self, given: &[&str]) -> Result<(Settings, Opened)> {
         let what = &self.what;
-        let choice = what.choice()?;
+        let choice = self.choice()?;
         let task = match &choice {
             data::Choice::Task(name) => Some(Task::named(name)?),
             _ => None,
@@ -265,6 +273,15 @@ impl ModelArgs {
         Ok((settings, opened))
     }
 
+    /// The data: a file, a task, or the first one where nothing is named.
+    fn choice(&self) -> Result<data::Choice> {
+        match (self.files.choice(), &self.what.task) {
+            (Some(file), _) => Ok(file),
+            (None, Some(name)) => Ok(data::Choice::Task(Task::named(name)?.name.into())),
+            (None, None) => Ok(data::Choice::Task(data::ALL[0].name.into())),
+        }
+    }
+
     /// The sizes of given weights; what does not belong to this network, or to this text, is not passed over.
     fn sizes_of(&self, tensors: &TensorFile, cell: &Cell, opened: &Opened) -> Result<(usize, usize, usize, usize)> {
         let (inputs, hidden, layers, outputs) = sizes(tensors, cell)?;
@@ -327,6 +344,11 @@ impl RunArgs {
         Ok((self.changed(settings)?, opened))
     }
 
+    /// The file that is named, if one is.
+    pub fn file(&self) -> Option<data::Choice> {
+        self.model.files.choice()
+    }
+
     /// With the options that may also change when a run goes on.
     pub fn changed(&self, settings: Settings) -> Result<Settings> {
         let settings = Settings {
@@ -343,14 +365,10 @@ impl RunArgs {
     }
 }
 
-impl WhatArgs {
-    fn choice(&self) -> Result<data::Choice> {
-        Ok(match (&self.text, &self.data, &self.task) {
-            (Some(path), _, _) => data::Choice::Text(absolute(path)),
-            (_, Some(path), _) => data::Choice::Data(absolute(path)),
-            (_, _, Some(name)) => data::Choice::Task(Task::named(name)?.name.into()),
-            _ => data::Choice::Task(data::ALL[0].name.into()),
-        })
+impl FileArgs {
+    fn choice(&self) -> Option<data::Choice> {
+        let text = self.text.as_deref().map(|path| data::Choice::Text(absolute(path)));
+        text.or(self.data.as_deref().map(|path| data::Choice::Data(absolute(path))))
     }
 }
 

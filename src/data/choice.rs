@@ -106,7 +106,7 @@ impl Choice {
 }
 
 /// FNV-1a over a file's bytes, 64 bits, in hexadecimal: tells changed files from unchanged ones, not forged ones.
-fn fingerprint(path: &Path) -> Result<String> {
+pub(super) fn fingerprint(path: &Path) -> Result<String> {
     let unread = |e| Error::input(path.display(), format!("cannot be read: {e}"));
     let mut file = std::fs::File::open(path).map_err(unread)?;
     let (mut sum, mut buffer) = (0xcbf2_9ce4_8422_2325_u64, vec![0; 1 << 16]);

@@ -8,6 +8,7 @@ mod arrays;
 mod choice;
 mod copy_memory;
 mod early_symbol;
+mod known;
 mod prefetch;
 mod temporal_order;
 mod text;

@@ -82,7 +82,22 @@ impl Text {
     /// [`Error::BadInput`] for a text too short for one window, with how many characters there are, how many are needed and what would
     /// fit. [`Error::Usage`] for a batch or a window of 0.
     pub fn new(what: impl ToString, text: &str, batch: usize, window: usize, validation: f64) -> Result<Text> {
-        let vocabulary = Vocabulary::from_text(text);
+        Text::divide(what, text, Vocabulary::from_text(text), batch, window, validation)
+    }
+
+    /// A text to train on as [`Text::new`] makes it, but with the vocabulary of a trained network, which may have more characters than
+    /// the text.
+    ///
+    /// # Errors
+    /// As [`Text::new`]; and [`Error::BadInput`] for a character that is not in the vocabulary.
+    pub fn divide(
+        what: impl ToString,
+        text: &str,
+        vocabulary: Vocabulary,
+        batch: usize,
+        window: usize,
+        validation: f64,
+    ) -> Result<Text> {
         let tokens = vocabulary.encode(what.to_string(), text)?;
         check_sizes(batch, window)?;
         let total = tokens.len();

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Settings;
 use crate::backend::Compute;
-use crate::batch::States;
-use crate::data::{Opened, Vocabulary};
+use crate::batch::{Input, States};
+use crate::data::{Choice, Opened, Vocabulary};
 use crate::model::{Config, Named, Optimizer, from_file, parameters};
 use crate::network::Network;
 use crate::tensors::{TensorFile, write_in_blocks};
@@ -69,6 +69,16 @@ pub struct Checkpoint {
     file: TensorFile,
 }
 
+impl Origin {
+    /// Opens the data, a text with the vocabulary of the network.
+    ///
+    /// # Errors
+    /// What the source reports.
+    pub fn open(&self) -> Result<Opened> {
+        self.settings.open(self.vocabulary.as_ref())
+    }
+}
+
 /// The generator that seeds refer to.
 const GENERATOR: &str = "philox4x32-10";
 
@@ -118,7 +128,7 @@ impl Checkpoint {
         if generator != GENERATOR {
             return Err(bad("generator", &format!("is {generator}; expected {GENERATOR}")));
         }
-        let vocabulary = tensors.metadata.get("vocabulary").map(|v| v.parse()).transpose()?;
+        let vocabulary = vocabulary_of(&tensors, &settings).map_err(|e| bad("vocabulary", &e))?;
         let network = &settings.network;
         let (layers, batch, hidden) = network.state_shape();
         let mut states = States::new();
@@ -199,22 +209,6 @@ impl Checkpoint {
         })
     }
 
-    /// Checks that opened data are those that the run was trained on.
-    ///
-    /// # Errors
-    /// [`Error::BadInput`] with both fingerprints.
-    pub fn expect_same(&self, data: &Opened) -> Result<()> {
-        let path = self.origin.settings.data.path().map_or(String::new(), |path| path.display().to_string());
-        match (&self.origin.fingerprint, &data.fingerprint) {
-            (was, is) if was == is => Ok(()),
-            (was, is) => {
-                let of = |sum: &Option<String>| sum.clone().unwrap_or_else(|| "none".into());
-                let problem = format!("has changed since the run began: its fingerprint was {}, and is {}", of(was), of(is));
-                Err(Error::input(path, problem))
-            }
-        }
-    }
-
     /// Puts a network where the run was.
     ///
     /// # Errors
@@ -227,4 +221,21 @@ impl Checkpoint {
         network.set_steps(self.step);
         Ok(())
     }
+}
+
+/// The vocabulary of a checkpoint: as many characters as the network reads and predicts. A run on a text has one.
+fn vocabulary_of(tensors: &TensorFile, settings: &Settings) -> Result<Option<Vocabulary>> {
+    let Some(characters) = tensors.metadata.get("vocabulary") else {
+        return match settings.data {
+            Choice::Text(_) => Err(Error::input("text", "there is none, and the run was trained on a text")),
+            Choice::Task(_) | Choice::Data(_) => Ok(None),
+        };
+    };
+    let vocabulary: Vocabulary = characters.parse()?;
+    let (size, network) = (vocabulary.size(), &settings.network);
+    if (network.input, network.outputs) == (Input::Tokens(size), size) {
+        return Ok(Some(vocabulary));
+    }
+    let (reads, outputs) = (network.input.size(), network.outputs);
+    Err(Error::input("characters", format!("there are {size}; the network has {reads} inputs and {outputs} outputs")))
 }

@@ -3,6 +3,7 @@
 mod checkpoint;
 mod evaluation;
 mod folder;
+mod reopen;
 mod settings;
 mod tracing;
 mod training;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::data::{Choice, Opened, Options, Reading};
+use crate::data::{Choice, Opened, Options, Reading, Vocabulary};
 use crate::model::{Config, RecurrentInit};
 use crate::{Error, Result};
 
@@ -83,11 +83,12 @@ impl Settings {
         Config { trace: self.trace_gradients.is_some(), ..self.network.clone() }
     }
 
-    /// Opens the data.
+    /// Opens the data; of a text with the vocabulary of the network, if there is one.
     ///
     /// # Errors
     /// What the source reports.
-    pub fn open(&self) -> Result<Opened> {
-        self.data.open(&Options { seed: self.seed, batch: self.network.batch, window: self.window }, self.reading)
+    pub fn open(&self, vocabulary: Option<&Vocabulary>) -> Result<Opened> {
+        let options = Options { seed: self.seed, batch: self.network.batch, window: self.window };
+        self.data.open_with(&options, self.reading, vocabulary)
     }
 }

@@ -6,6 +6,7 @@ mod data;
 mod errors;
 mod following;
 mod gradient;
+mod moved;
 mod predict;
 mod runs;
 mod sample;

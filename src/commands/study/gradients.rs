@@ -109,7 +109,7 @@ impl Gradients {
     fn of_run(&self, run: &Path) -> Result<Vec<study::Gradients>> {
         let (checkpoint, _) = load(run)?;
         let compute = self.compute.choose()?;
-        let mut source = checkpoint.origin.settings.open()?.source;
+        let mut source = checkpoint.origin.open()?.source;
         let batch = if source.held_out_batches() > 0 { source.held_out(0) } else { source.batch(0) };
         study::gradients_of(&compute, &checkpoint.origin.settings.network, &checkpoint.parameters()?, &batch)
     }
