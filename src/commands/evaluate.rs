@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 
 use super::compute::ComputeArgs;
 use super::missing::advise;
-use super::terminal::{note, pairs, print, significant, thousands};
+use super::terminal::{note, note_left_out, pairs, print, significant, thousands};
 
 /// Measures a trained network on held-out data
 #[derive(Args)]
@@ -145,5 +145,6 @@ pub fn load(run: &std::path::Path) -> Result<(Checkpoint, PathBuf)> {
     if let Some(error) = damaged {
         note(format_args!("{error}; taking the checkpoint before it, of step {}.", checkpoint.step));
     }
+    note_left_out(&path, &checkpoint.left_out()?);
     Ok((checkpoint, path))
 }

@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::io::{IsTerminal, Write};
 use std::ops::Range;
+use std::path::Path;
 
 use clap::ColorChoice;
 use clap::builder::styling::{AnsiColor, Style};
@@ -50,6 +51,13 @@ pub fn print_text(text: &str) -> Result<()> {
 /// Writes a line to stderr. Whether someone reads it makes no difference.
 pub fn note(text: impl Display) {
     let _ = writeln!(anstream::stderr(), "{text}");
+}
+
+/// Says which tensors of a file a network does not read, if there are any.
+pub fn note_left_out(path: &Path, names: &[&str]) {
+    if !names.is_empty() {
+        note(format_args!("{}: left out {}, which this network does not have.", path.display(), names.join(", ")));
+    }
 }
 
 /// Writes an error to stderr.

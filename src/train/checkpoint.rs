@@ -10,7 +10,7 @@ use super::Settings;
 use crate::backend::Compute;
 use crate::batch::{Input, States};
 use crate::data::{Choice, Opened, Vocabulary};
-use crate::model::{Config, Named, Optimizer, from_file, parameters};
+use crate::model::{Config, Named, Optimizer, from_file, left_out, parameters};
 use crate::network::Network;
 use crate::tensors::{TensorFile, write_in_blocks};
 use crate::{Error, Result};
@@ -157,6 +157,14 @@ impl Checkpoint {
     /// [`Error::BadInput`] when the file has changed since it was read.
     pub fn parameters(&self) -> Result<Named> {
         from_file(&self.origin.settings.network, "", &self.file)
+    }
+
+    /// The tensors of the file that the network does not read: [`left_out`].
+    ///
+    /// # Errors
+    /// None after [`Checkpoint::read`], which has refused those of another network.
+    pub fn left_out(&self) -> Result<Vec<&str>> {
+        left_out(&self.origin.settings.network, &self.file)
     }
 
     /// Sets the weights of a network: [`Network::load_parameters`].

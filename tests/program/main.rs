@@ -13,6 +13,7 @@ mod sample;
 mod sequences;
 mod study;
 mod tune;
+mod weights;
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
