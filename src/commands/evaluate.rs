@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 
 use super::compute::ComputeArgs;
 use super::missing::advise;
-use super::terminal::{note, note_left_out, pairs, print, significant, thousands};
+use super::terminal::{json_number, note, note_left_out, pairs, print, significant, thousands};
 
 /// Measures a trained network on held-out data
 #[derive(Args)]
@@ -33,7 +33,7 @@ pub struct Evaluate {
     #[arg(long, requires = "data", conflicts_with = "text")]
     batch_first: bool,
 
-    /// Print JSON
+    /// Print JSON; a perplexity beyond f64 is "infinity"
     #[arg(long)]
     json: bool,
 
@@ -93,7 +93,8 @@ impl Evaluate {
             results.push(("root_mean_squared_error", found.loss.sqrt()));
         }
         if self.json {
-            let mut all: Map<String, Value> = results.iter().map(|&(name, value)| (name.to_owned(), json!(value))).collect();
+            let mut all: Map<String, Value> =
+                results.iter().map(|&(name, value)| (name.to_owned(), json_number(value))).collect();
             all.insert("run".into(), json!(self.run));
             all.insert("checkpoint".into(), json!(path));
             all.insert("step".into(), json!(checkpoint.step));

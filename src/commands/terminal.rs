@@ -8,6 +8,7 @@ use std::path::Path;
 use clap::ColorChoice;
 use clap::builder::styling::{AnsiColor, Style};
 use retrospect::{Error, Result};
+use serde_json::Value;
 
 pub const BOLD: Style = Style::new().bold();
 const RED: Style = AnsiColor::Red.on_default().bold();
@@ -115,6 +116,11 @@ pub fn significant(x: f64) -> String {
         Ok(exponent @ -3..=4) => format!("{x:.*}", (DIGITS as i32 - 1 - exponent) as usize),
         _ => scientific,
     }
+}
+
+/// A measured number in JSON, which has no number for what is beyond f64: that is the string "infinity".
+pub fn json_number(x: f64) -> Value {
+    if x == f64::INFINITY { "infinity".into() } else { x.into() }
 }
 
 #[cfg(test)]

@@ -139,3 +139,18 @@ fn a_text_is_trained_on_with_the_vocabulary_of_the_weights() {
     succeed(at, &format!("{train} --text wide.txt --init bare --steps 1 --out bare-run"));
     assert!(!at.join("x").exists());
 }
+
+/// A loss whose exponential is beyond f64: JSON has no number for it.
+#[test]
+fn an_infinite_perplexity_is_said_in_json() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    fs::write(at.join("t.txt"), "ab".repeat(100)).unwrap();
+    let shapes: [(&str, &[usize]); 4] =
+        [("rnn.weight_ih_l0", &[3, 2]), ("rnn.weight_hh_l0", &[3, 3]), ("rnn.bias_ih_l0", &[3]), ("decoder.weight", &[2, 3])];
+    write(at, "sure", &shapes, &|file| file.insert("decoder.bias", ndarray::arr1(&[3000.0_f32, 0.0])));
+    succeed(at, "train --text t.txt --init sure --batch 2 --window 5 --steps 1 --lr 0 --backend cpu --out run");
+    let found: serde_json::Value = serde_json::from_str(&succeed(at, "evaluate run --json --backend cpu")).unwrap();
+    assert_eq!(found["perplexity"], "infinity", "{found}");
+    assert!(found["loss"].as_f64().unwrap() > 1000.0 && found["accuracy"].is_f64(), "{found}");
+}
