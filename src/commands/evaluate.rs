@@ -13,7 +13,8 @@ use retrospect::{Error, Result};
 
 use self::report::Report;
 use super::compute::ComputeArgs;
-use super::terminal::note;
+use super::missing::advise;
+use super::terminal::{note, note_left_out};
 
 /// Measures a trained network on held-out data
 #[derive(Args)]
@@ -37,7 +38,7 @@ pub struct Evaluate {
     #[arg(long, value_name = "PART", conflicts_with_all = ["text", "data"])]
     part: Option<Part>,
 
-    /// Print JSON
+    /// Print JSON; a perplexity beyond f64 is "infinity"
     #[arg(long)]
     json: bool,
 
@@ -112,7 +113,9 @@ impl Evaluate {
             (None, None, _) => {
                 let has_test = settings.reading.test != HeldOut::Share(0.0);
                 let part = self.part.unwrap_or(if has_test { Part::Test } else { Part::Validation });
-                let opened = settings.open(part, columns)?;
+                let opened = checkpoint.origin.open(part).map_err(|error| {
+                    advise(error, &settings.data, "{flag} FILE measures on a file at another place, on all of it")
+                })?;
                 checkpoint.expect_same(&opened)?;
                 if has_test {
                     let name = if part == Part::Test { "test" } else { "validation" };
@@ -131,5 +134,6 @@ pub fn load(run: &std::path::Path) -> Result<(Checkpoint, PathBuf)> {
     if let Some(error) = damaged {
         note(format_args!("{error}; taking the checkpoint before it, of step {}.", checkpoint.step));
     }
+    note_left_out(&path, &checkpoint.left_out()?);
     Ok((checkpoint, path))
 }

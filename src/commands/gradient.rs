@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use retrospect::batch::{Batch, Input, Inputs, Loss, Reduction, Targets};
-use retrospect::model::{Config, Optimizer, is_bidirectional, sizes};
+use retrospect::model::{Config, Optimizer, left_out, sizes};
 use retrospect::network::{Masks, Network};
 use retrospect::reference::{self, Cell, Dropout, Weights};
 use retrospect::tensors::{TensorFile, Tensors, read_batch};
@@ -13,7 +13,7 @@ use retrospect::{Activation, Error, Result};
 
 use super::cell::{CellArgs, about_activation, trained};
 use super::compute::{Choice, DeviceArgs};
-use super::terminal::{note, pairs, print};
+use super::terminal::{note, note_left_out, pairs, print};
 
 /// Computes loss and gradient for given weights and one batch, as files
 #[derive(Args)]
@@ -112,10 +112,11 @@ impl Gradient {
         let read = read_batch(&self.batch, super::options::layout(self.batch_first))?;
         read.note().iter().for_each(|said| note(format_args!("{}: {said}.", self.batch.display())));
         let batch = Batch { reduction, ..read.batch };
+        let config = self.config(&tensors, &batch)?;
+        note_left_out(&self.weights, &left_out(&config, &tensors)?);
         let loss = match choice {
             None => self.by_reference(&tensors, &batch)?.to_string(),
             Some(choice) => {
-                let config = self.config(&tensors, &batch)?;
                 config.check_batch(&batch).map_err(|e| in_file(&self.batch, e))?;
                 let mut network = Network::new(&config, &self.device.choose(Some(choice))?)?;
                 network.load_parameters(&tensors)?;
@@ -136,15 +137,10 @@ impl Gradient {
             (true, None) => Ok(Some(ndarray::arr1(&[self.cell.leak_or_usual()]).into_dyn())),
             (false, _) => Ok(None),
         };
-        if self.cell.bidirectional && !is_bidirectional(file) {
-            let problem = "these weights are of one direction, and the network is bidirectional".into();
-            return Err(Error::BadInput { what: self.weights.display().to_string(), problem });
-        }
         let weights = Weights::new(&cell, tensor).and_then(|weights| weights.check(&cell).map(|_| weights));
         let weights = weights.map_err(|e| in_file(&self.weights, e))?;
         let Masks { seed, step } = self.masks();
         let dropout = Dropout { rate: self.dropout, output_rate: self.output_dropout, seed, step };
-        super::options::note_dropout(self.dropout, weights.layers.len() / weights.directions());
         let start = reference::initial(&weights, &cell, batch);
         let gradient = reference::gradient_with(&weights, &cell, batch, &start, &dropout).map_err(|e| in_file(&self.batch, e))?;
         let mut out = Tensors::new();

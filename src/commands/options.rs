@@ -1,30 +1,33 @@
 //! What a run follows from: the flags, the defaults of a task, and the sizes that files say.
 
 mod data;
+mod init;
 mod values;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use retrospect::batch::{Input, Loss};
-use retrospect::cells::Cell;
-use retrospect::data::{Choice, Columns, Defaults, Opened, Options, Part, Task};
-use retrospect::model::{Config, RecurrentInit, sizes};
-use retrospect::tensors::TensorFile;
+use retrospect::data::{ALL, Choice, Defaults, Opened, Options, Part, Task};
+use retrospect::model::{Config, RecurrentInit};
 use retrospect::train::{Checkpoint, Settings};
 use retrospect::{Activation, Error, Result};
 
-use self::data::{DataArgs, TableArgs};
+use self::data::{DataArgs, FileArgs, TableArgs};
 pub use self::data::{absolute, layout};
-pub use values::{Clip, OptimizerChoice, Recompute, activation, clip, count, not_negative, probability, recompute, size};
+pub use values::{Clip, OptimizerChoice, Recompute, activation, clip, count, not_negative, probability, recompute, share, size};
 use values::{Tracing, momentum, tracing};
 
+use self::init::Init;
 use super::cell::{BiasArgs, CellArgs, about_activation, trained};
 use super::terminal::note;
 
 /// What a model follows from: its data, its network and its optimiser.
 #[derive(Args)]
 pub struct ModelArgs {
+    #[command(flatten)]
+    files: FileArgs,
+
     #[command(flatten)]
     data: DataArgs,
 
@@ -96,7 +99,7 @@ struct WhatArgs {
     #[arg(long, value_name = "NAME", help_heading = "Network")]
     recurrent_init: Option<RecurrentInit>,
 
-    /// Start from these weights (safetensors, PyTorch's names)
+    /// Start from these weights (safetensors, PyTorch's names), a checkpoint or a run's folder; a text is read with the vocabulary of the run
     #[arg(long, value_name = "FILE", conflicts_with = "recurrent_init", help_heading = "Network")]
     init: Option<PathBuf>,
 
@@ -137,27 +140,28 @@ impl ModelArgs {
     /// these.
     pub fn settings(&self, given: &[&str]) -> Result<(Settings, Opened)> {
         let what = &self.what;
-        let choice = self.data.choice()?;
+        let choice = self.choice()?;
         let task = match &choice {
             Choice::Task(name) => Some(Task::named(name)?),
             _ => None,
         };
         let of_task = task.map(|task| task.defaults);
-        let init = what.init.as_ref().map(|path| TensorFile::open(Checkpoint::path(path))).transpose()?;
+        let init = what.init.as_deref().map(Init::open).transpose()?;
         let named_optimizer = what.optimizer.is_some_and(|optimizer| optimizer != OptimizerChoice::Momentum);
         if what.momentum.is_some() && (named_optimizer || what.optimizer.is_none()) {
             return Err(Error::Usage("--momentum needs --optimizer momentum".into()));
         }
         let window = self.data.window.or(of_task.map(|d| d.window)).unwrap_or(64);
-        let reading = self.data.reading(&self.table);
+        let reading = self.data.reading(&self.table, self.files.has_data());
         let options = Options { seed: what.seed, batch: self.data.batch(), window };
-        let columns = init.as_ref().map(Columns::from_metadata).transpose()?.flatten();
-        let opened = choice.open(&options, &reading, Part::Validation, columns.as_ref())?;
+        let known = init.as_ref().map(Init::known).unwrap_or_default();
+        let opened = choice.open(&options, &reading, Part::Validation, known)?;
         opened.notes.iter().for_each(note);
-        let cell = self.cell.choose(init.as_ref(), what.activation)?;
-        let trained = init.as_ref().and_then(trained);
-        let bidirectional = self.cell.is_bidirectional(init.as_ref());
-        let init = init.map(|tensors| self.sizes_of(&tensors, cell, &opened)).transpose()?;
+        let weights = init.as_ref().map(|init| &init.file);
+        let cell = self.cell.choose(weights, what.activation)?;
+        let trained = weights.and_then(trained);
+        let bidirectional = self.cell.is_bidirectional(weights);
+        let sizes = init.as_ref().map(|init| init.sizes(cell, what.layers, opened.vocabulary.as_ref())).transpose()?;
 
         let clip = match what.clip {
             Some(Clip(clip)) => clip,
@@ -169,22 +173,22 @@ impl ModelArgs {
         // A file's largest id may be less than what the weights were made for.
         let at_least = |size: usize, of_file: Option<usize>| of_file.map_or(size, |n| n.max(size));
         let input = match shape.input {
-            Input::Tokens(size) => Input::Tokens(at_least(size, init.map(|(inputs, ..)| inputs))),
+            Input::Tokens(size) => Input::Tokens(at_least(size, sizes.map(|(inputs, ..)| inputs))),
             vectors => vectors,
         };
         let outputs = match shape.loss {
-            Loss::CrossEntropy => at_least(shape.outputs, init.map(|(.., outputs)| outputs)),
+            Loss::CrossEntropy => at_least(shape.outputs, sizes.map(|(.., outputs)| outputs)),
             Loss::SquaredError => shape.outputs,
         };
         let trained = trained.map(|network| network.activation);
-        let hidden = what.hidden.or(init.map(|(_, hidden, ..)| hidden)).or(of_task.map(|d| d.hidden)).unwrap_or(256);
+        let hidden = what.hidden.or(sizes.map(|(_, hidden, ..)| hidden)).or(of_task.map(|d| d.hidden)).unwrap_or(256);
         let of_task_or_file = trained.or(of_task.and_then(|d| Activation::named(d.activation)));
         let activation = what.activation.or(of_task_or_file.filter(|_| cell.has_activation));
         // A task's own choice is for cells that can start so.
         let usual_init = of_task.map_or(RecurrentInit::Uniform, |d| init_of(&d));
         let usual_init = if usual_init.suits(cell) { usual_init } else { RecurrentInit::Uniform };
         let network = Config {
-            layers: what.layers.or(init.map(|(_, _, layers, _)| layers)).unwrap_or(1),
+            layers: what.layers.or(sizes.map(|(_, _, layers, _)| layers)).unwrap_or(1),
             cell,
             bidirectional,
             lengths: opened.source.has_lengths(),
@@ -199,6 +203,7 @@ impl ModelArgs {
             recompute: what.recompute.and_then(|choice| choice.for_window(steps)),
             ..Config::new(input, hidden, outputs, shape.loss, batch, steps)
         };
+        init.as_ref().map(|init| init.note_left_out(&network)).transpose()?;
         note_dropout(network.dropout, network.layers);
         let settings = Settings {
             steps: of_task.and_then(|d| d.steps).unwrap_or(3000),
@@ -221,33 +226,13 @@ impl ModelArgs {
         Ok((settings, opened))
     }
 
-    /// The sizes of given weights; what does not belong to this network, or to this text, is not passed over.
-    fn sizes_of(&self, tensors: &TensorFile, cell: &Cell, opened: &Opened) -> Result<(usize, usize, usize, usize)> {
-        let (inputs, hidden, layers, outputs) = sizes(tensors, cell)?;
-        let path = self.what.init.as_deref().unwrap_or(Path::new("")).display();
-        let bad = |problem: String| Error::BadInput { what: path.to_string(), problem };
-        if let Some(asked) = self.what.layers.filter(|&asked| asked != layers) {
-            return Err(bad(format!("has {layers} layers, and --layers asks for {asked}")));
+    /// The data: a file, a task, or the first one where nothing is named.
+    fn choice(&self) -> Result<Choice> {
+        match (self.files.choice(), &self.data.task) {
+            (Some(file), _) => Ok(file),
+            (None, Some(name)) => Ok(Choice::Task(Task::named(name)?.name.into())),
+            (None, None) => Ok(Choice::Task(ALL[0].name.into())),
         }
-        if let Some(vocabulary) = &opened.vocabulary {
-            let size = vocabulary.size();
-            if (inputs, outputs) != (size, size) {
-                return Err(bad(format!("reads {inputs} tokens and has {outputs} outputs; the text has {size} characters")));
-            }
-            if let Some(other) = tensors.metadata.get("vocabulary").filter(|other| **other != vocabulary.to_string()) {
-                return Err(bad(format!(
-                    "was trained on the characters {other:?}, and the text has {:?}",
-                    vocabulary.to_string()
-                )));
-            }
-        }
-        let part = |name: &&str| name.starts_with("rnn.") || name.starts_with("decoder.");
-        let known = |name: &&str| name.starts_with("optimizer.") || name.starts_with("state.");
-        let others: Vec<&str> = tensors.names().filter(|name| !part(name) && !known(name)).collect();
-        if !others.is_empty() {
-            note(format_args!("{path}: left out {}, which this network does not have.", others.join(", ")));
-        }
-        Ok((inputs, hidden, layers, outputs))
     }
 
     fn say_defaults(&self, task: &str, defaults: &Defaults, has_init: bool, network: &Config, given: &[&str]) {
@@ -281,6 +266,11 @@ impl RunArgs {
             .collect();
         let (settings, opened) = self.model.settings(&given)?;
         Ok((self.changed(settings)?, opened))
+    }
+
+    /// The file that is named, if one is.
+    pub fn file(&self) -> Option<Choice> {
+        self.model.files.choice()
     }
 
     /// With the options that may also change when a run goes on.

@@ -17,7 +17,7 @@ pub struct ProgramArgs {
     model: ModelArgs,
 
     /// Use the model of the run in DIR, with the variants that it ran with
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["WhatArgs", "DataArgs", "TableArgs", "CellArgs", "BiasArgs"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["FileArgs", "WhatArgs", "DataArgs", "TableArgs", "CellArgs", "BiasArgs"])]
     resume: Option<PathBuf>,
 
     /// Print the result as JSON

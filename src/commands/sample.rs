@@ -10,6 +10,7 @@ use retrospect::random::Random;
 use retrospect::{Error, Result};
 
 use super::compute::ComputeArgs;
+use super::drawing::Drawing;
 use super::evaluate::load;
 use super::terminal::print_text;
 
@@ -23,13 +24,25 @@ pub struct Sample {
     #[arg(long, allow_hyphen_values = true)]
     prompt: Option<String>,
 
-    /// Characters to write after the prompt
+    /// Characters to write after the prompt, at most
     #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 500)]
     length: u64,
 
     /// Below 1 likelier characters are preferred still more; 0 always takes the likeliest
     #[arg(long, value_name = "X", allow_negative_numbers = true, default_value_t = 1.0, value_parser = super::options::not_negative)]
     temperature: f64,
+
+    /// Draw from the N most probable characters only
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = super::options::size())]
+    top_k: Option<usize>,
+
+    /// Draw from the fewest most probable characters only that together have the probability X, in (0, 1]; after --temperature and --top-k
+    #[arg(long, value_name = "X", allow_negative_numbers = true, default_value_t = 1.0, hide_default_value = true, value_parser = super::options::share)]
+    top_p: f64,
+
+    /// Stop where the text after the prompt ends with this, before --length
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true, value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    stop: Option<String>,
 
     /// What the random choices follow from
     #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 1)]
@@ -52,15 +65,17 @@ impl Sample {
         let Some((first, rest)) = prompt.split_first() else {
             return Err(Error::Usage("the prompt is empty; it needs at least one character".into()));
         };
+        let stop = self.stop.as_deref().map(|text| vocabulary.encode("--stop", text)).transpose()?;
         let config = Config { window: 1, batch: 1, ..checkpoint.origin.settings.network.clone() };
         let mut network = checkpoint.network(config, &self.compute.choose()?)?;
 
         print_text(&text)?;
+        let drawing = Drawing { temperature: self.temperature, top_k: self.top_k, top_p: self.top_p };
         let mut random = Random::for_sampling(self.seed);
         let mut token = *first;
         let mut state = InitialState::Zero;
         let mut rest = rest.iter();
-        let mut left = self.length;
+        let mut drawn = Vec::new();
         loop {
             let one = |id| Array2::from_elem((1, 1), id);
             let sequences = Sequences { initial_state: state, ..Sequences::new(Inputs::Tokens(one(token))) };
@@ -71,53 +86,17 @@ impl Sample {
             state = InitialState::Carried;
             token = match rest.next() {
                 Some(&next) => next,
-                None if left == 0 => return print_text("\n"),
+                None if drawn.len() as u64 == self.length => return print_text("\n"),
                 None => {
-                    left -= 1;
-                    let next = draw(logits.as_slice().unwrap_or_default(), self.temperature, random.uniform());
+                    let next = drawing.draw(logits.as_slice().unwrap_or_default(), random.uniform());
                     print_text(&vocabulary.decode(&[next]))?;
+                    drawn.push(next);
+                    if stop.as_ref().is_some_and(|stop| drawn.ends_with(stop)) {
+                        return print_text("\n");
+                    }
                     next
                 }
             };
         }
-    }
-}
-
-/// The class of the largest number.
-pub fn likeliest<T: PartialOrd>(numbers: &[T]) -> usize {
-    (1..numbers.len()).fold(0, |best, k| if numbers[k] > numbers[best] { k } else { best })
-}
-
-/// The class k that softmax(logits / temperature) gives to `uniform` in [0, 1): the first whose cumulative probability
-/// exceeds it.
-pub fn draw(logits: &[f32], temperature: f64, uniform: f32) -> u32 {
-    let best = likeliest(logits);
-    if temperature == 0.0 {
-        return best as u32;
-    }
-    let weights: Vec<f64> = logits.iter().map(|&l| (f64::from(l - logits[best]) / temperature).exp()).collect();
-    let wanted = f64::from(uniform) * weights.iter().sum::<f64>();
-    let mut sum = 0.0;
-    let found = weights.iter().position(|w| {
-        sum += w;
-        sum > wanted
-    });
-    found.unwrap_or(best) as u32
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn draws_follow_the_softmax() {
-        let logits = [0.0, 2.0_f32.ln(), -1000.0, 1.0_f32.ln()]; // ¼, ½, 0, ¼
-        for (uniform, expected) in [(0.0, 0), (0.2499, 0), (0.2501, 1), (0.7499, 1), (0.7501, 3), (0.999_999, 3)] {
-            assert_eq!(draw(&logits, 1.0, uniform), expected, "{uniform}");
-        }
-        // At half the temperature the odds are squared: 1 : 4 : 1.
-        assert_eq!([draw(&logits, 0.5, 0.16), draw(&logits, 0.5, 0.17)], [0, 1]);
-        assert_eq!([0.0, 0.99].map(|u| draw(&logits, 0.0, u)), [1, 1]);
-        assert_eq!(draw(&[3e38, -3e38], 1e-30, 0.5), 0);
     }
 }

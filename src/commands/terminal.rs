@@ -3,10 +3,12 @@
 use std::fmt::Display;
 use std::io::{IsTerminal, Write};
 use std::ops::Range;
+use std::path::Path;
 
 use clap::ColorChoice;
 use clap::builder::styling::{AnsiColor, Style};
 use retrospect::{Error, Result};
+use serde_json::Value;
 
 pub const BOLD: Style = Style::new().bold();
 const RED: Style = AnsiColor::Red.on_default().bold();
@@ -50,6 +52,13 @@ pub fn print_text(text: &str) -> Result<()> {
 /// Writes a line to stderr. Whether someone reads it makes no difference.
 pub fn note(text: impl Display) {
     let _ = writeln!(anstream::stderr(), "{text}");
+}
+
+/// Says which tensors of a file a network does not read, if there are any.
+pub fn note_left_out(path: &Path, names: &[&str]) {
+    if !names.is_empty() {
+        note(format_args!("{}: left out {}, which this network does not have.", path.display(), names.join(", ")));
+    }
 }
 
 /// Writes an error to stderr.
@@ -109,6 +118,11 @@ pub fn significant(x: f64) -> String {
         Ok(exponent @ -3..=4) => format!("{x:.*}", (DIGITS as i32 - 1 - exponent) as usize),
         _ => scientific,
     }
+}
+
+/// A measured number in JSON, which has no number for what is beyond f64: that is the string "infinity".
+pub fn json_number(x: f64) -> Value {
+    if x == f64::INFINITY { "infinity".into() } else { x.into() }
 }
 
 #[cfg(test)]

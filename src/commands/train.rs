@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Instant, SystemTime};
 
 use clap::Args;
-use retrospect::data::{Choice, Opened, Part, Task, guess};
+use retrospect::data::{Choice, Opened, Task, guess};
 use retrospect::model::Config;
 use retrospect::trace::Trace;
 use retrospect::train::{Checkpoint, Event, Folder, LayerFlow, Metrics, Settings, Summary, Training};
@@ -15,6 +15,7 @@ use retrospect::{Error, Result};
 
 use super::compute::ComputeArgs;
 use super::evaluate::load;
+use super::missing::advise;
 use super::options::RunArgs;
 use super::plot;
 use super::progress::Progress;
@@ -32,9 +33,14 @@ pub struct Train {
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 
-    /// Go on with the run in DIR, from its last checkpoint; steps, rate, intervals and device may change
+    /// Go on with the run in DIR, from its last checkpoint; steps, rate, intervals and device may change, and --text or --data names the
+    /// new place of its data
     #[arg(long, value_name = "DIR", conflicts_with_all = ["WhatArgs", "DataArgs", "TableArgs", "CellArgs", "BiasArgs", "out"])]
     resume: Option<PathBuf>,
+
+    /// Go on with other data, of the same vocabulary or the same shapes, from the next step
+    #[arg(long, requires = "resume")]
+    new_data: bool,
 
     /// Print the result as JSON
     #[arg(long)]
@@ -58,7 +64,7 @@ impl Train {
         let mut training = match &self.resume {
             Some(run) => self.resumed(run, &mut trace)?,
             None => {
-                let (settings, mut opened) = self.settings()?;
+                let (settings, mut opened) = self.options.settings()?;
                 note(about(&settings, &mut opened));
                 let default = default_folder(settings.data.name());
                 let inputs: Vec<PathBuf> =
@@ -114,18 +120,6 @@ impl Train {
         }
     }
 
-    /// What a run follows from, and its data: a new one, or the one to be resumed.
-    pub fn settings(&self) -> Result<(Settings, Opened)> {
-        match &self.resume {
-            None => self.options.settings(),
-            Some(run) => {
-                let settings = self.options.changed(load(run)?.0.origin.settings)?;
-                let opened = settings.open(Part::Validation, None)?;
-                Ok((settings, opened))
-            }
-        }
-    }
-
     /// The profile, if one was asked for; it is none of the files that the run reads.
     fn trace(&self, inputs: &[PathBuf]) -> Result<Option<Trace>> {
         let Some(path) = &self.profile else { return Ok(None) };
@@ -151,8 +145,7 @@ impl Train {
         if step >= steps {
             return Err(Error::Usage(format!("{} is at step {step} of {steps} already; --steps N goes on to N", path.display())));
         }
-        let opened = checkpoint.origin.settings.open(Part::Validation, checkpoint.origin.columns.as_ref())?;
-        opened.notes.iter().for_each(note);
+        let opened = self.reopen(&mut checkpoint, run)?;
         let mut compute = self.compute.choose_again(&checkpoint.origin.device)?;
         self.tune.prepare_network(&mut compute, &checkpoint.origin.settings.network)?;
         note(format_args!("Going on from step {step} of {}.", path.display()));
@@ -164,6 +157,29 @@ impl Train {
             *trace = self.trace(&inputs)?;
             Folder::resume(run, step)
         })
+    }
+
+    /// Opens the data of a run that goes on, or other data, and says which.
+    fn reopen(&self, checkpoint: &mut Checkpoint, run: &Path) -> Result<Opened> {
+        let (was, sum) = (checkpoint.origin.settings.data.clone(), checkpoint.origin.fingerprint.clone());
+        let file = self.options.file();
+        let advice = format!("if it has moved: train --resume {} {{flag}} FILE", run.display());
+        let wanted = file.clone().unwrap_or_else(|| was.clone());
+        let advised = |error| if file.is_none() { advise(error, &was, &advice) } else { error };
+        let opened = checkpoint.reopen(file.clone(), self.new_data).map_err(advised)?;
+        opened.notes.iter().for_each(note);
+        let path = |data: &Choice| data.path().map_or(String::new(), |path| path.display().to_string());
+        if opened.fingerprint != sum {
+            note(format_args!(
+                "Other data from here on: {}; up to step {} it was {}.",
+                path(&wanted),
+                checkpoint.step,
+                path(&was)
+            ));
+        } else if wanted != was {
+            note(format_args!("The same data at another place: {}.", path(&wanted)));
+        }
+        Ok(opened)
     }
 
     fn report(

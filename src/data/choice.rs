@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::columns::Columns;
 use super::split::Part;
-use super::{Options, Reading, Source, Task, Text, Vocabulary, own};
+use super::{Known, Options, Reading, Source, Task, Text, Vocabulary, own};
 use crate::Result;
 
 /// A named task, a text, or one's own sequences.
@@ -56,19 +56,19 @@ impl Choice {
         }
     }
 
-    /// Opens it for training, or to measure its test part. `columns` are those of a network that goes on; else they follow from the data.
+    /// Opens it for training, or to measure its test part. What is `known` is not taken from the data.
     ///
     /// # Errors
     /// What the source reports: files that cannot be read or are too small, sizes without sequences.
-    pub fn open(&self, options: &Options, reading: &Reading, part: Part, columns: Option<&Columns>) -> Result<Opened> {
+    pub fn open(&self, options: &Options, reading: &Reading, part: Part, known: Known) -> Result<Opened> {
         reading.check()?;
         match self {
             Choice::Task(name) => {
                 let source = (Task::named(name)?.source)(options)?;
                 Ok(Opened { source, vocabulary: None, columns: None, notes: Vec::new(), fingerprint: None })
             }
-            Choice::Text(path) => Text::open(path, options, reading, part),
-            Choice::Data(path) => own::open(path, options, reading, part, columns),
+            Choice::Text(path) => Text::open(path, options, reading, part, known.vocabulary),
+            Choice::Data(path) => own::open(path, options, reading, part, known.columns),
         }
     }
 }
@@ -105,13 +105,14 @@ mod tests {
         for (choice, characters) in [(Choice::Task("adding".into()), None), (Choice::Text(text), Some("abc"))] {
             let written = serde_json::to_string(&choice).unwrap();
             assert_eq!(serde_json::from_str::<Choice>(&written).unwrap(), choice);
-            let opened = choice.open(&options, &Reading::default(), Part::Validation, None).unwrap();
+            let opened = choice.open(&options, &Reading::default(), Part::Validation, Known::default()).unwrap();
             assert_eq!(opened.source.window(), (5, 2));
             assert_eq!(opened.vocabulary.map(|v| v.to_string()).as_deref(), characters);
             assert_eq!(opened.fingerprint.is_some(), choice.path().is_some());
         }
-        let error =
-            |choice: Choice| choice.open(&options, &Reading::default(), Part::Validation, None).err().unwrap().exit_code();
+        let error = |choice: Choice| {
+            choice.open(&options, &Reading::default(), Part::Validation, Known::default()).err().unwrap().exit_code()
+        };
         assert_eq!([error(Choice::Task("x".into())), error(Choice::Data("/none".into()))], [2, 7]);
     }
 }

@@ -76,15 +76,24 @@ impl Text {
         Text::new(path.as_ref().display(), &read_text(&path)?, batch, window, validation)
     }
 
-    /// A file to train on, or to measure its test part; its vocabulary is that of the whole file.
+    /// A file to train on, or to measure its test part; its vocabulary is that of a network that is trained already, or of the whole file.
     ///
     /// # Errors
-    /// As [`read_text`] and [`Text::new`].
-    pub(super) fn open(path: &Path, options: &Options, reading: &Reading, part: Part) -> Result<Opened> {
+    /// As [`read_text`] and [`Text::new`]; [`Error::BadInput`] for a character that is not in the vocabulary, with its position.
+    pub(super) fn open(
+        path: &Path,
+        options: &Options,
+        reading: &Reading,
+        part: Part,
+        vocabulary: Option<&Vocabulary>,
+    ) -> Result<Opened> {
         let Options { batch, window, .. } = *options;
         let (what, content) = (path.display(), read_text(path)?);
-        let text = Text::divided(what, &content, batch, window, (reading.shares(), part))?;
-        let vocabulary = text.vocabulary().clone();
+        let own = Vocabulary::from_text(&content);
+        let (in_it, vocabulary) = (own.size(), vocabulary.cloned().unwrap_or(own));
+        let all = vocabulary.size();
+        let note = (in_it < all).then(|| format!("{what}: {in_it} of the {all} characters of the vocabulary are in it."));
+        let text = Text::divided(&what, &content, vocabulary.clone(), [batch, window], (reading.shares(), part))?;
         let held_out = match part {
             Part::Validation => &reading.validation,
             Part::Test => &reading.test,
@@ -98,7 +107,7 @@ impl Text {
             }
         };
         let fingerprint = fingerprint(content.as_bytes()).ok();
-        Ok(Opened { source, vocabulary: Some(vocabulary), columns: None, notes: Vec::new(), fingerprint })
+        Ok(Opened { source, vocabulary: Some(vocabulary), columns: None, notes: note.into_iter().collect(), fingerprint })
     }
 
     /// A text to train on, of which the share `validation`, at least 0 and below 1, is held out at the end; `what` it is (its file) goes
@@ -110,18 +119,18 @@ impl Text {
     /// [`Error::BadInput`] for a text too short for one window, with how many characters there are, how many are needed and what would
     /// fit. [`Error::Usage`] for a batch or a window of 0.
     pub fn new(what: impl ToString, text: &str, batch: usize, window: usize, validation: f64) -> Result<Text> {
-        Text::divided(what, text, batch, window, ([validation, 0.0], Part::Validation))
+        Text::divided(what, text, Vocabulary::from_text(text), [batch, window], ([validation, 0.0], Part::Validation))
     }
 
-    /// The same, with a share for a test behind that for validation, one of which is held out.
+    /// The same with a vocabulary of its own, which may have more characters than the text, and with a share for a test behind that for
+    /// validation, one of which is held out.
     fn divided(
         what: impl ToString,
         text: &str,
-        batch: usize,
-        window: usize,
+        vocabulary: Vocabulary,
+        [batch, window]: [usize; 2],
         ([validation, test], part): ([f64; 2], Part),
     ) -> Result<Text> {
-        let vocabulary = Vocabulary::from_text(text);
         let tokens = vocabulary.encode(what.to_string(), text)?;
         check_sizes(batch, window)?;
         let total = tokens.len();

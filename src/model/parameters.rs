@@ -2,6 +2,7 @@
 
 mod file;
 mod initial;
+mod left_out;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ pub use file::{cell, from_file, is_bidirectional, sizes};
 pub(crate) use file::{check, in_blocks};
 pub use initial::initial;
 pub(crate) use initial::{check_initial, check_start};
+pub use left_out::left_out;
 
 use super::config::{Biases, Config};
 use crate::batch::Input;

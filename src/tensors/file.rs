@@ -141,6 +141,11 @@ impl TensorFile {
         self.tensors.iter().filter(|(_, info)| bytes_of(info.dtype).is_some()).map(|(name, _)| name.as_str())
     }
 
+    /// The names of all tensors, of whatever type, in order.
+    pub(crate) fn all_names(&self) -> impl Iterator<Item = &str> {
+        self.tensors.keys().map(String::as_str)
+    }
+
     /// Whether there is a tensor of that name, of whatever type.
     #[must_use]
     pub fn contains(&self, name: &str) -> bool {

@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{Measures, Settings};
 use crate::backend::Compute;
-use crate::batch::States;
-use crate::data::{Columns, Opened, Vocabulary};
-use crate::model::{Config, Named, Optimizer, from_file, parameters};
+use crate::batch::{Input, States};
+use crate::data::{Choice, Columns, Known, Opened, Part, Vocabulary};
+use crate::model::{Config, Named, Optimizer, from_file, left_out, parameters};
 use crate::network::Network;
 use crate::tensors::{TensorFile, write_in_blocks};
 use crate::{Error, Result};
@@ -80,6 +80,22 @@ pub struct Checkpoint {
     file: TensorFile,
 }
 
+impl Origin {
+    /// What the network knows of its data.
+    #[must_use]
+    pub fn known(&self) -> Known<'_> {
+        Known { vocabulary: self.vocabulary.as_ref(), columns: self.columns.as_ref() }
+    }
+
+    /// Opens the data to train or to measure a part, as the network was trained on them.
+    ///
+    /// # Errors
+    /// What the source reports.
+    pub fn open(&self, part: Part) -> Result<Opened> {
+        self.settings.open(part, self.known())
+    }
+}
+
 /// The generator that seeds refer to.
 const GENERATOR: &str = "philox4x32-10";
 
@@ -129,7 +145,7 @@ impl Checkpoint {
         if generator != GENERATOR {
             return Err(bad("generator", &format!("is {generator}; expected {GENERATOR}")));
         }
-        let vocabulary = tensors.metadata.get("vocabulary").map(|v| v.parse()).transpose()?;
+        let vocabulary = vocabulary_of(&tensors, &settings).map_err(|e| bad("vocabulary", &e))?;
         let columns = Columns::from_metadata(&tensors)?;
         let network = &settings.network;
         let (layers, batch, hidden) = network.state_shape();
@@ -159,6 +175,14 @@ impl Checkpoint {
     /// [`Error::BadInput`] when the file has changed since it was read.
     pub fn parameters(&self) -> Result<Named> {
         from_file(&self.origin.settings.network, "", &self.file)
+    }
+
+    /// The tensors of the file that the network does not read: [`left_out`].
+    ///
+    /// # Errors
+    /// None after [`Checkpoint::read`], which has refused those of another network.
+    pub fn left_out(&self) -> Result<Vec<&str>> {
+        left_out(&self.origin.settings.network, &self.file)
     }
 
     /// Sets the weights of a network: [`Network::load_parameters`].
@@ -212,22 +236,6 @@ impl Checkpoint {
         })
     }
 
-    /// Checks that opened data are those that the run was trained on.
-    ///
-    /// # Errors
-    /// [`Error::BadInput`] with both fingerprints.
-    pub fn expect_same(&self, data: &Opened) -> Result<()> {
-        let path = self.origin.settings.data.path().map_or(String::new(), |path| path.display().to_string());
-        match (&self.origin.fingerprint, &data.fingerprint) {
-            (was, is) if was == is => Ok(()),
-            (was, is) => {
-                let of = |sum: &Option<String>| sum.clone().unwrap_or_else(|| "none".into());
-                let problem = format!("has changed since the run began: its fingerprint was {}, and is {}", of(was), of(is));
-                Err(Error::input(path, problem))
-            }
-        }
-    }
-
     /// Puts a network where the run was.
     ///
     /// # Errors
@@ -240,4 +248,21 @@ impl Checkpoint {
         network.set_steps(self.step);
         Ok(())
     }
+}
+
+/// The vocabulary of a checkpoint: as many characters as the network reads and predicts. A run on a text has one.
+fn vocabulary_of(tensors: &TensorFile, settings: &Settings) -> Result<Option<Vocabulary>> {
+    let Some(characters) = tensors.metadata.get("vocabulary") else {
+        return match settings.data {
+            Choice::Text(_) => Err(Error::input("text", "there is none, and the run was trained on a text")),
+            Choice::Task(_) | Choice::Data(_) => Ok(None),
+        };
+    };
+    let vocabulary: Vocabulary = characters.parse()?;
+    let (size, network) = (vocabulary.size(), &settings.network);
+    if (network.input, network.outputs) == (Input::Tokens(size), size) {
+        return Ok(Some(vocabulary));
+    }
+    let (reads, outputs) = (network.input.size(), network.outputs);
+    Err(Error::input("characters", format!("there are {size}; the network has {reads} inputs and {outputs} outputs")))
 }

@@ -4,6 +4,7 @@ mod checkpoint;
 mod evaluation;
 mod folder;
 mod measures;
+mod reopen;
 mod settings;
 mod tracing;
 mod training;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::data::{Choice, Columns, Opened, Options, Part, Reading};
+use crate::data::{Choice, Known, Opened, Options, Part, Reading};
 use crate::model::{Config, RecurrentInit};
 use crate::{Error, Result};
 
@@ -80,12 +80,12 @@ impl Settings {
         Config { trace: self.trace_gradients.is_some(), ..self.network.clone() }
     }
 
-    /// Opens the data to train, or to measure their test part; `columns` are those of a network that was trained on them.
+    /// Opens the data to train, or to measure their test part; what is `known` is not taken from them.
     ///
     /// # Errors
     /// What the source reports.
-    pub fn open(&self, part: Part, columns: Option<&Columns>) -> Result<Opened> {
-        self.data.open(&self.options(), &self.reading, part, columns)
+    pub fn open(&self, part: Part, known: Known) -> Result<Opened> {
+        self.data.open(&self.options(), &self.reading, part, known)
     }
 
     /// The sizes of its batches.

@@ -9,7 +9,7 @@ use retrospect::Activation;
 use retrospect::backend::Compute;
 use retrospect::batch::{Batch, Input, Inputs, Loss, Targets};
 use retrospect::check::networks::in_f64;
-use retrospect::data::{Choice, Options, Part, Reading, Task};
+use retrospect::data::{Choice, Known, Options, Part, Reading, Task};
 use retrospect::model::{Config, Named, Optimizer, RecurrentInit, initial};
 use retrospect::random::Random;
 use retrospect::reference;
@@ -133,7 +133,7 @@ fn the_norms_are_the_reference_s_to_the_end_of_f32() {
 fn trained(compute: &Compute, task: &str, steps: u64, trace: Option<u64>, folder: &Path) -> (Vec<Metrics>, Named, Settings) {
     let data = Choice::Task(task.into());
     let (seed, window, batch) = (3, 12, 5);
-    let opened = data.open(&Options { seed, batch, window }, &Reading::default(), Part::Validation, None).unwrap();
+    let opened = data.open(&Options { seed, batch, window }, &Reading::default(), Part::Validation, Known::default()).unwrap();
     let (shape, (length, _)) = (opened.source.shape(), opened.source.window());
     let base = Config::new(shape.input, 9, shape.outputs, shape.loss, batch, length);
     let network = Config { layers: 2, optimizer: Optimizer::Adam, clip: Some(1.0), ..base };

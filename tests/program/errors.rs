@@ -211,7 +211,7 @@ fn runs_and_checkpoints() {
             ("evaluate run --text letter", 7, "expected at least 2"),
             ("evaluate adding --text text", 2, "this one was trained on adding"),
             ("evaluate missing", 7, "cannot be read"),
-            ("train --text other --batch 1 --window 2 --init run --out next", 7, "the text has 9 characters"),
+            ("train --text other --batch 1 --window 2 --init run --out next", 7, "other: line 1, column 10: 'ß' is none of the"),
             (
                 "train --text text --batch 2 --window 7 --init run --layers 2 --out next",
                 7,

@@ -6,12 +6,15 @@ mod data;
 mod errors;
 mod following;
 mod gradient;
+mod moved;
 mod predict;
 mod runs;
+mod sample;
 mod sequences;
 mod study;
 mod tables;
 mod tune;
+mod weights;
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};

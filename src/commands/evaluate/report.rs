@@ -7,7 +7,7 @@ use retrospect::batch::Loss;
 use retrospect::train::{Checkpoint, Confusion, Deviation, Evaluation, Measures};
 use serde_json::{Map, Value, json};
 
-use crate::commands::terminal::{pairs, print, significant, table, thousands};
+use crate::commands::terminal::{json_number, pairs, print, significant, table, thousands};
 
 /// Classes that a terminal of 80 columns shows.
 const MOST_CLASSES: usize = 20;
@@ -65,9 +65,8 @@ impl Report<'_> {
     }
 
     pub fn print_json(&self, run: &Path, path: &Path) -> Result<()> {
-        // JSON has no infinity.
-        let number = |v: f64| if v == f64::INFINITY { json!("infinity") } else { json!(v) };
-        let mut all: Map<String, Value> = self.totals().into_iter().map(|(name, v)| (name.to_owned(), number(v))).collect();
+        let totals = self.totals().into_iter();
+        let mut all: Map<String, Value> = totals.map(|(name, v)| (name.to_owned(), json_number(v))).collect();
         all.insert("run".into(), json!(run));
         all.insert("checkpoint".into(), json!(path));
         all.insert("step".into(), json!(self.checkpoint.step));

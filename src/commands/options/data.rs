@@ -3,17 +3,16 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use retrospect::Result;
-use retrospect::data::{self, Choice, Fill, HeldOut, Reading, Scale, TableOptions, Task, Windows};
+use retrospect::data::{self, Choice, Fill, HeldOut, Reading, Scale, TableOptions, Windows};
 use retrospect::tensors::Layout;
 
 use super::values::{probability, size};
 
-/// What a network is trained on.
+/// The files that a run reads. Unlike the rest of what it follows from, they may be named again when it goes on.
 #[derive(Args)]
-#[group(id = "DataArgs", multiple = true)]
+#[group(id = "FileArgs", multiple = true)]
 #[command(next_help_heading = "Data")]
-pub struct DataArgs {
+pub struct FileArgs {
     /// Train on a text (UTF-8), character by character
     #[arg(long, value_name = "FILE", conflicts_with_all = ["data", "task"])]
     text: Option<PathBuf>,
@@ -22,9 +21,15 @@ pub struct DataArgs {
     /// `inputs` or `tokens`, `classes` or `values`, as for `gradient`)
     #[arg(long, value_name = "FILE", conflicts_with = "task")]
     data: Option<PathBuf>,
+}
 
+/// How data are read and divided.
+#[derive(Args)]
+#[group(id = "DataArgs", multiple = true)]
+#[command(next_help_heading = "Data")]
+pub struct DataArgs {
     #[arg(long, value_name = "NAME", help = tasks())]
-    task: Option<String>,
+    pub task: Option<String>,
 
     /// How numbers of --data are scaled, by what trains: to a mean of 0 and a deviation of 1, or to 0 … 1. Predictions are in their own
     /// units again [default: standard for a table, none for tensors]
@@ -111,24 +116,27 @@ enum Bucket {
     Off,
 }
 
-impl DataArgs {
-    /// What is trained on.
-    pub fn choice(&self) -> Result<Choice> {
-        Ok(match (&self.text, &self.data, &self.task) {
-            (Some(path), _, _) => Choice::Text(absolute(path)),
-            (_, Some(path), _) => Choice::Data(absolute(path)),
-            (_, _, Some(name)) => Choice::Task(Task::named(name)?.name.into()),
-            _ => Choice::Task(data::ALL[0].name.into()),
-        })
+impl FileArgs {
+    /// The file, if one is named.
+    pub fn choice(&self) -> Option<Choice> {
+        let text = self.text.as_deref().map(|path| Choice::Text(absolute(path)));
+        text.or(self.data.as_deref().map(|path| Choice::Data(absolute(path))))
     }
 
+    /// Whether it is one of sequences or a series.
+    pub fn has_data(&self) -> bool {
+        self.data.is_some()
+    }
+}
+
+impl DataArgs {
     /// The sequences of a batch.
     pub fn batch(&self) -> usize {
         self.batch.unwrap_or(32)
     }
 
     /// How it is read.
-    pub fn reading(&self, table: &TableArgs) -> Reading {
+    pub fn reading(&self, table: &TableArgs, has_data: bool) -> Reading {
         let of_file = |part: &HeldOut| match part {
             HeldOut::File(path) => HeldOut::File(absolute(path)),
             share => share.clone(),
@@ -151,8 +159,8 @@ impl DataArgs {
             windows: self.windows,
             warmup: self.warmup_steps.unwrap_or(0),
             // A text has no other way.
-            cut: self.window.is_some() && self.data.is_some(),
-            shrink: self.batch.is_none() && self.data.is_some(),
+            cut: self.window.is_some() && has_data,
+            shrink: self.batch.is_none() && has_data,
         }
     }
 }

@@ -81,6 +81,11 @@ pub fn probability(text: &str) -> std::result::Result<f64, String> {
     number(text).and_then(|x| if (0.0..1.0).contains(&x) { Ok(x) } else { Err(format!("{x} is not in [0, 1)")) })
 }
 
+/// A part of a whole, but not nothing of it.
+pub fn share(text: &str) -> std::result::Result<f64, String> {
+    number(text).and_then(|x| if x > 0.0 && x <= 1.0 { Ok(x) } else { Err(format!("{x} is not in (0, 1]")) })
+}
+
 pub(super) fn momentum(text: &str) -> std::result::Result<f32, String> {
     number(text).and_then(|x| if (0.0..1.0).contains(&x) { Ok(x as f32) } else { Err(format!("{x} is not in [0, 1)")) })
 }

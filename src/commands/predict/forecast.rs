@@ -7,7 +7,7 @@ use retrospect::network::{Network, Prediction};
 use retrospect::random::Random;
 
 use super::feedback::Feedback;
-use crate::commands::sample::draw;
+use crate::commands::drawing::Drawing;
 
 /// How a class is chosen by its logit among those of all classes.
 pub struct Choice {
@@ -19,7 +19,8 @@ pub struct Choice {
 impl Choice {
     /// A class for each row of logits, `[1, B]`.
     fn classes(&mut self, logits: &Array2<f32>) -> Array2<u32> {
-        let mut chosen = |b: usize| draw(&logits.row(b).to_vec(), self.temperature, self.random.uniform());
+        let drawing = Drawing::from_all(self.temperature);
+        let mut chosen = |b: usize| drawing.draw(&logits.row(b).to_vec(), self.random.uniform());
         Array2::from_shape_fn((1, logits.nrows()), |(_, b)| chosen(b))
     }
 }

@@ -12,7 +12,7 @@ use retrospect::{Error, Result, WholeFile};
 
 use super::labels::Labels;
 use super::shown::Shown;
-use crate::commands::sample::likeliest;
+use crate::commands::drawing::likeliest;
 use crate::commands::terminal::{note, print, significant, table, thousands};
 
 /// The rows that a terminal shows.

@@ -110,8 +110,7 @@ impl Gradients {
     fn of_run(&self, run: &Path) -> Result<Vec<study::Gradients>> {
         let (checkpoint, _) = load(run)?;
         let compute = self.compute.choose()?;
-        let origin = &checkpoint.origin;
-        let mut source = origin.settings.open(Part::Validation, origin.columns.as_ref())?.source;
+        let mut source = checkpoint.origin.open(Part::Validation)?.source;
         let batch = if source.held_out_batches() > 0 { source.held_out(0) } else { source.batch(0) };
         study::gradients_of(&compute, &checkpoint.origin.settings.network, &checkpoint.parameters()?, &batch)
     }

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use ndarray::{ArrayD, Dimension};
 
+use super::left_out::left_out;
 use super::{Named, Parameter, REVERSE, Role, table};
 use crate::cells::Cell;
 use crate::model::config::{Biases, Config, USUAL_LEAK};
@@ -48,7 +49,8 @@ pub fn from_file(config: &Config, prefix: &str, file: &TensorFile) -> Result<Nam
 type Take<'a> = &'a mut dyn FnMut(usize, Range<usize>, &[f32]) -> Result<()>;
 
 /// [`from_file`], of which each block of rows of a parameter is handed to `take` with the parameter's place in the table, once the shapes
-/// of all were checked. Behind a prefix are an optimiser's states, of what is trained.
+/// of all were checked. Behind a prefix are an optimiser's states, of what is trained. Without one, tensors of another network are refused:
+/// [`left_out`].
 pub(crate) fn in_blocks(config: &Config, prefix: &str, file: &TensorFile, take: Take) -> Result<()> {
     let table = table(config);
     let wanted = || table.iter().enumerate().filter(|(_, parameter)| parameter.is_trained() || prefix.is_empty());
@@ -57,7 +59,11 @@ pub(crate) fn in_blocks(config: &Config, prefix: &str, file: &TensorFile, take: 
         second.filter(|name| file.contains(name))
     };
     expect_cell(config.cell, prefix, file)?;
-    expect_directions(config, prefix, file)?;
+    if prefix.is_empty() {
+        left_out(config, file)?;
+    } else {
+        expect_directions(config, prefix, file)?;
+    }
     for (_, parameter) in wanted().filter(|(_, parameter)| parameter.role != Role::Leak) {
         let name = format!("{prefix}{}", parameter.name);
         // A file may have one bias alone.
@@ -136,7 +142,7 @@ fn expect_cell(cell: &Cell, prefix: &str, file: &TensorFile) -> Result<()> {
 }
 
 /// Checks that weights are of as many directions as a network has.
-fn expect_directions(config: &Config, prefix: &str, file: &TensorFile) -> Result<()> {
+pub(super) fn expect_directions(config: &Config, prefix: &str, file: &TensorFile) -> Result<()> {
     let reverse = format!("{prefix}{}", reverse_weight());
     match (config.bidirectional, file.contains(&reverse)) {
         (false, true) => {

@@ -1,0 +1,107 @@
+//! The data of a run that goes on: where they were, at another place, or other data of the same kind.
+
+use super::Checkpoint;
+use crate::batch::{Input, Loss};
+use crate::data::{Choice, Opened, Part};
+use crate::model::Config;
+use crate::{Error, Result};
+
+impl Checkpoint {
+    /// Checks that opened data are those that the run was trained on.
+    ///
+    /// # Errors
+    /// [`Error::BadInput`] with both fingerprints.
+    pub fn expect_same(&self, data: &Opened) -> Result<()> {
+        match self.difference(&self.origin.settings.data, data) {
+            Some(problem) => Err(Error::input(name_of(&self.origin.settings.data), problem)),
+            None => Ok(()),
+        }
+    }
+
+    /// Opens the data that the run goes on with, and keeps where they are: those of the run, which may lie at another `place` now, or, with
+    /// `other`, different data of the same vocabulary and shapes.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for a place of another kind than the run's data, or when there is no file. [`Error::BadInput`] for data that are not
+    /// the run's, with both fingerprints, and for other data that do not fit the network; what the source reports.
+    pub fn reopen(&mut self, place: Option<Choice>, other: bool) -> Result<Opened> {
+        let (place, was) = (place.unwrap_or_else(|| self.origin.settings.data.clone()), &self.origin.settings.data);
+        if place.path().is_none() && other {
+            return Err(Error::Usage(format!("the task {} has no other data; --new-data is for files", was.name())));
+        }
+        if std::mem::discriminant(&place) != std::mem::discriminant(was) {
+            let (flag, name) = (place.name(), was.name());
+            return Err(Error::Usage(format!("--{flag}: this run was trained on {name}, and goes on with nothing else")));
+        }
+        let settings = super::Settings { data: place.clone(), ..self.origin.settings.clone() };
+        let data = settings.open(Part::Validation, self.origin.known())?;
+        match self.difference(&place, &data) {
+            _ if other => expect_fit(&settings.network, &place, &data)?,
+            Some(problem) => {
+                let problem = format!("{problem}; --new-data goes on with it all the same");
+                return Err(Error::input(name_of(&place), problem));
+            }
+            None => {}
+        }
+        self.origin.settings = settings;
+        self.origin.settings.network.lengths |= data.source.has_lengths();
+        self.origin.fingerprint.clone_from(&data.fingerprint);
+        Ok(data)
+    }
+
+    /// In what way the data at a place are not those of the run, if they are not.
+    fn difference(&self, place: &Choice, data: &Opened) -> Option<String> {
+        let (was, is) = (&self.origin.fingerprint, &data.fingerprint);
+        let of = |sum: &Option<String>| sum.clone().unwrap_or_else(|| "none".into());
+        if was == is {
+            None
+        } else if *place == self.origin.settings.data {
+            Some(format!("has changed since the run began: its fingerprint was {}, and is {}", of(was), of(is)))
+        } else {
+            let run = name_of(&self.origin.settings.data);
+            Some(format!("is other data than the run's: its fingerprint is {}, and that of {run} was {}", of(is), of(was)))
+        }
+    }
+}
+
+/// Data in messages: the file, or the task.
+fn name_of(data: &Choice) -> String {
+    data.path().map_or_else(|| data.name().to_owned(), |path| path.display().to_string())
+}
+
+/// Checks that a network that was trained on other data can be trained on these.
+fn expect_fit(network: &Config, place: &Choice, data: &Opened) -> Result<()> {
+    let (shape, (steps, _)) = (data.source.shape(), data.source.window());
+    let bad = |problem: String| Err(Error::input(name_of(place), problem));
+    match (network.input, shape.input) {
+        (Input::Tokens(most), Input::Tokens(found)) if found <= most => {}
+        (Input::Vectors(wanted), Input::Vectors(found)) if found == wanted => {}
+        (wanted, found) => return bad(format!("has {}; the network reads {}", inputs(found), inputs(wanted))),
+    }
+    match (network.loss, shape.loss) {
+        (Loss::CrossEntropy, Loss::CrossEntropy) if shape.outputs <= network.outputs => {}
+        (Loss::SquaredError, Loss::SquaredError) if shape.outputs == network.outputs => {}
+        (wanted, found) => {
+            let [found, wanted] = [targets(found, shape.outputs), targets(wanted, network.outputs)];
+            return bad(format!("has {found}; the network predicts {wanted}"));
+        }
+    }
+    if steps != network.window {
+        return bad(format!("has sequences of {steps} time steps; the run was trained on {}", network.window));
+    }
+    Ok(())
+}
+
+fn inputs(input: Input) -> String {
+    match input {
+        Input::Tokens(size) => format!("tokens below {size}"),
+        Input::Vectors(size) => format!("vectors of {size} numbers"),
+    }
+}
+
+fn targets(loss: Loss, outputs: usize) -> String {
+    match loss {
+        Loss::CrossEntropy => format!("classes below {outputs}"),
+        Loss::SquaredError => format!("values of {outputs} numbers"),
+    }
+}
