@@ -9,7 +9,7 @@ A file holds, under the names of the `gradient` command's files and with these p
 
     weights.rnn.weight_ih_l0 …   weights.decoder.bias        float64; both biases of a layer are there, and differ
     weights.rnn.leak_l0 …                                    float64, for leaky: a number for each unit, or one for all
-    batch.inputs | tokens, batch.classes | values, batch.lengths?, batch.mask?, batch.h0?, batch.c0?
+    batch.inputs | tokens, batch.classes | values, batch.lengths?, batch.mask?, batch.class_weights?, batch.h0?, batch.c0?
     last.h, last.c?                                          where there are lengths: the states after each sequence's last step
     gradient.loss, gradient.outputs, gradient.h0, gradient.c0?, gradient.rnn.weight_ih_l0 …, gradient.decoder.bias
 
@@ -60,6 +60,11 @@ CASES |= {
     "tanh_2_tokens_entropy_packed_mask": ("elman", "tanh", 2, 8, 6, 5, 9, 4, "tokens", "classes", True, True, "mean"),
     "leaky_2_vectors_squared_both_packed": ("leaky", "tanh", 2, 6, 4, 3, 5, 2, "vectors", "values", False, True, "mean"),
 }
+# One whose classes have weights of their own in the loss.
+CASES |= {
+    "gru_1_vectors_entropy_weights_mask": ("gru", None, 1, 9, 5, 3, 6, 4, "vectors", "classes", True, True, "mean"),
+}
+CLASS_WEIGHTS = {"gru_1_vectors_entropy_weights_mask": [0.5, 1.0, 2.5, 0.25]}
 LENGTHS = {
     "lstm_2_vectors_entropy_both_packed": [4, 9, 1, 7, 2],
     "tanh_2_tokens_entropy_packed_mask": [3, 8, 5, 1, 8, 6],
@@ -189,12 +194,20 @@ def make(name, seed):
     outputs, last = network(x, list(states.values()), lengths)
     if loss_kind == "classes":
         batch["classes"] = torch.randint(O, (T, B))
-        each = F.cross_entropy(outputs.flatten(0, 1), batch["classes"].flatten(), reduction="none").view(T, B)
+        weights = CLASS_WEIGHTS.get(name)
+        if weights:
+            weights = torch.tensor(weights, dtype=torch.float64)
+            batch["class_weights"] = weights.float()
+        each = F.cross_entropy(outputs.flatten(0, 1), batch["classes"].flatten(), weights, reduction="none").view(T, B)
     else:
         batch["values"] = exact(torch.randn(T, B, O)).float()
         each = F.mse_loss(outputs, batch["values"].double(), reduction="none").mean(-1)
     loss = (each * mask).sum()
-    if reduction == "mean":
+    if reduction == "mean" and name in CLASS_WEIGHTS:
+        # PyTorch's own mean, which divides by the weights of what counts.
+        classes = torch.where(mask > 0, batch["classes"], -100)
+        loss = F.cross_entropy(outputs.flatten(0, 1), classes.flatten(), weights)
+    elif reduction == "mean":
         loss = loss / mask.sum()
     loss.backward()
 

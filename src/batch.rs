@@ -116,6 +116,9 @@ pub struct Batch {
     pub lengths: Option<Vec<usize>>,
     /// Mean or sum over the outputs that count.
     pub reduction: Reduction,
+    /// The weight of each class in the loss, as PyTorch's `CrossEntropyLoss(weight=…)`: a mean divides by the sum of the weights of what
+    /// counts. Classes beyond the end have the weight 1. `None`: all have.
+    pub class_weights: Option<Vec<f32>>,
     /// The states before the first step.
     pub initial_state: InitialState,
 }
@@ -124,7 +127,15 @@ impl Batch {
     /// A batch in which every output counts, the loss is their mean and the state starts at zero.
     #[must_use]
     pub fn new(inputs: Inputs, targets: Targets) -> Batch {
-        Batch { inputs, targets, mask: None, lengths: None, reduction: Reduction::Mean, initial_state: InitialState::Zero }
+        Batch {
+            inputs,
+            targets,
+            mask: None,
+            lengths: None,
+            reduction: Reduction::Mean,
+            class_weights: None,
+            initial_state: InitialState::Zero,
+        }
     }
 
     /// The same, of which the last output of each sequence that counts counts alone.
@@ -188,15 +199,24 @@ impl Batch {
         (0..steps).flat_map(move |t| (0..batch).map(move |b| (t, b)))
     }
 
-    /// The weight of each output in the loss, `[T·B]`, row `t·B + b`: 0 where it does not count, else 1, over the number that count for a
-    /// mean.
+    /// The weight of each output in the loss, `[T·B]`, row `t·B + b`: 0 where it does not count, else that of its class or 1, over the sum of
+    /// all for a mean.
     #[must_use]
     pub fn weights(&self) -> Vec<f32> {
+        let weight = |(t, b)| if self.counts(t, b) { self.class_weight(t, b) } else { 0.0 };
         let scale = match self.reduction {
-            Reduction::Mean => (1.0 / self.counted() as f64) as f32,
+            Reduction::Mean => 1.0 / self.places().map(weight).sum::<f64>(),
             Reduction::Sum => 1.0,
         };
-        self.places().map(|(t, b)| if self.counts(t, b) { scale } else { 0.0 }).collect()
+        self.places().map(|at| (weight(at) * scale) as f32).collect()
+    }
+
+    /// The weight of the class of an output that counts.
+    fn class_weight(&self, t: usize, b: usize) -> f64 {
+        match (&self.class_weights, &self.targets) {
+            (Some(weights), Targets::Classes(classes)) => weights.get(classes[[t, b]] as usize).map_or(1.0, |&w| f64::from(w)),
+            _ => 1.0,
+        }
     }
 
     /// [`Batch::check`] as far as it can be without a network: layers, hidden size and names are those of the given states themselves.
@@ -239,7 +259,29 @@ impl Batch {
             }
             Targets::Values(y) => finite("values", y, counts)?,
         }
+        self.check_class_weights(outputs)?;
         check_states(&self.initial_state, [layers, batch, hidden], states)
+    }
+
+    /// Checks that there is no weight without a class, that none is negative and that those of what counts are not all 0.
+    fn check_class_weights(&self, outputs: usize) -> Result<()> {
+        let Some(weights) = &self.class_weights else { return Ok(()) };
+        if !matches!(self.targets, Targets::Classes(_)) {
+            return Err(Error::input("class weights", "there are no classes"));
+        }
+        if weights.len() > outputs {
+            return Err(wrong("class weights", &[weights.len()], &[outputs]));
+        }
+        if let Some((class, w)) = weights.iter().enumerate().find(|(_, w)| !(w.is_finite() && **w >= 0.0)) {
+            return Err(Error::input(
+                "class weights",
+                format!("[{class}] is {w}; expected a finite number that is not negative"),
+            ));
+        }
+        match self.places().any(|(t, b)| self.counts(t, b) && self.class_weight(t, b) > 0.0) {
+            true => Ok(()),
+            false => Err(Error::input("class weights", "those of all that counts are 0, so there is no loss")),
+        }
     }
 }
 

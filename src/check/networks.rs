@@ -197,6 +197,7 @@ impl Case {
             mask: self.masked.then_some(mask),
             lengths: None,
             reduction: self.reduction,
+            class_weights: self.weighs_classes().then(|| (0..outputs).map(|class| (1 + class % 3) as f32 / 2.0).collect()),
             initial_state: InitialState::Given(
                 self.config
                     .cell
@@ -209,12 +210,18 @@ impl Case {
         if self.config.lengths { with_lengths(all, &mut random) } else { all }
     }
 
+    /// Whether classes have weights of their own.
+    fn weighs_classes(&self) -> bool {
+        self.config.loss == Loss::CrossEntropy && self.config.hidden % 2 == 1
+    }
+
     /// In a few words.
     pub(super) fn name(&self) -> String {
         let Config { activation, layers, window, batch, hidden, .. } = self.config;
         let input = if matches!(self.config.input, Input::Tokens(_)) { "tokens" } else { "vectors" };
         let loss = if self.config.loss == Loss::CrossEntropy { "cross-entropy" } else { "squared error" };
         let masked = if self.masked { ", masked" } else { "" };
+        let masked = if self.weighs_classes() { format!("{masked}, weighted classes") } else { masked.to_owned() };
         let both = if self.config.bidirectional { " both ways" } else { "" };
         let lengths = if self.config.lengths { " of lengths" } else { "" };
         let segments = match self.config.segments().len() {

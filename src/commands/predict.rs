@@ -100,11 +100,12 @@ impl Predict {
         let (steps, count) = sequences.shape();
         let (layers, _, hidden) = trained.state_shape();
         sequences.check(trained.input, layers, hidden, trained.cell.states).map_err(|e| in_file(path, e))?;
+        let lengths = (0..count).map(|b| sequences.length(b)).collect();
+        let ahead = checkpoint.origin.settings.reading.table.ahead;
+        let shown = self.plot.as_ref().map(|_| Shown::new(trained, truth, ahead, lengths)).transpose()?;
         let labels = Labels::new(&checkpoint.origin, ids);
         let mut output = Output::open(self.out.as_deref(), trained, labels, [steps + self.steps as usize, count], self.last)?;
-        if self.plot.is_some() {
-            output.show(Shown::new(trained, truth, checkpoint.origin.settings.reading.table.ahead));
-        }
+        output.show(shown);
 
         let config = Config {
             // A window of training is one that fits.

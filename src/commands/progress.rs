@@ -41,8 +41,9 @@ impl Progress {
                     note(format_args!("step {step} of {}: loss {}, {speed} tokens/s", self.steps, significant((*loss).into())));
                 }
             }
-            Event::Logged(Metrics::Evaluation { step, validation_loss, accuracy, root_mean_squared_error }) => {
+            Event::Logged(Metrics::Evaluation { step, validation_loss, perplexity, accuracy, root_mean_squared_error }) => {
                 let mut found = vec![format!("validation loss {}", significant(*validation_loss))];
+                found.extend(perplexity.map(|perplexity| format!("perplexity {}", significant(perplexity))));
                 found.extend(accuracy.map(|share| format!("accuracy {}", significant(share))));
                 let of_column = |(name, error): (&String, &f64)| format!("RMSE of {name} {}", significant(*error));
                 found.extend(root_mean_squared_error.iter().map(of_column));

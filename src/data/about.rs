@@ -11,7 +11,7 @@ pub(super) fn about(batch: &Batch, columns: Option<&Columns>) -> String {
     let inputs = match (&batch.inputs, columns.filter(|columns| !columns.inputs.is_empty())) {
         (_, Some(columns)) => list(columns.inputs.iter().map(name)),
         (Inputs::Tokens(_), None) => "tokens".into(),
-        (Inputs::Vectors(x), None) => format!("{} numbers", x.dim().2),
+        (Inputs::Vectors(x), None) => count(x.dim().2, "number"),
     };
     let targets = match (&batch.targets, columns.filter(|columns| !columns.targets.is_empty())) {
         (Targets::Classes(classes), columns) => {
@@ -24,9 +24,13 @@ pub(super) fn about(batch: &Batch, columns: Option<&Columns>) -> String {
             format!("{target} ({})", list(shares))
         }
         (Targets::Values(_), Some(columns)) => list(columns.targets.iter().map(name)),
-        (Targets::Values(y), None) => format!("{} values", y.dim().2),
+        (Targets::Values(y), None) => count(y.dim().2, "value"),
     };
     format!("reads {inputs}; predicts {targets}")
+}
+
+fn count(n: usize, what: &str) -> String {
+    if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
 }
 
 fn name(column: &Column) -> String {

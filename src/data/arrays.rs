@@ -105,7 +105,7 @@ impl Arrays {
     #[must_use]
     pub fn note(&self) -> String {
         let ((training, held_out), steps) = (self.sequences(), self.data.shape().0);
-        let sequences = format!("{training} sequences to train and {held_out} held out");
+        let sequences = counts(training, held_out, self.places.len());
         let Some((shortest, longest)) = self.extremes() else { return format!("{sequences}, of {steps} time steps") };
         let shares = [self.bucket, !self.bucket].map(|bucket| {
             let name = if bucket { "of similar length" } else { "at random" };
@@ -174,6 +174,7 @@ impl Arrays {
             mask,
             lengths: data.lengths.as_ref().map(|lengths| indices.iter().map(|&b| lengths[b]).collect()),
             reduction: data.reduction,
+            class_weights: data.class_weights.clone(),
             initial_state: match &data.initial_state {
                 InitialState::Given(states) => {
                     let select = |(name, state): (&String, &Array3<f32>)| (name.clone(), state.select(Axis(1), indices));
@@ -183,6 +184,14 @@ impl Arrays {
                 InitialState::Zero | InitialState::Carried => InitialState::Zero,
             },
         }
+    }
+}
+
+/// How sequences are divided, for people; those that neither train nor are measured now are kept for a test.
+pub(super) fn counts(training: usize, held_out: usize, all: usize) -> String {
+    match all - training - held_out {
+        0 => format!("{training} sequences to train and {held_out} held out"),
+        test => format!("{training} sequences to train, {held_out} held out and {test} for a test"),
     }
 }
 
@@ -223,7 +232,8 @@ impl Source for Arrays {
         let counted = self.batch.min(end - first);
         // What fills the batch up is masked, so it may be any sequence.
         let indices = (first..first + self.batch).map(|i| self.places[i.min(end - 1)] as usize).collect::<Vec<_>>();
-        self.select(&indices, counted)
+        // Weights are for training alone.
+        Batch { class_weights: None, ..self.select(&indices, counted) }
     }
 }
 

@@ -103,11 +103,10 @@ impl DataFile {
         drop(bytes);
         let grouped = reading.table.group(&table)?;
         let sequences = grouped.sequences(&table, columns, reading.table.fill)?;
-        Ok(ReadSequences {
-            sequences,
-            ids: grouped.ids.clone(),
-            truth: Some(Truth::Table(table, grouped, columns.targets.clone())),
-        })
+        let has_truth = columns.targets.iter().all(|column| table.names.contains(&column.name));
+        let ids = grouped.ids.clone();
+        let truth = has_truth.then(|| Truth::Table(table, grouped, columns.targets.clone()));
+        Ok(ReadSequences { sequences, ids, truth })
     }
 }
 
@@ -174,7 +173,11 @@ impl Truth {
 pub(super) fn open(path: &Path, options: &Options, reading: &Reading, part: Part, columns: Option<&Columns>) -> Result<Opened> {
     let what = path.display().to_string();
     let purpose = Purpose { seed: options.seed, reading, part: Some(part), columns };
-    let Loaded { batch, columns, mut notes, fingerprint, plan } = purpose.load(path)?;
+    let Loaded { mut batch, columns, mut notes, fingerprint, plan } = purpose.load(path)?;
+    if let Some(weights) = &reading.class_weights {
+        let outputs = Shape::from_batch(&batch).outputs;
+        batch.class_weights = Some(weights.weights(&batch, outputs, columns.as_ref(), plan.training())?);
+    }
     let about = about(&batch, columns.as_ref());
     let (source, note) = source(&what, batch, plan, options, reading)?;
     notes.insert(0, note);

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::class_weights::ClassWeights;
 use super::columns::Scale;
 use super::series::Windows;
 use super::split::HeldOut;
@@ -29,6 +30,9 @@ pub struct Reading {
     pub windows: Option<Windows>,
     /// The time steps at the start of a random window that do not count.
     pub warmup: usize,
+    /// What classes count for in the loss of training. `None`: all for 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub class_weights: Option<ClassWeights>,
     /// Whether sequences that are longer than the window are cut, and not read whole.
     pub cut: bool,
     /// Whether a batch that is too large for a series is made smaller, and not refused.
@@ -46,6 +50,7 @@ impl Default for Reading {
             scale: None,
             windows: None,
             warmup: 0,
+            class_weights: None,
             cut: false,
             shrink: false,
         }

@@ -8,6 +8,7 @@ use std::ops::Range;
 
 use ndarray::{Array2, Array3};
 
+use super::arrays::counts;
 use super::split::Division;
 use super::{Shape, Source, order};
 use crate::batch::{Batch, InitialState, Inputs, Targets};
@@ -170,8 +171,9 @@ impl Series {
             (Windows::Random, _) => format!("in windows of {window} at random places, whose first {warmup} do not count"),
         };
         if sequences > 1 {
-            let (training, rest) = (self.training.len(), sequences - self.training.len());
-            return format!("{training} sequences to train and {rest} held out, of up to {steps} time steps, {how}");
+            let held_out = self.held_out.groups.iter().map(Vec::len).sum();
+            let divided = counts(self.training.len(), held_out, sequences);
+            return format!("{divided}, of up to {steps} time steps, {how}");
         }
         let trained: usize = self.training.iter().map(|stretch| stretch.steps.len()).sum();
         let streams = match windows {
@@ -328,6 +330,7 @@ impl Series {
             mask: mask.iter().any(|&m| m == 0.0).then_some(mask),
             lengths: None,
             reduction: self.data.reduction,
+            class_weights: self.data.class_weights.clone(),
             initial_state: self.initial_state(group, first, starts),
         }
     }
@@ -413,7 +416,8 @@ impl Source for Series {
 
     fn held_out(&mut self, index: u64) -> Batch {
         let Window { group, first, starts } = self.held_out.windows[index as usize];
-        self.read(&self.held_out.groups[group], first, starts)
+        // Weights are for training alone.
+        Batch { class_weights: None, ..self.read(&self.held_out.groups[group], first, starts) }
     }
 }
 
@@ -526,7 +530,7 @@ mod tests {
             assert_eq!(again.batch(k), series.batch(k), "step {k}");
         }
         let held_out: Vec<usize> = (0..series.held_out_batches()).flat_map(|k| counted(&series.held_out(k))).collect();
-        assert_eq!(held_out, [1001, 1002, 1003, 1004, 1, 2]);
+        assert_eq!(held_out, [1001, 1002, 1003, 1, 2, 1004]);
         let mut random = new().with_bucket(false);
         assert_ne!(counted(&random.batch(0)), orders[0][..counted(&random.batch(0)).len()]);
     }

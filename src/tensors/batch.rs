@@ -38,7 +38,8 @@ pub struct ReadBatch {
 /// Reads a batch: `inputs` F32 `[T, B, I]` or `tokens` I64 `[T, B]`; `classes` I64 `[T, B]` or `values` F32 `[T, B, O]`, or `[B]` and
 /// `[B, O]`, the targets of each sequence's last output that counts; optional `lengths` I64 `[B]`, `mask` F32 `[T, B]`, `h0` and, for an
 /// LSTM, `c0` F32 `[layers·directions, B, H]`. What lies behind a sequence's length may be anything, and so may the targets of outputs that
-/// do not count; one whose class is −100 does not. Other tensors are left alone.
+/// do not count; one whose class is −100 does not. Optional `class_weights` F32 `[O]`: what each class counts for in the loss. Other tensors
+/// are left alone.
 ///
 /// # Errors
 /// [`Error::BadInput`] with the file, the tensor, the position and what was expected.
@@ -102,10 +103,14 @@ impl Tensors {
             let problem = format!("expected one of `values` and `classes`; there {there}; only `predict` needs neither");
             return Err(self.bad("values", problem));
         }
-        let (batch, ignored) = match self.one_of("values", "classes")? {
+        let (mut batch, ignored) = match self.one_of("values", "classes")? {
             "values" => (self.values(batch, layout)?, 0),
             _ => self.classes(batch, layout)?,
         };
+        if self.contains("class_weights") {
+            let weights: Array1<f32> = self.ranked("class_weights", "[O]", self.any_f32("class_weights")?)?;
+            batch.class_weights = Some(weights.to_vec());
+        }
 
         let shape = Shape::from_batch(&batch);
         batch.check_alone(shape.input, shape.outputs).map_err(|error| self.in_file(error))?;
@@ -165,6 +170,9 @@ impl Tensors {
         }
         if let Some(mask) = &batch.mask {
             tensors.insert("mask", mask.clone());
+        }
+        if let Some(weights) = &batch.class_weights {
+            tensors.insert("class_weights", Array1::from(weights.clone()));
         }
         if let Some(lengths) = &batch.lengths {
             tensors.insert("lengths", lengths.iter().map(|&length| length as i64).collect::<Array1<i64>>());

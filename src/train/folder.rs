@@ -36,6 +36,9 @@ pub enum Metrics {
         step: u64,
         /// The mean over the held-out data.
         validation_loss: f64,
+        /// e to the power of the loss, of classes.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        perplexity: Option<f64>,
         /// The share of right classes, of classes.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         accuracy: Option<f64>,
@@ -212,6 +215,7 @@ mod tests {
         let evaluation = Metrics::Evaluation {
             step: 20,
             validation_loss: 1.5,
+            perplexity: Some(4.5),
             accuracy: Some(0.5),
             root_mean_squared_error: [("flow".into(), 2.5)].into(),
         };

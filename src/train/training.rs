@@ -348,10 +348,13 @@ impl Training {
         if !loss.is_finite() {
             return Err(Error::Diverged { step, tensor: "the validation loss".into(), last_finite: None, checkpoint: None });
         }
+        let accuracy = found.measures.as_ref().and_then(Measures::accuracy);
         let metrics = Metrics::Evaluation {
             step,
             validation_loss: loss,
-            accuracy: found.measures.as_ref().and_then(Measures::accuracy),
+            // JSON has no infinity.
+            perplexity: accuracy.map(|_| loss.exp()).filter(|perplexity| perplexity.is_finite()),
+            accuracy,
             root_mean_squared_error: self.origin.deviations(found.measures.as_ref()),
         };
         self.folder.log(&metrics)?;

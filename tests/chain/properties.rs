@@ -89,6 +89,7 @@ fn permuted(batch: &Batch, order: &[usize]) -> Batch {
         mask: batch.mask.as_ref().map(|mask| picked(mask.view(), 1, order)),
         lengths: batch.lengths.as_ref().map(|lengths| order.iter().map(|&b| lengths[b]).collect()),
         reduction: batch.reduction,
+        class_weights: batch.class_weights.clone(),
         initial_state: InitialState::Given(
             states.iter().map(|(name, state)| (name.clone(), picked(state.view(), 1, order))).collect(),
         ),
@@ -109,6 +110,7 @@ fn part(batch: &Batch, first: usize, end: usize, initial_state: InitialState) ->
         mask: None,
         lengths: None,
         reduction: batch.reduction,
+        class_weights: batch.class_weights.clone(),
         initial_state,
     }
 }

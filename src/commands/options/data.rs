@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use retrospect::data::{self, Choice, Fill, HeldOut, Reading, Scale, TableOptions, Windows};
+use retrospect::data::{self, Choice, ClassWeights, Fill, HeldOut, Reading, Scale, TableOptions, Windows};
 use retrospect::tensors::Layout;
 
 use super::values::{probability, size};
@@ -74,6 +74,11 @@ pub struct DataArgs {
     /// carried]
     #[arg(long, value_name = "NAME", requires = "data", conflicts_with_all = ["text", "task"])]
     windows: Option<Windows>,
+
+    /// What classes of --data count for in the loss of training: balanced (the rarer the more), or a table with the columns class and weight
+    /// [default: 1 each]
+    #[arg(long, value_name = "balanced|FILE", value_parser = class_weights, requires = "data", conflicts_with_all = ["text", "task"])]
+    class_weights: Option<ClassWeights>,
 
     /// Time steps at the start of a random window that do not count [default: 0]
     #[arg(long, value_name = "N", allow_negative_numbers = true, requires = "data", conflicts_with_all = ["text", "task"])]
@@ -158,6 +163,10 @@ impl DataArgs {
             scale: self.scale,
             windows: self.windows,
             warmup: self.warmup_steps.unwrap_or(0),
+            class_weights: self.class_weights.as_ref().map(|weights| match weights {
+                ClassWeights::File(path) => ClassWeights::File(absolute(path)),
+                ClassWeights::Balanced => ClassWeights::Balanced,
+            }),
             // A text has no other way.
             cut: self.window.is_some() && has_data,
             shrink: self.batch.is_none() && has_data,
@@ -173,6 +182,14 @@ pub fn layout(batch_first: bool) -> Layout {
 /// Resuming may happen in another folder. Standard input has no place.
 pub fn absolute(path: &Path) -> PathBuf {
     if path == Path::new("-") { path.into() } else { std::path::absolute(path).unwrap_or_else(|_| path.into()) }
+}
+
+fn class_weights(text: &str) -> std::result::Result<ClassWeights, String> {
+    match text {
+        "" => Err("expected balanced or a file".into()),
+        "balanced" => Ok(ClassWeights::Balanced),
+        file => Ok(ClassWeights::File(file.into())),
+    }
 }
 
 /// A share, or a file.

@@ -7,7 +7,7 @@ use plotters::prelude::*;
 use retrospect::Result;
 
 use super::lines::{HEAD, Line, axes, legend, line};
-use super::{BLUE, Canvas, Drawn, HEADING, ORANGE, TEXT, TITLE, cut, font, whole, width};
+use super::{BLUE, Canvas, DARK, Drawn, HEADING, ORANGE, TEXT, TITLE, cut, font, whole, width};
 use crate::commands::terminal::{rounded, thousands};
 
 /// A column of a sequence.
@@ -16,6 +16,8 @@ pub struct Panel {
     pub name: String,
     /// `(time step, value)`.
     pub predicted: Vec<(f64, f64)>,
+    /// The same of time steps that read what was predicted of them.
+    pub forecast: Vec<(f64, f64)>,
     /// The same, where it is known.
     pub truth: Vec<(f64, f64)>,
 }
@@ -23,22 +25,28 @@ pub struct Panel {
 const PANEL: (u32, u32) = (900, 300);
 const TRUTH: Line = (BLUE, 2, None);
 const PREDICTED: Line = (ORANGE, 2, Some((7, 4)));
+const FORECAST: Line = (DARK, 3, None);
 
 /// Draws the panels, one below the other.
 pub fn predictions(path: &Path, panels: &[Panel]) -> Result<()> {
     super::write(path, (PANEL.0, HEAD + PANEL.1 * panels.len() as u32), |canvas| {
         let (head, body) = canvas.split_vertically(HEAD);
         head.draw(&Text::new("Predictions", (24, 16), font(TITLE)))?;
-        let has_truth = panels.iter().any(|panel| !panel.truth.is_empty());
-        let names = [(PREDICTED, "predicted"), (TRUTH, "truth")];
-        legend(&head, (24, 56), &names[..1 + usize::from(has_truth)], "")?;
+        let any = |line: fn(&Panel) -> &Vec<(f64, f64)>| panels.iter().any(|panel| !line(panel).is_empty());
+        let names = [
+            (true, (PREDICTED, "predicted")),
+            (any(|panel| &panel.forecast), (FORECAST, "from its own predictions")),
+            (any(|panel| &panel.truth), (TRUTH, "truth")),
+        ];
+        let names: Vec<_> = names.into_iter().filter(|(is_there, _)| *is_there).map(|(_, name)| name).collect();
+        legend(&head, (24, 56), &names, "")?;
         let places = body.split_evenly((panels.len(), 1));
         places.iter().zip(panels).try_for_each(|(place, panel)| draw(place, panel))
     })
 }
 
 fn draw(canvas: &Canvas, panel: &Panel) -> Drawn {
-    let all = || panel.truth.iter().chain(&panel.predicted);
+    let all = || panel.truth.iter().chain(&panel.predicted).chain(&panel.forecast);
     let extremes = |of: fn(&(f64, f64)) -> f64| {
         all().map(of).fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)))
     };
@@ -52,7 +60,10 @@ fn draw(canvas: &Canvas, panel: &Panel) -> Drawn {
     if !panel.truth.is_empty() {
         line(&mut chart, TRUTH, panel.truth.clone())?;
     }
-    line(&mut chart, PREDICTED, panel.predicted.clone())
+    if !panel.predicted.is_empty() {
+        line(&mut chart, PREDICTED, panel.predicted.clone())?;
+    }
+    line(&mut chart, FORECAST, panel.forecast.clone())
 }
 
 /// A number of an axis, of any sign.

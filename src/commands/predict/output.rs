@@ -213,8 +213,8 @@ impl Output {
     }
 
     /// Keeps what a figure shows.
-    pub fn show(&mut self, shown: Shown) {
-        self.shown = Some(shown);
+    pub fn show(&mut self, shown: Option<Shown>) {
+        self.shown = shown;
     }
 
     /// What a figure shows, and the names in it.

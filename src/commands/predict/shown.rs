@@ -14,7 +14,7 @@ use super::output::Row;
 use crate::commands::plot::{self, Panel};
 
 /// The panels of a figure, one for a column of a sequence.
-const PANELS: usize = 6;
+const PANELS: usize = 4;
 /// The time steps of a panel, from the last ones on.
 const STEPS: usize = 500;
 /// The classes of a table of confusions.
@@ -23,6 +23,8 @@ const MOST_CLASSES: usize = 60;
 pub struct Shown {
     truth: Option<Truth>,
     ahead: usize,
+    /// The given time steps of each sequence.
+    lengths: Vec<usize>,
     kind: Kind,
 }
 
@@ -34,15 +36,25 @@ enum Kind {
 }
 
 impl Shown {
-    pub fn new(config: &Config, truth: Option<Truth>, ahead: usize) -> Shown {
+    ///
+    /// # Errors
+    /// [`Error::Usage`] when there is no truth to hold classes against, or when there are too many.
+    pub fn new(config: &Config, truth: Option<Truth>, ahead: usize, lengths: Vec<usize>) -> Result<Shown> {
         let kind = match config.loss {
             Loss::SquaredError => {
                 let outputs = config.outputs.min(PANELS);
                 Kind::Values { sequences: (PANELS / outputs).max(1), outputs, rows: BTreeMap::new() }
             }
+            Loss::CrossEntropy if truth.is_none() => {
+                return Err(Error::Usage("--plot shows which classes are taken for which, and the file has no classes".into()));
+            }
+            Loss::CrossEntropy if config.outputs > MOST_CLASSES => {
+                let classes = config.outputs;
+                return Err(Error::Usage(format!("--plot shows at most {MOST_CLASSES} classes, and there are {classes}")));
+            }
             Loss::CrossEntropy => Kind::Classes(Array2::zeros((config.outputs, config.outputs))),
         };
-        Shown { truth, ahead, kind }
+        Ok(Shown { truth, ahead, lengths, kind })
     }
 
     /// Takes a row of predictions.
@@ -72,19 +84,10 @@ impl Shown {
     /// Draws it.
     ///
     /// # Errors
-    /// [`Error::Usage`] when there is no truth to hold classes against; [`Error::Io`].
+    /// [`Error::Io`].
     pub fn draw(self, path: &Path, labels: &Labels) -> Result<()> {
         match self.kind {
             Kind::Classes(counts) => {
-                if counts.sum() == 0 {
-                    return Err(Error::Usage(
-                        "--plot shows which classes are taken for which, and the file has no classes".into(),
-                    ));
-                }
-                if counts.nrows() > MOST_CLASSES {
-                    let classes = counts.nrows();
-                    return Err(Error::Usage(format!("--plot shows at most {MOST_CLASSES} classes, and there are {classes}")));
-                }
                 let names: Vec<String> = (0..counts.nrows()).map(|class| labels.class(class)).collect();
                 plot::confusions(path, &counts, &names)
             }
@@ -92,13 +95,18 @@ impl Shown {
                 let several = rows.len() > 1 || !labels.sequence(0).chars().all(|c| c.is_ascii_digit());
                 let panels = rows.iter().flat_map(|(&sequence, rows)| {
                     let rows = &rows[rows.len().saturating_sub(STEPS)..];
-                    let truth = self.truth.as_ref();
+                    let (truth, lengths) = (self.truth.as_ref(), &self.lengths);
                     (0..outputs).map(move |o| {
                         let known = |&(step, _): &(usize, Vec<f64>)| Some((step as f64, truth?.value(sequence, step, o)?));
                         let column = labels.output(o, outputs);
+                        // The last step that follows from what was given begins the line of those that do not.
+                        let given = rows.partition_point(|(step, _)| *step < lengths[sequence] + self.ahead);
+                        let points =
+                            |rows: &[(usize, Vec<f64>)]| rows.iter().map(|(step, values)| (*step as f64, values[o])).collect();
                         Panel {
                             name: if several { format!("{column}, sequence {}", labels.sequence(sequence)) } else { column },
-                            predicted: rows.iter().map(|(step, values)| (*step as f64, values[o])).collect(),
+                            predicted: points(&rows[..given]),
+                            forecast: if given < rows.len() { points(&rows[given.saturating_sub(1)..]) } else { Vec::new() },
                             truth: rows.iter().filter_map(known).collect(),
                         }
                     })
