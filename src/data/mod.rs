@@ -10,6 +10,7 @@ mod choice;
 mod class_weights;
 mod columns;
 mod copy_memory;
+mod divided;
 mod early_symbol;
 mod guess;
 mod known;

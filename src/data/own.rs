@@ -1,33 +1,28 @@
 //! One's own data: a table or a file of tensors, as a source of batches.
 
-use std::fs::File;
-use std::io::Read;
+mod file;
+mod scaled;
+
+pub use file::{DataFile, ReadSequences, Truth};
+
 use std::path::Path;
 
+use self::file::not_of_table;
 use super::about::about;
 use super::choice::{Opened, fingerprint};
-use super::columns::{Column, Columns, Kind, Scale, Scaling};
+use super::columns::{Columns, Scale};
+use super::divided::Divided;
 use super::series::Cut;
 use super::split::{Division, HeldOut, Part, places};
 use super::tables::Grouped;
 use super::{Arrays, Options, Reading, Series, Shape, Source, Windows};
-use crate::batch::{Batch, Inputs, Sequences, Targets};
-use crate::table::{Table, is_table, read_bytes};
+use crate::batch::Batch;
+use crate::table::Table;
 use crate::tensors::Tensors;
 use crate::{Error, Result};
 
 /// Windows of a stream, where the batch may be smaller than usual.
 const STREAM: usize = 4;
-/// What is read to tell a table from tensors.
-const LOOK: u64 = 4096;
-
-/// A file of one's own.
-pub enum DataFile {
-    /// The bytes of a table.
-    Table(Vec<u8>),
-    /// Tensors, and the fingerprint of their file.
-    Tensors(Tensors, String),
-}
 
 /// Sequences with their targets, and what was found out in reading them.
 struct Loaded {
@@ -56,117 +51,6 @@ struct Purpose<'a> {
     part: Option<Part>,
     /// The columns of a network that is there.
     columns: Option<&'a Columns>,
-}
-
-impl DataFile {
-    /// Reads a file, once: it can be a pipe, or `-` for standard input.
-    ///
-    /// # Errors
-    /// [`Error::BadInput`] when it cannot be read, or is no file of tensors; [`Error::DoesNotFit`] when it is larger than the memory.
-    pub fn read(path: &Path) -> Result<DataFile> {
-        if !path.is_file() && !path.is_dir() {
-            let bytes = read_bytes(path)?;
-            if path == Path::new("-") || is_table(path, &bytes) {
-                return Ok(DataFile::Table(bytes));
-            }
-            let sum = fingerprint(&bytes[..]).unwrap_or_default();
-            return Ok(DataFile::Tensors(Tensors::from_bytes(&path.display().to_string(), bytes)?, sum));
-        }
-        let unread = |e| Error::input(path.display(), format!("cannot be read: {e}"));
-        let mut first = Vec::new();
-        File::open(path).and_then(|file| file.take(LOOK).read_to_end(&mut first)).map_err(unread)?;
-        if is_table(path, &first) {
-            return Ok(DataFile::Table(read_bytes(path)?));
-        }
-        let sum = File::open(path).and_then(fingerprint).map_err(unread)?;
-        Ok(DataFile::Tensors(Tensors::read(path)?, sum))
-    }
-
-    /// The sequences of a file as a trained network reads them, and what a table's column calls each.
-    ///
-    /// # Errors
-    /// [`Error::BadInput`] for what the network cannot read.
-    pub fn sequences(self, path: &Path, reading: &Reading, columns: Option<&Columns>) -> Result<ReadSequences> {
-        let what = path.display().to_string();
-        let (bytes, columns) = match (self, columns) {
-            (DataFile::Table(bytes), Some(columns)) => (bytes, columns),
-            (DataFile::Table(_), None) => return Err(not_of_table(&what)),
-            (DataFile::Tensors(tensors, _), columns) => {
-                let mut sequences = tensors.sequences(reading.layout)?;
-                columns.into_iter().for_each(|columns| columns.scale_inputs(&mut sequences.inputs));
-                let has_truth = tensors.contains("values") || tensors.contains("classes");
-                let batch = if has_truth { tensors.batch(reading.layout).ok() } else { None };
-                return Ok(ReadSequences { sequences, ids: Vec::new(), truth: batch.map(|read| Truth::Batch(read.batch)) });
-            }
-        };
-        let table = Table::read(&what, &bytes, |names| reading.table.wanted_again(&what, names, columns, false))?;
-        drop(bytes);
-        let grouped = reading.table.group(&table)?;
-        let sequences = grouped.sequences(&table, columns, reading.table.fill)?;
-        let has_truth = columns.targets.iter().all(|column| table.names.contains(&column.name));
-        let ids = grouped.ids.clone();
-        let truth = has_truth.then(|| Truth::Table(table, grouped, columns.targets.clone()));
-        Ok(ReadSequences { sequences, ids, truth })
-    }
-}
-
-/// Sequences to predict from.
-pub struct ReadSequences {
-    /// As the network reads them.
-    pub sequences: Sequences,
-    /// What a table's column calls each; empty for tensors and for a single series.
-    pub ids: Vec<String>,
-    /// What is to be predicted, where the file tells.
-    pub truth: Option<Truth>,
-}
-
-/// What is to be predicted.
-pub enum Truth {
-    /// Of a table, the rows of its sequences and the columns to predict.
-    Table(Table, Grouped, Vec<Column>),
-    /// Of tensors.
-    Batch(Batch),
-}
-
-impl Truth {
-    /// The value of target `o` at a time step of a sequence, in its own unit, if it is known.
-    #[must_use]
-    pub fn value(&self, sequence: usize, step: usize, o: usize) -> Option<f64> {
-        let value = match self {
-            Truth::Table(table, grouped, targets) => {
-                let row = *grouped.rows.get(sequence)?.get(step)?;
-                *table.numbers(&targets.get(o)?.name).ok()?.get(row)?
-            }
-            Truth::Batch(batch) => match &batch.targets {
-                Targets::Values(values) if step < batch.shape().0 && batch.counts(step, sequence) => {
-                    f64::from(*values.get([step, sequence, o])?)
-                }
-                _ => return None,
-            },
-        };
-        Some(value).filter(|v| !v.is_nan())
-    }
-
-    /// The class at a time step of a sequence, if it is known.
-    #[must_use]
-    pub fn class(&self, sequence: usize, step: usize) -> Option<usize> {
-        match self {
-            Truth::Table(table, grouped, targets) => {
-                let row = *grouped.rows.get(sequence)?.get(step)?;
-                let column = targets.first()?;
-                let Kind::Categories(known) = &column.kind else { return None };
-                let words = table.words(&column.name).ok()?;
-                let word = words.names.get(*words.ids.get(row)? as usize)?;
-                known.iter().position(|other| other == word)
-            }
-            Truth::Batch(batch) => match &batch.targets {
-                Targets::Classes(classes) if step < batch.shape().0 && batch.counts(step, sequence) => {
-                    classes.get([step, sequence]).map(|&class| class as usize)
-                }
-                _ => None,
-            },
-        }
-    }
 }
 
 /// Opens a file to train on; `columns` are those of a network that goes on.
@@ -272,7 +156,7 @@ impl Purpose<'_> {
         let columns = match (self.columns, self.reading.scale.unwrap_or(Scale::None)) {
             (Some(columns), _) => Some(columns.clone()),
             (None, Scale::None) => None,
-            (None, scale) => Some(Columns::fit(&batch, scale, plan.training())),
+            (None, scale) => Some(Columns::fit_tensors(&batch, scale, plan.training())),
         };
         if let Some(columns) = &columns {
             columns.scale_inputs(&mut batch.inputs);
@@ -348,101 +232,4 @@ fn source(what: &str, batch: Batch, plan: Plan, options: &Options, reading: &Rea
     let series = Series::new(what, batch, cut, options.seed, &plan.places, &plan.division)?.with_bucket(reading.bucket);
     let note = series.note();
     Ok((Box::new(series), note))
-}
-
-fn not_of_table(what: &str) -> Error {
-    Error::input(what, "is a table, and this network was trained on tensors; expected safetensors or .npz")
-}
-
-impl Columns {
-    /// The columns of tensors, scaled by the time steps that train and count.
-    fn fit(batch: &Batch, scale: Scale, trains: impl Fn(usize, usize) -> bool) -> Columns {
-        let (steps, sequences) = batch.shape();
-        let training: Vec<(usize, usize)> =
-            (0..sequences).flat_map(|b| (0..steps).map(move |t| (t, b))).filter(|&(t, b)| trains(t, b)).collect();
-        let fit = |values: &ndarray::Array3<f32>, name: &str, matters: &dyn Fn(usize, usize) -> bool| {
-            let column = |i: usize| {
-                let numbers = training.iter().filter(|&&(t, b)| matters(t, b)).map(|&(t, b)| f64::from(values[[t, b, i]]));
-                Column { name: format!("{name}_{i}"), kind: Kind::Number(Scaling::fit(scale, numbers)) }
-            };
-            (0..values.dim().2).map(column).collect::<Vec<_>>()
-        };
-        let mut columns = Columns::default();
-        if let Inputs::Vectors(x) = &batch.inputs {
-            columns.inputs = fit(x, "input", &|t, b| batch.is_read(t, b));
-        }
-        if let Targets::Values(y) = &batch.targets {
-            columns.targets = fit(y, "output", &|t, b| batch.counts(t, b));
-        }
-        columns
-    }
-
-    fn scale_inputs(&self, inputs: &mut Inputs) {
-        if let Inputs::Vectors(x) = inputs {
-            scale(x, &self.inputs);
-        }
-    }
-
-    fn scale_targets(&self, targets: &mut Targets) {
-        if let Targets::Values(y) = targets {
-            scale(y, &self.targets);
-        }
-    }
-}
-
-/// Scales each column, as far as there are as many as there should be; others are the network's to refuse.
-fn scale(values: &mut ndarray::Array3<f32>, columns: &[Column]) {
-    if values.dim().2 == columns.len() {
-        let scalings: Vec<Scaling> = columns.iter().map(Column::scaling).collect();
-        for mut row in values.rows_mut() {
-            row.iter_mut().zip(&scalings).for_each(|(v, scaling)| *v = scaling.apply(f64::from(*v)));
-        }
-    }
-}
-
-/// A source that trains on one file and is measured on another.
-pub(super) struct Divided {
-    training: Box<dyn Source>,
-    held_out: Box<dyn Source>,
-    shape: Shape,
-}
-
-impl Divided {
-    /// # Errors
-    /// [`Error::BadInput`] when the second, `what`, is of another shape.
-    pub(super) fn new(what: &str, training: Box<dyn Source>, held_out: Box<dyn Source>) -> Result<Divided> {
-        let [shape, other] = [training.shape(), held_out.shape()];
-        Ok(Divided { shape: shape.with(other).map_err(|problem| Error::input(what, problem))?, training, held_out })
-    }
-}
-
-impl Source for Divided {
-    fn shape(&self) -> Shape {
-        self.shape
-    }
-
-    fn has_lengths(&self) -> bool {
-        self.training.has_lengths() || self.held_out.has_lengths()
-    }
-
-    fn carries(&self) -> bool {
-        self.training.carries() || self.held_out.carries()
-    }
-
-    fn batch(&mut self, step: u64) -> Batch {
-        self.training.batch(step)
-    }
-
-    fn held_out_batches(&self) -> u64 {
-        self.held_out.held_out_batches()
-    }
-
-    fn held_out(&mut self, index: u64) -> Batch {
-        self.held_out.held_out(index)
-    }
-
-    fn window(&self) -> (usize, usize) {
-        let ((steps, batch), (other, _)) = (self.training.window(), self.held_out.window());
-        (steps.max(other), batch)
-    }
 }

@@ -4,10 +4,13 @@
 //! What is measured of the end begins half a window before it, so that the state has seen what came before. Of several sequences some are
 //! held out whole; the others are walked through a batch of them at a time.
 
+mod stretch;
+
 use std::ops::Range;
 
 use ndarray::{Array2, Array3};
 
+use self::stretch::{Stretch, Walk, Window, later_streams, streams};
 use super::arrays::counts;
 use super::split::Division;
 use super::{Shape, Source, order};
@@ -38,31 +41,6 @@ pub struct Cut {
     pub windows: Windows,
     /// The time steps at the start of a random window that do not count; below `T`.
     pub warmup: usize,
-}
-
-/// Consecutive time steps of a sequence, of which those before `counts_from` are read and do not count.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Stretch {
-    sequence: usize,
-    steps: Range<usize>,
-    counts_from: usize,
-}
-
-/// A window of a group of stretches that are walked through side by side.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Window {
-    group: usize,
-    /// Its first time step, counted from the start of each stretch.
-    first: usize,
-    /// Whether the state starts at zero.
-    starts: bool,
-}
-
-/// The windows of a pass, and those held out.
-#[derive(Debug, Clone, Default)]
-struct Walk {
-    groups: Vec<Vec<Stretch>>,
-    windows: Vec<Window>,
 }
 
 /// Sequences in memory, in windows.
@@ -348,41 +326,6 @@ impl Series {
             _ => InitialState::Zero,
         }
     }
-}
-
-/// The first time steps of a single series as streams, one after the other; or whole, where windows lie anywhere in it.
-fn streams(what: &str, steps: usize, cut: Cut) -> Result<Vec<Stretch>> {
-    let Cut { window, batch, windows, .. } = cut;
-    let stretch = |steps: Range<usize>| Stretch { sequence: 0, counts_from: steps.start, steps };
-    if steps == 0 {
-        return Ok(Vec::new());
-    }
-    let count = if windows == Windows::Random { 1 } else { batch };
-    let length = steps / count;
-    if length < window {
-        let fits = match steps / window {
-            0 => format!("window {steps} with batch 1 would fit"),
-            largest => format!("batch {largest} would fit, or --windows random"),
-        };
-        let problem =
-            format!("{steps} time steps train, and batch {count} with window {window} needs {}; {fits}", count * window);
-        return Err(Error::input(what, problem));
-    }
-    Ok((0..count).map(|b| stretch(b * length..(b + 1) * length)).collect())
-}
-
-/// Windows of a stream that is measured, at least: what comes before each stream is computed for its state alone.
-const STREAM: usize = 16;
-
-/// What is measured of a single series: in one stream where it is short.
-fn later_streams(steps: &Range<usize>, cut: Cut) -> Vec<Stretch> {
-    let count = (steps.len() / (STREAM * cut.window)).clamp(1, cut.batch);
-    let length = steps.len().div_ceil(count).max(1);
-    let stream = |start: usize| {
-        let before = start.saturating_sub(cut.window / 2);
-        Stretch { sequence: 0, steps: before..steps.end.min(start + length), counts_from: start }
-    };
-    steps.clone().step_by(length).map(stream).collect()
 }
 
 impl Source for Series {

@@ -10,7 +10,7 @@ use std::path::Path;
 use ndarray::Array2;
 
 use super::choice::{Opened, fingerprint};
-use super::own::Divided;
+use super::divided::Divided;
 use super::split::{HeldOut, Part};
 use super::{Options, Reading, Shape, Source, Vocabulary};
 use crate::batch::{Batch, InitialState, Input, Inputs, Loss, Targets};

@@ -1,0 +1,138 @@
+//! A file of one's own, and the sequences that a trained network reads of it.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use crate::batch::{Batch, Sequences, Targets};
+use crate::data::choice::fingerprint;
+use crate::data::{Column, Columns, Grouped, Kind, Reading};
+use crate::table::{Table, is_table, read_bytes};
+use crate::tensors::Tensors;
+use crate::{Error, Result};
+
+/// What is read to tell a table from tensors.
+const LOOK: u64 = 4096;
+
+/// A file of one's own.
+pub enum DataFile {
+    /// The bytes of a table.
+    Table(Vec<u8>),
+    /// Tensors, and the fingerprint of their file.
+    Tensors(Tensors, String),
+}
+
+impl DataFile {
+    /// Reads a file, once: it can be a pipe, or `-` for standard input.
+    ///
+    /// # Errors
+    /// [`Error::BadInput`] when it cannot be read, or is no file of tensors; [`Error::DoesNotFit`] when it is larger than the memory.
+    pub fn read(path: &Path) -> Result<DataFile> {
+        if !path.is_file() && !path.is_dir() {
+            let bytes = read_bytes(path)?;
+            if path == Path::new("-") || is_table(path, &bytes) {
+                return Ok(DataFile::Table(bytes));
+            }
+            let sum = fingerprint(&bytes[..]).unwrap_or_default();
+            return Ok(DataFile::Tensors(Tensors::from_bytes(&path.display().to_string(), bytes)?, sum));
+        }
+        let unread = |e| Error::input(path.display(), format!("cannot be read: {e}"));
+        let mut first = Vec::new();
+        File::open(path).and_then(|file| file.take(LOOK).read_to_end(&mut first)).map_err(unread)?;
+        if is_table(path, &first) {
+            return Ok(DataFile::Table(read_bytes(path)?));
+        }
+        let sum = File::open(path).and_then(fingerprint).map_err(unread)?;
+        Ok(DataFile::Tensors(Tensors::read(path)?, sum))
+    }
+
+    /// The sequences of a file as a trained network reads them, and what a table's column calls each.
+    ///
+    /// # Errors
+    /// [`Error::BadInput`] for what the network cannot read.
+    pub fn sequences(self, path: &Path, reading: &Reading, columns: Option<&Columns>) -> Result<ReadSequences> {
+        let what = path.display().to_string();
+        let (bytes, columns) = match (self, columns) {
+            (DataFile::Table(bytes), Some(columns)) => (bytes, columns),
+            (DataFile::Table(_), None) => return Err(not_of_table(&what)),
+            (DataFile::Tensors(tensors, _), columns) => {
+                let mut sequences = tensors.sequences(reading.layout)?;
+                columns.into_iter().for_each(|columns| columns.scale_inputs(&mut sequences.inputs));
+                let has_truth = tensors.contains("values") || tensors.contains("classes");
+                let batch = if has_truth { tensors.batch(reading.layout).ok() } else { None };
+                return Ok(ReadSequences { sequences, ids: Vec::new(), truth: batch.map(|read| Truth::Batch(read.batch)) });
+            }
+        };
+        let table = Table::read(&what, &bytes, |names| reading.table.wanted_again(&what, names, columns, false))?;
+        drop(bytes);
+        let grouped = reading.table.group(&table)?;
+        let sequences = grouped.sequences(&table, columns, reading.table.fill)?;
+        let has_truth = columns.targets.iter().all(|column| table.names.contains(&column.name));
+        let ids = grouped.ids.clone();
+        let truth = has_truth.then(|| Truth::Table(table, grouped, columns.targets.clone()));
+        Ok(ReadSequences { sequences, ids, truth })
+    }
+}
+
+/// Sequences to predict from.
+pub struct ReadSequences {
+    /// As the network reads them.
+    pub sequences: Sequences,
+    /// What a table's column calls each; empty for tensors and for a single series.
+    pub ids: Vec<String>,
+    /// What is to be predicted, where the file tells.
+    pub truth: Option<Truth>,
+}
+
+/// What is to be predicted.
+pub enum Truth {
+    /// Of a table, the rows of its sequences and the columns to predict.
+    Table(Table, Grouped, Vec<Column>),
+    /// Of tensors.
+    Batch(Batch),
+}
+
+impl Truth {
+    /// The value of target `o` at a time step of a sequence, in its own unit, if it is known.
+    #[must_use]
+    pub fn value(&self, sequence: usize, step: usize, o: usize) -> Option<f64> {
+        let value = match self {
+            Truth::Table(table, grouped, targets) => {
+                let row = *grouped.rows.get(sequence)?.get(step)?;
+                *table.numbers(&targets.get(o)?.name).ok()?.get(row)?
+            }
+            Truth::Batch(batch) => match &batch.targets {
+                Targets::Values(values) if step < batch.shape().0 && batch.counts(step, sequence) => {
+                    f64::from(*values.get([step, sequence, o])?)
+                }
+                _ => return None,
+            },
+        };
+        Some(value).filter(|v| !v.is_nan())
+    }
+
+    /// The class at a time step of a sequence, if it is known.
+    #[must_use]
+    pub fn class(&self, sequence: usize, step: usize) -> Option<usize> {
+        match self {
+            Truth::Table(table, grouped, targets) => {
+                let row = *grouped.rows.get(sequence)?.get(step)?;
+                let column = targets.first()?;
+                let Kind::Categories(known) = &column.kind else { return None };
+                let words = table.words(&column.name).ok()?;
+                let word = words.names.get(*words.ids.get(row)? as usize)?;
+                known.iter().position(|other| other == word)
+            }
+            Truth::Batch(batch) => match &batch.targets {
+                Targets::Classes(classes) if step < batch.shape().0 && batch.counts(step, sequence) => {
+                    classes.get([step, sequence]).map(|&class| class as usize)
+                }
+                _ => None,
+            },
+        }
+    }
+}
+
+pub(super) fn not_of_table(what: &str) -> Error {
+    Error::input(what, "is a table, and this network was trained on tensors; expected safetensors or .npz")
+}
