@@ -14,6 +14,11 @@ use retrospect::model::{Biases, Config, Model, RecurrentInit};
 use retrospect::network::{Network, StepInputs};
 use retrospect::train::Training;
 
+/// The example, whose `main` nobody calls here.
+#[allow(dead_code)]
+#[path = "../examples/forecast.rs"]
+mod forecast;
+
 thread_local! {
     static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
 }
@@ -251,6 +256,12 @@ fn networks_and_trainings_can_be_sent() {
     sent::<Training>();
     let shown = format!("{:?}", network(&Config::new(Input::Vectors(2), 4, 3, Loss::SquaredError, 2, 5)));
     assert!(shown.starts_with("Network {") && shown.contains("hidden: 4"), "{shown}");
+}
+
+#[test]
+fn the_example_forecasts_better_than_the_wave_before() {
+    let [network, naive] = forecast::forecast().unwrap();
+    assert!(network < 0.5 * naive, "{network} against {naive}");
 }
 
 /// What a step takes, beside a prediction of one time step: `cargo test --release --test step -- --ignored --nocapture`.
