@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use clap::{ArgGroup, Args};
 use ndarray::Array2;
 use retrospect::batch::{InitialState, Inputs, Loss, Sequences};
-use retrospect::data::{DataFile, ReadSequences, Reading, read_text};
+use retrospect::data::{DataFile, ReadSequences, Reading, note_unknown, read_content};
 use retrospect::model::Config;
 use retrospect::network::Network;
 use retrospect::random::Random;
@@ -27,6 +27,7 @@ use self::shown::Shown;
 use super::compute::ComputeArgs;
 use super::evaluate::load;
 use super::gradient::in_file;
+use super::terminal::note;
 
 /// The windows of a part that is written before the next is computed.
 const PART: usize = 64;
@@ -50,7 +51,7 @@ pub struct Predict {
     #[arg(long, value_name = "FILE", group = "source")]
     data: Option<PathBuf>,
 
-    /// A text, of which each next character is predicted
+    /// A text, of which each next token is predicted: character, byte or word, as the run was trained
     #[arg(long, value_name = "FILE", group = "source")]
     text: Option<PathBuf>,
 
@@ -181,13 +182,12 @@ impl Predict {
             let name = checkpoint.origin.settings.data.name();
             return Err(Error::Usage(format!("--text needs a run that was trained on text; this one was trained on {name}")));
         };
-        let tokens = vocabulary.encode(path.display(), &read_text(path)?)?;
+        let tokens = vocabulary.encode(path.display(), read_content(path)?)?;
         if tokens.is_empty() {
-            return Err(Error::BadInput {
-                what: path.display().to_string(),
-                problem: "is empty; expected at least one character".into(),
-            });
+            let problem = format!("is empty; expected at least one {}", vocabulary.tokens().noun());
+            return Err(Error::BadInput { what: path.display().to_string(), problem });
         }
+        note_unknown(path.display(), vocabulary, &tokens).iter().for_each(note);
         let tokens = Array2::from_shape_vec((tokens.len(), 1), tokens).expect("a row for each token");
         let sequences = Sequences::new(Inputs::Tokens(tokens));
         Ok((ReadSequences { sequences, ids: Vec::new(), truth: None }, path))

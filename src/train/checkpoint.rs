@@ -48,7 +48,7 @@ impl DeviceRecord {
 pub struct Origin {
     /// What was asked for.
     pub settings: Settings,
-    /// The characters of a text.
+    /// The tokens of a text.
     pub vocabulary: Option<Vocabulary>,
     /// The columns of a table, or of tensors that are scaled.
     pub columns: Option<Columns>,
@@ -219,7 +219,7 @@ impl Checkpoint {
             ("step".into(), step.to_string()),
             ("version".into(), env!("CARGO_PKG_VERSION").into()),
         ]);
-        metadata.extend(origin.vocabulary.as_ref().map(|v| ("vocabulary".into(), v.to_string())));
+        metadata.extend(origin.vocabulary.iter().flat_map(Vocabulary::to_metadata));
         metadata.extend(origin.columns.as_ref().map(|c| ("columns".into(), json(serde_json::to_string(c)))));
         metadata.extend(origin.fingerprint.as_ref().map(|f| ("fingerprint".into(), f.clone())));
         let tensors = network.tensors();
@@ -250,19 +250,21 @@ impl Checkpoint {
     }
 }
 
-/// The vocabulary of a checkpoint: as many characters as the network reads and predicts. A run on a text has one.
+/// The vocabulary of a checkpoint: as many tokens as the network reads and predicts. A run on a text has one.
 fn vocabulary_of(tensors: &TensorFile, settings: &Settings) -> Result<Option<Vocabulary>> {
-    let Some(characters) = tensors.metadata.get("vocabulary") else {
+    let Some(vocabulary) = Vocabulary::from_metadata(&tensors.metadata)? else {
         return match settings.data {
             Choice::Text(_) => Err(Error::input("text", "there is none, and the run was trained on a text")),
             Choice::Task(_) | Choice::Data(_) => Ok(None),
         };
     };
-    let vocabulary: Vocabulary = characters.parse()?;
     let (size, network) = (vocabulary.size(), &settings.network);
     if (network.input, network.outputs) == (Input::Tokens(size), size) {
         return Ok(Some(vocabulary));
     }
     let (reads, outputs) = (network.input.size(), network.outputs);
-    Err(Error::input("characters", format!("there are {size}; the network has {reads} inputs and {outputs} outputs")))
+    Err(Error::input(
+        format!("{}s", vocabulary.tokens().noun()),
+        format!("there are {size}; the network has {reads} inputs and {outputs} outputs"),
+    ))
 }

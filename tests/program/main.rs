@@ -13,6 +13,7 @@ mod sample;
 mod sequences;
 mod study;
 mod tables;
+mod tokens;
 mod tune;
 mod weights;
 
