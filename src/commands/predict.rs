@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{ArgGroup, Args};
 use ndarray::Array2;
-use retrospect::batch::{InitialState, Inputs, Loss, Sequences};
+use retrospect::batch::{InitialState, Input, Inputs, Loss, Sequences};
 use retrospect::data::{DataFile, ReadSequences, Reading, note_unknown, read_content};
 use retrospect::model::Config;
 use retrospect::network::Network;
@@ -24,6 +24,7 @@ use self::forecast::{Choice, Forecast};
 use self::labels::Labels;
 use self::output::{Output, Part};
 use self::shown::Shown;
+use super::bare::BareArgs;
 use super::compute::ComputeArgs;
 use super::evaluate::load;
 use super::gradient::in_file;
@@ -43,7 +44,7 @@ const FURTHER: usize = 1024;
     retrospect predict runs/lstm --data new.npz --out predictions.csv\n  \
     retrospect predict runs/lstm --data new.safetensors --steps 24 --out forecast.npz")]
 pub struct Predict {
-    /// The run's folder, or a checkpoint
+    /// The run's folder, a checkpoint, or weights alone (PyTorch's names), of which the head's own numbers are written
     run: PathBuf,
 
     /// Sequences: a table with the columns that the run reads (.csv or .tsv, or - for standard input), or `inputs` or `tokens`, optionally
@@ -85,15 +86,17 @@ pub struct Predict {
     seed: u64,
 
     #[command(flatten)]
+    bare: BareArgs,
+
+    #[command(flatten)]
     compute: ComputeArgs,
 }
 
 impl Predict {
     pub fn run(&self) -> Result<()> {
-        let (checkpoint, _) = load(&self.run)?;
+        let (checkpoint, ReadSequences { sequences, ids, truth }, path) = self.open()?;
         let trained = &checkpoint.origin.settings.network;
         let feedback = if self.steps > 0 { Feedback::new(&checkpoint.origin)? } else { Feedback::default() };
-        let (ReadSequences { sequences, ids, truth }, path) = self.sequences(&checkpoint)?;
         if self.temperature > 0.0 && trained.loss != Loss::CrossEntropy {
             return Err(Error::Usage("--temperature draws classes, and this run predicts values".into()));
         }
@@ -168,6 +171,27 @@ impl Predict {
             output.write(&Part { chosen: classes.as_ref(), ..Part::new(first, starts, &outputs) })?;
         }
         output.end(forecast.states)
+    }
+
+    /// The network, what is predicted from, and its file.
+    fn open(&self) -> Result<(Checkpoint, ReadSequences, &PathBuf)> {
+        let Some(file) = self.bare.open(&self.run)? else {
+            let (checkpoint, _) = load(&self.run)?;
+            let (read, path) = self.sequences(&checkpoint)?;
+            return Ok((checkpoint, read, path));
+        };
+        let Some(path) = &self.data else {
+            return Err(Error::Usage("--text needs a run that was trained on text; these are weights alone".into()));
+        };
+        let reading = Reading { layout: super::options::layout(self.batch_first), ..Reading::default() };
+        let read = DataFile::read(path)?.sequences(path, &reading, None)?;
+        let input = match &read.sequences.inputs {
+            Inputs::Tokens(_) => Input::Tokens,
+            Inputs::Vectors(_) => Input::Vectors,
+        };
+        // What is written of values is the head's own numbers.
+        let checkpoint = self.bare.checkpoint(&self.run, file, input, (Loss::SquaredError, None))?;
+        Ok((checkpoint, read, path))
     }
 
     /// What is predicted from, and its file.

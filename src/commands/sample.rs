@@ -3,12 +3,15 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use retrospect::data::{Tokens, Vocabulary, note_unknown};
+use retrospect::batch::{Input, Loss};
+use retrospect::data::{Tokens, Vocabulary, note_unknown, read_text};
 use retrospect::model::Config;
 use retrospect::network::Network;
 use retrospect::random::Random;
+use retrospect::train::Checkpoint;
 use retrospect::{Error, Result};
 
+use super::bare::BareArgs;
 use super::compute::ComputeArgs;
 use super::drawing::Drawing;
 use super::evaluate::load;
@@ -17,8 +20,12 @@ use super::terminal::{note, print_content};
 /// Writes text from a trained run: characters, words, or bytes as they are, as it was trained
 #[derive(Args)]
 pub struct Sample {
-    /// The run's folder, or a checkpoint
+    /// The run's folder, a checkpoint, or weights alone (PyTorch's names) with --vocabulary
     run: PathBuf,
+
+    /// Of weights alone: a text whose characters, sorted by code point, are the tokens
+    #[arg(long, value_name = "FILE")]
+    vocabulary: Option<PathBuf>,
 
     /// What the text begins with. Words that the run does not know are <unk>, as in training; where it kept all words of its text, and for
     /// characters, they are an error [default: a newline, or the first token of the vocabulary]
@@ -50,12 +57,15 @@ pub struct Sample {
     seed: u64,
 
     #[command(flatten)]
+    bare: BareArgs,
+
+    #[command(flatten)]
     compute: ComputeArgs,
 }
 
 impl Sample {
     pub fn run(&self) -> Result<()> {
-        let (checkpoint, _) = load(&self.run)?;
+        let checkpoint = self.checkpoint()?;
         let Some(vocabulary) = &checkpoint.origin.vocabulary else {
             let name = checkpoint.origin.settings.data.name();
             return Err(Error::Usage(format!("sample writes text, and this run was trained on {name}")));
@@ -84,6 +94,22 @@ impl Sample {
         }
         // Bytes are what they are.
         if vocabulary.tokens() == Tokens::Bytes { Ok(()) } else { print_content(b"\n") }
+    }
+
+    /// The run, or weights alone.
+    fn checkpoint(&self) -> Result<Checkpoint> {
+        let run = self.run.display();
+        match (self.bare.open(&self.run)?, &self.vocabulary) {
+            (None, None) => Ok(load(&self.run)?.0),
+            (None, Some(_)) => Err(Error::Usage(format!("--vocabulary is for weights alone; {run} has its own"))),
+            (Some(_), None) => {
+                Err(Error::Usage(format!("{run} are weights alone: --vocabulary FILE names a text of their characters")))
+            }
+            (Some(file), Some(path)) => {
+                let vocabulary = Vocabulary::from_text(&read_text(path)?);
+                self.bare.checkpoint(&self.run, file, Input::Tokens, (Loss::CrossEntropy, Some(vocabulary)))
+            }
+        }
     }
 
     /// What the text begins with, its tokens but the last, and that.

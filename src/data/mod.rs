@@ -39,7 +39,7 @@ pub use series::{Cut, Series, Windows};
 pub use split::{Division, HeldOut, Part};
 pub use tables::{Fill, Grouped, TableOptions};
 pub use temporal_order::TemporalOrder;
-pub use text::{Text, note_unknown, read_content};
+pub use text::{Text, note_unknown, read_content, read_text};
 pub use vocabulary::{Tokens, Vocabulary};
 
 use crate::batch::{Batch, Input, Inputs, Loss, Targets};

@@ -25,6 +25,15 @@ pub fn read_content(path: impl AsRef<Path>) -> Result<Vec<u8>> {
     std::fs::read(&path).map_err(|e| Error::input(path.as_ref().display(), format!("cannot be read: {e}")))
 }
 
+/// Reads a file of UTF-8.
+///
+/// # Errors
+/// [`Error::BadInput`] if it cannot be read, or with the position of the first byte that is not UTF-8.
+pub fn read_text(path: impl AsRef<Path>) -> Result<String> {
+    let (what, content) = (path.as_ref().display(), read_content(&path)?);
+    Ok(utf8(what, &content)?.to_owned())
+}
+
 /// What to tell of the tokens of a text that are `<unk>`, with their share, if some are.
 #[must_use]
 pub fn note_unknown(what: impl std::fmt::Display, vocabulary: &Vocabulary, ids: &[u32]) -> Option<String> {
@@ -74,10 +83,9 @@ impl Text {
     /// A file to train on, character by character; its vocabulary is that of the whole file.
     ///
     /// # Errors
-    /// As [`read_content`] and [`Text::new`]; [`Error::BadInput`] with the position of the first byte that is not UTF-8.
+    /// As [`read_text`] and [`Text::new`].
     pub fn load(path: impl AsRef<Path>, batch: usize, window: usize, validation: f64) -> Result<Text> {
-        let (what, content) = (path.as_ref().display(), read_content(&path)?);
-        Text::new(&what, utf8(&what, &content)?, batch, window, validation)
+        Text::new(path.as_ref().display(), &read_text(&path)?, batch, window, validation)
     }
 
     /// A file to train on, or to measure its test part; its vocabulary is that of a network that is trained already, or of the whole file.

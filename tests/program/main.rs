@@ -1,5 +1,6 @@
 //! The built program as its users meet it: run in a folder of its own.
 
+mod bare;
 mod bench;
 mod check;
 mod data;
