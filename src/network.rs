@@ -4,6 +4,7 @@ mod feeding;
 mod gradients;
 mod lengths;
 mod predicting;
+mod stepping;
 mod stored;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -17,6 +18,8 @@ use crate::program::Program;
 use crate::{Error, Result};
 pub use gradients::{Gradient, Traced};
 pub use predicting::Prediction;
+pub use stepping::StepInputs;
+use stepping::Stepper;
 pub(crate) use stored::{PARAMETERS, Stored};
 
 /// What a training step left.
@@ -89,6 +92,19 @@ pub struct Network {
     lengths: (usize, Vec<usize>),
     fetching: VecDeque<(u64, u64, Ticket)>,
     fetched: u64,
+    /// The weights as single time steps read them, until they change.
+    stepper: Option<Box<Stepper>>,
+}
+
+impl std::fmt::Debug for Network {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        let (backend, config) = (self.backend.description(), &self.made_for);
+        f.debug_struct("Network")
+            .field("backend", &backend)
+            .field("steps", &self.step)
+            .field("config", config)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Network {
@@ -135,6 +151,7 @@ impl Network {
             lengths: (0, Vec::new()),
             fetching: VecDeque::new(),
             fetched: 0,
+            stepper: None,
         }
     }
 
@@ -147,6 +164,8 @@ impl Network {
     /// The backend.
     #[must_use]
     pub fn backend(&mut self) -> &mut dyn Backend {
+        // Whoever has it may change the weights.
+        self.stepper = None;
         &mut *self.backend
     }
 
@@ -199,6 +218,7 @@ impl Network {
     pub fn train_again(&mut self, rate: f64) -> Result<()> {
         check_rate(rate)?;
         self.step += 1;
+        self.stepper = None;
         self.set_masks(Some(Masks { seed: self.seed, step: self.step }))?;
         self.backend.write(self.model.update_windows.schedule, &self.model.schedule_of(self.step, rate))?;
         self.backend.run(self.model.forward.start..self.model.carry.end)

@@ -71,6 +71,12 @@ impl InstructionSet {
         }
     }
 
+    /// Runs something with these.
+    #[inline]
+    pub(crate) fn dispatch<W: pulp::WithSimd>(self, work: W) -> W::Output {
+        self.0.dispatch(work)
+    }
+
     /// Lets the calling thread run with these from now on.
     pub(crate) fn choose(self) {
         CHOSEN.set(Some(self.0));

@@ -21,6 +21,7 @@ pub struct Cpu {
     plan: Plan,
     places: Vec<Storage>,
     pool: rayon::ThreadPool,
+    instructions: InstructionSet,
     answers: HashMap<Ticket, Vec<f32>>,
     tickets: u64,
     /// When recording began, and what was noted.
@@ -67,7 +68,16 @@ impl Cpu {
             .start_handler(move |_| instructions.choose())
             .build();
         let pool = pool.map_err(|e| Error::Usage(format!("cannot start {threads:?} threads: {e}")))?;
-        Ok(Cpu { steps: program.steps().to_vec(), plan, places, pool, answers: HashMap::new(), tickets: 0, record: None })
+        Ok(Cpu {
+            steps: program.steps().to_vec(),
+            plan,
+            places,
+            pool,
+            instructions,
+            answers: HashMap::new(),
+            tickets: 0,
+            record: None,
+        })
     }
 
     fn values(&self, window: Mat) -> Vec<f32> {
@@ -232,6 +242,17 @@ impl Backend for Cpu {
 
     fn wait(&mut self) -> Result<()> {
         Ok(())
+    }
+
+    fn instructions(&self) -> Option<InstructionSet> {
+        Some(self.instructions)
+    }
+
+    fn host_memory(&mut self, window: Mat) -> Option<&mut [f32]> {
+        match &mut self.places[place(&self.plan, &window)] {
+            Storage::F32(data) => Some(&mut data[span(&window)]),
+            Storage::U32(_) => None,
+        }
     }
 
     fn record(&mut self, on: bool) -> Result<()> {

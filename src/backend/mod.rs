@@ -45,7 +45,7 @@ pub struct Span {
 }
 
 /// Holds the buffers of one program and runs its steps.
-pub trait Backend {
+pub trait Backend: Send {
     /// Overwrites a window with `rows · cols` values, row by row. It takes effect before the next [`Backend::run`].
     ///
     /// # Errors
@@ -146,6 +146,16 @@ pub trait Backend {
     /// The host's time for recording dispatches so far, without handing them to the driver; the CPU records none.
     fn recording_time(&self) -> Duration {
         Duration::ZERO
+    }
+
+    /// The vector instructions that it runs with, if it runs on the host.
+    fn instructions(&self) -> Option<InstructionSet> {
+        None
+    }
+
+    /// The memory of a window of floats from its first number on, if it runs on the host; rows lie in it as [`Mat`] says.
+    fn host_memory(&mut self, _window: Mat) -> Option<&mut [f32]> {
+        None
     }
 
     /// What it runs on, for people.

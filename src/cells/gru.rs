@@ -5,6 +5,7 @@
 use super::{Cell, Side};
 use crate::Activation;
 use crate::kernels::recurrence::{self, After, Before, Behind, Dims, Gradients, Pointwise};
+use crate::kernels::single;
 use crate::numbers::Number;
 use crate::program::Kernel;
 
@@ -23,6 +24,7 @@ pub static GRU: Cell = Cell {
     distinct: DIMS.distinct,
     forward: &FORWARD,
     backward: &BACKWARD,
+    step: single::step::<Gru>,
 };
 
 struct Gru;

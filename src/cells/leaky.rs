@@ -4,6 +4,7 @@
 use super::Cell;
 use crate::Activation;
 use crate::kernels::recurrence::{self, After, Before, Behind, Dims, Gradients, Pointwise};
+use crate::kernels::single;
 use crate::numbers::Number;
 use crate::program::{Content, Kernel};
 
@@ -22,6 +23,7 @@ pub static LEAKY: Cell = Cell {
     distinct: DIMS.distinct,
     forward: &FORWARD,
     backward: &BACKWARD,
+    step: single::step::<Leaky>,
 };
 
 struct Leaky;

@@ -4,6 +4,7 @@
 use super::{Cell, Side};
 use crate::Activation;
 use crate::kernels::recurrence::{self, After, Before, Behind, Dims, Gradients, Pointwise};
+use crate::kernels::single;
 use crate::numbers::Number;
 use crate::program::Kernel;
 
@@ -22,6 +23,7 @@ pub static LSTM: Cell = Cell {
     distinct: DIMS.distinct,
     forward: &FORWARD,
     backward: &BACKWARD,
+    step: single::step::<Lstm>,
 };
 
 struct Lstm;

@@ -7,7 +7,9 @@ pub mod gru;
 pub mod leaky;
 pub mod lstm;
 
+use crate::kernels::single::CellStep;
 use crate::program::Kernel;
+use crate::simd::InstructionSet;
 
 /// A recurrent cell: how many numbers its units have of each kind, and the two kernels that its pointwise part makes.
 #[derive(Debug)]
@@ -38,6 +40,8 @@ pub struct Cell {
     pub forward: &'static Kernel,
     /// The recurrence backward in time.
     pub backward: &'static Kernel,
+    /// A single time step on the calling thread.
+    pub(crate) step: fn(InstructionSet, CellStep),
 }
 
 /// A side of a time step.

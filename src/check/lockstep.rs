@@ -1,9 +1,8 @@
 //! Lockstep: a backend whose every step is held at once to the definition, from what it really started from, so that a
 //! difference is found at the step that made it.
 
-use std::cell::RefCell;
 use std::ops::Range;
-use std::rc::Rc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{Deviation, Exact};
 use crate::Result;
@@ -11,7 +10,20 @@ use crate::backend::{Backend, Ticket};
 use crate::program::{Mat, Program};
 
 /// How far each window that was written was off.
-pub type Deviations = Rc<RefCell<Vec<Deviation>>>;
+#[derive(Debug, Clone, Default)]
+pub struct Deviations(Arc<Mutex<Vec<Deviation>>>);
+
+impl Deviations {
+    /// Those found since the last time.
+    #[must_use]
+    pub fn take(&self) -> Vec<Deviation> {
+        std::mem::take(&mut self.all())
+    }
+
+    fn all(&self) -> MutexGuard<'_, Vec<Deviation>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// Runs what it is given on a backend, step by step. A network on it trains as on the backend, and leaves a [`Deviation`] for
 /// each window of each step.
@@ -29,7 +41,7 @@ impl Lockstep {
     #[must_use]
     pub fn new(program: &Program, actual: Box<dyn Backend>) -> (Lockstep, Deviations) {
         let found = Deviations::default();
-        (Lockstep { exact: Exact::new(program), actual, found: Rc::clone(&found) }, found)
+        (Lockstep { exact: Exact::new(program), actual, found: found.clone() }, found)
     }
 }
 
@@ -59,7 +71,7 @@ impl Backend for Lockstep {
             let variant = self.actual.variant(index);
             let actual = &mut self.actual;
             let found = self.exact.compare(index, false, variant, |window| actual.read(window))?;
-            self.found.borrow_mut().extend(found);
+            self.found.all().extend(found);
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use retrospect::batch::{Input, Loss};
-use retrospect::data::{HeldOut, Part, Reading, Source, Text, open_to_measure, read_text};
+use retrospect::data::{HeldOut, Part, Reading, Source, Text, open_to_measure, read_content};
 use retrospect::model::Config;
 use retrospect::train::{Checkpoint, evaluate};
 use retrospect::{Error, Result};
@@ -97,7 +97,8 @@ impl Evaluate {
         match (&self.text, &self.data, &checkpoint.origin.vocabulary) {
             (Some(path), _, Some(vocabulary)) => {
                 let what = path.display().to_string();
-                let text = Text::with_vocabulary(&what, &read_text(path)?, vocabulary.clone(), batch, window)?;
+                let text = Text::with_vocabulary(&what, read_content(path)?, vocabulary.clone(), batch, window)?;
+                text.note_unknown(&what).iter().for_each(note);
                 Ok((Box::new(text), what))
             }
             (Some(_), _, None) => {

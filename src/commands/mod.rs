@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand. Results go to stdout, everything else to stderr.
 
 mod adapters;
+mod bare;
 mod bench;
 mod cell;
 mod check;

@@ -8,13 +8,14 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use retrospect::batch::{Input, Loss};
-use retrospect::data::{ALL, Choice, Defaults, Opened, Options, Part, Task};
+use retrospect::data::{ALL, Choice, Defaults, Opened, Options, Part, Reading, Task, Tokens};
 use retrospect::model::{Config, RecurrentInit};
 use retrospect::train::{Checkpoint, Settings};
 use retrospect::{Activation, Error, Result};
 
 use self::data::{DataArgs, FileArgs, TableArgs};
 pub use self::data::{absolute, layout};
+pub use self::init::expect_tokens;
 pub use values::{Clip, OptimizerChoice, Recompute, activation, clip, count, not_negative, probability, recompute, share, size};
 use values::{Tracing, momentum, tracing};
 
@@ -152,7 +153,7 @@ impl ModelArgs {
             return Err(Error::Usage("--momentum needs --optimizer momentum".into()));
         }
         let window = self.data.window.or(of_task.map(|d| d.window)).unwrap_or(64);
-        let reading = self.data.reading(&self.table, self.files.has_data());
+        let reading = self.with_tokens(self.data.reading(&self.table, self.files.has_data()), init.as_ref())?;
         let options = Options { seed: what.seed, batch: self.data.batch(), window };
         let known = init.as_ref().map(Init::known).unwrap_or_default();
         let opened = choice.open(&options, &reading, Part::Validation, known)?;
@@ -226,6 +227,19 @@ impl ModelArgs {
         Ok((settings, opened))
     }
 
+    /// With what the tokens of a text are.
+    fn with_tokens(&self, reading: Reading, init: Option<&Init>) -> Result<Reading> {
+        let (asked, words) = (self.files.tokens, self.data.vocabulary);
+        if words.is_some() && asked != Some(Tokens::Words) {
+            return Err(Error::Usage("--vocabulary is for --tokens words".into()));
+        }
+        if words.is_some() && init.is_some_and(|init| init.known().vocabulary.is_some()) {
+            return Err(Error::Usage("--vocabulary: with --init the words are those of its run".into()));
+        }
+        let tokens = init.map_or(Ok(asked), |init| init.tokens(asked))?;
+        Ok(Reading { tokens: tokens.unwrap_or_default(), most_words: words.unwrap_or(reading.most_words), ..reading })
+    }
+
     /// The data: a file, a task, or the first one where nothing is named.
     fn choice(&self) -> Result<Choice> {
         match (self.files.choice(), &self.data.task) {
@@ -271,6 +285,11 @@ impl RunArgs {
     /// The file that is named, if one is.
     pub fn file(&self) -> Option<Choice> {
         self.model.files.choice()
+    }
+
+    /// What the tokens of a text are, if that is said.
+    pub fn tokens(&self) -> Option<Tokens> {
+        self.model.files.tokens
     }
 
     /// With the options that may also change when a run goes on.

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 
 use clap::{ArgGroup, Args};
 use ndarray::Array2;
-use retrospect::batch::{InitialState, Inputs, Loss, Sequences};
-use retrospect::data::{DataFile, ReadSequences, Reading, read_text};
+use retrospect::batch::{InitialState, Input, Inputs, Loss, Sequences};
+use retrospect::data::{DataFile, ReadSequences, Reading, note_unknown, read_content};
 use retrospect::model::Config;
 use retrospect::network::Network;
 use retrospect::random::Random;
@@ -24,9 +24,11 @@ use self::forecast::{Choice, Forecast};
 use self::labels::Labels;
 use self::output::{Output, Part};
 use self::shown::Shown;
+use super::bare::BareArgs;
 use super::compute::ComputeArgs;
 use super::evaluate::load;
 use super::gradient::in_file;
+use super::terminal::note;
 
 /// The windows of a part that is written before the next is computed.
 const PART: usize = 64;
@@ -42,7 +44,7 @@ const FURTHER: usize = 1024;
     retrospect predict runs/lstm --data new.npz --out predictions.csv\n  \
     retrospect predict runs/lstm --data new.safetensors --steps 24 --out forecast.npz")]
 pub struct Predict {
-    /// The run's folder, or a checkpoint
+    /// The run's folder, a checkpoint, or weights alone (PyTorch's names), of which the head's own numbers are written
     run: PathBuf,
 
     /// Sequences: a table with the columns that the run reads (.csv or .tsv, or - for standard input), or `inputs` or `tokens`, optionally
@@ -50,7 +52,7 @@ pub struct Predict {
     #[arg(long, value_name = "FILE", group = "source")]
     data: Option<PathBuf>,
 
-    /// A text, of which each next character is predicted
+    /// A text, of which each next token is predicted: character, byte or word, as the run was trained
     #[arg(long, value_name = "FILE", group = "source")]
     text: Option<PathBuf>,
 
@@ -84,15 +86,17 @@ pub struct Predict {
     seed: u64,
 
     #[command(flatten)]
+    bare: BareArgs,
+
+    #[command(flatten)]
     compute: ComputeArgs,
 }
 
 impl Predict {
     pub fn run(&self) -> Result<()> {
-        let (checkpoint, _) = load(&self.run)?;
+        let (checkpoint, ReadSequences { sequences, ids, truth }, path) = self.open()?;
         let trained = &checkpoint.origin.settings.network;
         let feedback = if self.steps > 0 { Feedback::new(&checkpoint.origin)? } else { Feedback::default() };
-        let (ReadSequences { sequences, ids, truth }, path) = self.sequences(&checkpoint)?;
         if self.temperature > 0.0 && trained.loss != Loss::CrossEntropy {
             return Err(Error::Usage("--temperature draws classes, and this run predicts values".into()));
         }
@@ -170,6 +174,27 @@ impl Predict {
         output.end(forecast.states)
     }
 
+    /// The network, what is predicted from, and its file.
+    fn open(&self) -> Result<(Checkpoint, ReadSequences, &PathBuf)> {
+        let Some(file) = self.bare.open(&self.run)? else {
+            let (checkpoint, _) = load(&self.run)?;
+            let (read, path) = self.sequences(&checkpoint)?;
+            return Ok((checkpoint, read, path));
+        };
+        let Some(path) = &self.data else {
+            return Err(Error::Usage("--text needs a run that was trained on text; these are weights alone".into()));
+        };
+        let reading = Reading { layout: super::options::layout(self.batch_first), ..Reading::default() };
+        let read = DataFile::read(path)?.sequences(path, &reading, None)?;
+        let input = match &read.sequences.inputs {
+            Inputs::Tokens(_) => Input::Tokens,
+            Inputs::Vectors(_) => Input::Vectors,
+        };
+        // What is written of values is the head's own numbers.
+        let checkpoint = self.bare.checkpoint(&self.run, file, input, (Loss::SquaredError, None))?;
+        Ok((checkpoint, read, path))
+    }
+
     /// What is predicted from, and its file.
     fn sequences(&self, checkpoint: &Checkpoint) -> Result<(ReadSequences, &PathBuf)> {
         if let Some(path) = &self.data {
@@ -182,13 +207,12 @@ impl Predict {
             let name = checkpoint.origin.settings.data.name();
             return Err(Error::Usage(format!("--text needs a run that was trained on text; this one was trained on {name}")));
         };
-        let tokens = vocabulary.encode(path.display(), &read_text(path)?)?;
+        let tokens = vocabulary.encode(path.display(), read_content(path)?)?;
         if tokens.is_empty() {
-            return Err(Error::BadInput {
-                what: path.display().to_string(),
-                problem: "is empty; expected at least one character".into(),
-            });
+            let problem = format!("is empty; expected at least one {}", vocabulary.tokens().noun());
+            return Err(Error::BadInput { what: path.display().to_string(), problem });
         }
+        note_unknown(path.display(), vocabulary, &tokens).iter().for_each(note);
         let tokens = Array2::from_shape_vec((tokens.len(), 1), tokens).expect("a row for each token");
         let sequences = Sequences::new(Inputs::Tokens(tokens));
         Ok((ReadSequences { sequences, ids: Vec::new(), truth: None }, path))

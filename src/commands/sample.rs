@@ -1,42 +1,50 @@
-//! `retrospect sample`: writes text, a character at a time.
+//! `retrospect sample`: writes text, a token at a time.
 
 use std::path::PathBuf;
 
 use clap::Args;
-use ndarray::Array2;
-use retrospect::batch::{InitialState, Inputs, Sequences};
+use retrospect::batch::{Input, Loss};
+use retrospect::data::{Tokens, Vocabulary, note_unknown, read_text};
 use retrospect::model::Config;
+use retrospect::network::Network;
 use retrospect::random::Random;
+use retrospect::train::Checkpoint;
 use retrospect::{Error, Result};
 
+use super::bare::BareArgs;
 use super::compute::ComputeArgs;
 use super::drawing::Drawing;
 use super::evaluate::load;
-use super::terminal::print_text;
+use super::terminal::{note, print_content};
 
-/// Writes text from a trained run
+/// Writes text from a trained run: characters, words, or bytes as they are, as it was trained
 #[derive(Args)]
 pub struct Sample {
-    /// The run's folder, or a checkpoint
+    /// The run's folder, a checkpoint, or weights alone (PyTorch's names) with --vocabulary
     run: PathBuf,
 
-    /// What the text begins with [default: a newline, or the first character of the vocabulary]
+    /// Of weights alone: a text whose characters, sorted by code point, are the tokens
+    #[arg(long, value_name = "FILE")]
+    vocabulary: Option<PathBuf>,
+
+    /// What the text begins with. Words that the run does not know are <unk>, as in training; where it kept all words of its text, and for
+    /// characters, they are an error [default: a newline, or the first token of the vocabulary]
     #[arg(long, allow_hyphen_values = true)]
     prompt: Option<String>,
 
-    /// Characters to write after the prompt, at most
+    /// Tokens to write after the prompt, at most
     #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 500)]
     length: u64,
 
-    /// Below 1 likelier characters are preferred still more; 0 always takes the likeliest
+    /// Below 1 likelier tokens are preferred still more; 0 always takes the likeliest
     #[arg(long, value_name = "X", allow_negative_numbers = true, default_value_t = 1.0, value_parser = super::options::not_negative)]
     temperature: f64,
 
-    /// Draw from the N most probable characters only
+    /// Draw from the N most probable tokens only
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = super::options::size())]
     top_k: Option<usize>,
 
-    /// Draw from the fewest most probable characters only that together have the probability X, in (0, 1]; after --temperature and --top-k
+    /// Draw from the fewest most probable tokens only that together have the probability X, in (0, 1]; after --temperature and --top-k
     #[arg(long, value_name = "X", allow_negative_numbers = true, default_value_t = 1.0, hide_default_value = true, value_parser = super::options::share)]
     top_p: f64,
 
@@ -49,54 +57,85 @@ pub struct Sample {
     seed: u64,
 
     #[command(flatten)]
+    bare: BareArgs,
+
+    #[command(flatten)]
     compute: ComputeArgs,
 }
 
 impl Sample {
     pub fn run(&self) -> Result<()> {
-        let (checkpoint, _) = load(&self.run)?;
+        let checkpoint = self.checkpoint()?;
         let Some(vocabulary) = &checkpoint.origin.vocabulary else {
             let name = checkpoint.origin.settings.data.name();
             return Err(Error::Usage(format!("sample writes text, and this run was trained on {name}")));
         };
-        let usual = if vocabulary.characters().contains(&'\n') { Some(&'\n') } else { vocabulary.characters().first() };
-        let text = self.prompt.clone().unwrap_or_else(|| usual.into_iter().collect());
-        let prompt = vocabulary.encode("--prompt", &text)?;
-        let Some((first, rest)) = prompt.split_first() else {
-            return Err(Error::Usage("the prompt is empty; it needs at least one character".into()));
-        };
-        let stop = self.stop.as_deref().map(|text| vocabulary.encode("--stop", text)).transpose()?;
+        let (text, first, mut token) = self.prompt(vocabulary)?;
         let config = Config { window: 1, batch: 1, ..checkpoint.origin.settings.network.clone() };
         let mut network = checkpoint.network(config, &self.compute.choose()?)?;
 
-        print_text(&text)?;
+        print_content(&text)?;
         let drawing = Drawing { temperature: self.temperature, top_k: self.top_k, top_p: self.top_p };
         let mut random = Random::for_sampling(self.seed);
-        let mut token = *first;
-        let mut state = InitialState::Zero;
-        let mut rest = rest.iter();
+        let mut logits = vec![0.0; vocabulary.size()];
+        for id in first {
+            next(&mut network, id, &mut logits)?;
+        }
         let mut drawn = Vec::new();
-        loop {
-            let one = |id| Array2::from_elem((1, 1), id);
-            let sequences = Sequences { initial_state: state, ..Sequences::new(Inputs::Tokens(one(token))) };
-            let logits = network.predict(&sequences)?.outputs;
-            if logits.iter().any(|v| !v.is_finite()) {
-                return Err(Error::NotFinite { tensor: "an output".into() });
+        for _ in 0..self.length {
+            next(&mut network, token, &mut logits)?;
+            token = drawing.draw(&logits, random.uniform());
+            let written = vocabulary.decode(&[token]);
+            print_content(&written)?;
+            drawn.extend(written);
+            if self.stop.as_ref().is_some_and(|stop| drawn.ends_with(stop.as_bytes())) {
+                break;
             }
-            state = InitialState::Carried;
-            token = match rest.next() {
-                Some(&next) => next,
-                None if drawn.len() as u64 == self.length => return print_text("\n"),
-                None => {
-                    let next = drawing.draw(logits.as_slice().unwrap_or_default(), random.uniform());
-                    print_text(&vocabulary.decode(&[next]))?;
-                    drawn.push(next);
-                    if stop.as_ref().is_some_and(|stop| drawn.ends_with(stop)) {
-                        return print_text("\n");
-                    }
-                    next
-                }
-            };
+        }
+        // Bytes are what they are.
+        if vocabulary.tokens() == Tokens::Bytes { Ok(()) } else { print_content(b"\n") }
+    }
+
+    /// The run, or weights alone.
+    fn checkpoint(&self) -> Result<Checkpoint> {
+        let run = self.run.display();
+        match (self.bare.open(&self.run)?, &self.vocabulary) {
+            (None, None) => Ok(load(&self.run)?.0),
+            (None, Some(_)) => Err(Error::Usage(format!("--vocabulary is for weights alone; {run} has its own"))),
+            (Some(_), None) => {
+                Err(Error::Usage(format!("{run} are weights alone: --vocabulary FILE names a text of their characters")))
+            }
+            (Some(file), Some(path)) => {
+                let vocabulary = Vocabulary::from_text(&read_text(path)?);
+                self.bare.checkpoint(&self.run, file, Input::Tokens, (Loss::CrossEntropy, Some(vocabulary)))
+            }
         }
     }
+
+    /// What the text begins with, its tokens but the last, and that.
+    fn prompt(&self, vocabulary: &Vocabulary) -> Result<(Vec<u8>, Vec<u32>, u32)> {
+        let newline = vocabulary.encode("newline", "\n").ok().filter(|ids| ids.first().copied() != vocabulary.unknown());
+        let usual = || vocabulary.decode(&newline.unwrap_or_else(|| vec![0]));
+        let text = self.prompt.as_ref().map_or_else(usual, |text| text.clone().into_bytes());
+        let mut prompt = vocabulary.encode("--prompt", &text)?;
+        note_unknown("--prompt", vocabulary, &prompt).iter().for_each(note);
+        let Some(last) = prompt.pop() else {
+            let noun = vocabulary.tokens().noun();
+            return Err(Error::Usage(format!("the prompt is empty; it needs at least one {noun}")));
+        };
+        // A character that there is not would be waited for in vain.
+        if let (Tokens::Chars, Some(stop)) = (vocabulary.tokens(), &self.stop) {
+            vocabulary.encode("--stop", stop)?;
+        }
+        Ok((text, prompt, last))
+    }
+}
+
+/// The logits of what follows a token.
+fn next(network: &mut Network, token: u32, logits: &mut [f32]) -> Result<()> {
+    network.step(&[token], logits)?;
+    if logits.iter().any(|v| !v.is_finite()) {
+        return Err(Error::NotFinite { tensor: "an output".into() });
+    }
+    Ok(())
 }

@@ -1,5 +1,6 @@
 //! Writing to the terminal: a pipe closed at the other end is no panic.
 
+use std::borrow::Cow;
 use std::fmt::Display;
 use std::io::{IsTerminal, Write};
 use std::ops::Range;
@@ -33,20 +34,27 @@ pub fn print(text: &str) -> Result<()> {
     written.map_err(|source| Error::Io { path: "stdout".into(), source })
 }
 
-/// Writes a text to stdout: exactly as it is, but on a terminal, which control characters would command, these as escapes.
+/// Writes bytes, of a text or not, to stdout: exactly as they are, but on a terminal, which control characters would command, these as
+/// escapes.
 ///
 /// # Errors
 /// [`Error::Io`].
-pub fn print_text(text: &str) -> Result<()> {
+pub fn print_content(content: &[u8]) -> Result<()> {
     let mut out = std::io::stdout().lock();
+    let shown = if out.is_terminal() { without_commands(content) } else { content.into() };
+    out.write_all(&shown).and_then(|()| out.flush()).map_err(|source| Error::Io { path: "stdout".into(), source })
+}
+
+/// With control characters as escapes, but for line ends and tabs. A part of a character stays as it is.
+fn without_commands(content: &[u8]) -> Cow<'_, [u8]> {
     let is_command = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
-    let written = if out.is_terminal() && text.contains(is_command) {
-        let shown = text.chars().map(|c| if is_command(c) { c.escape_default().to_string() } else { c.to_string() });
-        out.write_all(shown.collect::<String>().as_bytes())
-    } else {
-        out.write_all(text.as_bytes())
-    };
-    written.and_then(|()| out.flush()).map_err(|source| Error::Io { path: "stdout".into(), source })
+    match std::str::from_utf8(content) {
+        Ok(text) if text.contains(is_command) => {
+            let shown = text.chars().map(|c| if is_command(c) { c.escape_default().to_string() } else { c.to_string() });
+            shown.collect::<String>().into_bytes().into()
+        }
+        _ => content.into(),
+    }
 }
 
 /// Writes a line to stderr. Whether someone reads it makes no difference.

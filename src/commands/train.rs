@@ -16,7 +16,7 @@ use retrospect::{Error, Result};
 use super::compute::ComputeArgs;
 use super::evaluate::load;
 use super::missing::advise;
-use super::options::RunArgs;
+use super::options::{RunArgs, expect_tokens};
 use super::plot;
 use super::progress::Progress;
 use super::sketch;
@@ -165,6 +165,9 @@ impl Train {
         let file = self.options.file();
         let advice = format!("if it has moved: train --resume {} {{flag}} FILE", run.display());
         let wanted = file.clone().unwrap_or_else(|| was.clone());
+        if let Some(vocabulary) = &checkpoint.origin.vocabulary {
+            expect_tokens(run, vocabulary, self.options.tokens())?;
+        }
         let advised = |error| if file.is_none() { advise(error, &was, &advice) } else { error };
         let opened = checkpoint.reopen(file.clone(), self.new_data).map_err(advised)?;
         opened.notes.iter().for_each(note);

@@ -16,7 +16,7 @@ use crate::Result;
 pub enum Choice {
     /// A task of [`super::ALL`].
     Task(String),
-    /// A file of UTF-8, character by character.
+    /// A file of text, token by token.
     Text(PathBuf),
     /// Sequences or a series: a table, or tensors as [`crate::tensors::read_batch`] reads them.
     Data(PathBuf),
@@ -26,7 +26,7 @@ pub enum Choice {
 pub struct Opened {
     /// Its batches.
     pub source: Box<dyn Source>,
-    /// The characters of a text.
+    /// The tokens of a text.
     pub vocabulary: Option<Vocabulary>,
     /// The columns of a table, or of tensors that are scaled.
     pub columns: Option<Columns>,
@@ -107,7 +107,7 @@ mod tests {
             assert_eq!(serde_json::from_str::<Choice>(&written).unwrap(), choice);
             let opened = choice.open(&options, &Reading::default(), Part::Validation, Known::default()).unwrap();
             assert_eq!(opened.source.window(), (5, 2));
-            assert_eq!(opened.vocabulary.map(|v| v.to_string()).as_deref(), characters);
+            assert_eq!(opened.vocabulary, characters.map(Vocabulary::from_text));
             assert_eq!(opened.fingerprint.is_some(), choice.path().is_some());
         }
         let error = |choice: Choice| {

@@ -5,7 +5,7 @@ use super::{Columns, Vocabulary};
 /// What is not taken from a file, since a network was trained with it: new data are read as the old ones were.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Known<'a> {
-    /// The characters of its texts. A text may have fewer.
+    /// The tokens of its texts. A text may have fewer.
     pub vocabulary: Option<&'a Vocabulary>,
     /// The columns of its tables, or of tensors that are scaled.
     pub columns: Option<&'a Columns>,

@@ -24,6 +24,7 @@ mod tables;
 mod temporal_order;
 mod text;
 mod vocabulary;
+mod words;
 
 pub use adding::Adding;
 pub use arrays::Arrays;
@@ -41,8 +42,8 @@ pub use series::{Cut, Series, Windows};
 pub use split::{Division, HeldOut, Part};
 pub use tables::{Fill, Grouped, TableOptions};
 pub use temporal_order::TemporalOrder;
-pub use text::{Text, read_text};
-pub use vocabulary::Vocabulary;
+pub use text::{Text, note_unknown, read_content, read_text};
+pub use vocabulary::{Tokens, Vocabulary};
 
 use crate::batch::{Batch, Input, Inputs, Loss, Targets};
 use crate::random::stream;

@@ -7,6 +7,7 @@ use super::columns::Scale;
 use super::series::Windows;
 use super::split::HeldOut;
 use super::tables::TableOptions;
+use super::vocabulary::Tokens;
 use crate::tensors::Layout;
 use crate::{Error, Result};
 
@@ -37,6 +38,10 @@ pub struct Reading {
     pub cut: bool,
     /// Whether a batch that is too large for a series is made smaller, and not refused.
     pub shrink: bool,
+    /// What the tokens of a text are.
+    pub tokens: Tokens,
+    /// The most words that are kept of a text, the most frequent.
+    pub most_words: usize,
 }
 
 impl Default for Reading {
@@ -53,6 +58,8 @@ impl Default for Reading {
             class_weights: None,
             cut: false,
             shrink: false,
+            tokens: Tokens::Chars,
+            most_words: 10_000,
         }
     }
 }

@@ -1,8 +1,8 @@
-//! Text, character by character: predict each next one.
+//! Text, token by token: predict each next one. Tokens are characters, bytes or words.
 //!
-//! The first 90 % of the characters, or another share, train; the rest are held out. With `N` characters and a batch of `B`, stream `b` is characters
-//! `b·S … b·S + S` with `S = ⌊(N − 1)/B⌋`; window `k` of a pass feeds characters `b·S + kT … b·S + kT + T − 1` and predicts each next one. The
-//! hidden state goes from window to window and starts each pass at zero. A training pass ends when fewer than `T` characters are
+//! The first 90 % of the tokens, or another share, train; the rest are held out. With `N` tokens and a batch of `B`, stream `b` is tokens
+//! `b·S … b·S + S` with `S = ⌊(N − 1)/B⌋`; window `k` of a pass feeds tokens `b·S + kT … b·S + kT + T − 1` and predicts each next one. The
+//! hidden state goes from window to window and starts each pass at zero. A training pass ends when fewer than `T` tokens are
 //! left; the held-out streams are read to their end, the last window masked.
 
 use std::path::Path;
@@ -12,27 +12,39 @@ use ndarray::Array2;
 use super::choice::{Opened, fingerprint};
 use super::divided::Divided;
 use super::split::{HeldOut, Part};
-use super::{Options, Reading, Shape, Source, Vocabulary};
+use super::vocabulary::utf8;
+use super::{Options, Reading, Shape, Source, Tokens, Vocabulary};
 use crate::batch::{Batch, InitialState, Input, Inputs, Loss, Targets};
 use crate::{Error, Result};
+
+/// Reads a file, for [`Vocabulary::encode`].
+///
+/// # Errors
+/// [`Error::BadInput`] if it cannot be read.
+pub fn read_content(path: impl AsRef<Path>) -> Result<Vec<u8>> {
+    std::fs::read(&path).map_err(|e| Error::input(path.as_ref().display(), format!("cannot be read: {e}")))
+}
 
 /// Reads a file of UTF-8.
 ///
 /// # Errors
 /// [`Error::BadInput`] if it cannot be read, or with the position of the first byte that is not UTF-8.
 pub fn read_text(path: impl AsRef<Path>) -> Result<String> {
-    let what = path.as_ref().display();
-    let bytes = std::fs::read(&path).map_err(|e| Error::input(&what, format!("cannot be read: {e}")))?;
-    String::from_utf8(bytes).map_err(|e| {
-        let at = e.utf8_error().valid_up_to();
-        Error::input(
-            &what,
-            format!("byte {at} (counted from 0), {:#04x}, is not UTF-8; expected text in UTF-8", e.as_bytes()[at]),
-        )
-    })
+    let (what, content) = (path.as_ref().display(), read_content(&path)?);
+    Ok(utf8(what, &content)?.to_owned())
 }
 
-/// `count` streams of `length` characters to predict each, one after another from character `start`, in windows.
+/// What to tell of the tokens of a text that are `<unk>`, with their share, if some are.
+#[must_use]
+pub fn note_unknown(what: impl std::fmt::Display, vocabulary: &Vocabulary, ids: &[u32]) -> Option<String> {
+    let unknown = vocabulary.unknown()?;
+    let count = ids.iter().filter(|&&id| id == unknown).count();
+    let (share, known) = (100.0 * count as f64 / ids.len() as f64, vocabulary.size() - 1);
+    let of = format!("{count} of {} tokens ({share:.2} %)", ids.len());
+    (count > 0).then(|| format!("{what}: {of} are not among the {known} of the vocabulary, and are <unk>."))
+}
+
+/// `count` streams of `length` tokens to predict each, one after another from token `start`, in windows.
 #[derive(Debug, Clone, PartialEq)]
 struct Streams {
     start: usize,
@@ -45,10 +57,10 @@ struct Streams {
 impl Streams {
     /// The streams of a held-out part, all of which counts.
     ///
-    /// A part with a character to predict, but not one for each stream, is one stream: its few characters are
+    /// A part with a token to predict, but not one for each stream, is one stream: its few tokens are
     /// measured rather than none.
-    fn held_out(start: usize, characters: usize, batch: usize, window: usize) -> Streams {
-        let predicted = characters.saturating_sub(1);
+    fn held_out(start: usize, tokens: usize, batch: usize, window: usize) -> Streams {
+        let predicted = tokens.saturating_sub(1);
         let (count, length) = if predicted < batch { (1, predicted) } else { (batch, predicted / batch) };
         Streams { start, count, length, windows: length.div_ceil(window) as u64 }
     }
@@ -68,7 +80,7 @@ pub struct Text {
 }
 
 impl Text {
-    /// A file to train on; its vocabulary is that of the whole file.
+    /// A file to train on, character by character; its vocabulary is that of the whole file.
     ///
     /// # Errors
     /// As [`read_text`] and [`Text::new`].
@@ -79,7 +91,7 @@ impl Text {
     /// A file to train on, or to measure its test part; its vocabulary is that of a network that is trained already, or of the whole file.
     ///
     /// # Errors
-    /// As [`read_text`] and [`Text::new`]; [`Error::BadInput`] for a character that is not in the vocabulary, with its position.
+    /// As [`read_content`], [`Vocabulary::encode`] and [`Text::new`].
     pub(super) fn open(
         path: &Path,
         options: &Options,
@@ -88,12 +100,12 @@ impl Text {
         vocabulary: Option<&Vocabulary>,
     ) -> Result<Opened> {
         let Options { batch, window, .. } = *options;
-        let (what, content) = (path.display(), read_text(path)?);
-        let own = Vocabulary::from_text(&content);
-        let (in_it, vocabulary) = (own.size(), vocabulary.cloned().unwrap_or(own));
-        let all = vocabulary.size();
-        let note = (in_it < all).then(|| format!("{what}: {in_it} of the {all} characters of the vocabulary are in it."));
+        let (what, content) = (path.display(), read_content(path)?);
+        let own = || Vocabulary::of_content(&what, &content, reading.tokens, reading.most_words);
+        let is_known = vocabulary.is_some();
+        let vocabulary = vocabulary.cloned().map_or_else(own, Ok)?;
         let text = Text::divided(&what, &content, vocabulary.clone(), [batch, window], (reading.shares(), part))?;
+        let notes = [text.note_missing(&what).filter(|_| is_known), note_unknown(&what, &vocabulary, &text.tokens)];
         let held_out = match part {
             Part::Validation => &reading.validation,
             Part::Test => &reading.test,
@@ -102,18 +114,29 @@ impl Text {
             HeldOut::Share(_) => Box::new(text),
             HeldOut::File(other) => {
                 let what = other.display().to_string();
-                let measured = Text::with_vocabulary(&what, &read_text(other)?, vocabulary.clone(), batch, window)?;
+                let measured = Text::with_vocabulary(&what, read_content(other)?, vocabulary.clone(), batch, window)?;
                 Box::new(Divided::new(&what, Box::new(text), Box::new(measured))?)
             }
         };
-        let fingerprint = fingerprint(content.as_bytes()).ok();
-        Ok(Opened { source, vocabulary: Some(vocabulary), columns: None, notes: note.into_iter().collect(), fingerprint })
+        let fingerprint = fingerprint(&content[..]).ok();
+        let notes = notes.into_iter().flatten().collect();
+        Ok(Opened { source, vocabulary: Some(vocabulary), columns: None, notes, fingerprint })
     }
 
-    /// A text to train on, of which the share `validation`, at least 0 and below 1, is held out at the end; `what` it is (its file) goes
+    /// What to tell where some of the vocabulary is not in the text. Of bytes that is usual.
+    fn note_missing(&self, what: impl std::fmt::Display) -> Option<String> {
+        let (all, noun) = (self.vocabulary.size(), self.vocabulary.tokens().noun());
+        let mut found = vec![false; all];
+        self.tokens.iter().for_each(|&id| found[id as usize] = true);
+        let in_it = found.into_iter().filter(|found| *found).count();
+        let is_told = in_it < all && self.vocabulary.tokens() != Tokens::Bytes;
+        is_told.then(|| format!("{what}: {in_it} of the {all} {noun}s of the vocabulary are in it."))
+    }
+
+    /// A text to train on, character by character, of which the share `validation`, at least 0 and below 1, is held out at the end; `what` it is (its file) goes
     /// into messages.
     ///
-    /// A held-out part of fewer than two characters has no batches: [`Source::held_out_batches`] is 0.
+    /// A held-out part of fewer than two tokens has no batches: [`Source::held_out_batches`] is 0.
     ///
     /// # Errors
     /// [`Error::BadInput`] for a text too short for one window, with how many characters there are, how many are needed and what would
@@ -122,16 +145,16 @@ impl Text {
         Text::divided(what, text, Vocabulary::from_text(text), [batch, window], ([validation, 0.0], Part::Validation))
     }
 
-    /// The same with a vocabulary of its own, which may have more characters than the text, and with a share for a test behind that for
+    /// The same with a vocabulary of its own, which may have more tokens than the text, and with a share for a test behind that for
     /// validation, one of which is held out.
     fn divided(
         what: impl ToString,
-        text: &str,
+        content: impl AsRef<[u8]>,
         vocabulary: Vocabulary,
         [batch, window]: [usize; 2],
         ([validation, test], part): ([f64; 2], Part),
     ) -> Result<Text> {
-        let tokens = vocabulary.encode(what.to_string(), text)?;
+        let tokens = vocabulary.encode(what.to_string(), content)?;
         check_sizes(batch, window)?;
         let total = tokens.len();
         // A little more, so that a product that should be whole is.
@@ -139,7 +162,7 @@ impl Text {
         let (train, validated) = (without(validation + test), without(test));
         let length = train.saturating_sub(1) / batch;
         if length < window {
-            return Err(Error::input(what, too_short(total, train, batch, window)));
+            return Err(Error::input(what, too_short(&vocabulary, [total, train], batch, window)));
         }
         let training = Streams { start: 0, count: batch, length, windows: (length / window) as u64 };
         let held_out = match part {
@@ -152,22 +175,37 @@ impl Text {
     /// A text to evaluate a network on that was trained with `vocabulary`: all of it is held out, and the training batches are the same.
     ///
     /// # Errors
-    /// [`Error::BadInput`] for a character that is not in the vocabulary and for a text without a character to predict.
+    /// [`Error::BadInput`] for a token that is not in the vocabulary and for a text without one to predict.
     /// [`Error::Usage`] for a batch or a window of 0.
-    pub fn with_vocabulary(what: impl ToString, text: &str, vocabulary: Vocabulary, batch: usize, window: usize) -> Result<Text> {
-        let tokens = vocabulary.encode(what.to_string(), text)?;
+    pub fn with_vocabulary(
+        what: impl ToString,
+        content: impl AsRef<[u8]>,
+        vocabulary: Vocabulary,
+        batch: usize,
+        window: usize,
+    ) -> Result<Text> {
+        let tokens = vocabulary.encode(what.to_string(), content)?;
         check_sizes(batch, window)?;
         if tokens.len() < 2 {
-            return Err(Error::input(what, format!("{}; expected at least 2, to predict the second", holds(tokens.len()))));
+            return Err(Error::input(
+                what,
+                format!("{}; expected at least 2, to predict the second", holds(&vocabulary, tokens.len())),
+            ));
         }
         let held_out = Streams::held_out(0, tokens.len(), batch, window);
         Ok(Text { vocabulary, tokens, batch, window, training: held_out.clone(), held_out })
     }
 
-    /// The characters, by token.
+    /// The tokens that there are, by id.
     #[must_use]
     pub fn vocabulary(&self) -> &Vocabulary {
         &self.vocabulary
+    }
+
+    /// What to tell of the tokens that are `<unk>`, if some are.
+    #[must_use]
+    pub fn note_unknown(&self, what: impl std::fmt::Display) -> Option<String> {
+        note_unknown(what, &self.vocabulary, &self.tokens)
     }
 
     /// Window `k` of `streams`; what lies beyond them is token 0 and masked.
@@ -196,17 +234,17 @@ fn check_sizes(batch: usize, window: usize) -> Result<()> {
     }
 }
 
-fn holds(characters: usize) -> String {
-    match characters {
-        0 => "is empty".into(),
-        1 => "has 1 character".into(),
-        n => format!("has {n} characters"),
+fn holds(vocabulary: &Vocabulary, tokens: usize) -> String {
+    match (tokens, vocabulary.tokens().noun()) {
+        (0, _) => "is empty".into(),
+        (1, noun) => format!("has 1 {noun}"),
+        (n, noun) => format!("has {n} {noun}s"),
     }
 }
 
-fn too_short(total: usize, train: usize, batch: usize, window: usize) -> String {
+fn too_short(vocabulary: &Vocabulary, [total, train]: [usize; 2], batch: usize, window: usize) -> String {
     let needed = batch as u128 * window as u128 + 1;
-    let there = holds(total);
+    let there = holds(vocabulary, total);
     let problem = format!("{there}; {train} train, and batch {batch} with window {window} needs {needed} (batch·window + 1)");
     let predicted = train.saturating_sub(1);
     let fits = match (predicted / batch, predicted / window) {
@@ -254,9 +292,11 @@ mod tests {
     fn rows(text: &Text, batch: &Batch) -> Vec<(String, String, String)> {
         let (Inputs::Tokens(x), Targets::Classes(y)) = (&batch.inputs, &batch.targets) else { panic!("{batch:?}") };
         let mask = |b: usize| batch.mask.as_ref().map_or(String::new(), |m| m.column(b).iter().map(|v| v.to_string()).collect());
-        (0..x.ncols())
-            .map(|b| (text.vocabulary.decode(&x.column(b).to_vec()), text.vocabulary.decode(&y.column(b).to_vec()), mask(b)))
-            .collect()
+        (0..x.ncols()).map(|b| (decoded(text, &x.column(b).to_vec()), decoded(text, &y.column(b).to_vec()), mask(b))).collect()
+    }
+
+    fn decoded(text: &Text, ids: &[u32]) -> String {
+        String::from_utf8(text.vocabulary.decode(ids)).unwrap()
     }
 
     fn row(x: &str, y: &str, mask: &str) -> (String, String, String) {
@@ -306,8 +346,7 @@ mod tests {
         for (characters, batch, window, counted) in
             [(2, 1, 1, 1), (2, 5, 3, 1), (5, 4, 9, 4), (6, 5, 1, 5), (100, 7, 4, 98), (100, 99, 64, 99)]
         {
-            let mut text =
-                Text::with_vocabulary("t", &"a".repeat(characters), Vocabulary::from_text("a"), batch, window).unwrap();
+            let mut text = Text::with_vocabulary("t", "a".repeat(characters), Vocabulary::from_text("a"), batch, window).unwrap();
             let sum: usize = (0..text.held_out_batches()).map(|k| text.held_out(k).counted()).sum();
             assert_eq!(sum, counted, "{characters} characters in {batch} streams");
         }
@@ -380,7 +419,7 @@ mod tests {
             assert!(error.to_string().contains(at), "{error}");
         }
         std::fs::write(&path, "to be or not to be").unwrap();
-        assert_eq!(Text::load(&path, 2, 3, 0.1).unwrap().vocabulary().to_string(), " benort");
+        assert_eq!(*Text::load(&path, 2, 3, 0.1).unwrap().vocabulary(), Vocabulary::from_text(" benort"));
         assert_eq!(Text::load(folder.path().join("missing"), 1, 1, 0.1).unwrap_err().exit_code(), 7);
     }
 }

@@ -13,6 +13,7 @@ pub mod map;
 pub mod norm;
 pub mod padding;
 pub mod recurrence;
+pub(crate) mod single;
 pub mod softmax_loss;
 pub mod squared_loss;
 pub mod transpose;

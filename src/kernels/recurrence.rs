@@ -31,7 +31,7 @@ use definition::{bound_backward, bound_forward, define_backward, define_forward,
 pub(crate) use held::{Held, can_hold, held_8, held_16, held_64, needs};
 pub(crate) use lower::{COPY, LARGE_PRODUCT, PARTS_SCALARS, PIECE_SCALARS, TURN, TURNED_PRODUCT, WIDE_PRODUCT, lower};
 pub(crate) use persistent::{FLAGS, SCALARS as HELD_SCALARS, persistent, with_word};
-pub(crate) use pointwise::{After, Before, Behind, Dims, Gradients, Pointwise, Windows, gate_cols, gate_stride};
+pub(crate) use pointwise::{After, Before, Behind, Dims, Gradients, MOST, Numbers, Pointwise, Windows, gate_cols, gate_stride};
 pub(crate) use variants::{fused, in_parts, kernels, text, variants, without};
 pub(crate) use ways::{BY_LANES, BY_SLICES, NARROW, TILED, Way, by_sequence, by_subgroup};
 

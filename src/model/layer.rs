@@ -157,6 +157,18 @@ pub(crate) struct Layer {
     pub d_initial: Vec<Mat>,
 }
 
+/// What a single time step reads of a layer.
+pub(crate) struct SingleWindows {
+    /// U, of tokens transposed.
+    pub input: Mat,
+    /// Wᵀ.
+    pub recurrent_t: Mat,
+    /// The bias of the input's part.
+    pub bias: Mat,
+    /// What the cell has that is the same at all time steps.
+    pub constants: Vec<Mat>,
+}
+
 impl Layer {
     /// Declares the buffers of a layer.
     pub fn new(
@@ -262,6 +274,16 @@ impl Layer {
     fn constants(&self) -> Vec<Mat> {
         let bias = self.weights.recurrent_bias.filter(|_| !self.cell.recurrent_bias.is_empty());
         bias.map(|bias| self.apart(bias)).into_iter().chain(self.weights.leak).collect()
+    }
+
+    /// What a single time step reads.
+    pub fn single(&self) -> SingleWindows {
+        SingleWindows {
+            input: self.weights.input,
+            recurrent_t: self.recurrent_t,
+            bias: self.bias_sum.unwrap_or(self.weights.bias),
+            constants: self.constants(),
+        }
     }
 
     /// Of a row with all gates, or with that one alone, the gate whose recurrent bias is apart.

@@ -101,6 +101,7 @@ impl Network {
 
     /// What follows once the parameters were written.
     fn begin(&mut self) -> Result<()> {
+        self.stepper = None;
         self.backend.write(self.model.update_windows.status, &[0.0; 4])?;
         self.backend.run(self.model.prepare.clone())
     }
@@ -350,12 +351,19 @@ impl Network {
 
     /// Makes the states before the next window's first step zero.
     pub(super) fn clear_state(&mut self) -> Result<()> {
-        let windows = |layer: &Layer| (0..layer.states.len()).map(|state| self.initial_state(layer, state)).collect::<Vec<_>>();
-        let windows: Vec<Mat> = self.model.layers.iter().flat_map(windows).collect();
-        windows.into_iter().try_for_each(|window| self.backend.write(window, &vec![0.0; window.len()]))
+        for layer in 0..self.model.layers.len() {
+            for state in 0..self.model.config.cell.states.len() {
+                let window = self.initial_state(&self.model.layers[layer], state);
+                match self.backend.host_memory(window) {
+                    Some(memory) => memory.fill(0.0),
+                    None => self.backend.write(window, &vec![0.0; window.len()])?,
+                }
+            }
+        }
+        Ok(())
     }
 
-    fn initial_state(&self, layer: &Layer, state: usize) -> Mat {
+    pub(super) fn initial_state(&self, layer: &Layer, state: usize) -> Mat {
         layer.kept()[state].slice_rows(0..self.model.config.batch as u32)
     }
 

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::{Measures, Settings};
 use crate::backend::Compute;
 use crate::batch::{Input, States};
-use crate::data::{Choice, Columns, Known, Opened, Part, Vocabulary};
-use crate::model::{Config, Named, Optimizer, from_file, left_out, parameters};
+use crate::data::{Choice, Columns, Known, Opened, Part, Reading, Vocabulary};
+use crate::model::{Config, Named, Optimizer, RecurrentInit, from_file, left_out, parameters};
 use crate::network::Network;
 use crate::tensors::{TensorFile, write_in_blocks};
 use crate::{Error, Result};
@@ -48,7 +48,7 @@ impl DeviceRecord {
 pub struct Origin {
     /// What was asked for.
     pub settings: Settings,
-    /// The characters of a text.
+    /// The tokens of a text.
     pub vocabulary: Option<Vocabulary>,
     /// The columns of a table, or of tensors that are scaled.
     pub columns: Option<Columns>,
@@ -169,6 +169,34 @@ impl Checkpoint {
         })
     }
 
+    /// Weights alone, as a run of no training steps.
+    ///
+    /// # Errors
+    /// [`Error::BadInput`] when the network has another number of tokens than the vocabulary.
+    pub fn of_weights(path: &Path, file: TensorFile, network: Config, vocabulary: Option<Vocabulary>) -> Result<Checkpoint> {
+        vocabulary
+            .iter()
+            .try_for_each(|vocabulary| expect_size(vocabulary, &network))
+            .map_err(|e| file.bad("vocabulary", e.to_string()))?;
+        let settings = Settings {
+            steps: 0,
+            lr: 0.0,
+            seed: 0,
+            recurrent_init: RecurrentInit::default(),
+            window: network.window,
+            loss_every: 1,
+            evaluate_every: None,
+            checkpoint_every: 1,
+            trace_gradients: None,
+            init: Some(path.into()),
+            data: Choice::Data(path.into()),
+            reading: Reading::default(),
+            network,
+        };
+        let origin = Origin { settings, vocabulary, columns: None, fingerprint: None, device: DeviceRecord::default() };
+        Ok(Checkpoint { origin, step: 0, states: States::new(), file })
+    }
+
     /// The weights, in memory.
     ///
     /// # Errors
@@ -219,7 +247,7 @@ impl Checkpoint {
             ("step".into(), step.to_string()),
             ("version".into(), env!("CARGO_PKG_VERSION").into()),
         ]);
-        metadata.extend(origin.vocabulary.as_ref().map(|v| ("vocabulary".into(), v.to_string())));
+        metadata.extend(origin.vocabulary.iter().flat_map(Vocabulary::to_metadata));
         metadata.extend(origin.columns.as_ref().map(|c| ("columns".into(), json(serde_json::to_string(c)))));
         metadata.extend(origin.fingerprint.as_ref().map(|f| ("fingerprint".into(), f.clone())));
         let tensors = network.tensors();
@@ -250,19 +278,26 @@ impl Checkpoint {
     }
 }
 
-/// The vocabulary of a checkpoint: as many characters as the network reads and predicts. A run on a text has one.
+/// The vocabulary of a checkpoint: as many tokens as the network reads and predicts. A run on a text has one.
 fn vocabulary_of(tensors: &TensorFile, settings: &Settings) -> Result<Option<Vocabulary>> {
-    let Some(characters) = tensors.metadata.get("vocabulary") else {
+    let Some(vocabulary) = Vocabulary::from_metadata(&tensors.metadata)? else {
         return match settings.data {
             Choice::Text(_) => Err(Error::input("text", "there is none, and the run was trained on a text")),
             Choice::Task(_) | Choice::Data(_) => Ok(None),
         };
     };
-    let vocabulary: Vocabulary = characters.parse()?;
-    let (size, network) = (vocabulary.size(), &settings.network);
+    expect_size(&vocabulary, &settings.network).map(|()| Some(vocabulary))
+}
+
+/// Checks that a network reads and predicts the tokens of a vocabulary.
+fn expect_size(vocabulary: &Vocabulary, network: &Config) -> Result<()> {
+    let size = vocabulary.size();
     if (network.input, network.outputs) == (Input::Tokens(size), size) {
-        return Ok(Some(vocabulary));
+        return Ok(());
     }
     let (reads, outputs) = (network.input.size(), network.outputs);
-    Err(Error::input("characters", format!("there are {size}; the network has {reads} inputs and {outputs} outputs")))
+    Err(Error::input(
+        format!("{}s", vocabulary.tokens().noun()),
+        format!("there are {size}; the network has {reads} inputs and {outputs} outputs"),
+    ))
 }

@@ -1,8 +1,7 @@
 //! A backend that does one step wrong.
 
-use std::cell::Cell;
 use std::ops::Range;
-use std::rc::Rc;
+use std::sync::{Arc, Mutex};
 
 use retrospect::Result;
 use retrospect::backend::{Backend, Ticket};
@@ -22,7 +21,7 @@ pub enum Fault {
 /// A backend that does as told, but for one fault, which can be changed from outside.
 pub struct Faulty {
     pub inner: Box<dyn Backend>,
-    pub fault: Rc<Cell<Option<Fault>>>,
+    pub fault: Arc<Mutex<Option<Fault>>>,
 }
 
 impl Backend for Faulty {
@@ -36,7 +35,7 @@ impl Backend for Faulty {
 
     fn run(&mut self, steps: Range<usize>) -> Result<()> {
         for index in steps {
-            let fault = self.fault.get();
+            let fault = *self.fault.lock().unwrap();
             if fault != Some(Fault::Dropped(index)) {
                 self.inner.run(index..index + 1)?;
             }

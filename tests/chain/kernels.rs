@@ -1,9 +1,8 @@
 //! The check of kernels, itself checked: that it holds every kernel in every variant to its definition, also where a step is cut
 //! into many pieces, and that it sees what is planted in a CPU function or behind it. Faults in shaders are in `mutants`.
 
-use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::rc::Rc;
+use std::sync::{Arc, Mutex};
 
 use super::device::{device, device_for, small};
 use super::faulty::{Fault, Faulty, written};
@@ -154,7 +153,7 @@ fn planted_faults_are_seen() {
                     let window = written(&program.steps()[0]).nth(place).expect("a window");
                     let fault = if perturbed { Fault::Perturbed(0, window, 1e-4) } else { Fault::Dropped(0) };
                     let inner = Box::new(Cpu::new(program, Some(1))?);
-                    Ok(Box::new(Faulty { inner, fault: Rc::new(Cell::new(Some(fault))) }))
+                    Ok(Box::new(Faulty { inner, fault: Arc::new(Mutex::new(Some(fault))) }))
                 };
                 let outcomes = checked::check(kernel, None, &[[19, 37, 5]], &mut load).unwrap();
                 let seen: Vec<&str> = outcomes.iter().filter(|o| !o.passed).filter_map(|o| o.note.as_deref()).collect();

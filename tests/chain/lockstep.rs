@@ -1,9 +1,8 @@
 //! Lockstep, itself checked: cut into many pieces a network's steps still are what they are defined to be, and a fault in any step is
 //! found at that step. That they are on an adapter as it is, `retrospect check` shows and `kernels` runs.
 
-use std::cell::Cell;
 use std::collections::BTreeSet;
-use std::rc::Rc;
+use std::sync::{Arc, Mutex};
 
 use super::device::{backend, device, small_device};
 use super::faulty::{Fault, Faulty, written};
@@ -76,8 +75,8 @@ fn a_fault_in_any_step_is_found_at_that_step() {
         let case = sample(optimizer);
         let model = Model::new(&case.config).unwrap();
         let (program, training) = (model.program().clone(), model.forward.start..model.carry.end);
-        let fault = Rc::new(Cell::new(None));
-        let faulty = Faulty { inner: backend(&program, device(), on), fault: Rc::clone(&fault) };
+        let fault = Arc::new(Mutex::new(None));
+        let faulty = Faulty { inner: backend(&program, device(), on), fault: Arc::clone(&fault) };
         let (lockstep, found) = Lockstep::new(&program, Box::new(faulty));
         let mut network = Network::on(model, Box::new(lockstep));
         let wrong = || found.take().into_iter().filter(|d| !d.is_within()).collect::<Vec<Deviation>>();
@@ -96,10 +95,10 @@ fn a_fault_in_any_step_is_found_at_that_step() {
                 if buffer == "status" {
                     continue;
                 }
-                fault.set(Some(plant));
+                *fault.lock().unwrap() = Some(plant);
                 seed += 1;
                 network.train_step(&case.batch(seed), 0.01).unwrap();
-                fault.set(None);
+                *fault.lock().unwrap() = None;
                 let found = wrong();
                 let variant = |d: &Deviation| d.variant.is_some() == (on != "CPU");
                 let at_it = |d: &Deviation| (d.step, d.kernel) == (index, step.kernel.name) && variant(d);
@@ -114,7 +113,7 @@ fn a_fault_in_any_step_is_found_at_that_step() {
         let product =
             training.clone().find(|&i| program.steps()[i].windows.iter().any(|w| program.name(*w) == "outputs")).unwrap();
         let before = training.clone().find(|&i| program.steps()[i].kernel.name == "elman_forward").unwrap();
-        fault.set(Some(Fault::Stray(before, program.steps()[product].windows[1])));
+        *fault.lock().unwrap() = Some(Fault::Stray(before, program.steps()[product].windows[1]));
         network.train_step(&case.batch(seed + 1), 0.01).unwrap();
         let found = wrong();
         assert!(found.first().is_some_and(|d| d.step == product), "{found:?}");

@@ -1,5 +1,6 @@
 //! The built program as its users meet it: run in a folder of its own.
 
+mod bare;
 mod bench;
 mod check;
 mod data;
@@ -14,6 +15,7 @@ mod sequences;
 mod sessions;
 mod study;
 mod tables;
+mod tokens;
 mod tune;
 mod weights;
 

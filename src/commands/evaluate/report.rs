@@ -4,6 +4,7 @@ use std::path::Path;
 
 use retrospect::Result;
 use retrospect::batch::Loss;
+use retrospect::data::{Tokens, Vocabulary};
 use retrospect::train::{Checkpoint, Confusion, Deviation, Evaluation, Measures};
 use serde_json::{Map, Value, json};
 
@@ -27,9 +28,13 @@ impl Report<'_> {
         match &found.measures {
             Some(Measures::Classes(confusion)) => {
                 totals.push(("perplexity", found.loss.exp()));
-                if origin.vocabulary.is_some() {
-                    totals.push(("bits_per_character", found.loss / std::f64::consts::LN_2));
-                }
+                // A word's bits would tell of how long words are.
+                let bits = match origin.vocabulary.as_ref().map(Vocabulary::tokens) {
+                    Some(Tokens::Chars) => Some("bits_per_character"),
+                    Some(Tokens::Bytes) => Some("bits_per_byte"),
+                    Some(Tokens::Words) | None => None,
+                };
+                totals.extend(bits.map(|name| (name, found.loss / std::f64::consts::LN_2)));
                 totals.push(("accuracy", confusion.accuracy()));
             }
             _ if origin.settings.network.loss == Loss::SquaredError && origin.columns.is_none() => {
@@ -52,7 +57,7 @@ impl Report<'_> {
         }
     }
 
-    /// The confusions of classes other than characters, and their names.
+    /// The confusions of classes that are no tokens of a text, and their names.
     fn classes(&self) -> Option<(&Confusion, Vec<String>)> {
         let Some(Measures::Classes(confusion)) = &self.found.measures else { return None };
         let origin = &self.checkpoint.origin;

@@ -3,17 +3,17 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use retrospect::data::{self, Choice, ClassWeights, Fill, HeldOut, Reading, Scale, TableOptions, Windows};
+use retrospect::data::{self, Choice, ClassWeights, Fill, HeldOut, Reading, Scale, TableOptions, Tokens, Windows};
 use retrospect::tensors::Layout;
 
-use super::values::{probability, size};
+use super::values::{probability, size, words};
 
 /// The files that a run reads. Unlike the rest of what it follows from, they may be named again when it goes on.
 #[derive(Args)]
 #[group(id = "FileArgs", multiple = true)]
 #[command(next_help_heading = "Data")]
 pub struct FileArgs {
-    /// Train on a text (UTF-8), character by character
+    /// Train on a text, token by token
     #[arg(long, value_name = "FILE", conflicts_with_all = ["data", "task"])]
     text: Option<PathBuf>,
 
@@ -21,6 +21,10 @@ pub struct FileArgs {
     /// `inputs` or `tokens`, `classes` or `values`, as for `gradient`)
     #[arg(long, value_name = "FILE", conflicts_with = "task")]
     data: Option<PathBuf>,
+
+    /// What the tokens of --text are [default: those of --init's run, or chars]
+    #[arg(long, value_name = "KIND", requires = "text", conflicts_with_all = ["data", "task"])]
+    pub tokens: Option<Tokens>,
 }
 
 /// How data are read and divided.
@@ -30,6 +34,10 @@ pub struct FileArgs {
 pub struct DataArgs {
     #[arg(long, value_name = "NAME", help = tasks())]
     pub task: Option<String>,
+
+    /// Keep the N most frequent of --tokens words; all others become <unk> [default: 10000]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, requires = "tokens", value_parser = words())]
+    pub vocabulary: Option<usize>,
 
     /// How numbers of --data are scaled, by what trains: to a mean of 0 and a deviation of 1, or to 0 … 1. Predictions are in their own
     /// units again [default: standard for a table, none for tensors]
@@ -140,7 +148,7 @@ impl DataArgs {
         self.batch.unwrap_or(32)
     }
 
-    /// How it is read.
+    /// How it is read; of a text that does not say what the tokens are.
     pub fn reading(&self, table: &TableArgs, has_data: bool) -> Reading {
         let of_file = |part: &HeldOut| match part {
             HeldOut::File(path) => HeldOut::File(absolute(path)),
@@ -170,6 +178,7 @@ impl DataArgs {
             // A text has no other way.
             cut: self.window.is_some() && has_data,
             shrink: self.batch.is_none() && has_data,
+            ..Reading::default()
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use retrospect::cells::Cell;
-use retrospect::data::{Columns, Known, Vocabulary};
+use retrospect::data::{Columns, Known, Tokens, Vocabulary};
 use retrospect::model::{Config, left_out, sizes};
 use retrospect::tensors::TensorFile;
 use retrospect::train::Checkpoint;
@@ -16,7 +16,7 @@ use crate::commands::terminal::note_left_out;
 pub struct Init {
     path: PathBuf,
     pub file: TensorFile,
-    /// The characters that the tokens are, of a run on a text.
+    /// The tokens of a run on a text.
     vocabulary: Option<Vocabulary>,
     /// Those of a run on a table, or on tensors that are scaled.
     columns: Option<Columns>,
@@ -26,14 +26,24 @@ impl Init {
     /// Opens a file of weights, a checkpoint or the checkpoint of a run's folder.
     pub fn open(path: &Path) -> Result<Init> {
         let file = TensorFile::open(Checkpoint::path(path))?;
-        let vocabulary = file.metadata.get("vocabulary").map(|characters| characters.parse()).transpose();
-        let vocabulary = vocabulary.map_err(|error| in_file(path, error))?;
+        let vocabulary = Vocabulary::from_metadata(&file.metadata).map_err(|error| in_file(path, error))?;
         Ok(Init { path: path.into(), vocabulary, columns: Columns::from_metadata(&file)?, file })
     }
 
     /// What a network of these weights knows of its data.
     pub fn known(&self) -> Known<'_> {
         Known { vocabulary: self.vocabulary.as_ref(), columns: self.columns.as_ref() }
+    }
+
+    /// What the tokens of a text are: those of the weights' run, or else what is asked for.
+    ///
+    /// # Errors
+    /// [`Error::BadInput`] when other ones are asked for than the run's.
+    pub fn tokens(&self, asked: Option<Tokens>) -> Result<Option<Tokens>> {
+        match &self.vocabulary {
+            Some(vocabulary) => expect_tokens(&self.path, vocabulary, asked).map(|()| Some(vocabulary.tokens())),
+            None => Ok(asked),
+        }
     }
 
     /// The sizes of the weights (inputs, hidden, layers, outputs), if they are those of the layers that are asked for and of the vocabulary
@@ -48,7 +58,8 @@ impl Init {
         match text.map(Vocabulary::size) {
             Some(size) if (inputs, outputs) != (size, size) => {
                 let whose = if self.vocabulary.is_some() { "its vocabulary" } else { "the text" };
-                Err(bad(format!("reads {inputs} tokens and has {outputs} outputs; {whose} has {size} characters")))
+                let noun = text.map_or("token", |text| text.tokens().noun());
+                Err(bad(format!("reads {inputs} tokens and has {outputs} outputs; {whose} has {size} {noun}s")))
             }
             _ => Ok(sizes),
         }
@@ -58,5 +69,19 @@ impl Init {
     pub fn note_left_out(&self, network: &Config) -> Result<()> {
         note_left_out(&self.path, &left_out(network, &self.file)?);
         Ok(())
+    }
+}
+
+/// Checks that the tokens of a trained network are those that are asked for.
+///
+/// # Errors
+/// [`Error::BadInput`] with both.
+pub fn expect_tokens(path: &Path, vocabulary: &Vocabulary, asked: Option<Tokens>) -> Result<()> {
+    match asked.filter(|asked| *asked != vocabulary.tokens()) {
+        Some(asked) => Err(Error::BadInput {
+            what: path.display().to_string(),
+            problem: format!("was trained on {}, and --tokens asks for {}", vocabulary.tokens().name(), asked.name()),
+        }),
+        None => Ok(()),
     }
 }

@@ -64,6 +64,12 @@ pub fn size() -> impl clap::builder::TypedValueParser<Value = usize> {
     clap::builder::RangedU64ValueParser::<u64>::new().range(1..=u64::from(u32::MAX)).map(|n| n as usize)
 }
 
+/// Words that are kept: one alone would tell nothing.
+pub fn words() -> impl clap::builder::TypedValueParser<Value = usize> {
+    use clap::builder::TypedValueParser;
+    clap::builder::RangedU64ValueParser::<u64>::new().range(2..=1 << 24).map(|n| n as usize)
+}
+
 fn number(text: &str) -> std::result::Result<f64, String> {
     match text.parse::<f64>() {
         Ok(x) if x.is_finite() => Ok(x),

@@ -22,7 +22,7 @@ impl Labels {
     pub fn new(origin: &Origin, sequences: Vec<String>) -> Labels {
         let network = &origin.settings.network;
         let is_classes = network.loss == Loss::CrossEntropy;
-        let of_text = |vocabulary: &Vocabulary| vocabulary.characters().iter().map(|&c| shown(c)).collect();
+        let of_text = |vocabulary: &Vocabulary| (0..vocabulary.size() as u32).map(|id| vocabulary.label(id)).collect();
         let of_table = |columns: &Columns| columns.classes().map(<[String]>::to_vec);
         let classes = origin.vocabulary.as_ref().map(of_text).or_else(|| origin.columns.as_ref().and_then(of_table));
         let columns = match &origin.columns {
@@ -75,8 +75,4 @@ impl Labels {
         let text = format!("{value:.*}", decimals as usize);
         if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
     }
-}
-
-fn shown(character: char) -> String {
-    if character.is_control() { character.escape_default().to_string() } else { character.to_string() }
 }
