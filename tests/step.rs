@@ -3,7 +3,6 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
-use std::time::Instant;
 
 use ndarray::{Array2, Array3, s};
 use retrospect::Activation;
@@ -262,31 +261,4 @@ fn networks_and_trainings_can_be_sent() {
 fn the_example_forecasts_better_than_the_wave_before() {
     let [network, naive] = forecast::forecast().unwrap();
     assert!(network < 0.5 * naive, "{network} against {naive}");
-}
-
-/// What a step takes, beside a prediction of one time step: `cargo test --release --test step -- --ignored --nocapture`.
-#[test]
-#[ignore = "a measurement"]
-fn time_of_a_step() {
-    for (hidden, layers) in [(16, 1), (40, 1), (40, 2), (256, 1)] {
-        let lstm = cells::Cell::named("lstm").unwrap();
-        let config = Config { cell: lstm, layers, ..Config::new(Input::Vectors(1), hidden, 1, Loss::SquaredError, 1, 1) };
-        let mut network = network(&config);
-        let mut output = [0.0];
-        let per_call = |calls: u32, call: &mut dyn FnMut()| {
-            let mut best = f64::INFINITY;
-            for _ in 0..5 {
-                let begun = Instant::now();
-                (0..calls).for_each(|_| call());
-                best = best.min(begun.elapsed().as_nanos() as f64 / f64::from(calls));
-            }
-            best
-        };
-        let step = per_call(100_000, &mut || network.step(&[0.3], &mut output).unwrap());
-        let predict = per_call(2_000, &mut || {
-            let x = Inputs::Vectors(Array3::from_elem((1, 1, 1), 0.3));
-            network.predict(&Sequences { initial_state: InitialState::Carried, ..Sequences::new(x) }).unwrap();
-        });
-        println!("LSTM {layers} × {hidden}: step {step:.0} ns, predict {predict:.0} ns");
-    }
 }
