@@ -205,7 +205,11 @@ impl Batch {
     pub fn weights(&self) -> Vec<f32> {
         let weight = |(t, b)| if self.counts(t, b) { self.class_weight(t, b) } else { 0.0 };
         let scale = match self.reduction {
-            Reduction::Mean => 1.0 / self.places().map(weight).sum::<f64>(),
+            // Where all that counts has the weight 0 there is nothing to learn, and the loss is 0.
+            Reduction::Mean => match self.places().map(weight).sum::<f64>() {
+                0.0 => 0.0,
+                sum => 1.0 / sum,
+            },
             Reduction::Sum => 1.0,
         };
         self.places().map(|at| (weight(at) * scale) as f32).collect()
@@ -263,7 +267,7 @@ impl Batch {
         check_states(&self.initial_state, [layers, batch, hidden], states)
     }
 
-    /// Checks that there is no weight without a class, that none is negative and that those of what counts are not all 0.
+    /// Checks that there is no weight without a class, and that none is negative.
     fn check_class_weights(&self, outputs: usize) -> Result<()> {
         let Some(weights) = &self.class_weights else { return Ok(()) };
         if !matches!(self.targets, Targets::Classes(_)) {
@@ -278,10 +282,7 @@ impl Batch {
                 format!("[{class}] is {w}; expected a finite number that is not negative"),
             ));
         }
-        match self.places().any(|(t, b)| self.counts(t, b) && self.class_weight(t, b) > 0.0) {
-            true => Ok(()),
-            false => Err(Error::input("class weights", "those of all that counts are 0, so there is no loss")),
-        }
+        Ok(())
     }
 }
 

@@ -4,7 +4,7 @@
 
 mod read;
 
-pub use read::{is_table, read_bytes};
+pub use read::{is_table, name_of, read_bytes};
 
 use crate::{Error, Result};
 

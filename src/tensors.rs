@@ -205,6 +205,15 @@ impl Tensors {
         }
     }
 
+    /// A tensor of floats in f64, finite or not.
+    pub(crate) fn any_f64(&self, name: &str) -> Result<ArrayD<f64>> {
+        match self.get(name)? {
+            Tensor { shape, data: Data::F32(values) } => self.array(name, shape, values.iter().map(|&v| f64::from(v)).collect()),
+            Tensor { shape, data: Data::F64(values) } => self.array(name, shape, values.clone()),
+            Tensor { data, .. } => Err(self.bad(name, format!("is of type {}; expected F32 or F64", data.name()))),
+        }
+    }
+
     /// A tensor of integers.
     ///
     /// # Errors

@@ -113,6 +113,9 @@ impl Evaluate {
             }
             (None, None, _) => {
                 let has_test = settings.reading.test != HeldOut::Share(0.0);
+                if self.part == Some(Part::Test) && !has_test {
+                    return Err(Error::Usage("this run has no test part; `train --test` keeps one".into()));
+                }
                 let part = self.part.unwrap_or(if has_test { Part::Test } else { Part::Validation });
                 let opened = checkpoint.origin.open(part).map_err(|error| {
                     advise(error, &settings.data, "{flag} FILE measures on a file at another place, on all of it")

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use retrospect::batch::{Input, Loss};
-use retrospect::data::{ALL, Choice, Defaults, Opened, Options, Part, Reading, Task, Tokens};
+use retrospect::data::{ALL, Choice, ClassWeights, Defaults, Opened, Options, Part, Reading, Task, Tokens};
 use retrospect::model::{Config, RecurrentInit};
 use retrospect::train::{Checkpoint, Settings};
 use retrospect::{Activation, Error, Result};
@@ -30,10 +30,10 @@ pub struct ModelArgs {
     files: FileArgs,
 
     #[command(flatten)]
-    data: DataArgs,
+    table: TableArgs,
 
     #[command(flatten)]
-    table: TableArgs,
+    data: DataArgs,
 
     #[command(flatten)]
     what: WhatArgs,
@@ -218,7 +218,7 @@ impl ModelArgs {
             trace_gradients: None,
             init: what.init.as_deref().map(|path| absolute(&Checkpoint::path(path))),
             data: choice,
-            reading,
+            reading: Reading { class_weights: kept(reading.class_weights, &opened), ..reading },
             network,
         };
         if let Some(task) = task {
@@ -267,6 +267,14 @@ impl ModelArgs {
         if !said.is_empty() {
             note(format_args!("Defaults of {task}: {}", said.join(" ")));
         }
+    }
+}
+
+/// The weights of classes as a run keeps them: with the numbers of the file, which may change.
+fn kept(weights: Option<ClassWeights>, opened: &Opened) -> Option<ClassWeights> {
+    match (weights, &opened.class_weights) {
+        (Some(ClassWeights::File(_)), Some(numbers)) => Some(ClassWeights::Given(numbers.clone())),
+        (weights, _) => weights,
     }
 }
 

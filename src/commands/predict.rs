@@ -185,7 +185,7 @@ impl Predict {
             return Err(Error::Usage("--text needs a run that was trained on text; these are weights alone".into()));
         };
         let reading = Reading { layout: super::options::layout(self.batch_first), ..Reading::default() };
-        let read = DataFile::read(path)?.sequences(path, &reading, None)?;
+        let read = DataFile::read(path)?.sequences(path, &reading, None, self.plot.is_some())?;
         let input = match &read.sequences.inputs {
             Inputs::Tokens(_) => Input::Tokens,
             Inputs::Vectors(_) => Input::Vectors,
@@ -200,7 +200,10 @@ impl Predict {
         if let Some(path) = &self.data {
             let reading =
                 Reading { layout: super::options::layout(self.batch_first), ..checkpoint.origin.settings.reading.clone() };
-            return Ok((DataFile::read(path)?.sequences(path, &reading, checkpoint.origin.columns.as_ref())?, path));
+            return Ok((
+                DataFile::read(path)?.sequences(path, &reading, checkpoint.origin.columns.as_ref(), self.plot.is_some())?,
+                path,
+            ));
         }
         let path = self.text.as_ref().expect("one of both is required");
         let Some(vocabulary) = &checkpoint.origin.vocabulary else {

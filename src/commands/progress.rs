@@ -3,12 +3,15 @@
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use retrospect::train::{Event, Metrics, Settings};
+use retrospect::train::{ColumnError, Event, Metrics, Settings};
 
 use super::terminal::{note, significant, thousands};
 
 /// Where stderr is no terminal, a line at most this often.
 const QUIET: Duration = Duration::from_secs(10);
+
+/// The columns whose errors a line shows.
+const MOST_COLUMNS: usize = 6;
 
 pub struct Progress {
     bar: ProgressBar,
@@ -41,12 +44,15 @@ impl Progress {
                     note(format_args!("step {step} of {}: loss {}, {speed} tokens/s", self.steps, significant((*loss).into())));
                 }
             }
-            Event::Logged(Metrics::Evaluation { step, validation_loss, perplexity, accuracy, root_mean_squared_error }) => {
+            Event::Logged(Metrics::Evaluation { step, validation_loss, perplexity, accuracy, columns }) => {
                 let mut found = vec![format!("validation loss {}", significant(*validation_loss))];
                 found.extend(perplexity.map(|perplexity| format!("perplexity {}", significant(perplexity))));
                 found.extend(accuracy.map(|share| format!("accuracy {}", significant(share))));
-                let of_column = |(name, error): (&String, &f64)| format!("RMSE of {name} {}", significant(*error));
-                found.extend(root_mean_squared_error.iter().map(of_column));
+                let of_column = |column: &ColumnError| {
+                    let error = column.root_mean_squared_error.map_or("beyond f64".into(), significant);
+                    format!("RMSE of {} {error}", column.name)
+                };
+                found.extend(columns.iter().take(MOST_COLUMNS).map(of_column));
                 self.bar.suspend(|| note(format_args!("step {step}: {}", found.join(", "))));
             }
             Event::Logged(Metrics::Trace { .. }) | Event::Saved(_) => {}

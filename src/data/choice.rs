@@ -30,6 +30,8 @@ pub struct Opened {
     pub vocabulary: Option<Vocabulary>,
     /// The columns of a table, or of tensors that are scaled.
     pub columns: Option<Columns>,
+    /// What classes count for in the loss of training.
+    pub class_weights: Option<Vec<f32>>,
     /// What should be told of it.
     pub notes: Vec<String>,
     /// The sum of a file's bytes, by which a resumed run knows it again.
@@ -65,7 +67,7 @@ impl Choice {
         match self {
             Choice::Task(name) => {
                 let source = (Task::named(name)?.source)(options)?;
-                Ok(Opened { source, vocabulary: None, columns: None, notes: Vec::new(), fingerprint: None })
+                Ok(Opened { source, vocabulary: None, columns: None, class_weights: None, notes: Vec::new(), fingerprint: None })
             }
             Choice::Text(path) => Text::open(path, options, reading, part, known.vocabulary),
             Choice::Data(path) => own::open(path, options, reading, part, known.columns),

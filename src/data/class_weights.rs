@@ -10,13 +10,15 @@ use crate::table::{Table, Wanted, Words, read_bytes};
 use crate::{Error, Result};
 
 /// Where the weights of classes come from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ClassWeights {
     /// All classes weigh alike as a whole: one that comes n of N times among K classes has the weight N/(K·n).
     Balanced,
     /// A table with the columns `class` and `weight`. A class that is not there has the weight 1.
     File(PathBuf),
+    /// Those of a file, once it was read: a run goes on with what it began with.
+    Given(Vec<f32>),
 }
 
 impl ClassWeights {
@@ -35,6 +37,7 @@ impl ClassWeights {
             return Err(Error::Usage("--class-weights is for classes, and these are values".into()));
         };
         match self {
+            ClassWeights::Given(weights) => Ok(weights.clone()),
             ClassWeights::File(path) => of_file(path, outputs, columns),
             ClassWeights::Balanced => {
                 let mut counts = vec![0_u64; outputs];
@@ -70,6 +73,9 @@ fn of_file(path: &Path, outputs: usize, columns: Option<&Columns>) -> Result<Vec
             let problem = format!("\"{name}\" is no class; there are {}", names.join(", "));
             return Err(table.bad_field(row, "class", &problem));
         };
+        if classes.ids[..row].contains(&id) {
+            return Err(table.bad_field(row, "class", &format!("\"{name}\" comes twice")));
+        }
         if weight.is_nan() || weight < 0.0 {
             return Err(table.bad_field(row, "weight", "expected a number that is not negative"));
         }
@@ -102,11 +108,15 @@ mod tests {
         for (weights, expected) in [
             (vec![1.0; 4], "class weights: expected shape [3], got [4]"),
             (vec![1.0, -1.0, 0.0], "class weights: [1] is -1; expected a finite number that is not negative"),
-            (vec![0.0; 3], "class weights: those of all that counts are 0, so there is no loss"),
         ] {
             let wrong = Batch { class_weights: Some(weights), ..batch.clone() };
             assert_eq!(wrong.check_alone(crate::batch::Input::Tokens(1), 3).unwrap_err().to_string(), expected);
         }
+
+        // Where all that counts has the weight 0 there is nothing to learn.
+        let none = Batch { class_weights: Some(vec![0.0; 3]), ..batch.clone() };
+        none.check_alone(crate::batch::Input::Tokens(1), 3).unwrap();
+        assert_eq!(none.weights(), [0.0; 6]);
 
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("w.csv");
@@ -116,6 +126,7 @@ mod tests {
         };
         assert_eq!(read("weight,class\n2.5,2\n0,0\n").unwrap(), [0.0, 1.0, 2.5]);
         assert!(read("weight,class\n2.5,7\n").unwrap_err().to_string().contains("\"7\" is no class; there are 0, 1, 2"));
+        assert!(read("weight,class\n1,1\n2,1\n").unwrap_err().to_string().contains("\"1\" comes twice"));
         assert!(read("weight,class\n-1,1\n").unwrap_err().to_string().contains("column weight: expected a number"));
     }
 }

@@ -85,9 +85,11 @@ impl Scaling {
             Scale::None => Scaling { mean, ..Scaling::IDENTITY },
             Scale::Minmax => Scaling { shift: least, scale: usable(most - least), mean },
             Scale::Standard => {
-                let deviation = (numbers.map(|v| (v - mean) * (v - mean)).sum::<f64>() / count as f64).sqrt();
-                // What is left of a constant is the rounding of its mean.
-                let deviation = if least == most { 0.0 } else { deviation };
+                // Relative to the range no square is beyond f64. What is left of a constant is the rounding of its mean.
+                let range = most - least;
+                let relative = |v: f64| (v - mean) / range;
+                let squares = numbers.map(|v| relative(v) * relative(v)).sum::<f64>();
+                let deviation = if range > 0.0 { range * (squares / count as f64).sqrt() } else { 0.0 };
                 Scaling { shift: mean, scale: usable(deviation), mean }
             }
         }
@@ -164,6 +166,14 @@ impl Columns {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_whose_squares_no_number_holds_are_scaled() {
+        for size in [1e-200, 1e200] {
+            let scaling = Scaling::fit(Scale::Standard, [size, 3.0 * size].into_iter());
+            assert_eq!([size, 3.0 * size].map(|v| scaling.apply(v)), [-1.0, 1.0]);
+        }
+    }
 
     #[test]
     fn scalings_have_the_moments_they_promise_and_come_back() {

@@ -17,8 +17,8 @@ use super::split::{Division, HeldOut, Part, places};
 use super::tables::Grouped;
 use super::{Arrays, Options, Reading, Series, Shape, Source, Windows};
 use crate::batch::Batch;
-use crate::table::Table;
-use crate::tensors::Tensors;
+use crate::table::{Table, name_of};
+use crate::tensors::{Layout, Tensors};
 use crate::{Error, Result};
 
 /// Windows of a stream, where the batch may be smaller than usual.
@@ -55,19 +55,20 @@ struct Purpose<'a> {
 
 /// Opens a file to train on; `columns` are those of a network that goes on.
 pub(super) fn open(path: &Path, options: &Options, reading: &Reading, part: Part, columns: Option<&Columns>) -> Result<Opened> {
-    let what = path.display().to_string();
+    let what = name_of(path);
     let purpose = Purpose { seed: options.seed, reading, part: Some(part), columns };
     let Loaded { mut batch, columns, mut notes, fingerprint, plan } = purpose.load(path)?;
     if let Some(weights) = &reading.class_weights {
         let outputs = Shape::from_batch(&batch).outputs;
         batch.class_weights = Some(weights.weights(&batch, outputs, columns.as_ref(), plan.training())?);
     }
+    let class_weights = batch.class_weights.clone();
     let about = about(&batch, columns.as_ref());
     let (source, note) = source(&what, batch, plan, options, reading)?;
     notes.insert(0, note);
     notes.insert(1, about);
     notes.iter_mut().for_each(|note| *note = format!("{what}: {note}."));
-    let mut opened = Opened { source, vocabulary: None, columns, notes, fingerprint: Some(fingerprint) };
+    let mut opened = Opened { source, vocabulary: None, columns, class_weights, notes, fingerprint: Some(fingerprint) };
     let held_out = match part {
         Part::Validation => &reading.validation,
         Part::Test => &reading.test,
@@ -85,12 +86,12 @@ pub(super) fn open(path: &Path, options: &Options, reading: &Reading, part: Part
 /// # Errors
 /// What the file's reading reports.
 pub fn open_to_measure(path: &Path, options: &Options, reading: &Reading, columns: Option<&Columns>) -> Result<Opened> {
-    let what = path.display().to_string();
+    let what = name_of(path);
     let purpose = Purpose { seed: options.seed, reading, part: None, columns };
     let Loaded { batch, columns, mut notes, fingerprint, plan } = purpose.load(path)?;
     notes.iter_mut().for_each(|note| *note = format!("{what}: {note}."));
     let (source, _) = source(&what, batch, plan, options, reading)?;
-    Ok(Opened { source, vocabulary: None, columns, notes, fingerprint: Some(fingerprint) })
+    Ok(Opened { source, vocabulary: None, columns, class_weights: None, notes, fingerprint: Some(fingerprint) })
 }
 
 impl Purpose<'_> {
@@ -102,9 +103,12 @@ impl Purpose<'_> {
     }
 
     fn table(&self, path: &Path, bytes: Vec<u8>) -> Result<Loaded> {
-        let (what, options) = (path.display().to_string(), &self.reading.table);
-        if self.part.is_none() && self.columns.is_none() {
+        let (what, options) = (name_of(path), &self.reading.table);
+        if self.part.is_none() && (self.columns.is_none() || options.targets.is_empty()) {
             return Err(not_of_table(&what));
+        }
+        if self.reading.layout == Layout::BatchFirst {
+            return Err(Error::Usage(format!("--batch-first is for tensors, and {what} is a table")));
         }
         let table = Table::read(&what, &bytes, |names| match self.columns {
             Some(columns) => options.wanted_again(&what, names, columns, true),
@@ -132,7 +136,13 @@ impl Purpose<'_> {
             }
         };
         let batch = grouped.batch(&table, &columns, options)?;
-        Ok(Loaded { batch, columns: Some(columns), notes, fingerprint, plan: plan.ahead(options.ahead) })
+        notes.extend(options.missing(&batch, &grouped).map_err(|problem| Error::input(&what, problem))?);
+        let plan = plan.ahead(options.ahead);
+        if self.part.is_some() && plan.division.training == 0 {
+            let (rows, ahead) = (table.rows, options.ahead);
+            return Err(Error::input(what, format!("has {rows} rows; nothing is left to train of targets {ahead} rows later")));
+        }
+        Ok(Loaded { batch, columns: Some(columns), notes, fingerprint, plan })
     }
 
     fn fit(&self, table: &Table, grouped: &Grouped, plan: &Plan) -> Result<(Columns, Vec<String>)> {
@@ -145,23 +155,31 @@ impl Purpose<'_> {
     }
 
     fn tensors(&self, path: &Path, tensors: &Tensors, fingerprint: String) -> Result<Loaded> {
-        let what = path.display();
+        let what = name_of(path);
         if self.part.is_some() && self.reading.table != Default::default() {
             return Err(Error::Usage(format!("{what} holds tensors; --target and other columns are of tables")));
         }
-        let read = tensors.batch(self.reading.layout)?;
-        let (mut batch, notes) = (read.batch.clone(), read.note().into_iter().collect());
-        let (steps, count) = batch.shape();
+        if self.part.is_none() && self.columns.is_some() && self.reading.table != Default::default() {
+            return Err(Error::input(what, "holds tensors, and this network was trained on a table"));
+        }
+        let layout = self.reading.layout;
+        let read = tensors.batch(layout)?;
+        let mut notes: Vec<String> = read.note().into_iter().collect();
+        let (steps, count) = read.batch.shape();
         let plan = self.plan(count, steps, count == 1);
         let columns = match (self.columns, self.reading.scale.unwrap_or(Scale::None)) {
             (Some(columns), _) => Some(columns.clone()),
             (None, Scale::None) => None,
-            (None, scale) => Some(Columns::fit_tensors(&batch, scale, plan.training())),
+            (None, scale) => {
+                let (columns, said) = Columns::fit_tensors(tensors, layout, &read.batch, scale, plan.training())?;
+                notes.extend(said);
+                columns
+            }
         };
-        if let Some(columns) = &columns {
-            columns.scale_inputs(&mut batch.inputs);
-            columns.scale_targets(&mut batch.targets);
-        }
+        let batch = match &columns {
+            Some(columns) => columns.scaled(tensors)?.batch(layout)?.batch,
+            None => read.batch,
+        };
         Ok(Loaded { batch, columns, notes, fingerprint, plan })
     }
 
@@ -204,16 +222,18 @@ impl Plan {
 /// The source of loaded sequences, and a note of what is done with them.
 fn source(what: &str, batch: Batch, plan: Plan, options: &Options, reading: &Reading) -> Result<(Box<dyn Source>, String)> {
     let steps = batch.shape().0;
-    let is_table_series = plan.is_series && reading.table != Default::default();
+    let is_random = reading.windows == Some(Windows::Random) && plan.part.is_some();
+    // A short series is divided by time too, unless it is to be read whole, or has one target.
+    let is_long = steps > options.window || plan.is_series && !reading.cut && batch.counted() > 1;
     let is_cut = reading.cut || reading.windows.is_some() || plan.is_series;
-    if !(is_table_series || is_cut && steps > options.window) {
+    if !(is_random || is_cut && is_long) {
         let Some(part) = plan.part else {
             return Ok((Box::new(Arrays::held_out_only(what, batch, options.batch)?), String::new()));
         };
         // A short series is one sequence among none.
         let division = if plan.is_series { Division::new(1, reading.shares(), part) } else { plan.division };
-        let arrays =
-            Arrays::divided(what, batch, options.batch, options.seed, (plan.places, division))?.with_bucket(reading.bucket);
+        let size = if reading.shrink { options.batch.min(division.training.max(1)) } else { options.batch };
+        let arrays = Arrays::divided(what, batch, size, options.seed, (plan.places, division))?.with_bucket(reading.bucket);
         let note = arrays.note();
         return Ok((Box::new(arrays), note));
     }
@@ -227,6 +247,11 @@ fn source(what: &str, batch: Batch, plan: Plan, options: &Options, reading: &Rea
         if reading.shrink && windows == Windows::Carried {
             // Streams of a few windows each: the state that they carry on is what makes them more than windows alone.
             cut.batch = cut.batch.min(there / (STREAM * cut.window)).max(1);
+        }
+    } else {
+        cut.window = cut.window.min(steps);
+        if reading.shrink {
+            cut.batch = cut.batch.min(plan.division.training.max(1));
         }
     }
     let series = Series::new(what, batch, cut, options.seed, &plan.places, &plan.division)?.with_bucket(reading.bucket);

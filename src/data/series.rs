@@ -142,7 +142,8 @@ impl Series {
     pub fn note(&self) -> String {
         let Cut { window, batch, windows, warmup } = self.cut;
         let (steps, sequences) = self.data.shape();
-        let held_out: usize = self.held_out.groups.iter().flatten().map(|stretch| stretch.steps.end - stretch.counts_from).sum();
+        let counted = |stretch: &Stretch| stretch.steps.clone().filter(|&t| self.counts(stretch, t)).count();
+        let held_out: usize = self.held_out.groups.iter().flatten().map(counted).sum();
         let how = match (windows, warmup) {
             (Windows::Carried, _) => format!("in windows of {window}, the state carried on"),
             (Windows::Random, 0) => format!("in windows of {window} at random places"),
@@ -155,6 +156,7 @@ impl Series {
         }
         let trained: usize = self.training.iter().map(|stretch| stretch.steps.len()).sum();
         let streams = match windows {
+            Windows::Carried if batch == 1 => " as one stream".into(),
             Windows::Carried => format!(" as {batch} streams of {}", self.training.first().map_or(0, |s| s.steps.len())),
             Windows::Random => String::new(),
         };
@@ -430,7 +432,7 @@ mod tests {
         assert_eq!(all, [96, 97, 98, 99]);
         assert_eq!(
             series.note(),
-            "one series of 100 time steps: 84 train as 3 streams of 28 in windows of 4, the state carried on; 5 at its end are held out"
+            "one series of 100 time steps: 84 train as 3 streams of 28 in windows of 4, the state carried on; 4 at its end are held out"
         );
 
         // A long end is measured in several streams, every output once.

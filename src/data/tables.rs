@@ -7,6 +7,7 @@ pub use rows::Grouped;
 use serde::{Deserialize, Serialize};
 
 use super::columns::{Column, Columns, Kind, Scale, Scaling};
+use crate::batch::Batch;
 use crate::table::{Table, Values, Wanted, Words, place};
 use crate::{Error, Result};
 
@@ -55,6 +56,11 @@ impl TableOptions {
             let names = names.join(", ");
             return Err(Error::Usage(format!("{what} needs --target COLUMN, which is predicted; there are {names}")));
         }
+        for list in [&self.targets, &self.inputs] {
+            if let Some(twice) = list.iter().enumerate().find(|(at, name)| list[..*at].contains(name)) {
+                return Err(Error::Usage(format!("column {} is named twice", twice.1)));
+            }
+        }
         let all_others = if self.inputs.is_empty() { Wanted::Either } else { Wanted::Nothing };
         let usual = |name: &String| if name.is_empty() { Wanted::Nothing } else { all_others };
         let mut wanted: Vec<Wanted> = names.iter().map(usual).collect();
@@ -82,7 +88,7 @@ impl TableOptions {
         Ok(wanted)
     }
 
-    /// How the columns of a header are read by a network that was trained on `columns`; the targets are needed, or read if they are there.
+    /// How the columns of a header are read by a network that was trained on `columns`, with the targets or without.
     ///
     /// # Errors
     /// [`Error::BadInput`] for columns that are not there.
@@ -96,8 +102,6 @@ impl TableOptions {
             Ok(())
         };
         columns.inputs.iter().try_for_each(&mut ask)?;
-        let targets = columns.targets.iter().filter(|column| with_targets || names.contains(&column.name));
-        targets.for_each(|column| drop(ask(column)));
         if with_targets {
             columns.targets.iter().try_for_each(&mut ask)?;
         }
@@ -168,7 +172,8 @@ impl TableOptions {
         notes.sort();
         notes.dedup();
         if inputs.is_empty() {
-            return Err(Error::Usage(format!("{} has no column to read; --input COLUMN names one", table.what)));
+            let why = if notes.is_empty() { String::new() } else { format!(" ({})", notes.join("; ")) };
+            return Err(Error::Usage(format!("{} has no column to read; --input COLUMN names one{why}", table.what)));
         }
         let words = targets.iter().find(|column| matches!(column.kind, Kind::Categories(_)));
         if let (Some(column), true) = (words, targets.len() > 1) {
@@ -179,6 +184,21 @@ impl TableOptions {
             )));
         }
         Ok((Columns { inputs, targets }, notes))
+    }
+
+    /// What should be told of missing targets.
+    ///
+    /// # Errors
+    /// What is wrong when all are missing.
+    pub(super) fn missing(&self, batch: &Batch, grouped: &Grouped) -> std::result::Result<Option<String>, String> {
+        let targets = self.targets.join(", ");
+        let later = if self.ahead > 0 { format!(" {} rows later", self.ahead) } else { String::new() };
+        let could = grouped.rows.iter().map(|rows| rows.len().saturating_sub(self.ahead)).sum::<usize>();
+        match batch.counted() {
+            0 => Err(format!("no row has a target (column {targets}{later})")),
+            there if there < could => Ok(Some(format!("{} of {could} rows have no target and do not count", could - there))),
+            _ => Ok(None),
+        }
     }
 
     /// The columns that are read where none is named.
@@ -201,7 +221,10 @@ impl TableOptions {
             let place = table.names.iter().position(|other| other == name);
             let is_named = self.inputs.contains(name) || self.targets.contains(name);
             let problem = match (&column.kind, place.map(|place| &table.columns[place])) {
-                (Kind::Categories(words), _) if words.len() > MOST_WORDS => format!("has {} different words", words.len()),
+                // Where about every row has another word, it is a date or a name, of which new rows have new ones.
+                (Kind::Categories(words), _) if words.len() > MOST_WORDS.min(table.rows.max(4) / 2) => {
+                    format!("has {} different words", words.len())
+                }
                 (_, Some(Values::Numbers(numbers))) if numbers.iter().all(|v| v.is_nan()) => "is empty".into(),
                 _ => return true,
             };
@@ -232,7 +255,7 @@ mod tests {
     use ndarray::array;
 
     use super::*;
-    use crate::batch::{Batch, Inputs, Targets};
+    use crate::batch::{Inputs, Targets};
 
     const TABLE: &str = "id,day,x,kind,y\na,1,1,p,10\na,2,3,q,\nb,1,5,p,30\na,3,5,p,40\nb,2,,q,50\n";
 
@@ -338,7 +361,7 @@ mod tests {
                 "id,x,y\na,,1\n",
                 fill(Some(Fill::Last)),
                 7,
-                "t: row 1 (the header aside), column x: is missing, and there is none before it in its sequence",
+                "t: row 1 (the header aside), column x: is missing, and there is none before it in its sequence; --fill zero or mean would do",
             ),
             (TABLE, options(&["", ""]), 2, "t needs --target COLUMN, which is predicted; there are id, day, x, kind, y"),
             (TABLE, options(&["z", ""]), 7, "t: there is no column z; there are id, day, x, kind, y"),

@@ -120,7 +120,7 @@ impl Text {
         };
         let fingerprint = fingerprint(&content[..]).ok();
         let notes = notes.into_iter().flatten().collect();
-        Ok(Opened { source, vocabulary: Some(vocabulary), columns: None, notes, fingerprint })
+        Ok(Opened { source, vocabulary: Some(vocabulary), columns: None, class_weights: None, notes, fingerprint })
     }
 
     /// What to tell where some of the vocabulary is not in the text. Of bytes that is usual.

@@ -38,6 +38,7 @@ pub(super) fn measure(outputs: &Array3<f64>, batch: &Batch) -> (f64, Array2<f64>
         }
     }
     let scale = match batch.reduction {
+        Reduction::Mean if total == 0.0 => 0.0,
         Reduction::Mean => 1.0 / total,
         Reduction::Sum => 1.0,
     };

@@ -13,7 +13,7 @@ use crate::{Error, Result};
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// What stands for a missing field, besides nothing.
-const MISSING: [&[u8]; 5] = [b"NA", b"N/A", b"NaN", b"nan", b"null"];
+const MISSING: [&[u8]; 10] = [b"NA", b"N/A", b"n/a", b"#N/A", b"<NA>", b"NaN", b"nan", b"null", b"NULL", b"None"];
 /// Other formats' first bytes are looked at so far.
 const LOOK: usize = 4096;
 
@@ -26,6 +26,12 @@ pub fn read_bytes(path: &Path) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     if path == Path::new("-") {
         std::io::stdin().lock().read_to_end(&mut bytes).map_err(unread)?;
+        if bytes.is_empty() {
+            return Err(Error::input(
+                name_of(path),
+                "is empty; what was read from it before cannot be read again, --data FILE can",
+            ));
+        }
         return Ok(bytes);
     }
     let mut file = File::open(path).map_err(unread)?;
@@ -33,6 +39,12 @@ pub fn read_bytes(path: &Path) -> Result<Vec<u8>> {
     check_memory_or(&path.display().to_string(), size, |_| "a file of fewer rows or columns would fit".into())?;
     file.read_to_end(&mut bytes).map_err(unread)?;
     Ok(bytes)
+}
+
+/// A file's name in messages.
+#[must_use]
+pub fn name_of(path: &Path) -> String {
+    if path == Path::new("-") { "standard input".into() } else { path.display().to_string() }
 }
 
 /// Whether a file is a table: by its name, and where that does not tell by its first bytes, which are of text.
@@ -54,13 +66,17 @@ pub fn is_table(path: &Path, bytes: &[u8]) -> bool {
 pub(super) fn read(what: &str, bytes: &[u8], wanted: impl FnOnce(&[String]) -> Result<Vec<Wanted>>) -> Result<Table> {
     let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
     let names = header(what, bytes)?;
-    let mut wanted = wanted(&names)?;
+    let asked = wanted(&names)?;
+    let mut wanted = asked.clone();
     let lines = 1 + bytes.iter().filter(|&&b| b == b'\n').count();
     let kept = wanted.iter().filter(|wanted| **wanted != Wanted::Nothing).count();
     // A number takes 8 bytes here, and 4 in what is made of it.
     check_memory_or("the table", (lines * kept * 12) as u64, |_| "fewer rows or columns would fit".into())?;
     let (mut columns, rows) = numbers(what, bytes, &names, &mut wanted)?;
     let words = words(what, bytes, &names, &wanted)?;
+    words.iter().filter(|(place, _)| asked[*place] == Wanted::Either).try_for_each(|(place, words)| {
+        check_words(&words.names).map_err(|problem| Error::input(what, format!("column {}: {problem}", names[*place])))
+    })?;
     for (place, words) in words {
         columns[place] = Values::Words(words);
     }
@@ -70,8 +86,26 @@ pub(super) fn read(what: &str, bytes: &[u8], wanted: impl FnOnce(&[String]) -> R
     Ok(Table { what: what.to_owned(), names, columns, rows })
 }
 
+/// Refuses numbers that are written so that they would be taken for words.
+fn check_words(words: &[String]) -> std::result::Result<(), String> {
+    let is_number = |text: &str| text.parse::<f64>().is_ok();
+    for (written, plain, advice) in [("a decimal comma", ',', "write a point"), ("a percent sign", '%', "leave it out")] {
+        let replaced = |word: &String| is_number(&word.replace(plain, if plain == ',' { "." } else { "" }));
+        if words.iter().any(|word| word.contains(plain)) && words.iter().all(replaced) {
+            return Err(format!("numbers with {written} (\"{}\") are no numbers here; {advice}", words[0]));
+        }
+    }
+    Ok(())
+}
+
 fn reader(bytes: &[u8]) -> Reader<&[u8]> {
-    let line = bytes.split(|&b| b == b'\n' || b == b'\r').next().unwrap_or_default();
+    let mut quoted = false;
+    // What is between quotes separates nothing.
+    let outside = bytes.iter().filter(|&&b| {
+        quoted ^= b == b'"';
+        !quoted
+    });
+    let line: Vec<u8> = outside.take_while(|&&b| b != b'\n' && b != b'\r').copied().collect();
     let count = |separator: u8| line.iter().filter(|&&b| b == separator).count();
     // The first of those that are as frequent.
     let separator = *[b'\t', b';', b','].iter().max_by_key(|&&separator| count(separator)).expect("there are three");
@@ -102,7 +136,8 @@ fn bad(what: &str, error: csv::Error) -> Error {
     let line = error.position().map_or(0, csv::Position::line);
     let problem = match error.into_kind() {
         ErrorKind::UnequalLengths { expected_len, len, .. } => {
-            format!("line {line} has {len} fields; expected {expected_len}, as the header has")
+            let fields = if len == 1 { "1 field".into() } else { format!("{len} fields") };
+            format!("line {line} has {fields}; expected {expected_len}, as the header has")
         }
         ErrorKind::Utf8 { err, .. } => format!("line {line}, field {}: is not UTF-8", err.field() + 1),
         other => format!("line {line}: {other:?}"),
@@ -175,7 +210,7 @@ fn numbers(what: &str, bytes: &[u8], names: &[String], wanted: &mut [Wanted]) ->
                 return Err(Error::input(
                     what,
                     format!(
-                        "row {} (the header aside), column {name}: \"{other}\" is no finite number; {numbers} of the {there} fields there are",
+                        "row {} (the header aside), column {name}: {other:?} is no finite number; {numbers} of the {there} fields there are",
                         row + 1
                     ),
                 ));
@@ -247,6 +282,9 @@ mod tests {
             let y = table.numbers("y").unwrap();
             assert!(y[0] == -2000.0 && y[1].is_nan() && y[2] == 4.0);
         }
+        for text in ["\"a (m, s, kg, A)\";b;y\n1;2;3\n", "\"t;u;v;w\",b,y\n1,2,3\n", "\"t\n,,,,\"\tb\ty\n1\t2\t3\n"] {
+            assert_eq!(table(text, Wanted::Either).unwrap().names[1..], ["b", "y"], "{text}");
+        }
         let table = table("x,z\n01,\n1,b\n", Wanted::Words).unwrap();
         assert_eq!(table.columns, [words(&[0, 1], &["01", "1"]), words(&[Words::MISSING, 0], &["b"])]);
         let one = Table::read("t", b"x,y\n1,q\n", |_| Ok(vec![Wanted::Numbers, Wanted::Nothing])).unwrap();
@@ -260,7 +298,7 @@ mod tests {
             ("x,y\n", "t.csv: there is no row below the header"),
             ("1,2\n3,4\n", "t.csv: the first line has numbers alone (1, 2); expected the names of the columns"),
             ("x,y,x\n3,4,5\n", "t.csv: columns 1 and 3 are both called x"),
-            ("x,y\n3,4\n5\n", "t.csv: line 3 has 1 fields; expected 2, as the header has"),
+            ("x,y\n3,4\n5\n", "t.csv: line 3 has 1 field; expected 2, as the header has"),
             ("x\n3\n4\n5,6\n", "t.csv: line 4 has 2 fields; expected 1, as the header has"),
             (
                 "x\n3\n1o\n5\n",
@@ -276,6 +314,13 @@ mod tests {
         }
         let error = Table::read("t", b"x\n\xff\n", |_| Ok(vec![Wanted::Words])).unwrap_err();
         assert_eq!(error.to_string(), "t: row 1 (the header aside), column x: is not UTF-8");
+        let error = table("x;y\n1,5;2\n-2,5;3\n", Wanted::Either).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "t.csv: column x: numbers with a decimal comma (\"1,5\") are no numbers here; write a point"
+        );
+        let error = table("x\n5%\n7%\n", Wanted::Either).unwrap_err();
+        assert!(error.to_string().contains("a percent sign"), "{error}");
         let error = table("x\na\nb\n", Wanted::Numbers).unwrap_err();
         assert!(error.to_string().contains("\"a\" is no finite number; 0 of the 2"), "{error}");
         let error = table("x\n1\n", Wanted::Numbers).unwrap().numbers("y").unwrap_err();

@@ -11,6 +11,15 @@ use super::{Checkpoint, LayerFlow, Origin};
 use crate::network::Network;
 use crate::{Error, Result};
 
+/// How far the predictions of a column are off.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ColumnError {
+    /// The column.
+    pub name: String,
+    /// In the unit of the column; `None` beyond f64.
+    pub root_mean_squared_error: Option<f64>,
+}
+
 /// A line of `metrics.jsonl`: of a training step, of what was traced in it, or of an evaluation after it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
@@ -42,9 +51,9 @@ pub enum Metrics {
         /// The share of right classes, of classes.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         accuracy: Option<f64>,
-        /// The root of the mean squared error of each column of a table, in its own unit.
-        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-        root_mean_squared_error: BTreeMap<String, f64>,
+        /// Of each column that is predicted, in its own unit.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        columns: Vec<ColumnError>,
     },
     /// Of what was traced in a training step.
     Trace {
@@ -217,7 +226,7 @@ mod tests {
             validation_loss: 1.5,
             perplexity: Some(4.5),
             accuracy: Some(0.5),
-            root_mean_squared_error: [("flow".into(), 2.5)].into(),
+            columns: vec![ColumnError { name: "flow".into(), root_mean_squared_error: Some(2.5) }],
         };
         [step(10), step(20), evaluation.clone(), step(30)].iter().for_each(|m| folder.log(m).unwrap());
         assert_eq!(Folder::metrics(&path).unwrap(), [step(10), step(20), evaluation.clone(), step(30)]);

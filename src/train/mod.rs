@@ -11,7 +11,7 @@ mod training;
 
 pub use checkpoint::{Checkpoint, DeviceRecord, Origin};
 pub use evaluation::{Evaluation, evaluate};
-pub use folder::{Folder, Metrics};
+pub use folder::{ColumnError, Folder, Metrics};
 pub use measures::{Confusion, Deviation, Measures};
 pub use settings::Settings;
 pub use tracing::LayerFlow;

@@ -355,7 +355,7 @@ impl Training {
             // JSON has no infinity.
             perplexity: accuracy.map(|_| loss.exp()).filter(|perplexity| perplexity.is_finite()),
             accuracy,
-            root_mean_squared_error: self.origin.deviations(found.measures.as_ref()),
+            columns: self.origin.errors(found.measures.as_ref()),
         };
         self.folder.log(&metrics)?;
         let _ = watch(Event::Logged(&metrics));

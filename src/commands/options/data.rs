@@ -65,7 +65,7 @@ pub struct DataArgs {
     #[arg(long, value_name = "SHARE|FILE", allow_negative_numbers = true, default_value = "0.1", value_parser = held_out, conflicts_with = "task")]
     validation: HeldOut,
 
-    /// Measure on this once, at the end: another share, or a file
+    /// Keep this for `evaluate`, besides --validation: another share, or a file
     #[arg(long, value_name = "SHARE|FILE", allow_negative_numbers = true, default_value = "0", hide_default_value = true, value_parser = held_out, conflicts_with = "task")]
     test: HeldOut,
 
@@ -74,11 +74,11 @@ pub struct DataArgs {
     batch: Option<usize>,
 
     /// Time steps in a window, through which gradients flow; longer sequences are cut, and the state is carried on [default: the task's; 64
-    /// for a text or a series; sequences are read whole]
+    /// for a text, a series or --windows random; else sequences are read whole]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = size())]
     pub window: Option<usize>,
 
-    /// How long sequences are cut: in windows one after the other, the state carried on, or at random places, from a state of zero [default:
+    /// How sequences that are longer than --window are cut: in windows one after the other, the state carried on, or at random places, from a state of zero [default:
     /// carried]
     #[arg(long, value_name = "NAME", requires = "data", conflicts_with_all = ["text", "task"])]
     windows: Option<Windows>,
@@ -96,15 +96,15 @@ pub struct DataArgs {
 /// Which columns of a table are read and predicted.
 #[derive(Args)]
 #[group(id = "TableArgs", multiple = true, conflicts_with_all = ["text", "task"], requires = "data")]
-#[command(next_help_heading = "Data")]
+#[command(next_help_heading = "Tables")]
 pub struct TableArgs {
-    /// Columns of a table to predict: numbers, or one column of words, which are classes
-    #[arg(long, value_name = "COLUMN,…", value_delimiter = ',')]
-    target: Vec<String>,
+    /// Columns of a table to predict: numbers, or one column of words, which are classes. A name with a comma in it goes in double quotes
+    #[arg(long, value_name = "COLUMN,…", value_parser = names)]
+    target: Vec<Names>,
 
     /// Columns to read [default: all others; with --ahead the targets too]. Words become a number of 0 or 1 each
-    #[arg(long, value_name = "COLUMN,…", value_delimiter = ',')]
-    input: Vec<String>,
+    #[arg(long, value_name = "COLUMN,…", value_parser = names)]
+    input: Vec<Names>,
 
     /// The column whose value tells sequences apart [default: all rows are one series]
     #[arg(long, value_name = "COLUMN")]
@@ -161,8 +161,8 @@ impl DataArgs {
             validation: of_file(&self.validation),
             test: of_file(&self.test),
             table: TableOptions {
-                targets: target.clone(),
-                inputs: input.clone(),
+                targets: target.iter().flat_map(|names| names.0.clone()).collect(),
+                inputs: input.iter().flat_map(|names| names.0.clone()).collect(),
                 sequence: sequence.clone(),
                 ahead: ahead.unwrap_or(0),
                 classes: *classes,
@@ -173,7 +173,7 @@ impl DataArgs {
             warmup: self.warmup_steps.unwrap_or(0),
             class_weights: self.class_weights.as_ref().map(|weights| match weights {
                 ClassWeights::File(path) => ClassWeights::File(absolute(path)),
-                ClassWeights::Balanced => ClassWeights::Balanced,
+                other => other.clone(),
             }),
             // A text has no other way.
             cut: self.window.is_some() && has_data,
@@ -191,6 +191,24 @@ pub fn layout(batch_first: bool) -> Layout {
 /// Resuming may happen in another folder. Standard input has no place.
 pub fn absolute(path: &Path) -> PathBuf {
     if path == Path::new("-") { path.into() } else { std::path::absolute(path).unwrap_or_else(|_| path.into()) }
+}
+
+/// Names of columns.
+#[derive(Clone)]
+struct Names(Vec<String>);
+
+/// Names as a line of a table: one with a comma in it stands in double quotes.
+fn names(text: &str) -> std::result::Result<Names, String> {
+    let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(text.as_bytes());
+    let names: Vec<String> = match reader.records().next() {
+        Some(Ok(record)) => record.iter().map(|name| name.trim().to_owned()).collect(),
+        _ => Vec::new(),
+    };
+    if names.is_empty() || names.iter().any(String::is_empty) {
+        Err("expected names of columns".into())
+    } else {
+        Ok(Names(names))
+    }
 }
 
 fn class_weights(text: &str) -> std::result::Result<ClassWeights, String> {

@@ -28,7 +28,9 @@ impl Feedback {
         if config.bidirectional {
             return wrong("this network is bidirectional, and its reverse direction reads what comes after".into());
         }
-        let Some(columns) = &origin.columns else { return same(config).map_or(Ok(Feedback::Same), wrong) };
+        let Some(columns) = origin.columns.as_ref().filter(|columns| !columns.inputs.is_empty()) else {
+            return same(config).map_or(Ok(Feedback::Same), wrong);
+        };
         let table = &origin.settings.reading.table;
         // Of tensors the columns have no names of their own.
         if table.targets.is_empty() {

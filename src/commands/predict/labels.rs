@@ -63,14 +63,19 @@ impl Labels {
         self.columns.get(output).map(|(_, scaling)| *scaling).filter(|_| !self.is_classes)
     }
 
+    /// Whether outputs are in units of their own, and may need more digits than f32 has.
+    pub fn has_units(&self) -> bool {
+        (0..self.columns.len()).any(|output| self.scaling(output).is_some_and(|scaling| scaling != Scaling::IDENTITY))
+    }
+
     /// A number of a column of outputs with the digits that f32 has of it: what is left of a large shift is rounding.
     pub fn number(&self, output: usize, value: f64) -> String {
         let Some(Scaling { scale, .. }) = self.scaling(output).filter(|scaling| *scaling != Scaling::IDENTITY) else {
             return format!("{:?}", value as f32);
         };
-        let decimals = -(scale * f64::from(f32::EPSILON) / 2.0).log10().floor();
-        if !(0.0..=20.0).contains(&decimals) || value.abs() >= 1e15 {
-            return format!("{:?}", value as f32);
+        let decimals = (-(scale * f64::from(f32::EPSILON) / 2.0).log10().floor()).max(0.0);
+        if decimals > 20.0 || value.abs() >= 1e15 {
+            return format!("{value:?}");
         }
         let text = format!("{value:.*}", decimals as usize);
         if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }

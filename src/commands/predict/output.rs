@@ -246,7 +246,7 @@ impl Output {
                 Destination::File(file) => file.complete(),
             },
             Kind::Tensors { path, is_npz, all, states } => {
-                let tensors = tensors(all, states, steps);
+                let tensors = tensors(all, states, steps, self.labels.has_units());
                 if is_npz { tensors.write_npz(&path) } else { tensors.write(&path) }
             }
         }
@@ -266,24 +266,24 @@ fn cause(error: csv::Error) -> io::Error {
 }
 
 /// `outputs` `[T, B, O]` and, of classes, `classes` `[T, B]`, or `[B, O]` and `[B]` of the last time steps; `h` and, of an LSTM, `c`
-/// `[layers·directions, B, H]`. Behind a sequence's end outputs are NaN and classes −100.
-fn tensors(all: Vec<Row>, states: Vec<States>, steps: Option<usize>) -> Tensors {
+/// `[layers·directions, B, H]`. Outputs in units of their own are F64, others F32. Behind a sequence's end outputs are NaN and classes −100.
+fn tensors(all: Vec<Row>, states: Vec<States>, steps: Option<usize>, in_f64: bool) -> Tensors {
     let sequences = all.iter().map(|(sequence, ..)| sequence + 1).max().unwrap_or(0);
     let width = all.first().map_or(0, |(.., values)| values.len());
     let is_classes = all.first().is_some_and(|(_, _, class, _)| class.is_some());
-    let mut outputs = Array3::from_elem((steps.unwrap_or(1), sequences, width), f32::NAN);
+    let mut outputs = Array3::from_elem((steps.unwrap_or(1), sequences, width), f64::NAN);
     let mut classes = Array2::from_elem((steps.unwrap_or(1), sequences), -100_i64);
     for (sequence, step, class, values) in all {
         let step = if steps.is_some() { step } else { 0 };
         classes[[step, sequence]] = class.map_or(-100, |class| class as i64);
-        let values: Array1<f32> = values.into_iter().map(|v| v as f32).collect();
-        outputs.slice_mut(s![step, sequence, ..]).assign(&values);
+        outputs.slice_mut(s![step, sequence, ..]).assign(&Array1::from(values));
     }
     let mut tensors = Tensors::new();
-    if steps.is_some() {
+    let outputs = if steps.is_some() { outputs.into_dyn() } else { outputs.index_axis_move(Axis(0), 0).into_dyn() };
+    if in_f64 {
         tensors.insert("outputs", outputs);
     } else {
-        tensors.insert("outputs", outputs.index_axis_move(Axis(0), 0));
+        tensors.insert("outputs", outputs.mapv(|v| v as f32));
     }
     match steps {
         Some(_) if is_classes => tensors.insert("classes", classes),

@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::batch::{Batch, Sequences, Targets};
 use crate::data::choice::fingerprint;
 use crate::data::{Column, Columns, Grouped, Kind, Reading};
-use crate::table::{Table, is_table, read_bytes};
+use crate::table::{Table, is_table, name_of, read_bytes};
 use crate::tensors::Tensors;
 use crate::{Error, Result};
 
@@ -46,28 +46,36 @@ impl DataFile {
         Ok(DataFile::Tensors(Tensors::read(path)?, sum))
     }
 
-    /// The sequences of a file as a trained network reads them, and what a table's column calls each.
+    /// The sequences of a file as a trained network reads them, and what a table's column calls each; with the truth, as far as it is there,
+    /// where that is asked for.
     ///
     /// # Errors
     /// [`Error::BadInput`] for what the network cannot read.
-    pub fn sequences(self, path: &Path, reading: &Reading, columns: Option<&Columns>) -> Result<ReadSequences> {
-        let what = path.display().to_string();
+    pub fn sequences(self, path: &Path, reading: &Reading, columns: Option<&Columns>, with_truth: bool) -> Result<ReadSequences> {
+        let what = name_of(path);
         let (bytes, columns) = match (self, columns) {
-            (DataFile::Table(bytes), Some(columns)) => (bytes, columns),
-            (DataFile::Table(_), None) => return Err(not_of_table(&what)),
+            (DataFile::Table(bytes), Some(columns)) if !reading.table.targets.is_empty() => (bytes, columns),
+            (DataFile::Table(_), _) => return Err(not_of_table(&what)),
+            (DataFile::Tensors(_, _), Some(_)) if !reading.table.targets.is_empty() => {
+                return Err(Error::input(what, "holds tensors, and this network was trained on a table"));
+            }
             (DataFile::Tensors(tensors, _), columns) => {
-                let mut sequences = tensors.sequences(reading.layout)?;
-                columns.into_iter().for_each(|columns| columns.scale_inputs(&mut sequences.inputs));
-                let has_truth = tensors.contains("values") || tensors.contains("classes");
+                let scaled = columns.map(|columns| columns.scaled(&tensors)).transpose()?;
+                let sequences = scaled.as_ref().unwrap_or(&tensors).sequences(reading.layout)?;
+                let has_truth = with_truth && (tensors.contains("values") || tensors.contains("classes"));
                 let batch = if has_truth { tensors.batch(reading.layout).ok() } else { None };
                 return Ok(ReadSequences { sequences, ids: Vec::new(), truth: batch.map(|read| Truth::Batch(read.batch)) });
             }
         };
-        let table = Table::read(&what, &bytes, |names| reading.table.wanted_again(&what, names, columns, false))?;
+        let mut has_truth = false;
+        let table = Table::read(&what, &bytes, |names| {
+            let there = |column: &Column| names.contains(&column.name);
+            has_truth = with_truth && columns.targets.iter().all(there);
+            reading.table.wanted_again(&what, names, columns, has_truth)
+        })?;
         drop(bytes);
         let grouped = reading.table.group(&table)?;
         let sequences = grouped.sequences(&table, columns, reading.table.fill)?;
-        let has_truth = columns.targets.iter().all(|column| table.names.contains(&column.name));
         let ids = grouped.ids.clone();
         let truth = has_truth.then(|| Truth::Table(table, grouped, columns.targets.clone()));
         Ok(ReadSequences { sequences, ids, truth })

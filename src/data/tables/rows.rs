@@ -192,7 +192,7 @@ fn classes(words: &Words, known: &[String]) -> Vec<Option<usize>> {
 
 fn missing(table: &Table, row: usize, column: &str, fill: Option<Fill>) -> Error {
     let problem = match fill {
-        Some(Fill::Last) => "is missing, and there is none before it in its sequence",
+        Some(Fill::Last) => "is missing, and there is none before it in its sequence; --fill zero or mean would do",
         _ => "is missing; --fill last, zero or mean says what to read instead",
     };
     table.bad_field(row, column, problem)
