@@ -11,41 +11,39 @@ use super::values::{probability, size, words};
 /// The files that a run reads. Unlike the rest of what it follows from, they may be named again when it goes on.
 #[derive(Args)]
 #[group(id = "FileArgs", multiple = true)]
-#[command(next_help_heading = "Data")]
 pub struct FileArgs {
     /// Train on a text, token by token
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["data", "task"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["data", "task"], help_heading = "Data")]
     text: Option<PathBuf>,
 
     /// Train on your own sequences or series: a table (.csv or .tsv with a header, or - for standard input), or tensors (.safetensors or .npz:
     /// `inputs` or `tokens`, `classes` or `values`, as for `gradient`)
-    #[arg(long, value_name = "FILE", conflicts_with = "task")]
+    #[arg(long, value_name = "FILE", conflicts_with = "task", help_heading = "Data")]
     data: Option<PathBuf>,
 
     /// What the tokens of --text are [default: those of --init's run, or chars]
-    #[arg(long, value_name = "KIND", requires = "text", conflicts_with_all = ["data", "task"])]
+    #[arg(long, value_name = "KIND", requires = "text", conflicts_with_all = ["data", "task"], help_heading = "Data")]
     pub tokens: Option<Tokens>,
 }
 
 /// How data are read and divided.
 #[derive(Args)]
 #[group(id = "DataArgs", multiple = true)]
-#[command(next_help_heading = "Data")]
 pub struct DataArgs {
-    #[arg(long, value_name = "NAME", help = tasks())]
+    #[arg(long, value_name = "NAME", help = tasks(), help_heading = "Data")]
     pub task: Option<String>,
 
     /// Keep the N most frequent of --tokens words; all others become <unk> [default: 10000]
-    #[arg(long, value_name = "N", allow_negative_numbers = true, requires = "tokens", value_parser = words())]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, requires = "tokens", value_parser = words(), help_heading = "Data")]
     pub vocabulary: Option<usize>,
 
     /// How numbers of --data are scaled, by what trains: to a mean of 0 and a deviation of 1, or to 0 … 1. Predictions are in their own
     /// units again [default: standard for a table, none for tensors]
-    #[arg(long, value_name = "NAME", requires = "data", conflicts_with_all = ["text", "task"])]
+    #[arg(long, value_name = "NAME", requires = "data", conflicts_with_all = ["text", "task"], help_heading = "Data")]
     scale: Option<Scale>,
 
     /// Read tensors of --data as [B, T, …] instead of [T, B, …]
-    #[arg(long, requires = "data", conflicts_with_all = ["text", "task"])]
+    #[arg(long, requires = "data", conflicts_with_all = ["text", "task"], help_heading = "Data")]
     batch_first: bool,
 
     /// Put sequences of --data of similar length into one batch, so that less padding is computed
@@ -57,69 +55,69 @@ pub struct DataArgs {
         conflicts_with_all = ["text", "task"],
         num_args = 0..=1,
         default_missing_value = "on",
+        help_heading = "Data"
     )]
     bucket: Option<Bucket>,
 
     /// Measure on this while training: a share of the data (sequences at random; of a text or a series the end) or another file; 0 holds
     /// nothing out
-    #[arg(long, value_name = "SHARE|FILE", allow_negative_numbers = true, default_value = "0.1", value_parser = held_out, conflicts_with = "task")]
+    #[arg(long, value_name = "SHARE|FILE", allow_negative_numbers = true, default_value = "0.1", value_parser = held_out, conflicts_with = "task", help_heading = "Data")]
     validation: HeldOut,
 
     /// Keep this for `evaluate`, besides --validation: another share, or a file
-    #[arg(long, value_name = "SHARE|FILE", allow_negative_numbers = true, default_value = "0", hide_default_value = true, value_parser = held_out, conflicts_with = "task")]
+    #[arg(long, value_name = "SHARE|FILE", allow_negative_numbers = true, default_value = "0", hide_default_value = true, value_parser = held_out, conflicts_with = "task", help_heading = "Data")]
     test: HeldOut,
 
-    /// Sequences in a batch [default: 32, or fewer for a short series]
-    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = size())]
+    /// What classes of --data count for in the loss of training: balanced (the rarer the more), or a table with the columns class and weight
+    /// [default: 1 each]
+    #[arg(long, value_name = "balanced|FILE", value_parser = class_weights, requires = "data", conflicts_with_all = ["text", "task"], help_heading = "Data")]
+    class_weights: Option<ClassWeights>,
+
+    /// Sequences in a batch [default: 32, or as many as there are]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = size(), help_heading = "Data")]
     batch: Option<usize>,
 
     /// Time steps in a window, through which gradients flow; longer sequences are cut, and the state is carried on [default: the task's; 64
     /// for a text, a series or --windows random; else sequences are read whole]
-    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = size())]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = size(), help_heading = "Data")]
     pub window: Option<usize>,
 
     /// How sequences that are longer than --window are cut: in windows one after the other, the state carried on, or at random places, from a state of zero [default:
     /// carried]
-    #[arg(long, value_name = "NAME", requires = "data", conflicts_with_all = ["text", "task"])]
+    #[arg(long, value_name = "NAME", requires = "data", conflicts_with_all = ["text", "task"], help_heading = "Data")]
     windows: Option<Windows>,
 
-    /// What classes of --data count for in the loss of training: balanced (the rarer the more), or a table with the columns class and weight
-    /// [default: 1 each]
-    #[arg(long, value_name = "balanced|FILE", value_parser = class_weights, requires = "data", conflicts_with_all = ["text", "task"])]
-    class_weights: Option<ClassWeights>,
-
     /// Time steps at the start of a random window that do not count [default: 0]
-    #[arg(long, value_name = "N", allow_negative_numbers = true, requires = "data", conflicts_with_all = ["text", "task"])]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, requires = "data", conflicts_with_all = ["text", "task"], help_heading = "Data")]
     warmup_steps: Option<usize>,
 }
 
 /// Which columns of a table are read and predicted.
 #[derive(Args)]
 #[group(id = "TableArgs", multiple = true, conflicts_with_all = ["text", "task"], requires = "data")]
-#[command(next_help_heading = "Tables")]
 pub struct TableArgs {
     /// Columns of a table to predict: numbers, or one column of words, which are classes. A name with a comma in it goes in double quotes
-    #[arg(long, value_name = "COLUMN,…", value_parser = names)]
+    #[arg(long, value_name = "COLUMN,…", value_parser = names, help_heading = "Tables")]
     target: Vec<Names>,
 
     /// Columns to read [default: all others; with --ahead the targets too]. Words become a number of 0 or 1 each
-    #[arg(long, value_name = "COLUMN,…", value_parser = names)]
+    #[arg(long, value_name = "COLUMN,…", value_parser = names, help_heading = "Tables")]
     input: Vec<Names>,
 
     /// The column whose value tells sequences apart [default: all rows are one series]
-    #[arg(long, value_name = "COLUMN")]
+    #[arg(long, value_name = "COLUMN", help_heading = "Tables")]
     sequence: Option<String>,
 
     /// Predict the value so many rows later: 1 forecasts the next row [default: 0]
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Tables")]
     ahead: Option<usize>,
 
     /// The target's numbers are classes
-    #[arg(long)]
+    #[arg(long, help_heading = "Tables")]
     classes: bool,
 
     /// What a missing input becomes; without it one is an error. A missing target does not count
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help_heading = "Tables")]
     fill: Option<Fill>,
 }
 
