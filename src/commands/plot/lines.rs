@@ -5,7 +5,7 @@ use plotters::prelude::*;
 use plotters::series::DashedLineSeries;
 use retrospect::Activation;
 
-use super::{BLUE, Canvas, DARK, Drawn, ORANGE, TEXT, TITLE, font};
+use super::{BLUE, Canvas, DARK, Drawn, ORANGE, Place, TEXT, TITLE, font};
 use crate::commands::terminal::rounded;
 
 pub const GREY: RGBColor = RGBColor(0x77, 0x77, 0x77);
@@ -49,17 +49,24 @@ where
     Ok(())
 }
 
-/// Names of lines beside samples of them from a place on, and a remark behind.
-pub fn legend(canvas: &Canvas, (mut x, y): (i32, i32), entries: &[(Line, &str)], besides: &str) -> Drawn {
+/// Names of lines beside samples of them from a place on, and a remark behind; gives the middles of the samples.
+pub fn legend(
+    canvas: &Canvas,
+    (mut x, y): Place,
+    entries: &[(Line, &str)],
+    besides: &str,
+) -> std::result::Result<Vec<Place>, Box<dyn std::error::Error>> {
     const SAMPLE: i32 = 34;
+    let mut middles = Vec::new();
     for &((color, width, dashes), name) in entries {
         let (dash, gap) = dashes.unwrap_or((SAMPLE as u32, 0));
         canvas.draw(&DashedPathElement::new(vec![(x, y), (x + SAMPLE, y)], dash, gap, color.stroke_width(width)))?;
         canvas.draw(&Text::new(name.to_owned(), (x + SAMPLE + 8, y - 8), font(TEXT)))?;
+        middles.push((x + SAMPLE / 2, y));
         x += SAMPLE + 30 + super::width(name, TEXT);
     }
     canvas.draw(&Text::new(besides.to_owned(), (x, y - 8), font(TEXT)))?;
-    Ok(())
+    Ok(middles)
 }
 
 /// A title, and below it what each line is; gives what is left.

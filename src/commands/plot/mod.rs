@@ -2,7 +2,9 @@
 //! hue, and have a dash or a marker of their own besides: for readers who see no colours, and for paper that has none.
 
 mod activations;
+mod axis;
 mod bench;
+mod confusions;
 mod gradients;
 mod labels;
 mod lines;
@@ -25,9 +27,10 @@ use retrospect::{Error, Result};
 
 pub use activations::activations;
 pub use bench::bench;
+pub use confusions::confusions;
 pub use gradients::gradients;
 pub use losses::losses;
-pub use predictions::{Panel, confusions, predictions};
+pub use predictions::{Panel, predictions};
 pub use rates::rates;
 pub use tasks::tasks;
 pub use tracing::tracing;
@@ -144,6 +147,19 @@ fn cut(text: &str, size: u32, most: i32) -> String {
     cut
 }
 
+/// A text of which the middle is cut out where so many pixels do not hold it: names often differ at their ends.
+fn cut_inside(text: &str, size: u32, most: i32) -> String {
+    if width(text, size) <= most {
+        return text.to_owned();
+    }
+    let all: Vec<char> = text.chars().collect();
+    let of = |kept: usize| -> String {
+        let (start, end) = (&all[..kept.div_ceil(2)], &all[all.len() - kept / 2..]);
+        start.iter().chain(['…'].iter()).chain(end).collect()
+    };
+    (0..all.len()).rev().map(of).find(|cut| width(cut, size) <= most).unwrap_or_default()
+}
+
 /// A number of an axis.
 fn number(x: f64) -> String {
     if x >= 1000.0 { thousands(x.round() as u64) } else { format!("{}", (x * 1e6).round() / 1e6) }
@@ -151,7 +167,8 @@ fn number(x: f64) -> String {
 
 /// A number of an axis of things of which there are no halves.
 fn whole(x: &f64) -> String {
-    if x.fract() == 0.0 { number(*x) } else { String::new() }
+    // Ticks are off by rounding.
+    if (x - x.round()).abs() < 1e-3 { number(x.round()) } else { String::new() }
 }
 
 /// At most so many points: the means of as many neighbours each as that takes.
@@ -234,6 +251,20 @@ impl Look {
 mod tests {
     use super::*;
 
+    /// The SVG that something draws.
+    pub fn drawn(draw: impl FnOnce(&Path) -> Result<()>) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("figure.svg");
+        draw(&path).unwrap();
+        std::fs::read_to_string(path).unwrap()
+    }
+
+    /// The texts of an SVG, in their order.
+    pub fn texts_of(svg: &str) -> Vec<String> {
+        let text = |text: &str| Some(text.split_once('>')?.1.split_once('<')?.0.trim().to_owned());
+        svg.split("<text").skip(1).filter_map(text).collect()
+    }
+
     #[test]
     fn an_axis_has_some_ticks_and_not_too_many() {
         for (low, high) in [(0.003, 0.0031), (1.0, 1.0), (2.1, 7.9), (0.4, 900.0), (1e-3, 1e9)] {
@@ -243,6 +274,7 @@ mod tests {
             assert!((2..=8).contains(&ticks.len()), "{range:?}: {ticks:?}");
         }
         assert_eq!(ticks(&(0.8..30.0), 8), [1.0, 2.0, 5.0, 10.0, 20.0]);
+        assert_eq!([0.0, 2.0000000000000004, 0.5, 1999.9999999].map(|x| whole(&x)), ["0", "2", "", "2,000"]);
         assert_eq!([0.05, 0.5, 20.0, 1024.0, 1e6].map(number), ["0.05", "0.5", "20", "1,024", "1,000,000"]);
     }
 
@@ -273,5 +305,9 @@ mod tests {
         assert_eq!(cut("Processor", TEXT, 1000), "Processor");
         let long = cut(&"Processor ".repeat(40), TEXT, 500);
         assert!(long.ends_with('…') && width(&long, TEXT) <= 500, "{long}");
+        assert_eq!(cut_inside("Processor", TEXT, 1000), "Processor");
+        let long = cut_inside(&format!("first{}last", " Processor".repeat(40)), TEXT, 200);
+        assert!(long.starts_with("first Pro") && long.ends_with("essorlast") && width(&long, TEXT) <= 200, "{long}");
+        assert_eq!(cut_inside("Processor", TEXT, 9), "…");
     }
 }

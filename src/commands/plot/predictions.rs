@@ -1,14 +1,13 @@
-//! The figures of `predict --plot`: predictions beside the truth, and which classes are taken for which.
+//! The figure of `predict --plot` of values: predictions beside the truth.
 
 use std::path::Path;
 
-use ndarray::Array2;
 use plotters::prelude::*;
 use retrospect::Result;
 
-use super::lines::{HEAD, Line, axes, legend, line};
-use super::{BLUE, Canvas, DARK, Drawn, HEADING, ORANGE, TEXT, TITLE, cut, font, whole, width};
-use crate::commands::terminal::{rounded, thousands};
+use super::axis::Axis;
+use super::lines::{Chart, HEAD, Line, axes, legend, line};
+use super::{BLUE, Canvas, DARK, Drawn, HEADING, Look, ORANGE, TITLE, cut, font};
 
 /// A column of a sequence.
 pub struct Panel {
@@ -23,88 +22,151 @@ pub struct Panel {
 }
 
 const PANEL: (u32, u32) = (900, 300);
-const TRUTH: Line = (BLUE, 2, None);
-const PREDICTED: Line = (ORANGE, 2, Some((7, 4)));
-const FORECAST: Line = (DARK, 3, None);
+/// Up to so many time steps have points on their lines.
+const FEW: f64 = 20.0;
+const FORECAST: &str = "from its own predictions";
 
-/// Draws the panels, one below the other.
-pub fn predictions(path: &Path, panels: &[Panel]) -> Result<()> {
+/// How a line is drawn, what its points are and what it is called.
+struct Kind {
+    line: Line,
+    point: Look,
+    name: &'static str,
+    of: fn(&Panel) -> &Vec<(f64, f64)>,
+}
+
+/// From the lowest to the topmost; each leaves the points below it to be seen.
+const KINDS: [Kind; 3] = [
+    Kind {
+        line: (BLUE, 2, None),
+        point: Look { color: BLUE, light: true, shape: (4, 45.0) },
+        name: "truth",
+        of: |panel| &panel.truth,
+    },
+    Kind {
+        line: (ORANGE, 2, Some((7, 4))),
+        point: Look { color: ORANGE, light: false, shape: (3, -90.0) },
+        name: "predicted",
+        of: |panel| &panel.predicted,
+    },
+    Kind {
+        line: (DARK, 3, None),
+        point: Look { color: DARK, light: false, shape: (0, 0.0) },
+        name: FORECAST,
+        of: |panel| &panel.forecast,
+    },
+];
+
+/// Draws the panels, one below the other; `part` says of what they are but a part.
+pub fn predictions(path: &Path, panels: &[Panel], part: &str) -> Result<()> {
     super::write(path, (PANEL.0, HEAD + PANEL.1 * panels.len() as u32), |canvas| {
         let (head, body) = canvas.split_vertically(HEAD);
-        head.draw(&Text::new("Predictions", (24, 16), font(TITLE)))?;
-        let any = |line: fn(&Panel) -> &Vec<(f64, f64)>| panels.iter().any(|panel| !line(panel).is_empty());
-        let names = [
-            (true, (PREDICTED, "predicted")),
-            (any(|panel| &panel.forecast), (FORECAST, "from its own predictions")),
-            (any(|panel| &panel.truth), (TRUTH, "truth")),
-        ];
-        let names: Vec<_> = names.into_iter().filter(|(is_there, _)| *is_there).map(|(_, name)| name).collect();
-        legend(&head, (24, 56), &names, "")?;
+        let colon = if part.is_empty() { "" } else { ": " };
+        head.draw(&Text::new(format!("Predictions{colon}{part}"), (24, 16), font(TITLE)))?;
+        let kinds: Vec<&Kind> = KINDS.iter().filter(|kind| panels.iter().any(|panel| !(kind.of)(panel).is_empty())).collect();
+        let names: Vec<_> = kinds.iter().map(|kind| (kind.line, kind.name)).collect();
+        let middles = legend(&head, (24, 56), &names, "")?;
+        let all: Vec<[Axis; 2]> = panels.iter().map(axes_of).collect();
+        if panels.iter().any(has_few) {
+            kinds.iter().zip(middles).try_for_each(|(kind, middle)| kind.point.point(&head, middle))?;
+        }
+        // One below the other, they begin at the same place.
+        let left = all.iter().map(|[_, y]| y.width() + 24).fold(76, i32::max);
         let places = body.split_evenly((panels.len(), 1));
-        places.iter().zip(panels).try_for_each(|(place, panel)| draw(place, panel))
+        places.iter().zip(panels).zip(all).try_for_each(|((place, panel), axes)| draw(place, panel, axes, left))
     })
 }
 
-fn draw(canvas: &Canvas, panel: &Panel) -> Drawn {
-    let all = || panel.truth.iter().chain(&panel.predicted).chain(&panel.forecast);
-    let extremes = |of: fn(&(f64, f64)) -> f64| {
-        all().map(of).fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)))
-    };
-    let ((first, last), (low, high)) = (extremes(|p| p.0), extremes(|p| p.1));
-    let last = if last > first { last } else { first + 1.0 };
-    // A constant is a line in the middle.
-    let room = if high > low { (high - low) * 0.05 } else { high.abs().max(1.0) * 0.05 };
-    let mut chart = axes(canvas).caption(&panel.name, font(HEADING)).build_cartesian_2d(first..last, low - room..high + room)?;
-    let value = |y: &f64| if y.abs() < room * 1e-6 { "0".into() } else { signed(*y) };
-    super::mesh(&mut chart, ["step", ""], [11, 6], [&whole, &value])?;
-    if !panel.truth.is_empty() {
-        line(&mut chart, TRUTH, panel.truth.clone())?;
-    }
-    if !panel.predicted.is_empty() {
-        line(&mut chart, PREDICTED, panel.predicted.clone())?;
-    }
-    line(&mut chart, FORECAST, panel.forecast.clone())
+/// The points of a panel that can be drawn.
+fn points(panel: &Panel) -> impl Iterator<Item = (f64, f64)> {
+    KINDS.iter().flat_map(|kind| (kind.of)(panel)).copied().filter(|point| point.1.is_finite())
 }
 
-/// A number of an axis, of any sign.
-fn signed(y: f64) -> String {
-    let size = rounded(y.abs(), 5, 1e-3..1e5);
-    if y < 0.0 { format!("−{size}") } else { size }
+fn extremes(values: impl Iterator<Item = f64>) -> [f64; 2] {
+    let [low, high] = values.fold([f64::INFINITY, f64::NEG_INFINITY], |[low, high], v| [low.min(v), high.max(v)]);
+    if low <= high { [low, high] } else { [0.0, 1.0] }
 }
 
-/// Draws how often each class, a row, is taken for each, a column; the darker, the larger the share of its row.
-pub fn confusions(path: &Path, counts: &Array2<u64>, names: &[String]) -> Result<()> {
-    let classes = names.len() as i32;
-    let side = (640 / classes).clamp(14, 64);
-    let longest = names.iter().map(|name| width(name, TEXT)).max().unwrap_or(0).clamp(40, 200);
-    let (left, top) = (longest + 64, 120);
-    let size = ((left + side * classes + 40).max(480), top + side * classes + 40);
-    super::write(path, (size.0 as u32, size.1 as u32), |canvas| {
-        canvas.draw(&Text::new("Which classes are taken for which", (24, 16), font(TITLE)))?;
-        canvas.draw(&Text::new("rows: what it is; columns: what it is taken for", (24, 48), font(TEXT)))?;
-        for (row, name) in names.iter().enumerate() {
-            let all: u64 = counts.row(row).sum();
-            let y = top + side * row as i32;
-            canvas.draw(&Text::new(cut(name, TEXT, longest), (24, y + side / 2 - 8), font(TEXT)))?;
-            for column in 0..names.len() {
-                let (x, count) = (left + side * column as i32, counts[[row, column]]);
-                let share = count as f64 / all.max(1) as f64;
-                let color = if row == column { BLUE } else { ORANGE };
-                canvas.draw(&Rectangle::new([(x, y), (x + side, y + side)], color.mix(share).filled()))?;
-                canvas.draw(&Rectangle::new([(x, y), (x + side, y + side)], BLACK.mix(0.15).stroke_width(1)))?;
-                let text = thousands(count);
-                if count > 0 && width(&text, TEXT) < side {
-                    let color = if share > 0.6 { WHITE } else { BLACK };
-                    let at = (x + (side - width(&text, TEXT)) / 2 + 2, y + side / 2 - 8);
-                    canvas.draw(&Text::new(text, at, font(TEXT).color(&color)))?;
-                }
+fn has_few(panel: &Panel) -> bool {
+    let [first, last] = extremes(points(panel).map(|point| point.0));
+    last - first < FEW
+}
+
+fn axes_of(panel: &Panel) -> [Axis; 2] {
+    let steps = extremes(points(panel).map(|point| point.0));
+    let most = if steps[1] < 1e6 { 11 } else { 6 };
+    [Axis::of_wholes(steps, most), Axis::around(extremes(points(panel).map(|point| point.1)), 6)]
+}
+
+fn draw(canvas: &Canvas, panel: &Panel, [x, y]: [Axis; 2], left: i32) -> Drawn {
+    let name = cut(&panel.name, HEADING, PANEL.0 as i32 - 60);
+    let mut builder = axes(canvas);
+    builder.caption(name, font(HEADING)).y_label_area_size(left);
+    let mut chart: Chart<Axis, Axis> = builder.build_cartesian_2d(x.clone(), y.clone())?;
+    super::mesh(&mut chart, ["step", ""], [11, 6], [&|at| x.label(at), &|at| y.label(at)])?;
+    for kind in &KINDS {
+        for part in (kind.of)(panel).split(|point| !point.1.is_finite()).filter(|part| !part.is_empty()) {
+            line(&mut chart, kind.line, part.to_vec())?;
+        }
+    }
+    if has_few(panel) {
+        for kind in &KINDS {
+            // The line of a forecast begins at a prediction, which has its point.
+            let others = usize::from(kind.name == FORECAST && !panel.predicted.is_empty());
+            for point in (kind.of)(panel).iter().skip(others).filter(|point| point.1.is_finite()) {
+                let (x, y) = chart.plotting_area().map_coordinate(point);
+                let (left, top) = canvas.get_base_pixel();
+                kind.point.point(canvas, (x - left, y - top))?;
             }
         }
-        for (column, name) in names.iter().enumerate() {
-            let name = cut(name, TEXT, side - 2);
-            let at = (left + side * column as i32 + (side - width(&name, TEXT)) / 2, top - 24);
-            canvas.draw(&Text::new(name, at, font(TEXT)))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{drawn, texts_of};
+    use super::*;
+
+    fn panel(truth: &[f64], predicted: &[f64]) -> Panel {
+        let points = |values: &[f64]| values.iter().enumerate().map(|(step, value)| (step as f64, *value)).collect();
+        Panel { name: "flow".into(), predicted: points(predicted), forecast: Vec::new(), truth: points(truth) }
+    }
+
+    /// The texts of a figure of a panel after its head and legend, and how many triangles it has, those of predictions.
+    fn texts(panel: Panel) -> (Vec<String>, usize) {
+        let svg = drawn(|path| predictions(path, &[panel], "1 of 3 columns"));
+        let texts = texts_of(&svg);
+        assert_eq!(texts[..3], ["Predictions: 1 of 3 columns", "truth", "predicted"]);
+        (texts[3..].to_vec(), svg.matches("<polygon").count())
+    }
+
+    #[test]
+    fn every_one_of_a_few_steps_has_a_label_and_points() {
+        for steps in 1..=10 {
+            let values: Vec<f64> = (0..steps).map(|step| f64::from(step) + 0.25).collect();
+            let (texts, points) = texts(panel(&values, &values));
+            for step in 0..steps {
+                assert!(texts.contains(&step.to_string()), "{steps}: {texts:?}");
+            }
+            // One of the truth and one that is predicted, and one of each in the legend.
+            assert_eq!(points, 2 * (steps as usize + 1));
         }
-        Ok(())
-    })
+        assert_eq!(texts(panel(&[1.0; 200], &[2.0; 200])).1, 0);
+    }
+
+    #[test]
+    fn values_far_from_zero_have_labels_that_tell_them_apart() {
+        let (texts, _) = texts(panel(&[1e9, 1e9 + 2.0], &[1e9 + 1.0; 2]));
+        for label in ["1,000,000,000", "1,000,000,001", "1,000,000,002"] {
+            assert_eq!(texts.iter().filter(|text| *text == label).count(), 1, "{texts:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_number_is_left_out() {
+        let values = [1.0, f64::NAN, f64::INFINITY, 4.0];
+        assert!(texts(panel(&values, &values)).0.contains(&"4".to_owned()));
+        texts(panel(&[f64::NAN; 3], &[f64::INFINITY; 3]));
+        drawn(|path| predictions(path, &[], ""));
+    }
 }

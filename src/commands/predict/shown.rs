@@ -12,6 +12,7 @@ use retrospect::{Error, Result};
 use super::labels::Labels;
 use super::output::Row;
 use crate::commands::plot::{self, Panel};
+use crate::commands::terminal::thousands;
 
 /// The panels of a figure, one for a column of a sequence.
 const PANELS: usize = 4;
@@ -29,13 +30,14 @@ pub struct Shown {
 }
 
 enum Kind {
-    /// Of each shown sequence the time steps and the values there.
-    Values { sequences: usize, outputs: usize, rows: BTreeMap<usize, Vec<(usize, Vec<f64>)>> },
+    /// Of each shown sequence the time steps and the values there of the first of all columns.
+    Values { sequences: usize, outputs: usize, columns: usize, rows: BTreeMap<usize, Vec<(usize, Vec<f64>)>> },
     /// How often a class, the row, is taken for another, the column.
     Classes(Array2<u64>),
 }
 
 impl Shown {
+    /// Of what a network predicts, `ahead` steps ahead, of sequences of some lengths.
     ///
     /// # Errors
     /// [`Error::Usage`] when there is no truth to hold classes against, or when there are too many.
@@ -43,7 +45,8 @@ impl Shown {
         let kind = match config.loss {
             Loss::SquaredError => {
                 let outputs = config.outputs.min(PANELS);
-                Kind::Values { sequences: (PANELS / outputs).max(1), outputs, rows: BTreeMap::new() }
+                let sequences = (PANELS / outputs).max(1);
+                Kind::Values { sequences, outputs, columns: config.outputs, rows: BTreeMap::new() }
             }
             Loss::CrossEntropy if truth.is_none() => {
                 return Err(Error::Usage("--plot shows which classes are taken for which, and the file has no classes".into()));
@@ -61,7 +64,7 @@ impl Shown {
     pub fn take(&mut self, (sequence, step, class, values): &Row) {
         let step = step + self.ahead;
         match &mut self.kind {
-            Kind::Values { sequences, outputs, rows } => {
+            Kind::Values { sequences, outputs, rows, .. } => {
                 if sequence < sequences {
                     let all = rows.entry(*sequence).or_default();
                     all.push((step, values[..*outputs].to_vec()));
@@ -91,7 +94,7 @@ impl Shown {
                 let names: Vec<String> = (0..counts.nrows()).map(|class| labels.class(class)).collect();
                 plot::confusions(path, &counts, &names)
             }
-            Kind::Values { outputs, rows, .. } => {
+            Kind::Values { outputs, columns, rows, .. } => {
                 let several = rows.len() > 1 || !labels.sequence(0).chars().all(|c| c.is_ascii_digit());
                 let panels = rows.iter().flat_map(|(&sequence, rows)| {
                     let rows = &rows[rows.len().saturating_sub(STEPS)..];
@@ -111,8 +114,27 @@ impl Shown {
                         }
                     })
                 });
-                plot::predictions(path, &panels.collect::<Vec<_>>())
+                let parts = [part(outputs, columns, "columns"), part(rows.len(), self.lengths.len(), "sequences")];
+                let part = parts.into_iter().flatten().collect::<Vec<_>>().join(", ");
+                plot::predictions(path, &panels.collect::<Vec<_>>(), &part)
             }
         }
+    }
+}
+
+/// How many of all are shown, if not all.
+fn part(shown: usize, all: usize, what: &str) -> Option<String> {
+    (shown < all).then(|| format!("{} of {} {what}", thousands(shown as u64), thousands(all as u64)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_but_a_part_is_said() {
+        assert_eq!(part(4, 12, "columns").unwrap(), "4 of 12 columns");
+        assert_eq!(part(4, 2000, "sequences").unwrap(), "4 of 2,000 sequences");
+        assert_eq!(part(4, 4, "columns"), None);
     }
 }
