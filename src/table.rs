@@ -102,13 +102,13 @@ impl Table {
         }
     }
 
-    /// The error of this file.
+    /// An error that names this file.
     #[must_use]
     pub fn bad(&self, problem: String) -> Error {
         Error::input(&self.what, problem)
     }
 
-    /// The error of a field; rows count from 0 here, and from 1 for people.
+    /// An error that names a field. `row` counts from 0; the message counts from 1.
     #[must_use]
     pub fn bad_field(&self, row: usize, column: &str, problem: &str) -> Error {
         self.bad(format!("row {} (the header aside), column {column}: {problem}", row + 1))

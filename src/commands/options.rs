@@ -153,7 +153,7 @@ impl ModelArgs {
             return Err(Error::Usage("--momentum needs --optimizer momentum".into()));
         }
         let window = self.data.window.or(of_task.map(|d| d.window)).unwrap_or(64);
-        let reading = self.with_tokens(self.data.reading(&self.table, self.files.has_data()), init.as_ref())?;
+        let reading = self.with_tokens(self.data.reading(&self.files, &self.table), init.as_ref())?;
         let options = Options { seed: what.seed, batch: self.data.batch(), window };
         let known = init.as_ref().map(Init::known).unwrap_or_default();
         let opened = choice.open(&options, &reading, Part::Validation, known)?;
@@ -293,6 +293,11 @@ impl RunArgs {
     /// The file that is named, if one is.
     pub fn file(&self) -> Option<Choice> {
         self.model.files.choice()
+    }
+
+    /// The files that are named anew.
+    pub fn files(&self) -> &FileArgs {
+        &self.model.files
     }
 
     /// What the tokens of a text are, if that is said.

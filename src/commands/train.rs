@@ -33,8 +33,8 @@ pub struct Train {
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 
-    /// Go on with the run in DIR, from its last checkpoint; steps, rate, intervals and device may change, and --text or --data names the
-    /// new place of its data
+    /// Go on with the run in DIR, from its last checkpoint; steps, rate, intervals and device may change, and --text, --data,
+    /// --validation and --test name files at a new place
     #[arg(long, value_name = "DIR", conflicts_with_all = ["WhatArgs", "DataArgs", "TableArgs", "CellArgs", "BiasArgs", "out"])]
     resume: Option<PathBuf>,
 
@@ -168,6 +168,7 @@ impl Train {
         if let Some(vocabulary) = &checkpoint.origin.vocabulary {
             expect_tokens(run, vocabulary, self.options.tokens())?;
         }
+        self.options.files().rename_held_out(&mut checkpoint.origin.settings.reading)?;
         let advised = |error| if file.is_none() { advise(error, &was, &advice) } else { error };
         let opened = checkpoint.reopen(file.clone(), self.new_data).map_err(advised)?;
         opened.notes.iter().for_each(note);

@@ -1,9 +1,9 @@
-//! What sequences hold, for people.
+//! Describes in one line what sequences hold.
 
 use crate::batch::{Batch, Inputs, Targets};
 use crate::data::{Column, Columns, Kind};
 
-/// Names or classes that a line shows.
+/// The number of names or classes that the line shows.
 const SHOWN: usize = 8;
 
 /// What is read and predicted, with the share of each class.

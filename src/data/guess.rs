@@ -23,7 +23,7 @@ pub fn guess(source: &mut dyn Source) -> Option<f64> {
     counts.loss()
 }
 
-/// Of classes how often each came; of values their number, and of each column the mean and the squared distances from it.
+/// How often each class came; or the number of values, with the mean of each column and the sum of squared distances from it.
 #[derive(Default)]
 struct Counts {
     classes: BTreeMap<u32, u64>,

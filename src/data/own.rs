@@ -43,13 +43,13 @@ struct Plan {
     part: Option<Part>,
 }
 
-/// What is asked of a file.
+/// How a file is to be opened.
 struct Purpose<'a> {
     seed: u64,
     reading: &'a Reading,
     /// `None`: all of it is measured.
     part: Option<Part>,
-    /// The columns of a network that is there.
+    /// The columns of a network that was trained already.
     columns: Option<&'a Columns>,
 }
 
@@ -208,7 +208,7 @@ impl Plan {
         move |t, b| if is_series { t < training } else { trains[b] }
     }
 
-    /// The same of the outputs of a series whose targets are so many time steps later.
+    /// Moves the division of a series from rows to outputs: the target of an output is `ahead` time steps later.
     fn ahead(mut self, ahead: usize) -> Plan {
         if self.is_series {
             let Division { training, held_out } = &mut self.division;
@@ -219,7 +219,7 @@ impl Plan {
     }
 }
 
-/// The source of loaded sequences, and a note of what is done with them.
+/// Makes the source of loaded sequences, and a note that describes it.
 fn source(what: &str, batch: Batch, plan: Plan, options: &Options, reading: &Reading) -> Result<(Box<dyn Source>, String)> {
     let steps = batch.shape().0;
     let is_random = reading.windows == Some(Windows::Random) && plan.part.is_some();
@@ -230,7 +230,7 @@ fn source(what: &str, batch: Batch, plan: Plan, options: &Options, reading: &Rea
         let Some(part) = plan.part else {
             return Ok((Box::new(Arrays::held_out_only(what, batch, options.batch)?), String::new()));
         };
-        // A short series is one sequence among none.
+        // A series that is read whole is one sequence, which trains or is measured.
         let division = if plan.is_series { Division::new(1, reading.shares(), part) } else { plan.division };
         let size = if reading.shrink { options.batch.min(division.training.max(1)) } else { options.batch };
         let arrays = Arrays::divided(what, batch, size, options.seed, (plan.places, division))?.with_bucket(reading.bucket);

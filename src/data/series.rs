@@ -50,10 +50,10 @@ pub struct Series {
     shape: Shape,
     cut: Cut,
     seed: u64,
-    /// Those that train: streams of a single series, or sequences.
+    /// The training data: streams of a single series, or whole sequences.
     training: Vec<Stretch>,
     held_out: Walk,
-    /// The outputs that a random window is laid around.
+    /// The counted outputs that random windows are drawn around: the place in `training`, and the time step.
     counted: Vec<(u32, u32)>,
     /// The training step at which the pass begins whose windows are `walk`, and its number.
     first_step: u64,
@@ -63,8 +63,8 @@ pub struct Series {
 }
 
 impl Series {
-    /// The windows of `data`: of one sequence, whose `division` is of time steps, or of several, `places` of which train and are held out.
-    /// `what` it is (its file) goes into messages.
+    /// Cuts `data` into windows. A single sequence is divided by its time steps; of several, `division` divides the sequences in the order
+    /// `places`. `what` names the data in messages.
     ///
     /// # Errors
     /// [`Error::BadInput`] when there are too few time steps for a window of each stream, when nothing counts, and for given states that a
@@ -137,7 +137,7 @@ impl Series {
         self
     }
 
-    /// What is done, for people.
+    /// Describes in one line how the data are divided and cut.
     #[must_use]
     pub fn note(&self) -> String {
         let Cut { window, batch, windows, warmup } = self.cut;
@@ -163,7 +163,7 @@ impl Series {
         format!("one series of {steps} time steps: {trained} train{streams} {how}; {held_out} at its end are held out")
     }
 
-    /// Refuses what would leave out most of a sequence in silence.
+    /// Refuses windows that would silently leave out most of a sequence.
     fn check(&self, what: &str) -> Result<()> {
         if self.data.shape().1 == 1 {
             return match self.held_out.windows.is_empty() && self.training.is_empty() {
@@ -228,7 +228,7 @@ impl Series {
         self.walk_through(order.chunks_exact(self.cut.batch).map(group).collect())
     }
 
-    /// Takes the pass in which a training step lies.
+    /// Moves to the pass that contains a training step.
     fn take_pass(&mut self, step: u64) {
         if self.data.shape().1 == 1 {
             self.first_step = step - step % self.walk.windows.len() as u64;

@@ -43,14 +43,14 @@ pub(super) fn places(seed: u64, count: usize) -> Vec<u32> {
 /// What trains and what is measured, as places in an order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Division {
-    /// So many train: the first.
+    /// The number of things that train; they come first.
     pub training: usize,
     /// What is measured.
     pub held_out: std::ops::Range<usize>,
 }
 
 impl Division {
-    /// `count` things: those that train, then the share for validation, then that for a test.
+    /// Divides `count` things in order: those that train, then the share for validation, then the share for the test.
     #[must_use]
     pub fn new(count: usize, [validation, test]: [f64; 2], part: Part) -> Division {
         let test = share_of(test, count);
@@ -63,7 +63,7 @@ impl Division {
         Division { training, held_out }
     }
 
-    /// Nothing trains, and all is measured.
+    /// Measures all `count` things and trains on none.
     #[must_use]
     pub fn all_held_out(count: usize) -> Division {
         Division { training: 0, held_out: 0..count }

@@ -42,7 +42,7 @@ pub struct TableOptions {
     pub fill: Option<Fill>,
 }
 
-/// Different words of a column that is read without being named, at most.
+/// A column that was not named is read if it has at most so many different words.
 const MOST_WORDS: usize = 100;
 
 impl TableOptions {
@@ -210,7 +210,7 @@ impl TableOptions {
         table.names.iter().filter(is_read)
     }
 
-    /// The inputs without those that were not named and are of no use, and what is left out.
+    /// Leaves out inputs that were not named and cannot help, and says which.
     fn usable(&self, table: &Table, inputs: Vec<Column>) -> (Vec<Column>, Vec<String>) {
         let mut notes = Vec::new();
         if self.inputs.is_empty() && table.names.iter().any(String::is_empty) {
@@ -238,7 +238,7 @@ impl TableOptions {
     }
 }
 
-/// Classes in the order of numbers, where all are, else of words.
+/// Sorts classes: as numbers where all are numbers, else as words.
 fn sorted(words: &[String]) -> Vec<String> {
     let mut words = words.to_vec();
     let number = |word: &String| word.parse::<f64>().ok();

@@ -14,7 +14,7 @@ use crate::{Error, Result};
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// What stands for a missing field, besides nothing.
 const MISSING: [&[u8]; 10] = [b"NA", b"N/A", b"n/a", b"#N/A", b"<NA>", b"NaN", b"nan", b"null", b"NULL", b"None"];
-/// Other formats' first bytes are looked at so far.
+/// The number of bytes that are looked at to tell text from other formats.
 const LOOK: usize = 4096;
 
 /// The whole file, or what comes from a pipe, or from standard input where the name is `-`.
@@ -86,7 +86,7 @@ pub(super) fn read(what: &str, bytes: &[u8], wanted: impl FnOnce(&[String]) -> R
     Ok(Table { what: what.to_owned(), names, columns, rows })
 }
 
-/// Refuses numbers that are written so that they would be taken for words.
+/// Refuses numbers with a decimal comma or a percent sign, which would be taken for words.
 fn check_words(words: &[String]) -> std::result::Result<(), String> {
     let is_number = |text: &str| text.parse::<f64>().is_ok();
     for (written, plain, advice) in [("a decimal comma", ',', "write a point"), ("a percent sign", '%', "leave it out")] {
@@ -131,7 +131,7 @@ fn header(what: &str, bytes: &[u8]) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// An error of the file's form.
+/// Turns an error of the CSV reader into one that names the file and the line.
 fn bad(what: &str, error: csv::Error) -> Error {
     let line = error.position().map_or(0, csv::Position::line);
     let problem = match error.into_kind() {
@@ -145,13 +145,13 @@ fn bad(what: &str, error: csv::Error) -> Error {
     Error::input(what, problem)
 }
 
-/// A field as it counts, or none.
+/// Trims a field; `None` if it is missing.
 fn field(bytes: &[u8]) -> Option<&[u8]> {
     let field = bytes.trim_ascii();
     (!field.is_empty() && !MISSING.contains(&field)).then_some(field)
 }
 
-/// A finite number.
+/// Parses a finite number.
 fn number(field: &[u8]) -> Option<f64> {
     std::str::from_utf8(field).ok()?.parse().ok().filter(|v: &f64| v.is_finite())
 }

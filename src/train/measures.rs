@@ -8,7 +8,7 @@ use crate::data::Scaling;
 /// The most classes that are told apart in [`Confusion`].
 const MOST_CLASSES: usize = 1000;
 
-/// Which classes were taken for which.
+/// How often each class was predicted for each true class.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Confusion {
     /// How many outputs whose class is the row had their largest logit at the column; `None` where there are more than 1000 classes.
@@ -120,7 +120,7 @@ impl Deviation {
 }
 
 impl Measures {
-    /// None yet, of so many outputs.
+    /// Starts with nothing measured, for a network of `outputs` outputs.
     pub(super) fn new(targets: &Targets, outputs: usize) -> Measures {
         match targets {
             Targets::Classes(_) => Measures::Classes(Confusion::new(outputs)),

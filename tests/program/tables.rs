@@ -156,6 +156,17 @@ fn sequences_of_a_table_are_classified() {
     assert_eq!(confusion, test["counted"].as_u64().unwrap());
     assert_eq!(test["classes"][1]["name"], "rises");
 
+    // The other file may move, too; what trains stays as it was.
+    fs::rename(at.join("more.csv"), at.join("moved.csv")).unwrap();
+    let (code, _, err) = run(at, "train --resume run --steps 302 --backend cpu");
+    assert!(code == 7 && err.contains("more.csv: cannot be read"), "{err}");
+    succeed(at, "train --resume run --steps 302 --validation moved.csv --backend cpu");
+    expect(
+        at,
+        &[("train --resume run --steps 304 --validation 0.2", 2, "--validation: what trains stays as it was when a run goes on")],
+    );
+    fs::rename(at.join("moved.csv"), at.join("more.csv")).unwrap();
+
     // Without labels, in another order of columns; names of sequences and classes are those of the files.
     let unknown = "device,level,id\nsouth,5100,q 1\nsouth,5200,q 1\nnorth,5200,z\nsouth,5300,q 1\nnorth,5100,z\nnorth,5000,z\n";
     fs::write(at.join("unknown.csv"), unknown).unwrap();

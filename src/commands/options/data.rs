@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use retrospect::data::{self, Choice, ClassWeights, Fill, HeldOut, Reading, Scale, TableOptions, Tokens, Windows};
 use retrospect::tensors::Layout;
+use retrospect::{Error, Result};
 
 use super::values::{probability, size, words};
 
@@ -24,6 +25,15 @@ pub struct FileArgs {
     /// What the tokens of --text are [default: those of --init's run, or chars]
     #[arg(long, value_name = "KIND", requires = "text", conflicts_with_all = ["data", "task"], help_heading = "Data")]
     pub tokens: Option<Tokens>,
+
+    /// Measure on this while training: a share of the data (sequences at random; of a text or a series the end) or another file; 0 holds
+    /// nothing out [default: 0.1]
+    #[arg(long, value_name = "SHARE|FILE", allow_negative_numbers = true, value_parser = held_out, conflicts_with = "task", help_heading = "Data")]
+    validation: Option<HeldOut>,
+
+    /// Keep this for `evaluate`, besides --validation: another share, or a file [default: 0]
+    #[arg(long, value_name = "SHARE|FILE", allow_negative_numbers = true, value_parser = held_out, conflicts_with = "task", help_heading = "Data")]
+    test: Option<HeldOut>,
 }
 
 /// How data are read and divided.
@@ -58,15 +68,6 @@ pub struct DataArgs {
         help_heading = "Data"
     )]
     bucket: Option<Bucket>,
-
-    /// Measure on this while training: a share of the data (sequences at random; of a text or a series the end) or another file; 0 holds
-    /// nothing out
-    #[arg(long, value_name = "SHARE|FILE", allow_negative_numbers = true, default_value = "0.1", value_parser = held_out, conflicts_with = "task", help_heading = "Data")]
-    validation: HeldOut,
-
-    /// Keep this for `evaluate`, besides --validation: another share, or a file
-    #[arg(long, value_name = "SHARE|FILE", allow_negative_numbers = true, default_value = "0", hide_default_value = true, value_parser = held_out, conflicts_with = "task", help_heading = "Data")]
-    test: HeldOut,
 
     /// What classes of --data count for in the loss of training: balanced (the rarer the more), or a table with the columns class and weight
     /// [default: 1 each]
@@ -134,9 +135,23 @@ impl FileArgs {
         text.or(self.data.as_deref().map(|path| Choice::Data(absolute(path))))
     }
 
-    /// Whether it is one of sequences or a series.
-    pub fn has_data(&self) -> bool {
-        self.data.is_some()
+    /// Names the files anew that a run that goes on is measured on.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for what would change which data train.
+    pub fn rename_held_out(&self, reading: &mut Reading) -> Result<()> {
+        let parts = [("validation", &self.validation, &mut reading.validation), ("test", &self.test, &mut reading.test)];
+        for (flag, asked, kept) in parts {
+            match (asked, &kept) {
+                (None, _) => {}
+                (Some(HeldOut::File(path)), HeldOut::File(_)) => *kept = HeldOut::File(absolute(path)),
+                _ => {
+                    let problem = "what trains stays as it was when a run goes on; only a file at another place can be named";
+                    return Err(Error::Usage(format!("--{flag}: {problem}")));
+                }
+            }
+        }
+        Ok(())
     }
 }
 
@@ -147,17 +162,19 @@ impl DataArgs {
     }
 
     /// How it is read; of a text that does not say what the tokens are.
-    pub fn reading(&self, table: &TableArgs, has_data: bool) -> Reading {
-        let of_file = |part: &HeldOut| match part {
-            HeldOut::File(path) => HeldOut::File(absolute(path)),
-            share => share.clone(),
+    pub fn reading(&self, files: &FileArgs, table: &TableArgs) -> Reading {
+        let held_out = |part: &Option<HeldOut>, usual: f64| match part {
+            Some(HeldOut::File(path)) => HeldOut::File(absolute(path)),
+            Some(share) => share.clone(),
+            None => HeldOut::Share(usual),
         };
+        let has_data = files.data.is_some();
         let TableArgs { target, input, sequence, ahead, classes, fill } = table;
         Reading {
             layout: layout(self.batch_first),
             bucket: self.bucket != Some(Bucket::Off),
-            validation: of_file(&self.validation),
-            test: of_file(&self.test),
+            validation: held_out(&files.validation, 0.1),
+            test: held_out(&files.test, 0.0),
             table: TableOptions {
                 targets: target.iter().flat_map(|names| names.0.clone()).collect(),
                 inputs: input.iter().flat_map(|names| names.0.clone()).collect(),

@@ -14,9 +14,9 @@ use super::output::Row;
 use crate::commands::plot::{self, Panel};
 use crate::commands::terminal::thousands;
 
-/// The panels of a figure, one for a column of a sequence.
+/// The largest number of panels; a panel shows one column of one sequence.
 const PANELS: usize = 4;
-/// The time steps of a panel, from the last ones on.
+/// The largest number of time steps in a panel; the last ones are shown.
 const STEPS: usize = 500;
 /// The classes of a table of confusions.
 const MOST_CLASSES: usize = 60;

@@ -184,7 +184,7 @@ fn known_targets<'a>(table: &'a Table, targets: &[String]) -> impl Fn(usize) -> 
     }
 }
 
-/// The class of each word of a column, of those that are known.
+/// The class of each word of a column; `None` for a word that training did not have.
 fn classes(words: &Words, known: &[String]) -> Vec<Option<usize>> {
     let places: HashMap<&String, usize> = known.iter().enumerate().map(|(place, word)| (word, place)).collect();
     words.names.iter().map(|word| places.get(word).copied()).collect()
