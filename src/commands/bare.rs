@@ -27,7 +27,7 @@ pub struct BareArgs {
 }
 
 impl BareArgs {
-    /// The file of weights alone, if a run's place is one.
+    /// Opens a file of bare weights; `None` if `run` is the place of a run.
     ///
     /// # Errors
     /// [`Error::Usage`] for flags beside a run, which says all of it.
@@ -43,7 +43,7 @@ impl BareArgs {
         Ok(bare)
     }
 
-    /// The weights as a run of no training steps, of a network that reads such inputs.
+    /// Makes a run of no training steps from the weights. `input` says what the network reads, by the number of its inputs.
     ///
     /// # Errors
     /// [`Error::BadInput`] when the weights are of no network, or of another number of tokens than the vocabulary; [`Error::Usage`] for

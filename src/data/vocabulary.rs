@@ -78,7 +78,7 @@ impl Vocabulary {
         Vocabulary(Known::Words(Words::of_text(text, most)))
     }
 
-    /// Of a kind, that of a file's content; `what` it is goes into messages.
+    /// The vocabulary of a file's content, for a kind of tokens. `what` names the file in messages.
     ///
     /// # Errors
     /// [`Error::BadInput`] for characters or words of what is not UTF-8.
@@ -143,7 +143,7 @@ impl Vocabulary {
         }
     }
 
-    /// The error of a token that is behind some text.
+    /// An error that names a token and its place, which follows the text `before`.
     fn missing(&self, what: String, before: &str, token: &str) -> Error {
         let line = before.matches('\n').count() + 1;
         let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
@@ -155,8 +155,7 @@ impl Vocabulary {
         Error::input(what, problem)
     }
 
-    /// What the tokens are together: the text that they were made from, with `<unk>` for words that are not known. U+FFFD stands for an id
-    /// that is no token's.
+    /// Joins tokens to the text that they were made from, with `<unk>` for unknown words. An id that is no token's becomes U+FFFD.
     #[must_use]
     pub fn decode(&self, ids: &[u32]) -> Vec<u8> {
         let mut bytes = Vec::new();
@@ -187,7 +186,8 @@ impl Vocabulary {
         }
     }
 
-    /// As a checkpoint's metadata: `vocabulary`, the characters as they are or the words as JSON, and `tokens` for what are no characters.
+    /// The metadata of a checkpoint: `vocabulary`, the characters as they are or the words as JSON; and `tokens`, the kind, unless it is
+    /// characters.
     pub(crate) fn to_metadata(&self) -> Vec<(String, String)> {
         let listed = match &self.0 {
             Known::Characters(characters) => Some(characters.iter().collect()),

@@ -18,9 +18,9 @@ pub(super) struct Words {
 }
 
 impl Words {
-    /// The most frequent of a text, at most so many.
+    /// The `most` most frequent words of a text.
     pub fn of_text(text: &str, most: usize) -> Words {
-        // Of each word how often it comes, and its place among those that are different.
+        // How often each word comes, and its place among the different words.
         let mut counts: HashMap<&str, (usize, usize)> = HashMap::new();
         for (_, word) in split(text) {
             let place = counts.len();
@@ -32,7 +32,7 @@ impl Words {
         Words::indexed(words.iter().take(most).map(|(word, _)| *word).chain(others).map(str::to_owned).collect())
     }
 
-    /// Those of a list, or what is wrong with it.
+    /// Makes the words of a list; the error says what is wrong with it.
     pub fn from_list(list: Vec<String>) -> Result<Words, String> {
         if list.is_empty() {
             return Err("there are no words in it".into());
@@ -53,7 +53,7 @@ impl Words {
         &self.list
     }
 
-    /// The id of what is not known, if that is one of them.
+    /// The id of [`UNKNOWN`], if it is one of the words.
     pub fn unknown(&self) -> Option<u32> {
         self.ids.get(UNKNOWN).copied()
     }
