@@ -168,13 +168,13 @@ impl TableOptions {
             true => self.others(table).map(&mut fit).collect::<Result<_>>()?,
         };
         let (inputs, left_out) = self.usable(table, inputs);
+        if inputs.is_empty() {
+            let why = if left_out.is_empty() { String::new() } else { format!(" ({})", left_out.join("; ")) };
+            return Err(Error::Usage(format!("{} has no column to read; --input COLUMN names one{why}", table.what)));
+        }
         notes.extend(left_out);
         notes.sort();
         notes.dedup();
-        if inputs.is_empty() {
-            let why = if notes.is_empty() { String::new() } else { format!(" ({})", notes.join("; ")) };
-            return Err(Error::Usage(format!("{} has no column to read; --input COLUMN names one{why}", table.what)));
-        }
         let words = targets.iter().find(|column| matches!(column.kind, Kind::Categories(_)));
         if let (Some(column), true) = (words, targets.len() > 1) {
             let name = &column.name;
