@@ -234,7 +234,8 @@ proptest! {
         let shape = (case.config.window, case.config.batch);
         let count = 1usize << n.min((shape.0 * shape.1).ilog2());
         let of = |reduction| {
-            let batch = Batch { reduction, mask: Some(mask_of(shape, count, seed)), ..case.batch(seed) };
+            let mask = Some(mask_of(shape, count, seed));
+            let batch = Batch { reduction, mask, class_weights: None, ..case.batch(seed) };
             gradient(&case, on, &batch)
         };
         prop_assert_eq!(bits(&of(Reduction::Sum), 1.0), bits(&of(Reduction::Mean), count as f32));
