@@ -49,7 +49,7 @@ fn a_run_and_its_text_may_move() {
             ),
             ("train --resume b/run --steps 8 --text other.txt", 7, "a/t.txt was "),
             ("train --resume b/run --steps 8 --data b/t.txt", 2, "--data: this run was trained on text"),
-            ("train --resume b/run --text b/t.txt --validation 0.2", 2, "cannot be used with"),
+            ("train --resume b/run --text b/t.txt --validation 0.2 --steps 9", 2, "--validation: what trains stays as it was"),
             ("train --new-data", 2, "--resume"),
         ],
     );

@@ -312,11 +312,11 @@ fn what_cannot_be_read_or_divided_is_said() {
         (line("--data flow.csv"), 2, "flow.csv needs --target COLUMN, which is predicted; there are time, flow, rain"),
         (line("--data flow.csv --target rain"), 0, "3 of 300 rows have no target and do not count"),
         (
-            line("--data flow.csv --target rain --ahead 290"),
+            line("--data flow.csv --target rain --ahead 290 --fill mean"),
             7,
             "has 300 rows; nothing is left to train of targets 290 rows later",
         ),
-        (line("--data flow.csv --target rain --ahead 400"), 7, "no row has a target (column rain 400 rows later)"),
+        (line("--data flow.csv --target rain --ahead 400 --fill mean"), 7, "no row has a target (column rain 400 rows later)"),
         (line("--data flow.csv --target rain,rain"), 2, "column rain is named twice"),
         (line("--data flow.csv --target rain --batch-first"), 2, "--batch-first is for tensors, and"),
         (line("--data comma.csv --target y --sequence id"), 7, "numbers with a decimal comma"),
