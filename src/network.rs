@@ -4,6 +4,7 @@ mod feeding;
 mod gradients;
 mod lengths;
 mod predicting;
+mod states;
 mod stepping;
 mod stored;
 

@@ -13,8 +13,8 @@ use retrospect::model::{Biases, Config, Model, RecurrentInit};
 use retrospect::network::{Network, StepInputs};
 use retrospect::train::Training;
 
-/// The example, whose `main` nobody calls here.
-#[allow(dead_code)]
+/// The example.
+#[expect(dead_code, reason = "its `main` is not called here")]
 #[path = "../examples/forecast.rs"]
 mod forecast;
 

@@ -41,30 +41,9 @@ impl Arrays {
     pub fn new(what: impl ToString, data: Batch, batch: usize, seed: u64, validation: f64) -> Result<Arrays> {
         let count = data.shape().1;
         let division = Division::new(count, [validation, 0.0], Part::Validation);
+        let what = what.to_string();
+        check_enough(&what, count, &division, batch)?;
         Arrays::divided(what, data, batch, seed, (places(seed, count), division))
-    }
-
-    /// The sequences of `data`, which `division` divides in the order `places`.
-    ///
-    /// # Errors
-    /// As [`Arrays::new`].
-    pub(super) fn divided(
-        what: impl ToString,
-        data: Batch,
-        batch: usize,
-        seed: u64,
-        (places, division): (Vec<u32>, Division),
-    ) -> Result<Arrays> {
-        let (there, training) = (places.len(), division.training);
-        if training < batch {
-            let advice = if there >= batch { "; --validation 0 holds none out" } else { "" };
-            let problem = format!(
-                "batch {batch} needs as many sequences to train; of {there} there, {} held out, {training} are left{advice}",
-                there - training
-            );
-            return Err(Error::input(what, problem));
-        }
-        Arrays::split(what, data, batch, seed, (places, division))
     }
 
     /// The sequences of `data` to evaluate a network on: all are held out, and the training batches are the same.
@@ -74,10 +53,14 @@ impl Arrays {
     pub fn held_out_only(what: impl ToString, data: Batch, batch: usize) -> Result<Arrays> {
         let count = data.shape().1;
         let places = (0..u32::try_from(count).unwrap_or(u32::MAX)).collect();
-        Arrays::split(what, data, batch, 0, (places, Division::all_held_out(count)))
+        Arrays::divided(what, data, batch, 0, (places, Division::all_held_out(count)))
     }
 
-    fn split(
+    /// The sequences of `data`, which `division` divides in the order `places`.
+    ///
+    /// # Errors
+    /// As [`Arrays::new`], but there can be too few to train on.
+    pub(super) fn divided(
         what: impl ToString,
         data: Batch,
         batch: usize,
@@ -185,6 +168,20 @@ impl Arrays {
             },
         }
     }
+}
+
+/// Checks that enough of `count` sequences train to fill a minibatch.
+pub(super) fn check_enough(what: impl ToString, count: usize, division: &Division, batch: usize) -> Result<()> {
+    let training = division.training;
+    if training >= batch {
+        return Ok(());
+    }
+    let advice = if count >= batch { "; --validation 0 holds none out" } else { "" };
+    let problem = format!(
+        "batch {batch} needs as many sequences to train; of {count} there, {} held out, {training} are left{advice}",
+        count - training
+    );
+    Err(Error::input(what, problem))
 }
 
 /// How sequences are divided, for people; those that neither train nor are measured now are kept for a test.

@@ -9,6 +9,7 @@ use std::path::Path;
 
 use self::file::not_of_table;
 use super::about::about;
+use super::arrays::check_enough;
 use super::choice::{Opened, fingerprint};
 use super::columns::{Columns, Scale};
 use super::divided::Divided;
@@ -233,6 +234,7 @@ fn source(what: &str, batch: Batch, plan: Plan, options: &Options, reading: &Rea
         // A series that is read whole is one sequence, which trains or is measured.
         let division = if plan.is_series { Division::new(1, reading.shares(), part) } else { plan.division };
         let size = if reading.shrink { options.batch.min(division.training.max(1)) } else { options.batch };
+        check_enough(what, plan.places.len(), &division, size)?;
         let arrays = Arrays::divided(what, batch, size, options.seed, (plan.places, division))?.with_bucket(reading.bucket);
         let note = arrays.note();
         return Ok((Box::new(arrays), note));

@@ -3,10 +3,9 @@
 
 use std::ops::Range;
 
-use ndarray::{Array3, ArrayD, s};
+use ndarray::ArrayD;
 
 use super::Network;
-use crate::batch::States;
 use crate::blocks::{blocks, matrix};
 use crate::model::parameters::{Parameter, Role};
 use crate::model::{Config, Layer, Named, RecurrentInit, parameters};
@@ -296,75 +295,6 @@ impl Network {
         place
             .map(|index| PARAMETERS + 1 + index)
             .ok_or_else(|| Error::input(format!("optimizer.{name}"), "this optimiser has no such state"))
-    }
-
-    /// The states before the next window's first step, `[layers·directions, B, H]` each.
-    ///
-    /// # Errors
-    /// What the backend reports.
-    pub fn state(&mut self) -> Result<States> {
-        let batch = self.model.config.batch as u32;
-        self.read_states(|layer, state| layer.kept()[state].slice_rows(0..batch))
-    }
-
-    /// Of each of the cell's states a window of each layer, `[B, H]`.
-    pub(super) fn read_states(&mut self, window: impl Fn(&Layer, usize) -> Mat) -> Result<States> {
-        let shape = self.model.config.state_shape();
-        let mut states = States::new();
-        for (number, &name) in self.model.config.cell.states.iter().enumerate() {
-            let mut all = Array3::zeros(shape);
-            for layer in 0..shape.0 {
-                let values = self.backend.read(window(&self.model.layers[layer], number))?;
-                all.slice_mut(s![layer, .., ..]).iter_mut().zip(values).for_each(|(to, from)| *to = from);
-            }
-            states.insert(name.to_owned(), all);
-        }
-        Ok(states)
-    }
-
-    /// Sets the states before the next window's first step.
-    ///
-    /// # Errors
-    /// [`Error::BadInput`] when one is missing, or of another shape.
-    pub fn set_state(&mut self, states: &States) -> Result<()> {
-        // Those of a shape that was there before are set for batches of that shape.
-        let sequences = states.values().next().map_or(0, |state| state.dim().1);
-        if sequences != self.model.config.batch
-            && let Some(other) = self.others.iter().find(|other| other.config.batch == sequences)
-        {
-            self.take_shape((other.config.window, sequences), false)?;
-        }
-        let shape = self.model.config.state_shape();
-        for (number, &name) in self.model.config.cell.states.iter().enumerate() {
-            let state = states.get(name).ok_or_else(|| Error::input(format!("{name}0"), "it is missing"))?;
-            if state.dim() != shape {
-                let problem = format!("expected shape {shape:?}, got {:?}", state.dim());
-                return Err(Error::input(format!("{name}0"), problem));
-            }
-            for layer in 0..shape.0 {
-                let values: Vec<f32> = state.slice(s![layer, .., ..]).iter().copied().collect();
-                self.backend.write(self.initial_state(&self.model.layers[layer], number), &values)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Makes the states before the next window's first step zero.
-    pub(super) fn clear_state(&mut self) -> Result<()> {
-        for layer in 0..self.model.layers.len() {
-            for state in 0..self.model.config.cell.states.len() {
-                let window = self.initial_state(&self.model.layers[layer], state);
-                match self.backend.host_memory(window) {
-                    Some(memory) => memory.fill(0.0),
-                    None => self.backend.write(window, &vec![0.0; window.len()])?,
-                }
-            }
-        }
-        Ok(())
-    }
-
-    pub(super) fn initial_state(&self, layer: &Layer, state: usize) -> Mat {
-        layer.kept()[state].slice_rows(0..self.model.config.batch as u32)
     }
 
     fn write_arena(&mut self, arena: usize, named: &Named) -> Result<()> {
