@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 pub use cases::{Case, cases};
 pub(crate) use expected::compare;
 pub use expected::{Expected, bound, cell, expected, expected_from, in_f64, mismatches, parameters};
-use ndarray::{ArrayD, Dimension, arr1};
+use ndarray::{ArrayD, arr1};
 
 use super::{Lockstep, Outcome};
 use crate::Result;

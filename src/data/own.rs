@@ -70,11 +70,7 @@ pub(super) fn open(path: &Path, options: &Options, reading: &Reading, part: Part
     notes.insert(1, about);
     notes.iter_mut().for_each(|note| *note = format!("{what}: {note}."));
     let mut opened = Opened { source, vocabulary: None, columns, class_weights, notes, fingerprint: Some(fingerprint) };
-    let held_out = match part {
-        Part::Validation => &reading.validation,
-        Part::Test => &reading.test,
-    };
-    if let HeldOut::File(path) = held_out {
+    if let HeldOut::File(path) = reading.held_out(part) {
         let measured = open_to_measure(path, options, reading, opened.columns.as_ref())?;
         opened.notes.extend(measured.notes);
         opened.source = Box::new(Divided::new(&path.display().to_string(), opened.source, measured.source)?);

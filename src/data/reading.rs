@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::class_weights::ClassWeights;
 use super::columns::Scale;
 use super::series::Windows;
-use super::split::HeldOut;
+use super::split::{HeldOut, Part};
 use super::tables::TableOptions;
 use super::vocabulary::Tokens;
 use crate::tensors::Layout;
@@ -75,6 +75,14 @@ impl Reading {
             HeldOut::Share(share) => *share,
             HeldOut::File(_) => 0.0,
         })
+    }
+
+    /// What is held out to measure a part.
+    pub(super) fn held_out(&self, part: Part) -> &HeldOut {
+        match part {
+            Part::Validation => &self.validation,
+            Part::Test => &self.test,
+        }
     }
 
     /// Checks that the shares leave something to train.

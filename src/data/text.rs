@@ -106,11 +106,7 @@ impl Text {
         let vocabulary = vocabulary.cloned().map_or_else(own, Ok)?;
         let text = Text::divided(&what, &content, vocabulary.clone(), [batch, window], (reading.shares(), part))?;
         let notes = [text.note_missing(&what).filter(|_| is_known), note_unknown(&what, &vocabulary, &text.tokens)];
-        let held_out = match part {
-            Part::Validation => &reading.validation,
-            Part::Test => &reading.test,
-        };
-        let source: Box<dyn Source> = match held_out {
+        let source: Box<dyn Source> = match reading.held_out(part) {
             HeldOut::Share(_) => Box::new(text),
             HeldOut::File(other) => {
                 let what = other.display().to_string();
