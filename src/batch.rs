@@ -190,7 +190,12 @@ impl Batch {
     /// How many outputs count.
     #[must_use]
     pub fn counted(&self) -> usize {
-        self.places().filter(|&(t, b)| self.counts(t, b)).count()
+        self.counted_places().count()
+    }
+
+    /// Every output that counts, `(t, b)`, in the order of rows.
+    pub(crate) fn counted_places(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
+        self.places().filter(|&(t, b)| self.counts(t, b))
     }
 
     /// Every time step of every sequence, `(t, b)`, in the order of rows.
@@ -204,15 +209,16 @@ impl Batch {
     #[must_use]
     pub fn weights(&self) -> Vec<f32> {
         let weight = |(t, b)| if self.counts(t, b) { self.class_weight(t, b) } else { 0.0 };
+        let weights: Vec<f64> = self.places().map(weight).collect();
         let scale = match self.reduction {
             // Where all that counts has the weight 0 there is nothing to learn, and the loss is 0.
-            Reduction::Mean => match self.places().map(weight).sum::<f64>() {
+            Reduction::Mean => match weights.iter().sum::<f64>() {
                 0.0 => 0.0,
                 sum => 1.0 / sum,
             },
             Reduction::Sum => 1.0,
         };
-        self.places().map(|at| (weight(at) * scale) as f32).collect()
+        weights.into_iter().map(|weight| (weight * scale) as f32).collect()
     }
 
     /// The weight of the class of an output that counts.

@@ -4,6 +4,7 @@
 
 mod read;
 
+pub(crate) use read::LOOK;
 pub use read::{is_table, name_of, read_bytes};
 
 use crate::{Error, Result};
@@ -62,7 +63,7 @@ pub struct Table {
 impl Table {
     /// Reads a table; `wanted` says by the names in the header what each column is read as.
     ///
-    /// A field of spaces alone, `NA`, `N/A`, `NaN` or `null` is missing. A byte order mark, quotes and spaces around a field are dropped.
+    /// An empty field is missing, and one of `NA`, `N/A`, `n/a`, `#N/A`, `<NA>`, `NaN`, `nan`, `null`, `NULL` and `None`. A byte order mark, quotes and spaces around a field are dropped.
     /// The separator is the one of comma, semicolon and tab that the header has most of.
     ///
     /// # Errors

@@ -14,7 +14,7 @@ use std::path::Path;
 
 use ndarray::{Array, ArrayD, Dimension, IxDyn};
 
-pub use batch::{Layout, ReadBatch, read_batch, read_sequences};
+pub use batch::{Layout, ReadBatch, read_batch};
 pub use file::TensorFile;
 pub(crate) use format::write_in_blocks;
 

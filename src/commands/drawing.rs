@@ -2,6 +2,8 @@
 
 use std::cmp::Ordering;
 
+use retrospect::train::likeliest;
+
 /// How a class is drawn: by softmax(logits / temperature), of which the most probable classes may be kept alone.
 #[derive(Clone, Copy)]
 pub struct Drawing {
@@ -56,11 +58,6 @@ impl Drawing {
         let kept = order[..most].iter().take_while(is_wanted).count();
         order[kept..].iter().for_each(|&k| weights[k] = 0.0);
     }
-}
-
-/// The class of the largest number.
-pub fn likeliest<T: PartialOrd>(numbers: &[T]) -> usize {
-    (1..numbers.len()).fold(0, |best, k| if numbers[k] > numbers[best] { k } else { best })
 }
 
 #[cfg(test)]

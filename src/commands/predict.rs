@@ -105,8 +105,7 @@ impl Predict {
         let (layers, _, hidden) = trained.state_shape();
         sequences.check(trained.input, layers, hidden, trained.cell.states).map_err(|e| in_file(path, e))?;
         let lengths = (0..count).map(|b| sequences.length(b)).collect();
-        let ahead = checkpoint.origin.settings.reading.table.ahead;
-        let shown = self.plot.as_ref().map(|_| Shown::new(trained, truth, ahead, lengths)).transpose()?;
+        let shown = self.plot.as_ref().map(|_| Shown::new(trained, truth, lengths)).transpose()?;
         let labels = Labels::new(&checkpoint.origin, ids);
         let mut output = Output::open(self.out.as_deref(), trained, labels, [steps + self.steps as usize, count], self.last)?;
         output.show(shown);

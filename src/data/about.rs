@@ -1,5 +1,7 @@
 //! Describes in one line what sequences hold.
 
+use std::collections::BTreeMap;
+
 use crate::batch::{Batch, Inputs, Targets};
 use crate::data::{Column, Columns, Kind};
 
@@ -52,12 +54,8 @@ fn list(all: impl Iterator<Item = String>) -> String {
 
 /// The share of each class among the outputs that count.
 fn shares(batch: &Batch, classes: &ndarray::Array2<u32>) -> impl Iterator<Item = (usize, f64)> + use<> {
-    let mut counts = std::collections::BTreeMap::<usize, u64>::new();
-    for ((t, b), &class) in classes.indexed_iter() {
-        if batch.counts(t, b) {
-            *counts.entry(class as usize).or_default() += 1;
-        }
-    }
+    let mut counts = BTreeMap::<usize, u64>::new();
+    batch.counted_places().for_each(|at| *counts.entry(classes[at] as usize).or_default() += 1);
     let all: u64 = counts.values().sum();
     counts.into_iter().map(move |(class, n)| (class, n as f64 / all as f64))
 }

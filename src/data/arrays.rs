@@ -9,7 +9,7 @@
 
 use ndarray::{Array2, Array3, Axis};
 
-use super::split::{Division, Part, places};
+use super::split::{Division, Part, in_order, places};
 use super::{Shape, Source, order};
 use crate::batch::{Batch, InitialState, Inputs, Targets, rounded_up};
 use crate::{Error, Result};
@@ -52,8 +52,7 @@ impl Arrays {
     /// As [`Arrays::new`], but there can be as few as one sequence.
     pub fn held_out_only(what: impl ToString, data: Batch, batch: usize) -> Result<Arrays> {
         let count = data.shape().1;
-        let places = (0..u32::try_from(count).unwrap_or(u32::MAX)).collect();
-        Arrays::divided(what, data, batch, 0, (places, Division::all_held_out(count)))
+        Arrays::divided(what, data, batch, 0, (in_order(count), Division::all_held_out(count)))
     }
 
     /// The sequences of `data`, which `division` divides in the order `places`.

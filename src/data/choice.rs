@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::columns::Columns;
 use super::split::Part;
 use super::{Known, Options, Reading, Source, Task, Text, Vocabulary, own};
-use crate::Result;
+use crate::{Error, Result};
 
 /// A named task, a text, or one's own sequences.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,6 +84,12 @@ pub(super) fn fingerprint(mut bytes: impl Read) -> std::io::Result<String> {
             read => buffer[..read].iter().for_each(|b| sum = (sum ^ u64::from(*b)).wrapping_mul(0x100_0000_01b3)),
         }
     }
+}
+
+/// The fingerprint of a file.
+pub(super) fn fingerprint_of(path: &Path) -> Result<String> {
+    let sum = std::fs::File::open(path).and_then(fingerprint);
+    sum.map_err(|e| Error::input(path.display(), format!("cannot be read: {e}")))
 }
 
 #[cfg(test)]

@@ -41,8 +41,8 @@ impl ClassWeights {
             ClassWeights::File(path) => of_file(path, outputs, columns),
             ClassWeights::Balanced => {
                 let mut counts = vec![0_u64; outputs];
-                let counted = classes.indexed_iter().filter(|((t, b), _)| batch.counts(*t, *b) && trains(*t, *b));
-                counted.for_each(|(_, &class)| counts[class as usize] += 1);
+                let training = batch.counted_places().filter(|&(t, b)| trains(t, b));
+                training.for_each(|at| counts[classes[at] as usize] += 1);
                 let (all, kinds) = (counts.iter().sum::<u64>() as f64, counts.iter().filter(|&&n| n > 0).count() as f64);
                 Ok(counts.iter().map(|&n| if n == 0 { 1.0 } else { (all / (kinds * n as f64)) as f32 }).collect())
             }

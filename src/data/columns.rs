@@ -108,6 +108,14 @@ impl Scaling {
     }
 }
 
+/// What to tell of a column whose numbers are all one where it trains; NaN does not count.
+pub(super) fn constant_note(name: &str, numbers: impl Iterator<Item = f64>) -> Option<String> {
+    let mut numbers = numbers.filter(|v| !v.is_nan());
+    let first = numbers.next()?;
+    let note = || format!("column {name} is {first} wherever it trains, and is not divided by its deviation of 0");
+    numbers.all(|v| v == first).then(note)
+}
+
 impl Column {
     /// The numbers that a network reads of it.
     #[must_use]

@@ -11,9 +11,7 @@ pub fn guess(source: &mut dyn Source) -> Option<f64> {
     let mut counts = Counts::default();
     for index in 0..source.held_out_batches() {
         let batch = source.held_out(index);
-        let (steps, sequences) = batch.shape();
-        let places = (0..steps).flat_map(|t| (0..sequences).map(move |b| (t, b))).filter(|&(t, b)| batch.counts(t, b));
-        for (t, b) in places {
+        for (t, b) in batch.counted_places() {
             match &batch.targets {
                 Targets::Classes(classes) => counts.class(classes[[t, b]]),
                 Targets::Values(values) => counts.values(values.slice(ndarray::s![t, b, ..]).iter().map(|&v| f64::from(v))),

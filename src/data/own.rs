@@ -10,11 +10,11 @@ use std::path::Path;
 use self::file::not_of_table;
 use super::about::about;
 use super::arrays::check_enough;
-use super::choice::{Opened, fingerprint};
+use super::choice::{Opened, fingerprint, fingerprint_of};
 use super::columns::{Columns, Scale};
 use super::divided::Divided;
 use super::series::Cut;
-use super::split::{Division, HeldOut, Part, places};
+use super::split::{Division, HeldOut, Part, in_order, places};
 use super::tables::Grouped;
 use super::{Arrays, Options, Reading, Series, Shape, Source, Windows};
 use crate::batch::Batch;
@@ -22,7 +22,7 @@ use crate::table::{Table, name_of};
 use crate::tensors::{Layout, Tensors};
 use crate::{Error, Result};
 
-/// Windows of a stream, where the batch may be smaller than usual.
+/// The least number of windows of a training stream where the batch is chosen.
 const STREAM: usize = 4;
 
 /// Sequences with their targets, and what was found out in reading them.
@@ -30,7 +30,8 @@ struct Loaded {
     batch: Batch,
     columns: Option<Columns>,
     notes: Vec<String>,
-    fingerprint: String,
+    /// Of a file to train on.
+    fingerprint: Option<String>,
     plan: Plan,
 }
 
@@ -69,7 +70,7 @@ pub(super) fn open(path: &Path, options: &Options, reading: &Reading, part: Part
     notes.insert(0, note);
     notes.insert(1, about);
     notes.iter_mut().for_each(|note| *note = format!("{what}: {note}."));
-    let mut opened = Opened { source, vocabulary: None, columns, class_weights, notes, fingerprint: Some(fingerprint) };
+    let mut opened = Opened { source, vocabulary: None, columns, class_weights, notes, fingerprint };
     if let HeldOut::File(path) = reading.held_out(part) {
         let measured = open_to_measure(path, options, reading, opened.columns.as_ref())?;
         opened.notes.extend(measured.notes);
@@ -88,14 +89,14 @@ pub fn open_to_measure(path: &Path, options: &Options, reading: &Reading, column
     let Loaded { batch, columns, mut notes, fingerprint, plan } = purpose.load(path)?;
     notes.iter_mut().for_each(|note| *note = format!("{what}: {note}."));
     let (source, _) = source(&what, batch, plan, options, reading)?;
-    Ok(Opened { source, vocabulary: None, columns, class_weights: None, notes, fingerprint: Some(fingerprint) })
+    Ok(Opened { source, vocabulary: None, columns, class_weights: None, notes, fingerprint })
 }
 
 impl Purpose<'_> {
     fn load(&self, path: &Path) -> Result<Loaded> {
         match DataFile::read(path)? {
             DataFile::Table(bytes) => self.table(path, bytes),
-            DataFile::Tensors(tensors, fingerprint) => self.tensors(path, &tensors, fingerprint),
+            DataFile::Tensors(tensors, fingerprint) => self.tensors(path, tensors, fingerprint),
         }
     }
 
@@ -111,7 +112,7 @@ impl Purpose<'_> {
             Some(columns) => options.wanted_again(&what, names, columns, true),
             None => options.wanted(&what, names),
         })?;
-        let fingerprint = fingerprint(&bytes[..]).unwrap_or_default();
+        let fingerprint = if self.part.is_some() { fingerprint(&bytes[..]).ok() } else { None };
         drop(bytes);
         let all = options.group(&table)?;
         let there = all.rows.len();
@@ -151,7 +152,7 @@ impl Purpose<'_> {
         options.fit(table, scale, plan.places[..training].iter().flat_map(|&place| &grouped.rows[place as usize]))
     }
 
-    fn tensors(&self, path: &Path, tensors: &Tensors, fingerprint: String) -> Result<Loaded> {
+    fn tensors(&self, path: &Path, tensors: Tensors, of_pipe: Option<String>) -> Result<Loaded> {
         let what = name_of(path);
         if self.part.is_some() && self.reading.table != Default::default() {
             return Err(Error::Usage(format!("{what} holds tensors; --target and other columns are of tables")));
@@ -160,22 +161,26 @@ impl Purpose<'_> {
             return Err(Error::input(what, "holds tensors, and this network was trained on a table"));
         }
         let layout = self.reading.layout;
+        let tensors = match self.columns {
+            Some(columns) => columns.scaled(tensors)?,
+            None => tensors,
+        };
         let read = tensors.batch(layout)?;
         let mut notes: Vec<String> = read.note().into_iter().collect();
         let (steps, count) = read.batch.shape();
         let plan = self.plan(count, steps, count == 1);
-        let columns = match (self.columns, self.reading.scale.unwrap_or(Scale::None)) {
-            (Some(columns), _) => Some(columns.clone()),
-            (None, Scale::None) => None,
-            (None, scale) => {
-                let (columns, said) = Columns::fit_tensors(tensors, layout, &read.batch, scale, plan.training())?;
-                notes.extend(said);
-                columns
+        let (mut columns, mut batch) = (self.columns.cloned(), read.batch);
+        if let (None, Some(scale)) = (self.columns, self.reading.scale.filter(|&scale| scale != Scale::None)) {
+            let (fitted, said) = Columns::fit_tensors(&tensors, layout, &batch, scale, plan.training())?;
+            notes.extend(said);
+            if let Some(fitted) = &fitted {
+                batch = fitted.scaled(tensors)?.batch(layout)?.batch;
             }
-        };
-        let batch = match &columns {
-            Some(columns) => columns.scaled(tensors)?.batch(layout)?.batch,
-            None => read.batch,
+            columns = fitted;
+        }
+        let fingerprint = match of_pipe {
+            None if self.part.is_some() => Some(fingerprint_of(path)?),
+            sum => sum,
         };
         Ok(Loaded { batch, columns, notes, fingerprint, plan })
     }
@@ -188,7 +193,7 @@ impl Purpose<'_> {
         };
         let places = match self.part {
             Some(_) => places(self.seed, count),
-            None => (0..u32::try_from(count).unwrap_or(u32::MAX)).collect(),
+            None => in_order(count),
         };
         Plan { places, division, is_series, part: self.part }
     }
@@ -236,7 +241,8 @@ fn source(what: &str, batch: Batch, plan: Plan, options: &Options, reading: &Rea
         return Ok((Box::new(arrays), note));
     }
     let windows = reading.windows.unwrap_or_default();
-    let mut cut = Cut { window: options.window, batch: options.batch, windows, warmup: reading.warmup };
+    let Options { window, batch: size, seed } = *options;
+    let mut cut = Cut { window, batch: size, windows, warmup: reading.warmup, bucket: reading.bucket };
     if plan.is_series {
         let there = if plan.division.training > 0 { plan.division.training } else { steps };
         if !reading.cut {
@@ -252,7 +258,7 @@ fn source(what: &str, batch: Batch, plan: Plan, options: &Options, reading: &Rea
             cut.batch = cut.batch.min(plan.division.training.max(1));
         }
     }
-    let series = Series::new(what, batch, cut, options.seed, &plan.places, &plan.division)?.with_bucket(reading.bucket);
+    let series = Series::new(what, batch, cut, seed, &plan.places, &plan.division)?;
     let note = series.note();
     Ok((Box::new(series), note))
 }

@@ -40,6 +40,8 @@ pub struct Cut {
     pub windows: Windows,
     /// The time steps at the start of a random window that do not count; below `T`.
     pub warmup: usize,
+    /// Whether sequences that are walked through side by side are of similar length.
+    pub bucket: bool,
 }
 
 /// Sequences in memory, in windows.
@@ -58,7 +60,6 @@ pub struct Series {
     first_step: u64,
     pass: u64,
     walk: Walk,
-    bucket: bool,
 }
 
 impl Series {
@@ -110,7 +111,6 @@ impl Series {
             first_step: 0,
             pass: 0,
             walk: Walk::default(),
-            bucket: true,
         };
         series.held_out = series.walk_through(held_out);
         series.check(&what)?;
@@ -127,22 +127,11 @@ impl Series {
         Ok(series)
     }
 
-    /// The same, where groups are of sequences of similar length, or at random.
-    #[must_use]
-    pub fn with_bucket(mut self, bucket: bool) -> Series {
-        self.bucket = bucket;
-        (self.first_step, self.pass) = (0, 0);
-        self.walk = self.pass_of(0);
-        self
-    }
-
     /// Describes in one line how the data are divided and cut.
     #[must_use]
     pub fn note(&self) -> String {
-        let Cut { window, batch, windows, warmup } = self.cut;
+        let Cut { window, batch, windows, warmup, .. } = self.cut;
         let (steps, sequences) = self.data.shape();
-        let counted = |stretch: &Stretch| stretch.steps.clone().filter(|&t| self.counts(stretch, t)).count();
-        let held_out: usize = self.held_out.groups.iter().flatten().map(counted).sum();
         let how = match (windows, warmup) {
             (Windows::Carried, _) => format!("in windows of {window}, the state carried on"),
             (Windows::Random, 0) => format!("in windows of {window} at random places"),
@@ -153,6 +142,8 @@ impl Series {
             let divided = counts(self.training.len(), held_out, sequences);
             return format!("{divided}, of up to {steps} time steps, {how}");
         }
+        let counted = |stretch: &Stretch| stretch.steps.clone().filter(|&t| self.counts(stretch, t)).count();
+        let held_out: usize = self.held_out.groups.iter().flatten().map(counted).sum();
         let trained: usize = self.training.iter().map(|stretch| stretch.steps.len()).sum();
         let streams = match windows {
             Windows::Carried if batch == 1 => " as one stream".into(),
@@ -171,7 +162,7 @@ impl Series {
             };
         }
         for stretch in self.training.iter().chain(self.held_out.groups.iter().flatten()) {
-            let counted = stretch.steps.clone().filter(|&t| self.data.counts(t, stretch.sequence)).count();
+            let counted = stretch.steps.clone().filter(|&t| self.data.counts(t, stretch.sequence)).take(2).count();
             let (b, length, window) = (stretch.sequence, stretch.steps.len(), self.cut.window);
             if counted == 0 {
                 return Err(Error::input(what, format!("no output of sequence {b} counts; leave it out")));
@@ -222,7 +213,7 @@ impl Series {
         }
         let places = (0..self.training.len() as u32).collect();
         let length = |place: u32| self.training[place as usize].steps.len();
-        let order = order::of_pass(places, self.cut.batch, (self.seed, pass), self.bucket.then_some(&length));
+        let order = order::of_pass(places, self.cut.batch, (self.seed, pass), self.cut.bucket.then_some(&length));
         let group = |places: &[u32]| places.iter().map(|&place| self.training[place as usize].clone()).collect();
         self.walk_through(order.chunks_exact(self.cut.batch).map(group).collect())
     }
@@ -329,7 +320,7 @@ mod tests {
     }
 
     fn cut(window: usize, batch: usize) -> Cut {
-        Cut { window, batch, windows: Windows::Carried, warmup: 0 }
+        Cut { window, batch, windows: Windows::Carried, warmup: 0, bucket: true }
     }
 
     /// The numbers that each sequence of a batch reads, and those whose output counts, after checking that these are their targets.
@@ -421,7 +412,7 @@ mod tests {
         }
         let held_out: Vec<usize> = (0..series.held_out_batches()).flat_map(|k| counted(&series.held_out(k))).collect();
         assert_eq!(held_out, [1001, 1002, 1003, 1, 2, 1004]);
-        let mut random = new().with_bucket(false);
+        let mut random = Series::new("s", varied.clone(), Cut { bucket: false, ..cut(4, 3) }, 5, &places, &division).unwrap();
         assert_ne!(counted(&random.batch(0)), orders[0][..counted(&random.batch(0)).len()]);
     }
 

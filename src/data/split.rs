@@ -27,8 +27,7 @@ pub enum Part {
 }
 
 /// How many of `count` things a share is: rounded down, and at least one unless it is 0.
-#[must_use]
-pub fn share_of(share: f64, count: usize) -> usize {
+fn share_of(share: f64, count: usize) -> usize {
     let least = usize::from(share > 0.0);
     // A little more, so that a product that should be whole is.
     ((share * count as f64 + 1e-6) as usize).max(least).min(count)
@@ -38,6 +37,11 @@ pub fn share_of(share: f64, count: usize) -> usize {
 pub(super) fn places(seed: u64, count: usize) -> Vec<u32> {
     // More than 2³² sequences would be more than 16 GiB of a single number each.
     Random::new(seed, stream::SPLIT).permutation(u32::try_from(count).unwrap_or(u32::MAX))
+}
+
+/// `count` sequences in the order in which they are.
+pub(super) fn in_order(count: usize) -> Vec<u32> {
+    (0..u32::try_from(count).unwrap_or(u32::MAX)).collect()
 }
 
 /// What trains and what is measured, as places in an order.

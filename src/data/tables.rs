@@ -6,7 +6,7 @@ pub use rows::Grouped;
 
 use serde::{Deserialize, Serialize};
 
-use super::columns::{Column, Columns, Kind, Scale, Scaling};
+use super::columns::{Column, Columns, Kind, Scale, Scaling, constant_note};
 use crate::batch::Batch;
 use crate::table::{Table, Values, Wanted, Words, place};
 use crate::{Error, Result};
@@ -147,14 +147,8 @@ impl TableOptions {
                 Values::Words(words) => Kind::Categories(sorted(&words.names)),
                 Values::Numbers(numbers) => {
                     let scaling = Scaling::fit(scale, training.clone().map(|&row| numbers[row]));
-                    let mut training = training.clone().map(|&row| numbers[row]).filter(|v| !v.is_nan());
-                    if let Some(first) = training.next()
-                        && scale != Scale::None
-                        && training.all(|v| v == first)
-                    {
-                        notes.push(format!(
-                            "column {name} is {first} wherever it trains, and is not divided by its deviation of 0"
-                        ));
+                    if scale != Scale::None {
+                        notes.extend(constant_note(name, training.clone().map(|&row| numbers[row])));
                     }
                     Kind::Number(scaling)
                 }

@@ -15,7 +15,7 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// What stands for a missing field, besides nothing.
 const MISSING: [&[u8]; 10] = [b"NA", b"N/A", b"n/a", b"#N/A", b"<NA>", b"NaN", b"nan", b"null", b"NULL", b"None"];
 /// The number of bytes that are looked at to tell text from other formats.
-const LOOK: usize = 4096;
+pub(crate) const LOOK: usize = 4096;
 
 /// The whole file, or what comes from a pipe, or from standard input where the name is `-`.
 ///

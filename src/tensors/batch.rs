@@ -47,14 +47,6 @@ pub fn read_batch(path: impl AsRef<Path>, layout: Layout) -> Result<ReadBatch> {
     Tensors::read(path)?.batch(layout)
 }
 
-/// Reads sequences to predict from: what [`read_batch`] reads but for targets and `mask`, which are left alone.
-///
-/// # Errors
-/// [`Error::BadInput`] with the file, the tensor, the position and what was expected.
-pub fn read_sequences(path: impl AsRef<Path>, layout: Layout) -> Result<Sequences> {
-    Tensors::read(path)?.sequences(layout)
-}
-
 impl ReadBatch {
     /// What should be told of it.
     #[must_use]
@@ -117,7 +109,8 @@ impl Tensors {
         Ok(ReadBatch { batch, ignored })
     }
 
-    /// The sequences that these tensors are, as [`read_sequences`] describes; checked as far as it can be without a network.
+    /// The sequences that these tensors are, to predict from: what [`read_batch`] reads but for targets and `mask`, which are left alone; checked
+    /// as far as it can be without a network.
     ///
     /// # Errors
     /// [`Error::BadInput`] with the tensor, the position and what was expected.

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use ndarray::Ix3;
 use serde::{Deserialize, Serialize};
 
-use super::{ColumnError, Deviation, Measures, Settings};
+use super::Settings;
 use crate::backend::Compute;
 use crate::batch::{Input, States};
-use crate::data::{Choice, Column, Columns, Known, Opened, Part, Reading, Vocabulary};
+use crate::data::{Choice, Columns, Known, Opened, Part, Reading, Vocabulary};
 use crate::model::{Config, Named, Optimizer, RecurrentInit, from_file, left_out, parameters};
 use crate::network::Network;
 use crate::tensors::{TensorFile, write_in_blocks};
@@ -56,18 +56,6 @@ pub struct Origin {
     pub fingerprint: Option<String>,
     /// The device that it ran on.
     pub device: DeviceRecord,
-}
-
-impl Origin {
-    /// The root of the mean squared error of each column, in its own unit.
-    pub(super) fn errors(&self, measures: Option<&Measures>) -> Vec<ColumnError> {
-        let (Some(columns), Some(Measures::Values(deviations))) = (&self.columns, measures) else { return Vec::new() };
-        let error = |(column, found): (&Column, &Deviation)| {
-            let root = found.in_units(&column.scaling()).root_mean_squared();
-            ColumnError { name: column.name.clone(), root_mean_squared_error: Some(root).filter(|root| root.is_finite()) }
-        };
-        columns.targets.iter().zip(deviations).map(error).collect()
-    }
 }
 
 /// A run after some of its steps. What grows with the network stays in the file.

@@ -7,18 +7,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Checkpoint, LayerFlow, Origin};
+use super::{Checkpoint, ColumnError, LayerFlow, Origin};
 use crate::network::Network;
 use crate::{Error, Result};
-
-/// How far the predictions of a column are off.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ColumnError {
-    /// The column.
-    pub name: String,
-    /// In the unit of the column; `None` beyond f64.
-    pub root_mean_squared_error: Option<f64>,
-}
 
 /// A line of `metrics.jsonl`: of a training step, of what was traced in it, or of an evaluation after it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -1,9 +1,10 @@
 //! What is measured of outputs besides their loss: which classes are mistaken for which, and how far values are off.
 
-use ndarray::{Array2, Array3, ArrayView1, Axis};
+use ndarray::{Array2, Array3, Axis};
+use serde::{Deserialize, Serialize};
 
 use crate::batch::{Batch, Targets};
-use crate::data::Scaling;
+use crate::data::{Columns, Scaling};
 
 /// The most classes that are told apart in [`Confusion`].
 const MOST_CLASSES: usize = 1000;
@@ -30,6 +31,15 @@ pub struct Deviation {
     spread: f64,
 }
 
+/// How far the predictions of a column are off, as a line of metrics has it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ColumnError {
+    /// The column.
+    pub name: String,
+    /// In the unit of the column; `None` beyond f64.
+    pub root_mean_squared_error: Option<f64>,
+}
+
 /// What is measured of outputs.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Measures {
@@ -37,6 +47,13 @@ pub enum Measures {
     Classes(Confusion),
     /// Of each column of values.
     Values(Vec<Deviation>),
+}
+
+impl From<(String, Deviation)> for ColumnError {
+    fn from((name, found): (String, Deviation)) -> ColumnError {
+        let root = found.root_mean_squared();
+        ColumnError { name, root_mean_squared_error: Some(root).filter(|root| root.is_finite()) }
+    }
 }
 
 impl Confusion {
@@ -130,13 +147,12 @@ impl Measures {
 
     /// Adds the outputs `[T, B, O]` of a batch that count.
     pub(super) fn add(&mut self, batch: &Batch, outputs: &Array3<f32>) {
-        let (steps, sequences, _) = outputs.dim();
-        let places = (0..steps).flat_map(|t| (0..sequences).map(move |b| (t, b))).filter(|&(t, b)| batch.counts(t, b));
-        for (t, b) in places {
+        // Of a batch that ends earlier there are outputs of its longest sequence only.
+        for (t, b) in batch.counted_places().filter(|(t, _)| *t < outputs.dim().0) {
             let row = outputs.slice(ndarray::s![t, b, ..]);
             match (&mut *self, &batch.targets) {
                 (Measures::Classes(confusion), Targets::Classes(classes)) => {
-                    confusion.add(classes[[t, b]] as usize, largest(row))
+                    confusion.add(classes[[t, b]] as usize, row.as_slice().map_or_else(|| likeliest(&row.to_vec()), likeliest))
                 }
                 (Measures::Values(columns), Targets::Values(values)) => {
                     let pairs = row.iter().zip(values.slice(ndarray::s![t, b, ..]));
@@ -145,6 +161,17 @@ impl Measures {
                 _ => {}
             }
         }
+    }
+
+    /// How far each column of values is off, in its own unit, with its name; without columns as the network has it.
+    #[must_use]
+    pub fn columns(&self, columns: Option<&Columns>) -> Vec<(String, Deviation)> {
+        let Measures::Values(found) = self else { return Vec::new() };
+        let named = |(o, found): (usize, &Deviation)| match columns.and_then(|columns| columns.targets.get(o)) {
+            Some(column) => (column.name.clone(), found.in_units(&column.scaling())),
+            None => (format!("output_{o}"), *found),
+        };
+        found.iter().enumerate().map(named).collect()
     }
 
     /// The share of right classes.
@@ -157,9 +184,9 @@ impl Measures {
     }
 }
 
-/// The place of the largest; the first of equal ones, as NumPy and PyTorch have it.
-fn largest(logits: ArrayView1<f32>) -> usize {
-    (1..logits.len()).fold(0, |best, k| if logits[k] > logits[best] { k } else { best })
+/// The class of the largest number; the first of equal ones, as NumPy and PyTorch have it.
+pub fn likeliest<T: PartialOrd>(numbers: &[T]) -> usize {
+    (1..numbers.len()).fold(0, |best, k| if numbers[k] > numbers[best] { k } else { best })
 }
 
 #[cfg(test)]

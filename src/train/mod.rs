@@ -11,8 +11,8 @@ mod training;
 
 pub use checkpoint::{Checkpoint, DeviceRecord, Origin};
 pub use evaluation::{Evaluation, evaluate};
-pub use folder::{ColumnError, Folder, Metrics};
-pub use measures::{Confusion, Deviation, Measures};
+pub use folder::{Folder, Metrics};
+pub use measures::{ColumnError, Confusion, Deviation, Measures, likeliest};
 pub use settings::Settings;
 pub use tracing::LayerFlow;
 pub use training::{Event, Summary, Training};

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::tracing::{Before, flows};
 use super::{Checkpoint, DeviceRecord, Folder, Measures, Metrics, Origin, Settings, evaluate};
 use crate::backend::Compute;
-use crate::batch::Batch;
+use crate::batch::{Batch, Loss};
 use crate::data::{Choice, Opened, Prefetch, Source};
 use crate::model::HISTORY;
 use crate::network::{Network, Report};
@@ -341,21 +341,28 @@ impl Training {
         let step = self.network.steps();
         self.write_profile()?;
         let batches = &self.batches;
-        let found = evaluate(&mut self.network, batches.held_out_batches(), |k| batches.held_out(k), true)?;
+        let is_classes = self.origin.settings.network.loss == Loss::CrossEntropy;
+        // Of values without units the loss says it all.
+        let with_measures = is_classes || self.origin.columns.is_some();
+        let found = evaluate(&mut self.network, batches.held_out_batches(), |k| batches.held_out(k), with_measures)?;
         let loss = found.loss;
         // The profile is of training.
         self.network.backend().spans()?;
         if !loss.is_finite() {
             return Err(Error::Diverged { step, tensor: "the validation loss".into(), last_finite: None, checkpoint: None });
         }
-        let accuracy = found.measures.as_ref().and_then(Measures::accuracy);
         let metrics = Metrics::Evaluation {
             step,
             validation_loss: loss,
             // JSON has no infinity.
-            perplexity: accuracy.map(|_| loss.exp()).filter(|perplexity| perplexity.is_finite()),
-            accuracy,
-            columns: self.origin.errors(found.measures.as_ref()),
+            perplexity: is_classes.then(|| loss.exp()).filter(|perplexity| perplexity.is_finite()),
+            accuracy: found.measures.as_ref().and_then(Measures::accuracy),
+            columns: found
+                .measures
+                .iter()
+                .flat_map(|found| found.columns(self.origin.columns.as_ref()))
+                .map(Into::into)
+                .collect(),
         };
         self.folder.log(&metrics)?;
         let _ = watch(Event::Logged(&metrics));

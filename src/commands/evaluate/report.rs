@@ -47,14 +47,8 @@ impl Report<'_> {
 
     /// The name of each column that is predicted, and how far it is off in its own unit.
     fn columns(&self) -> Vec<(String, Deviation)> {
-        let Some(Measures::Values(found)) = &self.found.measures else { return Vec::new() };
-        match &self.checkpoint.origin.columns {
-            Some(columns) => {
-                let pairs = columns.targets.iter().zip(found);
-                pairs.map(|(column, found)| (column.name.clone(), found.in_units(&column.scaling()))).collect()
-            }
-            None => found.iter().enumerate().map(|(o, found)| (format!("output_{o}"), *found)).collect(),
-        }
+        let columns = self.checkpoint.origin.columns.as_ref();
+        self.found.measures.as_ref().map_or_else(Vec::new, |measures| measures.columns(columns))
     }
 
     /// The confusions of classes that are no tokens of a text, and their names.

@@ -163,18 +163,19 @@ impl DataArgs {
 
     /// How it is read; of a text that does not say what the tokens are.
     pub fn reading(&self, files: &FileArgs, table: &TableArgs) -> Reading {
-        let held_out = |part: &Option<HeldOut>, usual: f64| match part {
+        let usual = Reading::default();
+        let held_out = |part: &Option<HeldOut>, usual: HeldOut| match part {
             Some(HeldOut::File(path)) => HeldOut::File(absolute(path)),
             Some(share) => share.clone(),
-            None => HeldOut::Share(usual),
+            None => usual,
         };
         let has_data = files.data.is_some();
         let TableArgs { target, input, sequence, ahead, classes, fill } = table;
         Reading {
             layout: layout(self.batch_first),
             bucket: self.bucket != Some(Bucket::Off),
-            validation: held_out(&files.validation, 0.1),
-            test: held_out(&files.test, 0.0),
+            validation: held_out(&files.validation, usual.validation),
+            test: held_out(&files.test, usual.test),
             table: TableOptions {
                 targets: target.iter().flat_map(|names| names.0.clone()).collect(),
                 inputs: input.iter().flat_map(|names| names.0.clone()).collect(),

@@ -60,12 +60,12 @@ impl Labels {
 
     /// How a column of outputs is scaled; `None` where it never was.
     pub fn scaling(&self, output: usize) -> Option<Scaling> {
-        self.columns.get(output).map(|(_, scaling)| *scaling).filter(|_| !self.is_classes)
+        self.columns.get(output).map(|(_, scaling)| *scaling)
     }
 
     /// Whether outputs are in units of their own, and may need more digits than f32 has.
     pub fn has_units(&self) -> bool {
-        (0..self.columns.len()).any(|output| self.scaling(output).is_some_and(|scaling| scaling != Scaling::IDENTITY))
+        self.columns.iter().any(|(_, scaling)| *scaling != Scaling::IDENTITY)
     }
 
     /// A number of a column of outputs with the digits that f32 has of it: what is left of a large shift is rounding.

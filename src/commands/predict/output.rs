@@ -8,11 +8,11 @@ use retrospect::batch::States;
 use retrospect::memory::check_memory_or;
 use retrospect::model::Config;
 use retrospect::tensors::Tensors;
+use retrospect::train::likeliest;
 use retrospect::{Error, Result, WholeFile};
 
 use super::labels::Labels;
 use super::shown::Shown;
-use crate::commands::drawing::likeliest;
 use crate::commands::terminal::{note, print, significant, table, thousands};
 
 /// The rows that a terminal shows.
@@ -177,7 +177,7 @@ impl Output {
 
     fn take(&mut self, row: Row) -> Result<()> {
         if let Some(shown) = &mut self.shown {
-            shown.take(&row);
+            shown.take(&row, self.labels.ahead);
         }
         match &mut self.kind {
             Kind::Tensors { all, .. } => {

@@ -23,7 +23,6 @@ const MOST_CLASSES: usize = 60;
 
 pub struct Shown {
     truth: Option<Truth>,
-    ahead: usize,
     /// The given time steps of each sequence.
     lengths: Vec<usize>,
     kind: Kind,
@@ -41,7 +40,7 @@ impl Shown {
     ///
     /// # Errors
     /// [`Error::Usage`] when there is no truth to hold classes against, or when there are too many.
-    pub fn new(config: &Config, truth: Option<Truth>, ahead: usize, lengths: Vec<usize>) -> Result<Shown> {
+    pub fn new(config: &Config, truth: Option<Truth>, lengths: Vec<usize>) -> Result<Shown> {
         let kind = match config.loss {
             Loss::SquaredError => {
                 let outputs = config.outputs.min(PANELS);
@@ -57,12 +56,12 @@ impl Shown {
             }
             Loss::CrossEntropy => Kind::Classes(Array2::zeros((config.outputs, config.outputs))),
         };
-        Ok(Shown { truth, ahead, lengths, kind })
+        Ok(Shown { truth, lengths, kind })
     }
 
-    /// Takes a row of predictions.
-    pub fn take(&mut self, (sequence, step, class, values): &Row) {
-        let step = step + self.ahead;
+    /// Takes a row of predictions, which are so many time steps ahead of what they follow from.
+    pub fn take(&mut self, (sequence, step, class, values): &Row, ahead: usize) {
+        let step = step + ahead;
         match &mut self.kind {
             Kind::Values { sequences, outputs, rows, .. } => {
                 if sequence < sequences {
@@ -103,7 +102,7 @@ impl Shown {
                         let known = |&(step, _): &(usize, Vec<f64>)| Some((step as f64, truth?.value(sequence, step, o)?));
                         let column = labels.output(o, outputs);
                         // The last step that follows from what was given begins the line of those that do not.
-                        let given = rows.partition_point(|(step, _)| *step < lengths[sequence] + self.ahead);
+                        let given = rows.partition_point(|(step, _)| *step < lengths[sequence] + labels.ahead);
                         let points =
                             |rows: &[(usize, Vec<f64>)]| rows.iter().map(|(step, values)| (*step as f64, values[o])).collect();
                         Panel {

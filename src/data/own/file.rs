@@ -7,19 +7,16 @@ use std::path::Path;
 use crate::batch::{Batch, Sequences, Targets};
 use crate::data::choice::fingerprint;
 use crate::data::{Column, Columns, Grouped, Kind, Reading};
-use crate::table::{Table, is_table, name_of, read_bytes};
+use crate::table::{LOOK, Table, is_table, name_of, read_bytes};
 use crate::tensors::Tensors;
 use crate::{Error, Result};
-
-/// What is read to tell a table from tensors.
-const LOOK: u64 = 4096;
 
 /// A file of one's own.
 pub enum DataFile {
     /// The bytes of a table.
     Table(Vec<u8>),
-    /// Tensors, and the fingerprint of their file.
-    Tensors(Tensors, String),
+    /// Tensors; those of a pipe with the fingerprint of its bytes, which cannot be read again.
+    Tensors(Tensors, Option<String>),
 }
 
 impl DataFile {
@@ -33,17 +30,16 @@ impl DataFile {
             if path == Path::new("-") || is_table(path, &bytes) {
                 return Ok(DataFile::Table(bytes));
             }
-            let sum = fingerprint(&bytes[..]).unwrap_or_default();
+            let sum = fingerprint(&bytes[..]).ok();
             return Ok(DataFile::Tensors(Tensors::from_bytes(&path.display().to_string(), bytes)?, sum));
         }
         let unread = |e| Error::input(path.display(), format!("cannot be read: {e}"));
         let mut first = Vec::new();
-        File::open(path).and_then(|file| file.take(LOOK).read_to_end(&mut first)).map_err(unread)?;
+        File::open(path).and_then(|file| file.take(LOOK as u64).read_to_end(&mut first)).map_err(unread)?;
         if is_table(path, &first) {
             return Ok(DataFile::Table(read_bytes(path)?));
         }
-        let sum = File::open(path).and_then(fingerprint).map_err(unread)?;
-        Ok(DataFile::Tensors(Tensors::read(path)?, sum))
+        Ok(DataFile::Tensors(Tensors::read(path)?, None))
     }
 
     /// The sequences of a file as a trained network reads them, and what a table's column calls each; with the truth, as far as it is there,
@@ -60,11 +56,16 @@ impl DataFile {
                 return Err(Error::input(what, "holds tensors, and this network was trained on a table"));
             }
             (DataFile::Tensors(tensors, _), columns) => {
-                let scaled = columns.map(|columns| columns.scaled(&tensors)).transpose()?;
-                let sequences = scaled.as_ref().unwrap_or(&tensors).sequences(reading.layout)?;
+                let tensors = match columns {
+                    Some(columns) => columns.scaled(tensors)?,
+                    None => tensors,
+                };
+                let sequences = tensors.sequences(reading.layout)?;
                 let has_truth = with_truth && (tensors.contains("values") || tensors.contains("classes"));
-                let batch = if has_truth { tensors.batch(reading.layout).ok() } else { None };
-                return Ok(ReadSequences { sequences, ids: Vec::new(), truth: batch.map(|read| Truth::Batch(read.batch)) });
+                let batch = has_truth.then(|| tensors.batch(reading.layout)).transpose()?;
+                let targets = columns.map(|columns| columns.targets.clone()).unwrap_or_default();
+                let truth = batch.map(|read| Truth::Batch(read.batch, targets));
+                return Ok(ReadSequences { sequences, ids: Vec::new(), truth });
             }
         };
         let mut has_truth = false;
@@ -96,8 +97,8 @@ pub struct ReadSequences {
 pub enum Truth {
     /// Of a table, the rows of its sequences and the columns to predict.
     Table(Table, Grouped, Vec<Column>),
-    /// Of tensors.
-    Batch(Batch),
+    /// Of tensors, as the network reads them, and their columns, if they are scaled.
+    Batch(Batch, Vec<Column>),
 }
 
 impl Truth {
@@ -109,9 +110,10 @@ impl Truth {
                 let row = *grouped.rows.get(sequence)?.get(step)?;
                 *table.numbers(&targets.get(o)?.name).ok()?.get(row)?
             }
-            Truth::Batch(batch) => match &batch.targets {
+            Truth::Batch(batch, columns) => match &batch.targets {
                 Targets::Values(values) if step < batch.shape().0 && batch.counts(step, sequence) => {
-                    f64::from(*values.get([step, sequence, o])?)
+                    let value = *values.get([step, sequence, o])?;
+                    columns.get(o).map_or(f64::from(value), |column| column.scaling().undo(value))
                 }
                 _ => return None,
             },
@@ -131,7 +133,7 @@ impl Truth {
                 let word = words.names.get(*words.ids.get(row)? as usize)?;
                 known.iter().position(|other| other == word)
             }
-            Truth::Batch(batch) => match &batch.targets {
+            Truth::Batch(batch, _) => match &batch.targets {
                 Targets::Classes(classes) if step < batch.shape().0 && batch.counts(step, sequence) => {
                     classes.get([step, sequence]).map(|&class| class as usize)
                 }

@@ -4,6 +4,7 @@ use ndarray::ArrayD;
 
 use crate::Result;
 use crate::batch::{Batch, Inputs, Targets};
+use crate::data::columns::constant_note;
 use crate::data::{Column, Columns, Kind, Scale, Scaling};
 use crate::tensors::{Layout, Tensors};
 
@@ -31,9 +32,7 @@ impl Columns {
                 let at = training.iter().filter(|&&(t, b)| matters(t, b));
                 let numbers = at.map(|&(t, b)| value(&values, layout, [t, b, i]));
                 let name = format!("{name}_{i}");
-                if let Some(first) = constant(numbers.clone()) {
-                    notes.push(format!("{name} is {first} wherever it trains, and is not divided by its deviation of 0"));
-                }
+                notes.extend(constant_note(&name, numbers.clone()));
                 Column { name, kind: Kind::Number(Scaling::fit(scale, numbers)) }
             };
             Ok((0..width).map(column).collect())
@@ -50,8 +49,7 @@ impl Columns {
     }
 
     /// The tensors with these columns scaled, as far as there are as many as there should be; others are the network's to refuse.
-    pub(super) fn scaled(&self, tensors: &Tensors) -> Result<Tensors> {
-        let mut scaled = tensors.clone();
+    pub(super) fn scaled(&self, mut tensors: Tensors) -> Result<Tensors> {
         for ((name, _), columns) in SCALED.into_iter().zip([&self.inputs, &self.targets]) {
             if columns.is_empty() || !tensors.contains(name) {
                 continue;
@@ -61,10 +59,10 @@ impl Columns {
                 let scalings: Vec<Scaling> = columns.iter().map(Column::scaling).collect();
                 let shape = values.raw_dim();
                 let numbers = values.iter().zip(scalings.iter().cycle()).map(|(&v, scaling)| scaling.apply(v)).collect();
-                scaled.insert(name, ArrayD::from_shape_vec(shape, numbers).expect("as many as before"));
+                tensors.insert(name, ArrayD::from_shape_vec(shape, numbers).expect("as many as before"));
             }
         }
-        Ok(scaled)
+        Ok(tensors)
     }
 }
 
@@ -75,10 +73,4 @@ fn value(values: &ArrayD<f64>, layout: Layout, [t, b, i]: [usize; 3]) -> f64 {
         (_, Layout::TimeFirst) => values[[t, b, i]],
         (_, Layout::BatchFirst) => values[[b, t, i]],
     }
-}
-
-/// The number that all are, if they are all one.
-pub(super) fn constant(mut numbers: impl Iterator<Item = f64>) -> Option<f64> {
-    let first = numbers.next()?;
-    numbers.all(|v| v == first).then_some(first)
 }
