@@ -273,7 +273,7 @@ impl Batch {
         check_states(&self.initial_state, [layers, batch, hidden], states)
     }
 
-    /// Checks that there is no weight without a class, and that none is negative.
+    /// Checks that there is no weight without a class, that none is negative and that not all are 0.
     fn check_class_weights(&self, outputs: usize) -> Result<()> {
         let Some(weights) = &self.class_weights else { return Ok(()) };
         if !matches!(self.targets, Targets::Classes(_)) {
@@ -281,6 +281,9 @@ impl Batch {
         }
         if weights.len() > outputs {
             return Err(wrong("class weights", &[weights.len()], &[outputs]));
+        }
+        if !weights.is_empty() && weights.iter().all(|&w| w == 0.0) {
+            return Err(Error::input("class weights", format!("all {} are 0, so there is no loss", weights.len())));
         }
         if let Some((class, w)) = weights.iter().enumerate().find(|(_, w)| !(w.is_finite() && **w >= 0.0)) {
             return Err(Error::input(

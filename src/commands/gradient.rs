@@ -1,6 +1,6 @@
 //! `retrospect gradient`: the bridge to PyTorch and NumPy.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use retrospect::batch::{Batch, Input, Inputs, Loss, Reduction, Targets};
@@ -13,6 +13,7 @@ use retrospect::{Activation, Error, Result};
 
 use super::cell::{CellArgs, about_activation, trained};
 use super::compute::{Choice, DeviceArgs};
+use super::files::{in_file, refuse_overwrite};
 use super::terminal::{note, note_left_out, pairs, print};
 
 /// Computes loss and gradient for given weights and one batch, as files
@@ -22,7 +23,7 @@ pub struct Gradient {
     #[arg(long, value_name = "FILE")]
     weights: PathBuf,
 
-    /// The batch: `inputs` or `tokens`, `classes` or `values`; optionally `lengths`, `mask`, `h0`, `c0`
+    /// The batch: `inputs` or `tokens`, `classes` or `values`; optionally `lengths`, `mask`, `class_weights`, `h0`, `c0`
     #[arg(long, value_name = "FILE")]
     batch: PathBuf,
 
@@ -100,10 +101,7 @@ impl Gradient {
         if choice.is_none() && self.recompute.is_some() {
             return Err(Error::Usage("--recompute is for networks on a device, and --backend reference keeps all states".into()));
         }
-        let same = |path: &PathBuf| path.canonicalize().ok().is_some_and(|p| self.out.canonicalize().ok() == Some(p));
-        if let Some(path) = [&self.weights, &self.batch].into_iter().find(|path| same(path)) {
-            return Err(Error::Usage(format!("--out would overwrite {}", path.display())));
-        }
+        refuse_overwrite("--out", &self.out, [self.weights.as_path(), &self.batch])?;
         let tensors = TensorFile::open(Checkpoint::path(&self.weights))?;
         let reduction = match self.reduction {
             ReductionChoice::Mean => Reduction::Mean,
@@ -201,16 +199,5 @@ impl Gradient {
             recompute: self.recompute.and_then(|choice| choice.for_window(window)),
             ..Config::new(input, hidden, outputs, loss, size, window)
         })
-    }
-}
-
-/// Names the file as well as the tensor, where the error does not yet.
-pub fn in_file(path: &Path, error: Error) -> Error {
-    let file = path.display().to_string();
-    match error {
-        Error::BadInput { what, problem } if !what.starts_with(&file) => {
-            Error::BadInput { what: format!("{file}: {what}"), problem }
-        }
-        other => other,
     }
 }

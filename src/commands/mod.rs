@@ -8,6 +8,7 @@ mod check;
 mod compute;
 mod drawing;
 mod evaluate;
+mod files;
 mod gradient;
 mod missing;
 mod options;

@@ -156,6 +156,9 @@ impl ModelArgs {
         let reading = self.with_tokens(self.data.reading(&self.files, &self.table), init.as_ref())?;
         let options = Options { seed: what.seed, batch: self.data.batch(), window };
         let known = init.as_ref().map(Init::known).unwrap_or_default();
+        if known.columns.is_some() && reading.scale.is_some() {
+            return Err(Error::Usage("--scale: numbers are scaled as the run of --init scales them".into()));
+        }
         let opened = choice.open(&options, &reading, Part::Validation, known)?;
         opened.notes.iter().for_each(note);
         let weights = init.as_ref().map(|init| &init.file);

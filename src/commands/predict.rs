@@ -27,7 +27,7 @@ use self::shown::Shown;
 use super::bare::BareArgs;
 use super::compute::ComputeArgs;
 use super::evaluate::load;
-use super::gradient::in_file;
+use super::files::{in_file, refuse_overwrite};
 use super::terminal::note;
 
 /// The windows of a part that is written before the next is computed.
@@ -64,20 +64,19 @@ pub struct Predict {
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 
-    /// Draw the predictions, with the truth where --data has it, or which classes are taken for which (.svg or .png)
-    #[arg(long, value_name = "FILE", value_parser = super::plot::file)]
+    /// Draw the predictions, with the truth where --data has it, or the confusion matrix of classes (.svg or .png)
+    #[arg(long, value_name = "FILE", conflicts_with = "text", value_parser = super::plot::file)]
     plot: Option<PathBuf>,
 
     /// Write the last time step of each sequence only
     #[arg(long, conflicts_with = "steps")]
     last: bool,
 
-    /// Go on for N time steps after each sequence, each reading the prediction of the one before; that of the last given time step is the
-    /// first
+    /// Go on for N time steps after each sequence; each reads the prediction of the one before, the first that of the last given time step
     #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 0, hide_default_value = true)]
     steps: u32,
 
-    /// Draw the classes from the end of each sequence on from the probabilities; 0 takes the most probable
+    /// After the end of each sequence, draw classes at this temperature; 0 takes the most probable
     #[arg(long, value_name = "X", allow_negative_numbers = true, default_value_t = 0.0, requires = "steps", value_parser = super::options::not_negative)]
     temperature: f64,
 
@@ -222,11 +221,9 @@ impl Predict {
 
     /// Refuses to overwrite what is read.
     fn check_out(&self, input: &Path) -> Result<()> {
-        let files = [input, &self.run, &Checkpoint::path(&self.run), &Checkpoint::previous_path(&self.run)].map(Path::to_owned);
-        let out = self.out.as_ref().and_then(|out| out.canonicalize().ok());
-        match files.iter().find(|path| out.is_some() && path.canonicalize().ok() == out) {
-            Some(path) => Err(Error::Usage(format!("--out would overwrite {}", path.display()))),
-            None => Ok(()),
-        }
+        let (last, previous) = (Checkpoint::path(&self.run), Checkpoint::previous_path(&self.run));
+        let files = [input, &self.run, &last, &previous];
+        self.out.iter().try_for_each(|out| refuse_overwrite("--out", out, files))?;
+        self.plot.iter().try_for_each(|plot| refuse_overwrite("--plot", plot, files))
     }
 }

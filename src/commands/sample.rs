@@ -17,13 +17,13 @@ use super::drawing::Drawing;
 use super::evaluate::load;
 use super::terminal::{note, print_content};
 
-/// Writes text from a trained run: characters, words, or bytes as they are, as it was trained
+/// Writes text from a trained run, in the tokens that it was trained on
 #[derive(Args)]
 pub struct Sample {
     /// The run's folder, a checkpoint, or weights alone (PyTorch's names) with --vocabulary
     run: PathBuf,
 
-    /// Of weights alone: a text whose characters, sorted by code point, are the tokens
+    /// For weights without a run: a text whose characters, sorted by code point, are the tokens
     #[arg(long, value_name = "FILE")]
     vocabulary: Option<PathBuf>,
 
@@ -44,7 +44,8 @@ pub struct Sample {
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = super::options::size())]
     top_k: Option<usize>,
 
-    /// Draw from the fewest most probable tokens only that together have the probability X, in (0, 1]; after --temperature and --top-k
+    /// Draw only from the smallest set of most probable tokens whose probabilities add up to at least X, in (0, 1] (nucleus sampling); after
+    /// --temperature and --top-k
     #[arg(long, value_name = "X", allow_negative_numbers = true, default_value_t = 1.0, hide_default_value = true, value_parser = super::options::share)]
     top_p: f64,
 
@@ -52,7 +53,7 @@ pub struct Sample {
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true, value_parser = clap::builder::NonEmptyStringValueParser::new())]
     stop: Option<String>,
 
-    /// What the random choices follow from
+    /// Random seed
     #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 1)]
     seed: u64,
 

@@ -15,6 +15,7 @@ use retrospect::{Error, Result};
 
 use super::compute::ComputeArgs;
 use super::evaluate::load;
+use super::files::refuse_overwrite;
 use super::missing::advise;
 use super::options::{RunArgs, expect_tokens};
 use super::plot;
@@ -123,10 +124,7 @@ impl Train {
     /// The profile, if one was asked for; it is none of the files that the run reads.
     fn trace(&self, inputs: &[PathBuf]) -> Result<Option<Trace>> {
         let Some(path) = &self.profile else { return Ok(None) };
-        let real = |path: &Path| path.canonicalize().ok();
-        if let Some(same) = inputs.iter().find(|input| real(path).is_some() && real(input) == real(path)) {
-            return Err(Error::Usage(format!("--profile {} is {}, which the run reads", path.display(), same.display())));
-        }
+        refuse_overwrite("--profile", path, inputs.iter().map(PathBuf::as_path))?;
         Trace::create(path).map(Some)
     }
 
@@ -149,8 +147,7 @@ impl Train {
         let mut compute = self.compute.choose_again(&checkpoint.origin.device)?;
         self.tune.prepare_network(&mut compute, &checkpoint.origin.settings.network)?;
         note(format_args!("Going on from step {step} of {}.", path.display()));
-        let of_run =
-            ["checkpoint.safetensors", "checkpoint.previous.safetensors", "metrics.jsonl", "run.toml"].map(|name| run.join(name));
+        let of_run = [Checkpoint::path(run), Checkpoint::previous_path(run), run.join("metrics.jsonl"), run.join("run.toml")];
         let data = checkpoint.origin.settings.data.path().map(Path::to_owned);
         let inputs: Vec<PathBuf> = of_run.into_iter().chain(data).collect();
         Training::resume(&checkpoint, opened, &compute, || {

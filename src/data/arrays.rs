@@ -1,6 +1,7 @@
 //! One's own sequences, from a file or from arrays: minibatches along `B`, in another order each pass.
 //!
-//! A share of them (rounded down, at least one), chosen at random by the seed, is held out; the others train. A pass takes each training
+//! Shares of them, chosen at random by the seed, are kept for validation and for a test (each rounded down, at least one unless it is 0); the
+//! others train. A pass takes each training
 //! sequence at most once; those that do not fill a last minibatch wait for the next pass, which has another order.
 //!
 //! A minibatch is computed as far as its longest sequence, and what is behind the ends of the others is padding. So where lengths vary
@@ -185,9 +186,10 @@ pub(super) fn check_enough(what: impl ToString, count: usize, division: &Divisio
 
 /// How sequences are divided, for people; those that neither train nor are measured now are kept for a test.
 pub(super) fn counts(training: usize, held_out: usize, all: usize) -> String {
+    let sequences = if training == 1 { "1 sequence".to_owned() } else { format!("{training} sequences") };
     match all - training - held_out {
-        0 => format!("{training} sequences to train and {held_out} held out"),
-        test => format!("{training} sequences to train, {held_out} held out and {test} for a test"),
+        0 => format!("{sequences} to train and {held_out} held out"),
+        test => format!("{sequences} to train, {held_out} held out and {test} for a test"),
     }
 }
 

@@ -107,6 +107,7 @@ mod tests {
         batch.check_alone(crate::batch::Input::Tokens(1), 3).unwrap();
         for (weights, expected) in [
             (vec![1.0; 4], "class weights: expected shape [3], got [4]"),
+            (vec![0.0; 3], "class weights: all 3 are 0, so there is no loss"),
             (vec![1.0, -1.0, 0.0], "class weights: [1] is -1; expected a finite number that is not negative"),
         ] {
             let wrong = Batch { class_weights: Some(weights), ..batch.clone() };
@@ -114,8 +115,8 @@ mod tests {
         }
 
         // Where all that counts has the weight 0 there is nothing to learn.
-        let none = Batch { class_weights: Some(vec![0.0; 3]), ..batch.clone() };
-        none.check_alone(crate::batch::Input::Tokens(1), 3).unwrap();
+        let none = Batch { class_weights: Some(vec![0.0, 0.0, 0.0, 5.0]), ..batch.clone() };
+        none.check_alone(crate::batch::Input::Tokens(1), 4).unwrap();
         assert_eq!(none.weights(), [0.0; 6]);
 
         let folder = tempfile::tempdir().unwrap();

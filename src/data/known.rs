@@ -2,7 +2,7 @@
 
 use super::{Columns, Vocabulary};
 
-/// What is not taken from a file, since a network was trained with it: new data are read as the old ones were.
+/// The vocabulary and the columns of a trained network. Data that are opened with them are read as its training data were.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Known<'a> {
     /// The tokens of its texts. A text may have fewer.

@@ -73,8 +73,9 @@ pub(super) fn open(path: &Path, options: &Options, reading: &Reading, part: Part
     let mut opened = Opened { source, vocabulary: None, columns, class_weights, notes, fingerprint };
     if let HeldOut::File(path) = reading.held_out(part) {
         let measured = open_to_measure(path, options, reading, opened.columns.as_ref())?;
+        opened.notes.push(format!("{}: measured while training and by `evaluate`.", name_of(path)));
         opened.notes.extend(measured.notes);
-        opened.source = Box::new(Divided::new(&path.display().to_string(), opened.source, measured.source)?);
+        opened.source = Box::new(Divided::new(&name_of(path), opened.source, measured.source)?);
     }
     Ok(opened)
 }
@@ -107,6 +108,9 @@ impl Purpose<'_> {
         }
         if self.reading.layout == Layout::BatchFirst {
             return Err(Error::Usage(format!("--batch-first is for tensors, and {what} is a table")));
+        }
+        if let Some(columns) = self.columns {
+            options.check_same(columns)?;
         }
         let table = Table::read(&what, &bytes, |names| match self.columns {
             Some(columns) => options.wanted_again(&what, names, columns, true),

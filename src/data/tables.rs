@@ -111,6 +111,25 @@ impl TableOptions {
         Ok(wanted)
     }
 
+    /// Checks that no other columns are asked for than those of a network that was trained already.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] with both.
+    pub(super) fn check_same(&self, columns: &Columns) -> Result<()> {
+        let parts =
+            [("predicts", "--target", &self.targets, &columns.targets), ("reads", "--input", &self.inputs, &columns.inputs)];
+        for (does, flag, asked, known) in parts {
+            let names: Vec<&str> = known.iter().map(|column| column.name.as_str()).collect();
+            // Inputs that are not named are those of the network.
+            if *asked != names && !(flag == "--input" && asked.is_empty()) {
+                let (names, asked) = (names.join(","), asked.join(","));
+                let asked = if asked.is_empty() { "no column".to_owned() } else { asked };
+                return Err(Error::Usage(format!("this network {does} {names}, and {flag} names {asked}")));
+            }
+        }
+        Ok(())
+    }
+
     /// The sequences of a table.
     ///
     /// # Errors

@@ -105,7 +105,13 @@ impl Tensors {
         }
 
         let shape = Shape::from_batch(&batch);
-        batch.check_alone(shape.input, shape.outputs).map_err(|error| self.in_file(error))?;
+        batch
+            .check_alone(shape.input, shape.outputs.max(batch.class_weights.as_ref().map_or(0, Vec::len)))
+            .map_err(|error| self.in_file(error))?;
+        if let Some(weights) = batch.class_weights.as_ref().filter(|weights| weights.len() < shape.outputs) {
+            let problem = format!("expected one for each of at least {} classes, got {}", shape.outputs, weights.len());
+            return Err(self.bad("class_weights", problem));
+        }
         Ok(ReadBatch { batch, ignored })
     }
 

@@ -34,7 +34,7 @@ pub struct Settings {
     pub init: Option<PathBuf>,
     /// The data.
     pub data: Choice,
-    /// How a file of sequences is read.
+    /// How a file is read, divided and made into batches.
     #[serde(default, skip_serializing_if = "Reading::is_default")]
     pub reading: Reading,
     /// The network and its training step.

@@ -89,8 +89,8 @@ fn check_direction(settings: &Settings, source: &dyn Source) -> Result<()> {
         return Ok(());
     }
     Err(Error::Usage(format!(
-        "--bidirectional reads whole sequences, and these are cut into windows of {} time steps; --window of the longest one reads them \
-         whole",
+        "--bidirectional reads whole sequences, and these are cut into windows of {} time steps; --sequence tells the sequences of a table \
+         apart, and --window of the longest one reads them whole (a single one with --validation 0)",
         source.window().0
     )))
 }

@@ -106,7 +106,7 @@ fn predictions_of_a_table_are_what_the_equations_give() {
         succeed(at, &format!("train {line} --steps 30 --backend cpu --out {cell}"));
         let values: Vec<f64> = rows(&series(260)).iter().map(|row| row[1].parse().unwrap()).collect();
         let rain: Vec<f64> = rows(&series(260)).iter().filter_map(|row| row[2].parse().ok()).collect();
-        // 234 train; three of their rains are missing, and those of rows 50, 150 are among them.
+        // 234 train; two of their rains, those of rows 50 and 150, are missing.
         let moments = |values: &[f64]| {
             let mean = values.iter().sum::<f64>() / values.len() as f64;
             (mean, (values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / values.len() as f64).sqrt())
@@ -189,7 +189,7 @@ fn sequences_of_a_table_are_classified() {
             (
                 "predict run --data unknown.csv --last --plot x.svg",
                 2,
-                "--plot shows which classes are taken for which, and the file has no classes",
+                "--plot draws a confusion matrix, and the file has no classes",
             ),
             ("predict run --data unknown.csv --steps 2", 2, "it reads column level, which it does not predict"),
             ("evaluate run --data unknown.csv", 7, "unknown.csv: there is no column label; there are device, level, id"),
@@ -295,6 +295,7 @@ fn what_cannot_be_read_or_divided_is_said() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
     fs::write(at.join("flow.csv"), series(300)).unwrap();
+    fs::copy(at.join("flow.csv"), at.join("flow")).unwrap();
     fs::write(at.join("slip.csv"), series(300).replace("1005.", "1OO5.")).unwrap();
     fs::write(at.join("short.csv"), "a,b\n1,2\n3,4\n").unwrap();
     fs::write(at.join("text.txt"), super::text(400)).unwrap();
@@ -322,6 +323,14 @@ fn what_cannot_be_read_or_divided_is_said() {
         (line("--data comma.csv --target y --sequence id"), 7, "numbers with a decimal comma"),
         (line("--data named.csv --target \"y,z\""), 0, "reads x; predicts y,z."),
         ("evaluate run --part test".into(), 2, "this run has no test part"),
+        (line("--data flow.csv --target rain --init run"), 2, "this network predicts flow, and --target names rain"),
+        (
+            line("--data flow.csv --target flow --ahead 1 --input rain --init run"),
+            2,
+            "this network reads flow, and --input names rain",
+        ),
+        (line("--data flow.csv --target flow --ahead 1 --scale minmax --init run"), 2, "scaled as the run of --init scales them"),
+        ("predict run --data flow --out x.csv --plot flow".into(), 2, "--plot would overwrite flow"),
         (
             line("--data flow.csv --target flow"),
             7,
@@ -361,5 +370,5 @@ fn what_cannot_be_read_or_divided_is_said() {
     }
     // A run on tensors is not asked to read a table.
     succeed(at, &format!("{train} --data t.safetensors --batch 4"));
-    expect(at, &[("predict x --data flow.csv", 7, "is a table, and this network was trained on tensors")]);
+    expect(at, &[("predict x --data flow.csv", 7, "is a table, and this network was not trained on one")]);
 }

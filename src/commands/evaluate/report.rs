@@ -128,7 +128,7 @@ impl Report<'_> {
     fn confusions_table(&self) -> Option<String> {
         let (confusion, names) = self.classes()?;
         let counts = confusion.counts.as_ref().filter(|counts| counts.nrows() <= MOST_CONFUSED)?;
-        let heading = ["class \\ taken for".to_owned()].into_iter().chain(names.iter().cloned()).collect();
+        let heading = ["true \\ predicted".to_owned()].into_iter().chain(names.iter().cloned()).collect();
         let rows = counts.rows().into_iter().zip(&names);
         let row = |(row, name): (ndarray::ArrayView1<u64>, &String)| {
             [name.clone()].into_iter().chain(row.iter().map(|&n| thousands(n))).collect::<Vec<String>>()

@@ -31,7 +31,7 @@ pub struct FileArgs {
     #[arg(long, value_name = "SHARE|FILE", allow_negative_numbers = true, value_parser = held_out, conflicts_with = "task", help_heading = "Data")]
     validation: Option<HeldOut>,
 
-    /// Keep this for `evaluate`, besides --validation: another share, or a file [default: 0]
+    /// Hold this out too, for `evaluate` at the end: another share, or a file [default: 0]
     #[arg(long, value_name = "SHARE|FILE", allow_negative_numbers = true, value_parser = held_out, conflicts_with = "task", help_heading = "Data")]
     test: Option<HeldOut>,
 }
@@ -47,7 +47,7 @@ pub struct DataArgs {
     #[arg(long, value_name = "N", allow_negative_numbers = true, requires = "tokens", value_parser = words(), help_heading = "Data")]
     pub vocabulary: Option<usize>,
 
-    /// How numbers of --data are scaled, by what trains: to a mean of 0 and a deviation of 1, or to 0 … 1. Predictions are in their own
+    /// How numbers of --data are scaled, by the training part: to a mean of 0 and a deviation of 1, or to 0 … 1. Predictions are in their own
     /// units again [default: standard for a table, none for tensors]
     #[arg(long, value_name = "NAME", requires = "data", conflicts_with_all = ["text", "task"], help_heading = "Data")]
     scale: Option<Scale>,
@@ -69,8 +69,8 @@ pub struct DataArgs {
     )]
     bucket: Option<Bucket>,
 
-    /// What classes of --data count for in the loss of training: balanced (the rarer the more), or a table with the columns class and weight
-    /// [default: 1 each]
+    /// What classes of --data count for in the loss of training: balanced (the rarer the more), or a table with the columns class and weight,
+    /// where a class that is missing counts for 1 [default: 1 each]
     #[arg(long, value_name = "balanced|FILE", value_parser = class_weights, requires = "data", conflicts_with_all = ["text", "task"], help_heading = "Data")]
     class_weights: Option<ClassWeights>,
 

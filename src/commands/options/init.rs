@@ -9,7 +9,7 @@ use retrospect::tensors::TensorFile;
 use retrospect::train::Checkpoint;
 use retrospect::{Error, Result};
 
-use crate::commands::gradient::in_file;
+use crate::commands::files::in_file;
 use crate::commands::terminal::note_left_out;
 
 /// The file of `--init`.

@@ -1,4 +1,4 @@
-//! The figure of `predict --plot` of classes: which of them are taken for which.
+//! The confusion matrix of `predict --plot`.
 
 use std::path::Path;
 
@@ -71,15 +71,15 @@ impl Layout {
     }
 }
 
-/// Draws how often each class, a row, is taken for each, a column; the darker, the larger the share of its row.
+/// Draws how often each true class, a row, was predicted as each class, a column; the darker, the larger the share of its row.
 pub fn confusions(path: &Path, counts: &Array2<u64>, names: &[String]) -> Result<()> {
     let layout = Layout::new(names);
     let &Layout { heading, side, left, top, .. } = &layout;
     let at = |pos: HPos| font(TEXT).pos(Pos::new(pos, VPos::Center));
     super::write(path, layout.size(), |canvas| {
-        canvas.draw(&Text::new("Which classes are taken for which", (MARGIN, 16), font(TITLE)))?;
+        canvas.draw(&Text::new("Confusion matrix", (MARGIN, 16), font(TITLE)))?;
         let by_number = if heading == Heading::Numbers { ", by number" } else { "" };
-        let remark = format!("rows: what it is; columns: what it is taken for{by_number}");
+        let remark = format!("rows: true class; columns: predicted class{by_number}");
         canvas.draw(&Text::new(remark, (MARGIN, 48), font(TEXT)))?;
         for (row, name) in layout.rows.iter().enumerate() {
             let all: u64 = counts.row(row).sum();

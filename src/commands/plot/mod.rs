@@ -15,6 +15,7 @@ mod tasks;
 mod tracing;
 
 use std::f64::consts::TAU;
+use std::io::Write;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,7 +24,7 @@ use plotters::coord::Shift;
 use plotters::coord::ranged1d::ValueFormatter;
 use plotters::element::DashedPathElement;
 use plotters::prelude::*;
-use retrospect::{Error, Result};
+use retrospect::{Error, Result, WholeFile};
 
 pub use activations::activations;
 pub use bench::bench;
@@ -77,7 +78,9 @@ fn write(path: &Path, size: (u32, u32), figure: impl FnOnce(&Canvas) -> Drawn) -
     draw(&mut text).map_err(|error| failed(path, std::io::Error::other(error.to_string())))?;
     let is_png = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("png"));
     let bytes = if is_png { png(&text).map_err(|error| failed(path, std::io::Error::other(error)))? } else { text.into_bytes() };
-    std::fs::write(path, bytes).map_err(|error| failed(path, error))
+    let mut file = WholeFile::create(path)?;
+    file.write_all(&bytes).map_err(|error| failed(path, error))?;
+    file.complete()
 }
 
 /// An SVG as PNG, with two pixels for one. The font is built in: a machine may have none, and pictures are the same everywhere.

@@ -1,4 +1,4 @@
-//! What a figure of predictions shows: some sequences of values with the truth, or which classes are taken for which.
+//! What a figure of predictions shows: some sequences of values with the truth, or a confusion matrix.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -31,7 +31,7 @@ pub struct Shown {
 enum Kind {
     /// Of each shown sequence the time steps and the values there of the first of all columns.
     Values { sequences: usize, outputs: usize, columns: usize, rows: BTreeMap<usize, Vec<(usize, Vec<f64>)>> },
-    /// How often a class, the row, is taken for another, the column.
+    /// How often each true class, a row, was predicted as each class, a column.
     Classes(Array2<u64>),
 }
 
@@ -48,7 +48,7 @@ impl Shown {
                 Kind::Values { sequences, outputs, columns: config.outputs, rows: BTreeMap::new() }
             }
             Loss::CrossEntropy if truth.is_none() => {
-                return Err(Error::Usage("--plot shows which classes are taken for which, and the file has no classes".into()));
+                return Err(Error::Usage("--plot draws a confusion matrix, and the file has no classes".into()));
             }
             Loss::CrossEntropy if config.outputs > MOST_CLASSES => {
                 let classes = config.outputs;

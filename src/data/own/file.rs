@@ -27,7 +27,7 @@ impl DataFile {
     pub fn read(path: &Path) -> Result<DataFile> {
         if !path.is_file() && !path.is_dir() {
             let bytes = read_bytes(path)?;
-            if path == Path::new("-") || is_table(path, &bytes) {
+            if is_table(path, &bytes) {
                 return Ok(DataFile::Table(bytes));
             }
             let sum = fingerprint(&bytes[..]).ok();
@@ -144,5 +144,5 @@ impl Truth {
 }
 
 pub(super) fn not_of_table(what: &str) -> Error {
-    Error::input(what, "is a table, and this network was trained on tensors; expected safetensors or .npz")
+    Error::input(what, "is a table, and this network was not trained on one; expected safetensors or .npz")
 }

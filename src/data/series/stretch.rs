@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::{Cut, Windows};
 use crate::{Error, Result};
 
-/// Windows of a stream that is measured, at least: what comes before each stream is computed for its state alone.
+/// The least number of windows of a held-out stream: half a window before each is computed for its state alone.
 const STREAM: usize = 16;
 
 /// Consecutive time steps of a sequence, of which those before `counts_from` are read and do not count.

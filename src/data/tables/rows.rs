@@ -92,7 +92,7 @@ impl Grouped {
                     return Err(missing(table, row, &column.name, fill));
                 }
                 last = v;
-                write(t, b, scaling.apply(v));
+                write(t, b, scaled(table, row, column, v)?);
             }
         }
         Ok(())
@@ -160,8 +160,10 @@ impl Grouped {
             None => {
                 let mut values = Array3::zeros((steps, count, columns.targets.len()));
                 for (o, column) in columns.targets.iter().enumerate() {
-                    let (numbers, scaling) = (table.numbers(&column.name)?, column.scaling());
-                    places().for_each(|(t, b, row)| values[[t, b, o]] = scaling.apply(numbers[row]));
+                    let numbers = table.numbers(&column.name)?;
+                    for (t, b, row) in places() {
+                        values[[t, b, o]] = scaled(table, row, column, numbers[row])?;
+                    }
                 }
                 Targets::Values(values)
             }
@@ -170,6 +172,13 @@ impl Grouped {
         let all = mask.sum() as usize + padding == steps * count;
         Ok(Batch { mask: (!all).then_some(mask), lengths, ..Batch::new(inputs, targets) })
     }
+}
+
+/// A number as the network reads it.
+fn scaled(table: &Table, row: usize, column: &Column, value: f64) -> Result<f32> {
+    let scaled = column.scaling().apply(value);
+    let problem = || table.bad_field(row, &column.name, &format!("{value:e} is beyond f32"));
+    if scaled.is_finite() { Ok(scaled) } else { Err(problem()) }
 }
 
 /// Whether a row has all targets.
