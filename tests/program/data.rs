@@ -169,3 +169,28 @@ fn what_is_held_out_is_chosen_at_random_and_may_be_nothing() {
     let all: Value = serde_json::from_str(&succeed(folder, "evaluate single --data one --json")).unwrap();
     assert_eq!(all["counted"], 1);
 }
+
+/// A weight for each class that there is, and not all 0.
+#[test]
+fn class_weights_of_a_file_are_checked() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    for (name, weights) in
+        [("good", vec![1.0, 2.0, 0.5]), ("short", vec![1.0, 2.0]), ("zero", vec![0.0; 3]), ("below", vec![1.0, -1.0, 1.0])]
+    {
+        let weights: Array1<f32> = weights.into();
+        write(folder, name, [("inputs", inputs().into()), ("classes", classes().into()), ("class_weights", weights.into())]);
+    }
+    write(folder, "plain", [("inputs", inputs().into()), ("classes", classes().into())]);
+    assert_ne!(losses(folder, "good").0, losses(folder, "plain").0, "weights count");
+    let line = |name: &str| format!("{TRAIN} --data {name} --out x");
+    let lines = ["short", "zero", "below"].map(line);
+    expect(
+        folder,
+        &[
+            (&lines[0], 7, "short: class_weights: expected one for each of at least 3 classes, got 2"),
+            (&lines[1], 7, "zero: class weights: all 3 are 0, so there is no loss"),
+            (&lines[2], 7, "below: class weights: [1] is -1; expected a finite number that is not negative"),
+        ],
+    );
+}
