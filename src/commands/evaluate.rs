@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use retrospect::batch::{Input, Loss};
-use retrospect::data::{HeldOut, Part, Reading, Source, Text, open_to_measure, read_content};
+use retrospect::data::{HeldOut, Part, Reading, Source, Text, Vocabulary, open_to_measure, read_content};
 use retrospect::model::Config;
 use retrospect::train::{Checkpoint, evaluate};
 use retrospect::{Error, Result};
@@ -94,24 +94,21 @@ impl Evaluate {
     fn source(&self, checkpoint: &Checkpoint) -> Result<(Box<dyn Source>, String)> {
         let (settings, columns) = (&checkpoint.origin.settings, checkpoint.origin.columns.as_ref());
         let Config { batch, window, .. } = settings.network;
-        match (&self.text, &self.data, &checkpoint.origin.vocabulary) {
-            (Some(path), _, Some(vocabulary)) => {
+        match (&self.text, &self.data) {
+            (Some(path), _) => {
+                let vocabulary = vocabulary_of(checkpoint)?;
                 let what = path.display().to_string();
                 let text = Text::with_vocabulary(&what, read_content(path)?, vocabulary.clone(), batch, window)?;
                 text.note_unknown(&what).iter().for_each(note);
                 Ok((Box::new(text), what))
             }
-            (Some(_), _, None) => {
-                let name = settings.data.name();
-                Err(Error::Usage(format!("--text needs a run that was trained on text; this one was trained on {name}")))
-            }
-            (None, Some(path), _) => {
+            (None, Some(path)) => {
                 let reading = Reading { layout: super::options::layout(self.batch_first), ..settings.reading.clone() };
                 let opened = open_to_measure(path, &settings.options(), &reading, columns)?;
                 opened.notes.iter().for_each(note);
                 Ok((opened.source, path.display().to_string()))
             }
-            (None, None, _) => {
+            (None, None) => {
                 let has_test = settings.reading.test != HeldOut::Share(0.0);
                 if self.part == Some(Part::Test) && !has_test {
                     return Err(Error::Usage("this run has no test part; `train --test` keeps one".into()));
@@ -125,11 +122,21 @@ impl Evaluate {
                     let name = if part == Part::Test { "test" } else { "validation" };
                     note(format_args!("Measured on the {name} part."));
                 }
-                let what = settings.data.path().map_or(settings.data.name().to_owned(), |path| path.display().to_string());
+                let what = settings.data.what();
                 Ok((opened.source, what))
             }
         }
     }
+}
+
+/// The vocabulary of a run on a text, which --text is read with.
+///
+/// # Errors
+/// [`Error::Usage`] when it was trained on something else.
+pub fn vocabulary_of(checkpoint: &Checkpoint) -> Result<&Vocabulary> {
+    let name = checkpoint.origin.settings.data.name();
+    let problem = || Error::Usage(format!("--text needs a run that was trained on text; this one was trained on {name}"));
+    checkpoint.origin.vocabulary.as_ref().ok_or_else(problem)
 }
 
 /// The last checkpoint of a run, with a note when it is the one before.

@@ -26,7 +26,7 @@ use self::output::{Output, Part};
 use self::shown::Shown;
 use super::bare::BareArgs;
 use super::compute::ComputeArgs;
-use super::evaluate::load;
+use super::evaluate::{load, vocabulary_of};
 use super::files::{in_file, refuse_overwrite};
 use super::terminal::note;
 
@@ -204,10 +204,7 @@ impl Predict {
             ));
         }
         let path = self.text.as_ref().expect("one of both is required");
-        let Some(vocabulary) = &checkpoint.origin.vocabulary else {
-            let name = checkpoint.origin.settings.data.name();
-            return Err(Error::Usage(format!("--text needs a run that was trained on text; this one was trained on {name}")));
-        };
+        let vocabulary = vocabulary_of(checkpoint)?;
         let tokens = vocabulary.encode(path.display(), read_content(path)?)?;
         if tokens.is_empty() {
             let problem = format!("is empty; expected at least one {}", vocabulary.tokens().noun());

@@ -88,9 +88,11 @@ impl Sample {
             token = drawing.draw(&logits, random.uniform());
             let written = vocabulary.decode(&[token]);
             print_content(&written)?;
-            drawn.extend(written);
-            if self.stop.as_ref().is_some_and(|stop| drawn.ends_with(stop.as_bytes())) {
-                break;
+            if let Some(stop) = &self.stop {
+                drawn.extend(written);
+                if drawn.ends_with(stop.as_bytes()) {
+                    break;
+                }
             }
         }
         // Bytes are what they are.

@@ -169,16 +169,15 @@ impl Train {
         let advised = |error| if file.is_none() { advise(error, &was, &advice) } else { error };
         let opened = checkpoint.reopen(file.clone(), self.new_data).map_err(advised)?;
         opened.notes.iter().for_each(note);
-        let path = |data: &Choice| data.path().map_or(String::new(), |path| path.display().to_string());
         if opened.fingerprint != sum {
             note(format_args!(
                 "Other data from here on: {}; up to step {} it was {}.",
-                path(&wanted),
+                wanted.what(),
                 checkpoint.step,
-                path(&was)
+                was.what()
             ));
         } else if wanted != was {
-            note(format_args!("The same data at another place: {}.", path(&wanted)));
+            note(format_args!("The same data at another place: {}.", wanted.what()));
         }
         Ok(opened)
     }

@@ -1,14 +1,12 @@
 //! Which data a run reads: what a command line and a checkpoint say of it.
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::columns::Columns;
 use super::split::Part;
-use super::{Known, Options, Reading, Source, Task, Text, Vocabulary, own};
-use crate::{Error, Result};
+use super::{Known, Opened, Options, Reading, Task, Text, own};
+use crate::Result;
 
 /// A named task, a text, or one's own sequences.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,22 +20,6 @@ pub enum Choice {
     Data(PathBuf),
 }
 
-/// An opened [`Choice`].
-pub struct Opened {
-    /// Its batches.
-    pub source: Box<dyn Source>,
-    /// The tokens of a text.
-    pub vocabulary: Option<Vocabulary>,
-    /// The columns of a table, or of tensors that are scaled.
-    pub columns: Option<Columns>,
-    /// What classes count for in the loss of training.
-    pub class_weights: Option<Vec<f32>>,
-    /// What should be told of it.
-    pub notes: Vec<String>,
-    /// The sum of a file's bytes, by which a resumed run knows it again.
-    pub fingerprint: Option<String>,
-}
-
 impl Choice {
     /// A word for it: the task's name, `text` or `data`.
     #[must_use]
@@ -47,6 +29,12 @@ impl Choice {
             Choice::Text(_) => "text",
             Choice::Data(_) => "data",
         }
+    }
+
+    /// What messages call it: the file, or the task.
+    #[must_use]
+    pub fn what(&self) -> String {
+        self.path().map_or_else(|| self.name().to_owned(), |path| path.display().to_string())
     }
 
     /// The file, if it is one.
@@ -75,34 +63,10 @@ impl Choice {
     }
 }
 
-/// FNV-1a over bytes, 64 bits, in hexadecimal: tells changed files from unchanged ones, not forged ones.
-pub(super) fn fingerprint(mut bytes: impl Read) -> std::io::Result<String> {
-    let (mut sum, mut buffer) = (0xcbf2_9ce4_8422_2325_u64, vec![0; 1 << 16]);
-    loop {
-        match bytes.read(&mut buffer)? {
-            0 => return Ok(format!("{sum:016x}")),
-            read => buffer[..read].iter().for_each(|b| sum = (sum ^ u64::from(*b)).wrapping_mul(0x100_0000_01b3)),
-        }
-    }
-}
-
-/// The fingerprint of a file.
-pub(super) fn fingerprint_of(path: &Path) -> Result<String> {
-    let sum = std::fs::File::open(path).and_then(fingerprint);
-    sum.map_err(|e| Error::input(path.display(), format!("cannot be read: {e}")))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn fingerprints_are_those_of_fnv_and_change_with_a_byte() {
-        // The test vectors of draft-eastlake-fnv, section 8.
-        for (text, sum) in [("", "cbf29ce484222325"), ("a", "af63dc4c8601ec8c"), ("foobar", "85944171f73967e8")] {
-            assert_eq!(fingerprint(text.as_bytes()).unwrap(), sum);
-        }
-    }
+    use crate::data::Vocabulary;
 
     #[test]
     fn choices_open_and_read_back_from_their_serialised_form() {

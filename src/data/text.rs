@@ -9,8 +9,8 @@ use std::path::Path;
 
 use ndarray::Array2;
 
-use super::choice::{Opened, fingerprint};
 use super::divided::Divided;
+use super::opened::{Opened, fingerprint};
 use super::split::{HeldOut, Part};
 use super::vocabulary::utf8;
 use super::{Options, Reading, Shape, Source, Tokens, Vocabulary};

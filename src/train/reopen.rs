@@ -13,7 +13,7 @@ impl Checkpoint {
     /// [`Error::BadInput`] with both fingerprints.
     pub fn expect_same(&self, data: &Opened) -> Result<()> {
         match self.difference(&self.origin.settings.data, data) {
-            Some(problem) => Err(Error::input(name_of(&self.origin.settings.data), problem)),
+            Some(problem) => Err(Error::input(self.origin.settings.data.what(), problem)),
             None => Ok(()),
         }
     }
@@ -39,7 +39,7 @@ impl Checkpoint {
             _ if other => expect_fit(&settings.network, &place, &data)?,
             Some(problem) => {
                 let problem = format!("{problem}; --new-data goes on with it all the same");
-                return Err(Error::input(name_of(&place), problem));
+                return Err(Error::input(place.what(), problem));
             }
             None => {}
         }
@@ -58,21 +58,16 @@ impl Checkpoint {
         } else if *place == self.origin.settings.data {
             Some(format!("has changed since the run began: its fingerprint was {}, and is {}", of(was), of(is)))
         } else {
-            let run = name_of(&self.origin.settings.data);
+            let run = self.origin.settings.data.what();
             Some(format!("is other data than the run's: its fingerprint is {}, and that of {run} was {}", of(is), of(was)))
         }
     }
 }
 
-/// Data in messages: the file, or the task.
-fn name_of(data: &Choice) -> String {
-    data.path().map_or_else(|| data.name().to_owned(), |path| path.display().to_string())
-}
-
 /// Checks that a network that was trained on other data can be trained on these.
 fn expect_fit(network: &Config, place: &Choice, data: &Opened) -> Result<()> {
     let (shape, (steps, _)) = (data.source.shape(), data.source.window());
-    let bad = |problem: String| Err(Error::input(name_of(place), problem));
+    let bad = |problem: String| Err(Error::input(place.what(), problem));
     match (network.input, shape.input) {
         (Input::Tokens(most), Input::Tokens(found)) if found <= most => {}
         (Input::Vectors(wanted), Input::Vectors(found)) if found == wanted => {}

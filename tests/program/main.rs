@@ -54,6 +54,11 @@ pub fn succeed(folder: &Path, line: &str) -> String {
     out
 }
 
+/// The same as JSON.
+pub fn json(folder: &Path, line: &str) -> serde_json::Value {
+    serde_json::from_str(&succeed(folder, line)).unwrap()
+}
+
 /// A text of some length with a few words in an order that does not repeat soon.
 pub fn text(characters: usize) -> String {
     let words = ["the", "king", "and", "queen", "shall", "speak,", "no", "more.\n", "O", "night!"];

@@ -10,7 +10,7 @@ use retrospect::tensors::Tensors;
 use serde_json::Value;
 
 use super::errors::expect;
-use super::{command, finished, run, succeed};
+use super::{command, finished, json, run, succeed};
 
 /// Two waves around 1000 and something that depends on the first of them, every hundredth row without it.
 fn series(rows: usize) -> String {
@@ -41,10 +41,6 @@ fn sequences(count: usize) -> String {
 /// The rows of a CSV, without its heading.
 fn rows(text: &str) -> Vec<Vec<String>> {
     text.lines().skip(1).map(|line| line.split(',').map(String::from).collect()).collect()
-}
-
-fn json(folder: &Path, line: &str) -> Value {
-    serde_json::from_str(&succeed(folder, line)).unwrap()
 }
 
 const FORECAST: &str =

@@ -7,7 +7,7 @@ use retrospect::tensors::Tensors;
 use serde_json::Value;
 
 use super::errors::expect;
-use super::{command, run, succeed, text};
+use super::{command, json, run, succeed, text};
 
 const TRAIN: &str = "train --hidden 8 --batch 2 --window 8 --steps 30 --lr 0.02 --backend cpu";
 
@@ -16,10 +16,6 @@ fn written(folder: &Path, line: &str) -> Vec<u8> {
     let output = command(folder, line).output().unwrap();
     assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
     output.stdout
-}
-
-fn json(folder: &Path, line: &str) -> Value {
-    serde_json::from_str(&succeed(folder, line)).unwrap()
 }
 
 fn metadata(folder: &Path) -> std::collections::BTreeMap<String, String> {

@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::Path;
 
 use crate::batch::{Batch, Sequences, Targets};
-use crate::data::choice::fingerprint;
+use crate::data::opened::fingerprint;
 use crate::data::{Column, Columns, Grouped, Kind, Reading};
 use crate::table::{LOOK, Table, is_table, name_of, read_bytes};
 use crate::tensors::Tensors;
