@@ -198,20 +198,12 @@ impl Tensors {
     /// # Errors
     /// [`Error::BadInput`] if there is none, or if it holds integers.
     pub(crate) fn any_f32(&self, name: &str) -> Result<ArrayD<f32>> {
-        match self.get(name)? {
-            Tensor { shape, data: Data::F32(values) } => self.array(name, shape, values.clone()),
-            Tensor { shape, data: Data::F64(values) } => self.array(name, shape, values.iter().map(|&v| v as f32).collect()),
-            Tensor { data, .. } => Err(self.bad(name, format!("is of type {}; expected F32 or F64", data.name()))),
-        }
+        self.converted(name, |v| v, |v| v as f32)
     }
 
     /// A tensor of floats in f64, finite or not.
     pub(crate) fn any_f64(&self, name: &str) -> Result<ArrayD<f64>> {
-        match self.get(name)? {
-            Tensor { shape, data: Data::F32(values) } => self.array(name, shape, values.iter().map(|&v| f64::from(v)).collect()),
-            Tensor { shape, data: Data::F64(values) } => self.array(name, shape, values.clone()),
-            Tensor { data, .. } => Err(self.bad(name, format!("is of type {}; expected F32 or F64", data.name()))),
-        }
+        self.converted(name, f64::from, |v| v)
     }
 
     /// A tensor of integers.
@@ -235,20 +227,28 @@ impl Tensors {
         self.metadata.get(key).map(String::as_str).ok_or_else(missing)
     }
 
+    /// A tensor of finite floats.
     fn floats<T: Copy + Into<f64>>(&self, name: &str, single: fn(f32) -> T, double: fn(f64) -> T) -> Result<ArrayD<T>> {
+        let array = self.converted(name, single, double)?;
+        if let Some(i) = array.iter().position(|&v| !v.into().is_finite()) {
+            let Tensor { shape, data } = self.get(name)?;
+            let value = match data {
+                Data::F64(values) => values[i],
+                _ => array.iter().nth(i).map_or(f64::NAN, |&v| v.into()),
+            };
+            return Err(self.bad(name, not_finite(i, shape, value)));
+        }
+        Ok(array)
+    }
+
+    /// A tensor of floats of either size, whatever the numbers are.
+    fn converted<T>(&self, name: &str, single: fn(f32) -> T, double: fn(f64) -> T) -> Result<ArrayD<T>> {
         let Tensor { shape, data } = self.get(name)?;
         let values: Vec<T> = match data {
             Data::F32(values) => values.iter().map(|&v| single(v)).collect(),
             Data::F64(values) => values.iter().map(|&v| double(v)).collect(),
             Data::I64(_) => return Err(self.bad(name, "is of type I64; expected F32 or F64")),
         };
-        if let Some(i) = values.iter().position(|&v| !v.into().is_finite()) {
-            let value = match data {
-                Data::F64(values) => values[i],
-                _ => values[i].into(),
-            };
-            return Err(self.bad(name, not_finite(i, shape, value)));
-        }
         self.array(name, shape, values)
     }
 

@@ -117,7 +117,7 @@ pub trait Source: Send {
     /// The batch of training step `step`, counted from 0. A function of the seed and `step` alone.
     fn batch(&mut self, step: u64) -> Batch;
 
-    /// How many held-out batches there are, and whether they are all that there is (or a sample of an endless task).
+    /// How many held-out batches there are.
     fn held_out_batches(&self) -> u64;
 
     /// Held-out batch `index` of [`Source::held_out_batches`].

@@ -12,7 +12,7 @@ use std::ops::Range;
 use self::stretch::{Stretch, Walk, Window, later_streams, streams};
 use super::arrays::counts;
 use super::split::Division;
-use super::{Shape, Source, order};
+use super::{Options, Shape, Source, order};
 use crate::batch::{Batch, InitialState};
 use crate::random::{Random, stream};
 use crate::{Error, Result};
@@ -72,9 +72,7 @@ impl Series {
     pub fn new(what: impl ToString, data: Batch, cut: Cut, seed: u64, places: &[u32], division: &Division) -> Result<Series> {
         let what = what.to_string();
         let Cut { window, batch, warmup, .. } = cut;
-        if window == 0 || batch == 0 {
-            return Err(Error::Usage(format!("batch {batch} and window {window}: neither can be 0")));
-        }
+        Options { seed, batch, window }.check(Some(window))?;
         if warmup >= window {
             return Err(Error::Usage(format!("{warmup} warm-up steps leave nothing that counts of a window of {window}")));
         }

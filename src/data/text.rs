@@ -1,6 +1,6 @@
 //! Text, token by token: predict each next one. Tokens are characters, bytes or words.
 //!
-//! The first 90 % of the tokens, or another share, train; the rest are held out. With `N` tokens and a batch of `B`, stream `b` is tokens
+//! The first 90 % of the tokens, or another share, train; behind them come the shares for validation and for a test. With `N` tokens and a batch of `B`, stream `b` is tokens
 //! `b·S … b·S + S` with `S = ⌊(N − 1)/B⌋`; window `k` of a pass feeds tokens `b·S + kT … b·S + kT + T − 1` and predicts each next one. The
 //! hidden state goes from window to window and starts each pass at zero. A training pass ends when fewer than `T` tokens are
 //! left; the held-out streams are read to their end, the last window masked.
@@ -141,8 +141,8 @@ impl Text {
         Text::divided(what, text, Vocabulary::from_text(text), [batch, window], ([validation, 0.0], Part::Validation))
     }
 
-    /// The same with a vocabulary of its own, which may have more tokens than the text, and with a share for a test behind that for
-    /// validation, one of which is held out.
+    /// As [`Text::new`], with a given vocabulary, which may have more tokens than the text, and with two shares at the end, for validation and
+    /// for a test; `part` says which is measured.
     fn divided(
         what: impl ToString,
         content: impl AsRef<[u8]>,
@@ -151,7 +151,7 @@ impl Text {
         ([validation, test], part): ([f64; 2], Part),
     ) -> Result<Text> {
         let tokens = vocabulary.encode(what.to_string(), content)?;
-        check_sizes(batch, window)?;
+        Options { seed: 0, batch, window }.check(Some(window))?;
         let total = tokens.len();
         // A little more, so that a product that should be whole is.
         let without = |share: f64| ((1.0 - share) * total as f64 + 1e-6) as usize;
@@ -181,7 +181,7 @@ impl Text {
         window: usize,
     ) -> Result<Text> {
         let tokens = vocabulary.encode(what.to_string(), content)?;
-        check_sizes(batch, window)?;
+        Options { seed: 0, batch, window }.check(Some(window))?;
         if tokens.len() < 2 {
             return Err(Error::input(
                 what,
@@ -219,14 +219,6 @@ impl Text {
         let mask = (!full).then(|| Array2::from_shape_fn(shape, |(t, b)| if there(t, b) { 1.0 } else { 0.0 }));
         let initial_state = if k == 0 { InitialState::Zero } else { InitialState::Carried };
         Batch { mask, initial_state, ..Batch::new(Inputs::Tokens(inputs), Targets::Classes(classes)) }
-    }
-}
-
-fn check_sizes(batch: usize, window: usize) -> Result<()> {
-    match batch.checked_mul(window).map(u32::try_from) {
-        _ if batch == 0 || window == 0 => Err(Error::Usage(format!("batch {batch} and window {window}: neither can be 0"))),
-        Some(Ok(_)) => Ok(()),
-        _ => Err(Error::Usage(format!("window {window} with batch {batch} is more than {} steps in all", u32::MAX))),
     }
 }
 

@@ -128,7 +128,7 @@ fn add_row<S: Simd, const N: usize>(simd: S, x: f32, row: &[S::f32s], sums: &mut
     }
 }
 
-/// A layer with what a single time step reads of it. The parts of each gate and each state begin with a line.
+/// A layer's weights, packed for single time steps. Each gate's columns and each state begin at a cache line.
 pub(crate) struct PackedLayer {
     pub activation: Activation,
     /// Units in whole lines.

@@ -9,7 +9,7 @@ use plotters::prelude::*;
 use super::{TEXT, width};
 use crate::commands::terminal::thousands;
 
-/// Labels are powers of ten where in full they have more characters than `SHORT`, and `SAVED` more than so.
+/// A label is a power of ten where, written in full, it is longer than `SHORT` characters, and longer than the power by more than `SAVED`.
 const SAVED: usize = 3;
 const SHORT: usize = 7;
 
