@@ -8,6 +8,7 @@ The numbers in the repository were made with PyTorch 2.15.0, on a CPU. To make t
 A file holds, under the names of the `gradient` command's files and with these prefixes:
 
     weights.rnn.weight_ih_l0 …   weights.decoder.bias        float64; both biases of a layer are there, and differ
+    weights.encoder.weight                                   float64, where tokens are embedded
     weights.rnn.leak_l0 …                                    float64, for leaky: a number for each unit, or one for all
     batch.inputs | tokens, batch.classes | values, batch.lengths?, batch.mask?, batch.class_weights?, batch.h0?, batch.c0?
     last.h, last.c?                                          where there are lengths: the states after each sequence's last step
@@ -65,7 +66,14 @@ CASES |= {
     "gru_1_vectors_entropy_weights_mask": ("gru", None, 1, 9, 5, 3, 6, 4, "vectors", "classes", True, True, "mean"),
 }
 CLASS_WEIGHTS = {"gru_1_vectors_entropy_weights_mask": [0.5, 1.0, 2.5, 0.25]}
+# Those whose tokens are embedded, and the size of the embedding.
+CASES |= {
+    "lstm_2_tokens_entropy_embedded_mask": ("lstm", None, 2, 9, 5, 13, 5, 7, "tokens", "classes", True, True, "mean"),
+    "gru_2_tokens_squared_both_embedded_packed": ("gru", None, 2, 8, 4, 6, 5, 2, "tokens", "values", False, True, "sum"),
+}
+EMBEDDINGS = {"lstm_2_tokens_entropy_embedded_mask": 3, "gru_2_tokens_squared_both_embedded_packed": 9}
 LENGTHS = {
+    "gru_2_tokens_squared_both_embedded_packed": [5, 8, 1, 8],
     "lstm_2_vectors_entropy_both_packed": [4, 9, 1, 7, 2],
     "tanh_2_tokens_entropy_packed_mask": [3, 8, 5, 1, 8, 6],
     "leaky_2_vectors_squared_both_packed": [2, 6, 1, 5],
@@ -76,12 +84,13 @@ STATES = {"elman": ["h"], "leaky": ["h"], "gru": ["h"], "lstm": ["h", "c"]}
 
 
 class Network(nn.Module):
-    """A recurrent module and nn.Linear, under the names that the weight files use."""
+    """A recurrent module and nn.Linear, maybe after an nn.Embedding, under the names that the weight files use."""
 
-    def __init__(self, inputs, hidden, layers, outputs, cell, activation, both):
+    def __init__(self, inputs, embedding, hidden, layers, outputs, cell, activation, both):
         super().__init__()
         options = {"nonlinearity": "relu"} if activation == "relu" else {}
-        self.rnn = MODULES[cell](inputs, hidden, layers, dtype=torch.float64, bidirectional=both, **options)
+        self.encoder = nn.Embedding(inputs, embedding, dtype=torch.float64) if embedding else None
+        self.rnn = MODULES[cell](embedding or inputs, hidden, layers, dtype=torch.float64, bidirectional=both, **options)
         self.decoder = nn.Linear(hidden * (1 + both), outputs, dtype=torch.float64)
         self.cell, self.activation = cell, activation
         self.suffixes = [f"l{k}{end}" for k in range(layers) for end in ("", "_reverse")[: 1 + both]]
@@ -158,7 +167,7 @@ def make(name, seed):
     cell, activation, layers, T, B, I, H, O, kind, loss_kind, masked, states_given, reduction = CASES[name]
     torch.manual_seed(seed)
     both = "_both" in name
-    network = Network(I, H, layers, O, cell, activation, both)
+    network = Network(I, EMBEDDINGS.get(name), H, layers, O, cell, activation, both)
     places = layers * (1 + both)
     with torch.no_grad():
         for parameter in network.parameters():
@@ -167,7 +176,7 @@ def make(name, seed):
     batch = {}
     if kind == "tokens":
         batch["tokens"] = torch.randint(I, (T, B))
-        x = F.one_hot(batch["tokens"], I).double()
+        x = network.encoder(batch["tokens"]) if network.encoder else F.one_hot(batch["tokens"], I).double()
     else:
         batch["inputs"] = exact(torch.randn(T, B, I)).float()
         x = batch["inputs"].double()

@@ -6,7 +6,7 @@
 //!
 //! # The network
 //!
-//! Layer `k` of `K` reads `x⁰_t = x_t` (a token is a one-hot vector) or the states of the layer below, `x^k_t = h^{k-1}_t`. Its two
+//! Layer `k` of `K` reads `x⁰_t = x_t` (a token is a one-hot vector, or where there is an embedding its row `E_v`) or the states of the layer below, `x^k_t = h^{k-1}_t`. Its two
 //! sums and its cell's states are, with `s = (h)` or `s = (h, c)`:
 //!
 //! ```text
@@ -44,6 +44,7 @@
 //! ```text
 //! ∂L/∂U^k = Σ_t ∂L/∂u^k_t·(x^k_t)ᵀ    ∂L/∂W^k = Σ_t ∂L/∂w^k_t·(h^k_{t-1})ᵀ
 //! ∂L/∂b_ih^k = Σ_t ∂L/∂u^k_t          ∂L/∂b_hh^k = Σ_t ∂L/∂w^k_t
+//! ∂L/∂E_v = Σ_{t: x_t = v} (U⁰)ᵀ·∂L/∂u⁰_t
 //! ∂L/∂V   = Σ_t ∂L/∂o_t·(h^{K-1}_t)ᵀ   ∂L/∂c   = Σ_t ∂L/∂o_t
 //! ∂ℓ/∂o   = softmax(o) − onehot(y)   or   (2/O)·(o − y)
 //! ```
@@ -208,7 +209,13 @@ pub fn gradient_with(weights: &Weights, cell: &Cell, batch: &Batch, start: &Stat
     let top = rows(read[read.len() - 1].view());
 
     let sizes = d_outputs.mapv(f64::abs);
-    let of = |decoder, decoder_bias| Weights { layers: Vec::new(), bidirectional: weights.bidirectional, decoder, decoder_bias };
+    let of = |decoder, decoder_bias| Weights {
+        embedding: None,
+        layers: Vec::new(),
+        bidirectional: weights.bidirectional,
+        decoder,
+        decoder_bias,
+    };
     let mut d_weights = of(d_outputs.t().dot(&top), d_outputs.sum_axis(Axis(0)));
     let mut magnitudes = of(sizes.t().dot(&top.mapv(f64::abs)), sizes.sum_axis(Axis(0)));
     let mut initial_states = initial(weights, cell, &Batch { initial_state: InitialState::Zero, ..batch.clone() });
@@ -218,7 +225,7 @@ pub fn gradient_with(weights: &Weights, cell: &Cell, batch: &Batch, start: &Stat
         if let Some(mask) = dropout.mask(k, hidden.len(), from_above.dim()) {
             from_above *= &mask;
         }
-        let input = input_of(k, batch, &read);
+        let input = input_of(k, weights, batch, &read);
         let mut to_below = Array2::zeros((0, 0));
         for (place, order) in places(weights, k, batch).into_iter().rev() {
             let (layer, computed) = (&weights.layers[place], &layers[place]);
@@ -236,6 +243,12 @@ pub fn gradient_with(weights: &Weights, cell: &Cell, batch: &Batch, start: &Stat
             d_states.insert(0, named(cell, d.states));
         }
         from_above = in_steps(to_below, sequences);
+    }
+    if let Some(embedding) = &weights.embedding {
+        let d_vectors = rows(from_above.view()).to_owned();
+        let sum = |d: &Array2<f64>| LayerInput::of_batch(batch).d_weight(d, embedding.nrows()).reversed_axes();
+        magnitudes.embedding = Some(sum(&d_vectors.mapv(f64::abs)));
+        d_weights.embedding = Some(sum(&d_vectors));
     }
     let states = layers.into_iter().map(|layer| named(cell, layer.states)).collect();
     Ok(Gradient { loss, outputs, weights: d_weights, magnitudes, initial_states, states, d_states, hidden })
@@ -262,6 +275,9 @@ fn check(weights: &Weights, cell: &Cell, batch: &Batch, start: &States) -> Resul
         Inputs::Tokens(_) => Input::Tokens(size),
         Inputs::Vectors(_) => Input::Vectors(size),
     };
+    if let (Input::Vectors(_), Some(_)) = (input, &weights.embedding) {
+        return Err(Error::input("inputs", "expected tokens: these weights embed them (encoder.weight)"));
+    }
     batch.check(input, outputs, weights.layers.len(), hidden, cell.states)?;
     let expected = [weights.layers.len(), batch.shape().1, hidden];
     for &name in cell.states {
@@ -294,7 +310,7 @@ fn propagate(weights: &Weights, cell: &Cell, batch: &Batch, start: &States, drop
     let (mut layers, mut hidden, mut read) = (Vec::new(), Vec::new(), Vec::new());
     let count = weights.layers.len() / weights.directions();
     for k in 0..count {
-        let input = input_of(k, batch, &read);
+        let input = input_of(k, weights, batch, &read);
         let mut outputs = Vec::new();
         for (place, order) in places(weights, k, batch) {
             let initial: Vec<_> = cell.states.iter().map(|&name| start[name].index_axis(Axis(0), place)).collect();
@@ -313,11 +329,12 @@ fn propagate(weights: &Weights, cell: &Cell, batch: &Batch, start: &States, drop
     Propagated { layers, hidden, read }
 }
 
-/// `X` of layer `k`: the batch's inputs, or what is read of the layer below.
-fn input_of<'a>(k: usize, batch: &'a Batch, read: &[Array3<f64>]) -> LayerInput<'a> {
-    match k.checked_sub(1) {
-        None => LayerInput::of_batch(batch),
-        Some(below) => LayerInput::Vectors(rows(read[below].view()).to_owned().into()),
+/// `X` of layer `k`: the batch's inputs, or their embedding, or what is read of the layer below.
+fn input_of<'a>(k: usize, weights: &Weights, batch: &'a Batch, read: &[Array3<f64>]) -> LayerInput<'a> {
+    match (k.checked_sub(1), &weights.embedding) {
+        (None, None) => LayerInput::of_batch(batch),
+        (None, Some(embedding)) => LayerInput::Vectors(LayerInput::of_batch(batch).rows_of(embedding).into()),
+        (Some(below), _) => LayerInput::Vectors(rows(read[below].view()).to_owned().into()),
     }
 }
 

@@ -19,6 +19,7 @@ const FROM_KINK: f64 = 100.0 * EPSILON;
 
 const HIDDEN: usize = 5;
 const SIZE: usize = 4;
+const EMBEDDING: usize = 2;
 const OUTPUTS: usize = 3;
 const STEPS: usize = 7;
 const SEQUENCES: usize = 3;
@@ -30,6 +31,8 @@ struct Small {
     bidirectional: bool,
     lengths: bool,
     tokens: bool,
+    /// The size of the embedding of tokens.
+    embedding: Option<usize>,
     loss: Loss,
     masked: bool,
     reduction: Reduction,
@@ -52,7 +55,9 @@ pub(crate) fn check(quick: bool) -> Result<Vec<Outcome>> {
             let (rate, output_rate) = [(0.0, 0.0), (0.4, 0.3)][(i + place / 2) % 2];
             let dropout = Dropout { rate, output_rate, seed: 11, step: 3 };
             let masked = i > 0;
-            outcomes.push(Small { cell, layers, bidirectional, lengths, tokens, loss, masked, reduction, dropout }.check()?);
+            let embedding = (tokens && (i + place) % 2 == 1).then_some(EMBEDDING);
+            let small = Small { cell, layers, bidirectional, lengths, tokens, embedding, loss, masked, reduction, dropout };
+            outcomes.push(small.check()?);
         }
     }
     Ok(outcomes)
@@ -76,7 +81,11 @@ impl Small {
         let mut all: Tensors = got.weights.tensors().into_iter().map(|(name, t)| (name, t.to_owned())).collect();
         all.extend(got.initial_states.into_iter().map(|(name, t)| (format!("{name}0"), t.into_dyn())));
         let expected = differences(&weights, cell, &batch, &self.dropout)?.into();
-        let input = if self.tokens { "tokens" } else { "vectors" };
+        let input = match (self.tokens, self.embedding) {
+            (false, _) => "vectors",
+            (true, None) => "tokens",
+            (true, Some(_)) => "embedded tokens",
+        };
         let loss = if self.loss == Loss::CrossEntropy { "cross-entropy" } else { "squared error" };
         let dropout = if self.dropout.rate > 0.0 { ", dropout" } else { "" };
         let both = if self.bidirectional { " both ways" } else { "" };
@@ -93,7 +102,7 @@ impl Small {
         let mut draw =
             |shape: (usize, usize)| Array2::from_shape_simple_fn(shape, || f64::from(random.uniform_in(-bound, bound)));
         let layer = |k: usize| LayerWeights {
-            input: draw((rows, if k < directions { SIZE } else { directions * HIDDEN })),
+            input: draw((rows, if k < directions { self.embedding.unwrap_or(SIZE) } else { directions * HIDDEN })),
             recurrent: draw((rows, HIDDEN)),
             input_bias: draw((1, rows)).remove_axis(Axis(0)),
             recurrent_bias: draw((1, rows)).remove_axis(Axis(0)),
@@ -101,7 +110,9 @@ impl Small {
         };
         let layers = (0..self.layers * directions).map(layer).collect();
         let decoder = draw((OUTPUTS, directions * HIDDEN));
-        Weights { layers, bidirectional: self.bidirectional, decoder, decoder_bias: draw((1, OUTPUTS)).remove_axis(Axis(0)) }
+        let decoder_bias = draw((1, OUTPUTS)).remove_axis(Axis(0));
+        let embedding = self.embedding.map(|size| draw((SIZE, size)));
+        Weights { embedding, layers, bidirectional: self.bidirectional, decoder, decoder_bias }
     }
 
     /// The first batch on which no sum of the network is so near to a kink of φ that a step of ε could cross it.

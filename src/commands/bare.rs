@@ -5,7 +5,7 @@ use std::path::Path;
 use clap::Args;
 use retrospect::batch::{Input, Loss};
 use retrospect::data::Vocabulary;
-use retrospect::model::{Config, sizes};
+use retrospect::model::{Config, Sizes, sizes};
 use retrospect::tensors::TensorFile;
 use retrospect::train::Checkpoint;
 use retrospect::{Activation, Error, Result};
@@ -56,14 +56,17 @@ impl BareArgs {
         (loss, vocabulary): (Loss, Option<Vocabulary>),
     ) -> Result<Checkpoint> {
         let cell = self.cell.choose(Some(&file), self.activation)?;
-        let (inputs, hidden, layers, outputs) = sizes(&file, cell)?;
+        let sizes = sizes(&file, cell)?;
+        let Sizes { inputs, embedding, hidden, layers, outputs } = sizes;
+        let input = sizes.expect_input(input(inputs))?;
         let network = Config {
             cell,
             layers,
+            embedding,
             bidirectional: self.cell.is_bidirectional(Some(&file)),
             activation: self.activation.unwrap_or(Activation::Tanh),
             leak: self.cell.leak.map(|leak| leak as f32),
-            ..Config::new(input(inputs), hidden, outputs, loss, SHAPE.0, SHAPE.1)
+            ..Config::new(input, hidden, outputs, loss, SHAPE.0, SHAPE.1)
         };
         let checkpoint = Checkpoint::of_weights(path, file, network, vocabulary)?;
         note_left_out(path, &checkpoint.left_out()?);

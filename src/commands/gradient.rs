@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use retrospect::batch::{Batch, Input, Inputs, Loss, Reduction, Targets};
-use retrospect::model::{Config, Optimizer, left_out, sizes};
+use retrospect::model::{Config, Optimizer, Sizes, left_out, sizes};
 use retrospect::network::{Masks, Network};
 use retrospect::reference::{self, Cell, Dropout, Weights};
 use retrospect::tensors::{TensorFile, Tensors, read_batch};
@@ -175,11 +175,13 @@ impl Gradient {
     /// The network that the weights and the batch describe.
     fn config(&self, tensors: &TensorFile, batch: &Batch) -> Result<Config> {
         let cell = self.cell.choose(Some(tensors), self.asked_activation())?;
-        let (inputs, hidden, layers, outputs) = sizes(tensors, cell)?;
+        let sizes = sizes(tensors, cell)?;
+        let Sizes { inputs, embedding, hidden, layers, outputs } = sizes;
         let input = match batch.inputs {
             Inputs::Tokens(_) => Input::Tokens(inputs),
             Inputs::Vectors(_) => Input::Vectors(inputs),
         };
+        let input = sizes.expect_input(input).map_err(|e| in_file(&self.batch, e))?;
         let loss = match batch.targets {
             Targets::Classes(_) => Loss::CrossEntropy,
             Targets::Values(_) => Loss::SquaredError,
@@ -193,6 +195,7 @@ impl Gradient {
             activation: self.activation_of(tensors),
             leak: self.cell.leak.map(|leak| leak as f32),
             layers,
+            embedding,
             optimizer: Optimizer::Sgd,
             dropout: self.dropout,
             output_dropout: self.output_dropout,

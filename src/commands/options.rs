@@ -85,6 +85,10 @@ struct WhatArgs {
     #[arg(long, value_name = "auto|off|N", value_parser = recompute, help_heading = "Network")]
     recompute: Option<Recompute>,
 
+    /// Embed tokens as vectors of N numbers, which are trained too (`encoder.weight`) [default: those of --init, or none]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = size(), help_heading = "Network")]
+    embedding: Option<usize>,
+
     /// Units of a layer [default: the task's or those of --init, or 256]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = size(), help_heading = "Network")]
     hidden: Option<usize>,
@@ -177,22 +181,26 @@ impl ModelArgs {
         // A file's largest id may be less than what the weights were made for.
         let at_least = |size: usize, of_file: Option<usize>| of_file.map_or(size, |n| n.max(size));
         let input = match shape.input {
-            Input::Tokens(size) => Input::Tokens(at_least(size, sizes.map(|(inputs, ..)| inputs))),
+            Input::Tokens(size) => Input::Tokens(at_least(size, sizes.map(|sizes| sizes.inputs))),
             vectors => vectors,
         };
+        if let Some(sizes) = &sizes {
+            sizes.expect_input(input)?;
+        }
         let outputs = match shape.loss {
-            Loss::CrossEntropy => at_least(shape.outputs, sizes.map(|(.., outputs)| outputs)),
+            Loss::CrossEntropy => at_least(shape.outputs, sizes.map(|sizes| sizes.outputs)),
             Loss::SquaredError => shape.outputs,
         };
         let trained = trained.map(|network| network.activation);
-        let hidden = what.hidden.or(sizes.map(|(_, hidden, ..)| hidden)).or(of_task.map(|d| d.hidden)).unwrap_or(256);
+        let hidden = what.hidden.or(sizes.map(|sizes| sizes.hidden)).or(of_task.map(|d| d.hidden)).unwrap_or(256);
         let of_task_or_file = trained.or(of_task.and_then(|d| Activation::named(d.activation)));
         let activation = what.activation.or(of_task_or_file.filter(|_| cell.has_activation));
         // A task's own choice is for cells that can start so.
         let usual_init = of_task.map_or(RecurrentInit::Uniform, |d| init_of(&d));
         let usual_init = if usual_init.suits(cell) { usual_init } else { RecurrentInit::Uniform };
         let network = Config {
-            layers: what.layers.or(sizes.map(|(_, _, layers, _)| layers)).unwrap_or(1),
+            layers: what.layers.or(sizes.map(|sizes| sizes.layers)).unwrap_or(1),
+            embedding: what.embedding.or(sizes.and_then(|sizes| sizes.embedding)),
             cell,
             bidirectional,
             lengths: opened.source.has_lengths(),

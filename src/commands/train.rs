@@ -238,9 +238,10 @@ impl Train {
 fn about(settings: &Settings, opened: &mut Opened) -> String {
     let Config { layers, hidden, .. } = settings.network;
     let directions = if settings.network.bidirectional { ", in both directions" } else { "" };
+    let embedding = settings.network.embedding.map_or(String::new(), |size| format!(", tokens embedded as {size} numbers"));
     let layers = if layers == 1 { String::new() } else { format!("{layers} layers of ") };
     let parameters = thousands(settings.network.parameters() as u64);
-    let network = format!("{}: {layers}{hidden} units{directions}; {parameters} parameters", settings.network.cell);
+    let network = format!("{}: {layers}{hidden} units{directions}{embedding}; {parameters} parameters", settings.network.cell);
     let guess = match &settings.data {
         Choice::Task(name) => Task::named(name).ok().map(|task| (task.guess)(settings.window)),
         _ => guess(&mut *opened.source),

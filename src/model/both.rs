@@ -32,7 +32,7 @@ pub(crate) struct Both {
     pub d_outputs: Vec<Mat>,
     /// What the reverse direction of each layer reads in its own order, `[N·B, ·]`, where it is vectors.
     inputs: Vec<Option<Mat>>,
-    /// And its gradient, `[T·B, ·]`, where a layer is below.
+    /// And its gradient, `[T·B, ·]`, where a layer or an embedding is below.
     d_inputs: Vec<Option<Mat>>,
     /// h of the reverse direction in its own order, `[T·B, H]`, where a layer keeps those of a segment alone.
     whole: Option<Mat>,
@@ -43,7 +43,7 @@ impl Both {
         let [batch, window, hidden] = [config.batch, config.window, config.hidden].map(|n| n as u32);
         let (rows, segments, cols) = (window * batch, config.segments().len() as u32, gate_cols(hidden, 2));
         let layers = || 0..config.layers;
-        let below = |layer: usize| match (layer, config.input) {
+        let below = |layer: usize| match (layer, config.first_layer_input()) {
             (0, Input::Tokens(_)) => None,
             (0, Input::Vectors(size)) => Some(size as u32),
             _ => Some(cols),
@@ -57,7 +57,11 @@ impl Both {
                 .map(|l| below(l).map(|cols| program.transient(format!("turned inputs, layer {l}"), length, cols)))
                 .collect(),
             d_inputs: layers()
-                .map(|l| (l > 0).then(|| program.transient(format!("gradient of turned inputs, layer {l}"), rows, cols)))
+                .map(|l| {
+                    below(l)
+                        .filter(|_| l > 0 || config.embedding.is_some())
+                        .map(|cols| program.transient(format!("gradient of turned inputs, layer {l}"), rows, cols))
+                })
                 .collect(),
             whole: (segments > 1).then(|| program.transient("hidden in reverse", rows, hidden)),
         }

@@ -37,7 +37,7 @@ impl Optimizer {
     }
 }
 
-/// What the recurrent weight `W` starts as. The other weights and the biases are uniform in (−1/√H, 1/√H).
+/// What the recurrent weight `W` starts as. The other weights and the biases are uniform in (−1/√H, 1/√H), an embedding standard normal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
@@ -92,6 +92,9 @@ pub const USUAL_LEAK: f32 = 0.2;
 pub struct Config {
     /// What it reads.
     pub input: Input,
+    /// The size of the vectors that tokens are embedded as, which are trained. `None`: the first layer reads tokens as one-hot vectors.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub embedding: Option<usize>,
     /// The number of units of each layer, H.
     pub hidden: usize,
     /// The number of layers.
@@ -159,6 +162,7 @@ impl Config {
     pub fn new(input: Input, hidden: usize, outputs: usize, loss: Loss, batch: usize, window: usize) -> Config {
         Config {
             input,
+            embedding: None,
             hidden,
             layers: 1,
             outputs,
@@ -185,6 +189,11 @@ impl Config {
     #[must_use]
     pub fn directions(&self) -> usize {
         1 + usize::from(self.bidirectional)
+    }
+
+    /// What the first layer reads: the network's input, or its embedding.
+    pub(crate) fn first_layer_input(&self) -> Input {
+        self.embedding.map_or(self.input, Input::Vectors)
     }
 
     /// The shape of each of the cell's states, `[layers·directions, B, H]`: layer by layer, forward before reverse.

@@ -3,6 +3,7 @@
 mod both;
 mod config;
 mod dropout;
+mod embedding;
 mod head;
 mod layer;
 pub(crate) mod parameters;
@@ -16,7 +17,7 @@ pub(crate) use crate::kernels::embedding::order as token_order;
 pub use config::{Biases, Config, Optimizer, RecurrentInit, USUAL_LEAK};
 pub(crate) use layer::Layer;
 pub(crate) use parameters::check_start;
-pub use parameters::{Named, cell, from_file, initial, is_bidirectional, left_out, sizes};
+pub use parameters::{Named, Sizes, cell, from_file, initial, is_bidirectional, left_out, sizes};
 pub use recurrent::Model;
 pub(crate) use recurrent::{InputWindows, TokenWindows};
 pub(crate) use update::HISTORY;

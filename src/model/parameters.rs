@@ -10,7 +10,7 @@ use std::ops::Range;
 
 use ndarray::ArrayD;
 
-pub use file::{cell, from_file, is_bidirectional, sizes};
+pub use file::{Sizes, cell, from_file, is_bidirectional, sizes};
 pub(crate) use file::{check, in_blocks};
 pub use initial::initial;
 pub(crate) use initial::{check_initial, check_start};
@@ -45,6 +45,7 @@ pub(crate) struct Parameter {
 /// What a parameter is to its layer, or to the head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
+    Embedding,
     Input,
     Recurrent,
     Bias,
@@ -179,24 +180,29 @@ pub(crate) fn gathered(values: &[f32], units: usize, parts: usize) -> Vec<f32> {
     values.chunks(cols).flat_map(|row| row.chunks(stride)).flat_map(|part| &part[..units]).copied().collect()
 }
 
-/// All parameters of a network, in the order of the arenas, with G gates and D directions: for each layer and then for its reverse direction,
+/// All parameters of a network, in the order of the arenas, with G gates and D directions: where there is an embedding of N numbers
+/// `encoder.weight` `[I, N]`, which the first layer reads as its N inputs; for each layer and then for its reverse direction,
 /// whose names end with `_reverse`, `rnn.weight_ih_l{k}` `[G·H, I or D·H]`, `rnn.weight_hh_l{k}` `[G·H, H]`, `rnn.bias_ih_l{k}` `[G·H]`, where
 /// it is trained `rnn.bias_hh_l{k}` `[G·H]`, of leaky cells `rnn.leak_l{k}` `[H]`; and `decoder.weight` `[O, D·H]`, `decoder.bias` `[O]`.
 pub(crate) fn table(config: &Config) -> Vec<Parameter> {
     let (hidden, outputs, directions) = (config.hidden, config.outputs, config.directions());
-    let mut parameters: Vec<Parameter> = (0..config.layers * directions).flat_map(|place| of_layer(config, place)).collect();
-    let head = |name: &str, shape, role, halves| Parameter {
-        name: format!("decoder.{name}"),
+    let outside = |name: &str, shape: (usize, usize), role, units, halves| Parameter {
+        name: name.to_owned(),
         shape,
         role,
         layer: None,
         transposed: false,
-        gates: Gates::whole(1, outputs),
+        gates: Gates::whole(1, units),
         halves,
     };
-    parameters.push(head("weight", (outputs, directions * hidden), Role::Decoder, directions));
-    parameters.push(head("bias", (1, outputs), Role::DecoderBias, 1));
-    parameters
+    let tokens = config.input.size();
+    let embedding = config.embedding.map(|size| outside(EMBEDDING, (tokens, size), Role::Embedding, tokens, 1)).into_iter();
+    let layers = (0..config.layers * directions).flat_map(|place| of_layer(config, place));
+    let head = [
+        outside("decoder.weight", (outputs, directions * hidden), Role::Decoder, outputs, directions),
+        outside("decoder.bias", (1, outputs), Role::DecoderBias, outputs, 1),
+    ];
+    embedding.chain(layers).chain(head).collect()
 }
 
 /// The numbers that training changes.
@@ -209,8 +215,9 @@ fn of_layer(config: &Config, place: usize) -> Vec<Parameter> {
     let (hidden, gates, directions) = (config.hidden, config.cell.gates as usize, config.directions());
     let layer = place / directions;
     let suffix = if place.is_multiple_of(directions) { "" } else { REVERSE };
-    let (fan_in, halves) = if layer == 0 { (config.input.size(), 1) } else { (directions * hidden, directions) };
-    let tokens = layer == 0 && matches!(config.input, Input::Tokens(_));
+    let input = config.first_layer_input();
+    let (fan_in, halves) = if layer == 0 { (input.size(), 1) } else { (directions * hidden, directions) };
+    let tokens = layer == 0 && matches!(input, Input::Tokens(_));
     let mut parameters = Vec::new();
     let mut push = |name: &str, shape: (usize, usize), role: Role, held: Range<usize>| {
         let all = if role == Role::Leak { 1 } else { gates };
@@ -239,6 +246,9 @@ fn of_layer(config: &Config, place: usize) -> Vec<Parameter> {
     }
     parameters
 }
+
+/// The name of an embedding's weight, as in PyTorch's example word_language_model.
+const EMBEDDING: &str = "encoder.weight";
 
 /// What the names of a reverse direction's parameters end with.
 const REVERSE: &str = "_reverse";

@@ -12,9 +12,10 @@ use std::ops::Range;
 
 use super::both::{Both, is_reverse};
 use super::dropout::Dropout;
+use super::embedding::Embedding;
 use super::head::Head;
 use super::layer::{Layer, Reads, Shared};
-use super::recurrent::InputWindows;
+use super::recurrent::{InputWindows, TokenWindows};
 use super::segment::Segment;
 use crate::kernels::gemm::Epilogue;
 use crate::program::{Mat, Program};
@@ -22,6 +23,7 @@ use crate::program::{Mat, Program};
 /// What the passes over a window are recorded with.
 pub(super) struct Recording<'a> {
     pub inputs: &'a InputWindows,
+    pub embedding: Option<&'a Embedding>,
     pub layers: &'a [Layer],
     /// Of a network of two directions.
     pub both: Option<&'a Both>,
@@ -52,43 +54,61 @@ impl Recording<'_> {
 
     /// What a layer reads in a segment.
     fn reads(&self, place: usize, segment: &Segment) -> Reads {
-        let gradient = |window| (window, Epilogue::Store);
-        match (self.inputs, self.both) {
-            (InputWindows::Tokens(directions), both) if place < 1 + usize::from(both.is_some()) => {
-                let windows = &directions[place];
-                Reads::Tokens {
-                    tokens: segment.indices(windows.tokens),
-                    order: segment.indices(windows.order),
-                    starts: windows.starts.slice_rows(segment.number..segment.number + 1),
-                }
+        match (self.tokens_of(place), self.both) {
+            (Some(windows), _) => {
+                let TokenWindows { tokens, order, starts } = windows.in_segment(segment);
+                Reads::Tokens { tokens, order, starts }
             }
-            (_, Some(both)) => {
+            (None, Some(both)) => {
                 // The reverse direction is the first on the way back, and the other adds to what it left.
                 let sum = if is_reverse(place) { Epilogue::Store } else { Epilogue::Add };
                 let gradient = both.d_inputs(place, self.d_below(both, place), segment).map(|window| (window, sum));
                 Reads::Vectors { vectors: both.inputs(place, self.below(both, place), segment), gradient }
             }
-            (InputWindows::Vectors(x), None) if place == 0 => Reads::Vectors { vectors: segment.rows_in(*x), gradient: None },
-            (_, None) => Reads::Vectors {
-                vectors: self.left(place - 1, segment),
-                gradient: Some(gradient(self.d_left(place - 1, segment))),
-            },
+            (None, None) => {
+                let (vectors, gradient) = match place.checked_sub(1) {
+                    Some(below) => (self.left(below, segment), Some(self.d_left(below, segment))),
+                    None => {
+                        let d_inputs = self.embedding.map(|embedding| segment.rows_in(embedding.d_vectors));
+                        (segment.rows_in(self.input_vectors()), d_inputs)
+                    }
+                };
+                Reads::Vectors { vectors, gradient: gradient.map(|window| (window, Epilogue::Store)) }
+            }
+        }
+    }
+
+    /// The tokens that a layer reads as they are, in the order of its direction.
+    fn tokens_of(&self, place: usize) -> Option<&TokenWindows> {
+        match self.inputs {
+            InputWindows::Tokens(directions) if self.embedding.is_none() => directions.get(place),
+            _ => None,
+        }
+    }
+
+    /// The vectors that the first layer reads at all time steps.
+    fn input_vectors(&self) -> Mat {
+        match (self.embedding, self.inputs) {
+            (Some(embedding), _) => embedding.vectors,
+            (None, InputWindows::Vectors(x)) => *x,
+            (None, InputWindows::Tokens(_)) => unreachable!("tokens are fed in the order of each direction"),
         }
     }
 
     /// What a layer of two directions reads at all time steps.
     fn below(&self, both: &Both, place: usize) -> Mat {
-        match (place / 2, self.inputs) {
-            (0, InputWindows::Vectors(x)) => *x,
-            (0, InputWindows::Tokens(_)) => unreachable!("tokens are fed in the order of each direction"),
-            (layer, _) => self.dropout.left(layer - 1, both.outputs[layer - 1]),
+        match (place / 2).checked_sub(1) {
+            None => self.input_vectors(),
+            Some(layer) => self.dropout.left(layer, both.outputs[layer]),
         }
     }
 
-    /// Where the gradient by it goes, if it is a layer's.
+    /// Where the gradient by it goes, if it is a layer's or an embedding's.
     fn d_below(&self, both: &Both, place: usize) -> Option<Mat> {
-        let layer = (place / 2).checked_sub(1)?;
-        Some(self.dropout.gradient(layer, both.d_outputs[layer]))
+        match (place / 2).checked_sub(1) {
+            None => self.embedding.map(|embedding| embedding.d_vectors),
+            Some(layer) => Some(self.dropout.gradient(layer, both.d_outputs[layer])),
+        }
     }
 
     /// What is read of the outputs of a layer of one direction in a segment.
@@ -120,9 +140,7 @@ impl Recording<'_> {
     /// From the states before a segment, and what lies below the stage, to those behind it, and to its losses and their gradient by the outputs.
     fn segment_forward(&self, program: &mut Program, stage: &Stage, segment: &Segment) {
         for place in stage.layers.clone() {
-            if let Some(both) = self.both
-                && (place > 1 || matches!(self.inputs, InputWindows::Vectors(_)))
-            {
+            if let (Some(both), None) = (self.both, self.tokens_of(place)) {
                 both.turn_inputs(program, place, self.below(both, place), segment);
             }
             let outputs = self.layers[place].forward(program, self.reads(place, segment), segment);
@@ -137,6 +155,9 @@ impl Recording<'_> {
 
     /// Records all segments to the loss.
     pub fn forward(&self, program: &mut Program) {
+        if let Some(embedding) = self.embedding {
+            embedding.forward(program, self.segments);
+        }
         for stage in self.stages() {
             for segment in self.segments {
                 self.segment_forward(program, &stage, segment);
@@ -171,6 +192,9 @@ impl Recording<'_> {
                 self.layers[place].backward(program, d_hidden, self.reads(place, segment), segment);
             }
         });
+        if let Some(embedding) = self.embedding {
+            embedding.backward(program, self.segments);
+        }
     }
 
     /// Records all segments from the loss to the gradients by the hidden states, which are kept. It is for one direction.

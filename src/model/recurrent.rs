@@ -5,6 +5,7 @@ use std::ops::Range;
 use super::both::Both;
 use super::config::Config;
 use super::dropout::Dropout;
+use super::embedding::Embedding;
 use super::head::Head;
 use super::layer::{Layer, Shared, Weights};
 use super::parameters::{Parameter, Parameters, table};
@@ -57,7 +58,7 @@ pub struct Model {
 /// Where the inputs go.
 #[derive(Debug, Clone)]
 pub(crate) enum InputWindows {
-    /// For each direction.
+    /// For each direction, or once where both read an embedding.
     Tokens(Vec<TokenWindows>),
     /// `[T·B, I]`.
     Vectors(Mat),
@@ -71,6 +72,17 @@ pub(crate) struct TokenWindows {
     pub starts: Mat,
 }
 
+impl TokenWindows {
+    /// Those of a segment.
+    pub fn in_segment(&self, segment: &Segment) -> TokenWindows {
+        TokenWindows {
+            tokens: segment.indices(self.tokens),
+            order: segment.indices(self.order),
+            starts: self.starts.slice_rows(segment.number..segment.number + 1),
+        }
+    }
+}
+
 impl InputWindows {
     fn new(program: &mut Program, config: &Config, length: u32) -> InputWindows {
         let segments = config.segments().len() as u32;
@@ -80,9 +92,10 @@ impl InputWindows {
             starts: program.indices(format!("starts of tokens{suffix}"), segments, size as u32 + 1),
         };
         match config.input {
-            Input::Tokens(size) => InputWindows::Tokens(
-                ["", " in reverse"][..config.directions()].iter().map(|suffix| tokens(size, suffix)).collect(),
-            ),
+            Input::Tokens(size) => {
+                let orders = if config.embedding.is_some() { 1 } else { config.directions() };
+                InputWindows::Tokens(["", " in reverse"][..orders].iter().map(|suffix| tokens(size, suffix)).collect())
+            }
             Input::Vectors(size) => {
                 InputWindows::Vectors(program.matrix("inputs", (config.window * config.batch) as u32, size as u32))
             }
@@ -110,6 +123,7 @@ impl Model {
         let parameters = Parameters { table, windows };
 
         let inputs = InputWindows::new(&mut program, config, length);
+        let embedding = Embedding::new(&mut program, config, &parameters, &gradients, &inputs);
         // Of several segments the first blocks are kept between them.
         let places = config.layers * config.directions();
         let overlap = if segments.len() == 1 { places as u32 - 1 } else { 0 };
@@ -130,6 +144,7 @@ impl Model {
 
         let recording = Recording {
             inputs: &inputs,
+            embedding: embedding.as_ref(),
             layers: &layers,
             both: both.as_ref(),
             dropout: &dropout,

@@ -45,6 +45,8 @@ step_inputs!(u32, Tokens);
 /// The weights as single time steps read them, and room for the numbers of one sequence. It is made anew after the weights have changed.
 pub(super) struct Stepper {
     instructions: InstructionSet,
+    /// The vectors of tokens `[V, N]`, where there is an embedding.
+    embedding: Option<Vec<f32>>,
     layers: Vec<Layer>,
     decoder: Packed,
     decoder_bias: Lines,
@@ -176,7 +178,10 @@ impl Network {
             let read = match (below.last(), inputs) {
                 (Some(below), _) => Read::Vector(&below.states.numbers()[..hidden]),
                 (None, StepInputs::Vectors(x)) => Read::Vector(&x[b * width..][..width]),
-                (None, StepInputs::Tokens(ids)) => Read::Token(ids[b]),
+                (None, StepInputs::Tokens(ids)) => match (&stepper.embedding, self.model.config.embedding) {
+                    (Some(vectors), Some(size)) => Read::Vector(&vectors[ids[b] as usize * size..][..size]),
+                    _ => Read::Token(ids[b]),
+                },
             };
             for (number, state) in states.numbers_mut().chunks_mut(packed.units).enumerate() {
                 state[..hidden].copy_from_slice(self.state_of(place, number, b));
@@ -209,14 +214,14 @@ impl Network {
         let (hidden, gates) = (config.hidden, config.cell.gates as usize);
         let units = hidden.next_multiple_of(LANES);
         let layers = (0..config.layers).map(|place| self.pack_layer(place)).collect::<Result<_>>()?;
-        let [decoder, bias] = [Role::Decoder, Role::DecoderBias].map(|role| {
-            let place = self.model.parameters.place(None, role).expect("every network has a head");
-            self.model.parameters.windows[place]
-        });
+        let window = |role| self.model.parameters.place(None, role).map(|place| self.model.parameters.windows[place]);
+        let embedding = window(Role::Embedding);
+        let [decoder, bias] = [Role::Decoder, Role::DecoderBias].map(|role| window(role).expect("every network has a head"));
         let (weight, bias) = (self.backend.read(decoder)?, self.backend.read(bias)?);
         let number = |h: usize, o: usize| if o < config.outputs { weight[o * hidden + h] } else { 0.0 };
         Ok(Stepper {
             instructions,
+            embedding: embedding.map(|window| self.backend.read(window)).transpose()?,
             layers,
             decoder: Packed::new(hidden, config.outputs, number),
             decoder_bias: in_lines(1, config.outputs, |_, o| bias.get(o).copied()),
@@ -235,7 +240,7 @@ impl Network {
         let bias = self.backend.read(windows.bias)?;
         let bias = |col: usize| place_of(col).map(|at| bias[at]);
         let (weight, inputs) = (self.backend.read(windows.input)?, windows.input);
-        let input = match config.input {
+        let input = match config.first_layer_input() {
             Input::Tokens(size) if place == 0 => {
                 let cols = inputs.cols() as usize;
                 let row = |id: usize, col: usize| Some(weight[id * cols + place_of(col)?] + bias(col)?);

@@ -49,6 +49,11 @@ impl<'a> LayerInput<'a> {
         }
     }
 
+    /// Of each token its row of an embedding, `[T·B, N]`.
+    pub fn rows_of(&self, embedding: &Array2<f64>) -> Array2<f64> {
+        self.times(&embedding.t().to_owned())
+    }
+
     /// `∂L/∂U = Σ_t δ_t·x_tᵀ = Dᵀ·X`, `[G·H, size]`; a token's column is the sum of `δ_t` over the steps at which it was read.
     pub fn d_weight(&self, d_sums: &Array2<f64>, size: usize) -> Array2<f64> {
         match self {

@@ -23,6 +23,8 @@ pub struct LayerWeights {
 /// All weights of a network, or the gradient by each of them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Weights {
+    /// `E`, `[tokens, N]`: the vectors that tokens are embedded as, which the first layer reads.
+    pub embedding: Option<Array2<f64>>,
     /// The layers, the one that reads the input first. Of two directions each layer is two of them, forward before reverse.
     pub layers: Vec<LayerWeights>,
     /// Whether there are two directions.
@@ -37,7 +39,8 @@ impl Weights {
     /// The weights that `tensor` has under PyTorch's names: for each layer `rnn.weight_ih_l{k}` `[G·H, I or H]`, `rnn.weight_hh_l{k}`
     /// `[G·H, H]`, `rnn.bias_ih_l{k}` and `rnn.bias_hh_l{k}` `[G·H]`, and then `decoder.weight` `[O, H]` and `decoder.bias` `[O]`;
     /// for leaky also `rnn.leak_l{k}` `[H]` or `[1]`. There are as many layers as there are `rnn.weight_hh_l{k}`. Where there is a
-    /// `rnn.weight_hh_l0_reverse` each layer has a second direction, whose names end so.
+    /// `rnn.weight_hh_l0_reverse` each layer has a second direction, whose names end so; where there is an `encoder.weight` `[tokens, N]`
+    /// tokens are embedded.
     ///
     /// A `rnn.bias_hh_l{k}` that is not there is zero.
     ///
@@ -55,8 +58,9 @@ impl Weights {
                 layers.push(LayerWeights::new(cell, &format!("l{k}_reverse"), reverse.take(), &mut tensor)?);
             }
         }
+        let embedding = tensor(EMBEDDING)?.map(|array| ranked(EMBEDDING, array)).transpose()?;
         let decoder = required(&mut tensor, "decoder.weight")?;
-        Ok(Weights { layers, bidirectional, decoder, decoder_bias: required(&mut tensor, "decoder.bias")? })
+        Ok(Weights { embedding, layers, bidirectional, decoder, decoder_bias: required(&mut tensor, "decoder.bias")? })
     }
 
     /// The directions of each layer, 1 or 2.
@@ -65,10 +69,10 @@ impl Weights {
         suffixes(self.bidirectional).len()
     }
 
-    /// Every tensor that is trained under PyTorch's name for it, `rnn.weight_ih_l0` first and `decoder.bias` last.
+    /// Every tensor that is trained under PyTorch's name for it, the embedding or `rnn.weight_ih_l0` first and `decoder.bias` last.
     #[must_use]
     pub fn tensors(&self) -> Vec<(String, ArrayViewD<'_, f64>)> {
-        let mut all = Vec::new();
+        let mut all: Vec<_> = self.embedding.iter().map(|embedding| embedding.view().into_dyn()).collect();
         for LayerWeights { input, recurrent, input_bias, recurrent_bias, .. } in &self.layers {
             all.extend([input.view().into_dyn(), recurrent.view().into_dyn()]);
             all.extend([input_bias.view().into_dyn(), recurrent_bias.view().into_dyn()]);
@@ -80,7 +84,7 @@ impl Weights {
     /// The same tensors in the same order, to be changed.
     pub fn tensors_mut(&mut self) -> Vec<(String, ArrayViewMutD<'_, f64>)> {
         let names = self.names();
-        let mut all = Vec::new();
+        let mut all: Vec<_> = self.embedding.iter_mut().map(|embedding| embedding.view_mut().into_dyn()).collect();
         for LayerWeights { input, recurrent, input_bias, recurrent_bias, .. } in &mut self.layers {
             all.extend([input.view_mut().into_dyn(), recurrent.view_mut().into_dyn()]);
             all.extend([input_bias.view_mut().into_dyn(), recurrent_bias.view_mut().into_dyn()]);
@@ -96,11 +100,13 @@ impl Weights {
             let suffix = format!("l{}{}", place / directions, suffixes[place % directions]);
             ["weight_ih", "weight_hh", "bias_ih", "bias_hh"].map(|name| format!("rnn.{name}_{suffix}"))
         };
-        (0..self.layers.len()).flat_map(of).chain(["decoder.weight".into(), "decoder.bias".into()]).collect()
+        let embedding = self.embedding.iter().map(|_| EMBEDDING.to_owned());
+        let layers = (0..self.layers.len()).flat_map(of);
+        embedding.chain(layers).chain(["decoder.weight".into(), "decoder.bias".into()]).collect()
     }
 
     /// Checks that the shapes fit the cell and each other, and α: the hidden size is the rows of the first `W` over the gates, the
-    /// input's size the columns of the first `U`. Returns (input size, hidden size, outputs).
+    /// input's size the columns of the first `U`, or the rows of the embedding. Returns (input size, hidden size, outputs).
     ///
     /// # Errors
     /// [`Error::BadInput`] with the tensor and what was expected.
@@ -114,7 +120,11 @@ impl Weights {
         let wrong = |name: String, expected: &[usize], got: &[usize]| {
             Err(Error::input(name, format!("expected shape {expected:?}, got {got:?}")))
         };
-        for (place, (name, tensor)) in self.tensors().into_iter().enumerate() {
+        let embedded = usize::from(self.embedding.is_some());
+        if let Some(embedding) = self.embedding.as_ref().filter(|embedding| embedding.ncols() != size) {
+            return wrong(EMBEDDING.into(), &[embedding.nrows(), size], embedding.shape());
+        }
+        for (place, (name, tensor)) in self.tensors().into_iter().skip(embedded).enumerate() {
             let (layer, role) = (place / 4, place % 4);
             let expected = match (layer == self.layers.len(), role) {
                 (false, 0) => vec![rows, if layer < directions { size } else { directions * hidden }],
@@ -136,7 +146,7 @@ impl Weights {
                 return Err(Error::input(name, format!("[{j}] is {alpha}; expected a number above 0 and up to 1")));
             }
         }
-        Ok((size, hidden, outputs))
+        Ok((self.embedding.as_ref().map_or(size, Array2::nrows), hidden, outputs))
     }
 }
 
@@ -168,6 +178,9 @@ impl LayerWeights {
         })
     }
 }
+
+/// The name of the embedding, as in PyTorch's example word_language_model.
+const EMBEDDING: &str = "encoder.weight";
 
 /// What the names of a layer's directions end with.
 fn suffixes(bidirectional: bool) -> &'static [&'static str] {

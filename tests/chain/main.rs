@@ -12,6 +12,7 @@ mod reflection;
 
 mod discrete;
 mod dropout;
+mod embedding;
 mod flow;
 mod following;
 mod invariance;

@@ -61,14 +61,16 @@ pub fn of_fixture(f: &Fixture, biases: Biases) -> (Config, Named) {
     let (window, size) = f.batch.shape();
     let (outputs, directions) = (f.weights.decoder.nrows(), f.weights.directions());
     let (hidden, layers) = (f.weights.decoder.ncols() / directions, f.weights.layers.len() / directions);
-    let inputs = f.weights.layers[0].input.ncols();
+    let embedding = f.weights.embedding.as_ref();
+    let inputs = embedding.unwrap_or(&f.weights.layers[0].input.t().to_owned()).nrows();
     let input = if matches!(f.batch.inputs, Inputs::Tokens(_)) { Input::Tokens(inputs) } else { Input::Vectors(inputs) };
     let loss = if matches!(f.batch.targets, Targets::Classes(_)) { Loss::CrossEntropy } else { Loss::SquaredError };
     let activation = f.cell.activation.and_then(|phi| Activation::named(phi.name())).unwrap_or(Activation::Tanh);
     let cell = Cell::named(f.cell.name).unwrap();
     let (bidirectional, lengths) = (f.weights.bidirectional, f.batch.lengths.is_some());
     let shape = Config::new(input, hidden, outputs, loss, size, window);
-    let config = Config { cell, activation, layers, bidirectional, lengths, biases, ..shape };
+    let embedding = embedding.map(ndarray::Array2::ncols);
+    let config = Config { embedding, cell, activation, layers, bidirectional, lengths, biases, ..shape };
     let mut weights = f.weights.clone();
     if biases == Biases::One {
         // The network has the sum of the two where it trains one.

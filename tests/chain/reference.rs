@@ -169,7 +169,13 @@ fn elman_layer(input: Array2<f64>, recurrent: Array2<f64>, input_bias: Array1<f6
 /// One unit that passes its input on, and two logits.
 fn one_unit(decoder: f64) -> Weights {
     let layer = elman_layer(array![[1.0]], array![[0.0]], Array1::zeros(1));
-    Weights { layers: vec![layer], bidirectional: false, decoder: array![[decoder], [0.0]], decoder_bias: Array1::zeros(2) }
+    Weights {
+        embedding: None,
+        layers: vec![layer],
+        bidirectional: false,
+        decoder: array![[decoder], [0.0]],
+        decoder_bias: Array1::zeros(2),
+    }
 }
 
 #[test]
@@ -224,8 +230,13 @@ fn the_order_of_an_array_in_memory_does_not_matter() {
         columns
     };
     let layer = elman_layer(random.array((5, 2)), random.array((5, 5)), random.array(5));
-    let weights =
-        Weights { layers: vec![layer], bidirectional: false, decoder: random.array((2, 5)), decoder_bias: random.array(2) };
+    let weights = Weights {
+        embedding: None,
+        layers: vec![layer],
+        bidirectional: false,
+        decoder: random.array((2, 5)),
+        decoder_bias: random.array(2),
+    };
     let turned = Batch::new(Inputs::Vectors(column_major(&inputs)), Targets::Values(column_major(&values)));
     let straight = Batch::new(Inputs::Vectors(inputs), Targets::Values(values));
     assert_eq!(

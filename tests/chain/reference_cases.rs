@@ -79,6 +79,7 @@ impl Case {
         let rows = self.cell.gates * hidden;
         let state = |random: &mut Random| random.array((self.layers, sequences, hidden)).mapv(|x| x as f32);
         let weights = Weights {
+            embedding: None,
             layers: (0..self.layers)
                 .map(|k| LayerWeights {
                     input: random.array((rows, if k == 0 { size } else { hidden })),

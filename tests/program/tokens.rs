@@ -105,6 +105,60 @@ fn words_that_are_not_kept_are_unknown() {
     assert_eq!(Tensors::read(at.join("next/checkpoint.safetensors")).unwrap().metadata["vocabulary"], metadata(at)["vocabulary"]);
 }
 
+/// Words as trained vectors: from a run to its continuation, its weights alone, and another run that begins with them.
+#[test]
+fn words_are_embedded() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    fs::write(at.join("t.txt"), text(3000)).unwrap();
+    let train = format!("{TRAIN} --text t.txt --tokens words --cell lstm --embedding 5 --loss-every 1");
+    let (_, _, err) = run(at, &format!("{train} --out run"));
+    let saved = || Tensors::read(at.join("run/checkpoint.safetensors")).unwrap();
+    let words: Vec<String> = serde_json::from_str(&saved().metadata["vocabulary"]).unwrap();
+    assert!(err.contains("8 units, tokens embedded as 5 numbers"), "{err}");
+    assert_eq!(saved().f64("encoder.weight").unwrap().shape(), [words.len(), 5]);
+    assert_eq!(saved().f64("rnn.weight_ih_l0").unwrap().shape(), [32, 5]);
+
+    // It goes on with the same bits, draws and predicts; so do its weights alone.
+    succeed(at, &format!("{} --out part", train.replace("--steps 30", "--steps 12")));
+    succeed(at, "train --resume part --steps 30");
+    let part = Tensors::read(at.join("part/checkpoint.safetensors")).unwrap();
+    assert_eq!(part.f64("encoder.weight").unwrap(), saved().f64("encoder.weight").unwrap());
+    assert!(succeed(at, "sample run --prompt king --length 5 --backend cpu").starts_with("king"));
+    let predicted = succeed(at, "predict run --text t.txt --last --backend cpu");
+    let mut weights = Tensors::new();
+    for name in ["encoder.weight", "rnn.weight_ih_l0", "rnn.weight_hh_l0", "rnn.bias_ih_l0", "decoder.weight", "decoder.bias"] {
+        weights.insert(name, saved().f64(name).unwrap());
+    }
+    weights.write(at.join("bare")).unwrap();
+    let mut tokens = Tensors::new();
+    tokens.insert("tokens", ndarray::Array2::<i64>::ones((4, 2)));
+    tokens.insert("classes", ndarray::Array2::<i64>::zeros((4, 2)));
+    tokens.write(at.join("batch")).unwrap();
+    assert!(succeed(at, "predict bare --data batch --last --backend cpu").lines().count() == 3 && predicted.lines().count() == 2);
+    let loss = |backend: &str| {
+        let found = succeed(at, &format!("gradient --weights bare --batch batch --out g --backend {backend}"));
+        let gradient = Tensors::read(at.join("g")).unwrap();
+        assert_eq!(gradient.f64("encoder.weight").unwrap().shape(), [words.len(), 5]);
+        found.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap()
+    };
+    let (cpu, reference) = (loss("cpu"), loss("reference"));
+    assert!((cpu - reference).abs() < 1e-6, "{cpu} and {reference}");
+    let (_, _, err) = run(at, &format!("{TRAIN} --text t.txt --init run --cell lstm --out next"));
+    assert!(err.contains("tokens embedded as 5 numbers"), "{err}");
+    expect(
+        at,
+        &[
+            (&format!("{TRAIN} --text t.txt --init run --embedding 6 --out x"), 7, "encoder.weight: expected shape"),
+            (
+                "train --task adding --embedding 6 --backend cpu --out x",
+                2,
+                "an embedding is of tokens, and this network reads vectors",
+            ),
+        ],
+    );
+}
+
 /// Where all words are kept nothing stands for others, which a network has never seen.
 #[test]
 fn a_vocabulary_of_all_words_knows_no_others() {

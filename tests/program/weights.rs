@@ -56,7 +56,7 @@ fn no_tensor_of_a_network_is_passed_over() {
         ("reverse", "reverse: rnn.weight_ih_l0_reverse: it is of a layer that is not whole: rnn.weight_hh_l0_reverse is missing"),
         ("third", "it is of a layer that is not whole: rnn.weight_hh_l1 is missing"),
         ("second", "second: rnn.weight_ih_l1: it is of a layer that is not whole: rnn.weight_hh_l1 is missing"),
-        ("embedding", "embedding: encoder.weight: it is of an embedding, which this network does not have"),
+        ("embedding", "inputs: expected tokens: these weights embed them (encoder.weight)"),
         ("both", "both: decoder.weight: expected shape [2, 10], got [2, 5]"),
     ] {
         expect(at, &[(&gradient(weights, "cpu"), 7, message), (&train(weights, "run"), 7, message)]);

@@ -39,8 +39,8 @@ pub struct Case {
 
 /// Of the first cell every activation, loss, kind of input and number of layers up to 3, with every mask and reduction, at sizes that are no
 /// multiples of a tile. Sizes, optimisers, clipping and segments go round with periods that share no factor with the rest. No sum of a ReLU is nearer
-/// to its kink than 1.8e-6, where f32 and f64 might take different sides. Then the other cells, fewer of each; then both directions and
-/// sequences of different lengths.
+/// to its kink than 1.8e-6, where f32 and f64 might take different sides. Then the other cells, fewer of each; both directions and
+/// sequences of different lengths; dropout; and embeddings.
 #[must_use]
 pub fn cases() -> Vec<Case> {
     let mut all = Vec::new();
@@ -70,6 +70,7 @@ pub fn cases() -> Vec<Case> {
     let first = all.len();
     all.extend(of_sequences(first));
     all.extend(with_dropout());
+    all.extend(with_embedding());
     all
 }
 
@@ -90,6 +91,32 @@ fn of_sequences(first: usize) -> Vec<Case> {
             let trace = !bidirectional && i % 2 == 0;
             let config = Config { trace, ..config };
             all.push(Case { config, masked: i % 3 == 1, reduction: [Reduction::Mean, Reduction::Sum][i / 3 % 2] });
+        }
+    }
+    all
+}
+
+/// Networks of every cell that embed their tokens, in one direction and in two, in one segment and in several.
+fn with_embedding() -> Vec<Case> {
+    let mut all = Vec::new();
+    for &cell in crate::cells::ALL {
+        for bidirectional in [false, true] {
+            let i = all.len();
+            let [window, batch, hidden, tokens, outputs] = SEQUENCES[i % SEQUENCES.len()];
+            let loss = [Loss::CrossEntropy, Loss::SquaredError][i / 2 % 2];
+            let shape = Config::new(Input::Tokens(tokens), hidden, outputs, loss, batch, window);
+            let config = Config {
+                embedding: Some([5, 8, 1, 33][i / 2]),
+                cell,
+                bidirectional,
+                lengths: i % 3 == 0,
+                layers: 1 + i / 3 % 2,
+                dropout: if i % 4 == 3 { 0.3 } else { 0.0 },
+                recompute: [None, Some(2), Some(3)][i % 3],
+                trace: !bidirectional && i % 4 == 0,
+                ..shape
+            };
+            all.push(Case { config, masked: i.is_multiple_of(3), reduction: [Reduction::Mean, Reduction::Sum][i / 2 % 2] });
         }
     }
     all
@@ -203,7 +230,11 @@ impl Case {
     /// In a few words.
     pub(in crate::check) fn name(&self) -> String {
         let Config { activation, layers, window, batch, hidden, .. } = self.config;
-        let input = if matches!(self.config.input, Input::Tokens(_)) { "tokens" } else { "vectors" };
+        let input = match (self.config.input, self.config.embedding) {
+            (Input::Vectors(_), _) => "vectors".to_owned(),
+            (Input::Tokens(_), None) => "tokens".to_owned(),
+            (Input::Tokens(_), Some(size)) => format!("tokens embedded as {size}"),
+        };
         let loss = if self.config.loss == Loss::CrossEntropy { "cross-entropy" } else { "squared error" };
         let masked = if self.masked { ", masked" } else { "" };
         let masked = if self.weighs_classes() { format!("{masked}, weighted classes") } else { masked.to_owned() };

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use retrospect::cells::Cell;
 use retrospect::data::{Columns, Known, Tokens, Vocabulary};
-use retrospect::model::{Config, left_out, sizes};
+use retrospect::model::{Config, Sizes, left_out, sizes};
 use retrospect::tensors::TensorFile;
 use retrospect::train::Checkpoint;
 use retrospect::{Error, Result};
@@ -46,11 +46,11 @@ impl Init {
         }
     }
 
-    /// The sizes of the weights (inputs, hidden, layers, outputs), if they are those of the layers that are asked for and of the vocabulary
+    /// The sizes of the weights, if they are those of the layers that are asked for and of the vocabulary
     /// that a text is read with.
-    pub fn sizes(&self, cell: &Cell, layers: Option<usize>, text: Option<&Vocabulary>) -> Result<(usize, usize, usize, usize)> {
+    pub fn sizes(&self, cell: &Cell, layers: Option<usize>, text: Option<&Vocabulary>) -> Result<Sizes> {
         let sizes = sizes(&self.file, cell)?;
-        let (inputs, _, found, outputs) = sizes;
+        let Sizes { inputs, outputs, layers: found, .. } = sizes;
         let bad = |problem: String| Error::BadInput { what: self.path.display().to_string(), problem };
         if let Some(asked) = layers.filter(|&asked| asked != found) {
             return Err(bad(format!("has {found} layers, and --layers asks for {asked}")));

@@ -78,6 +78,7 @@ impl Config {
     pub fn check(&self) -> Result<()> {
         let sizes = [
             ("input size", self.input.size()),
+            ("embedding size", self.embedding.unwrap_or(1)),
             ("hidden size", self.hidden),
             ("layers", self.layers),
             ("output size", self.outputs),
@@ -109,6 +110,9 @@ impl Config {
                 layers / self.directions(),
                 together / self.directions()
             )));
+        }
+        if let (Input::Vectors(_), Some(_)) = (self.input, self.embedding) {
+            return Err(Error::Usage("an embedding is of tokens, and this network reads vectors".into()));
         }
         if let Optimizer::Momentum { momentum } = self.optimizer
             && !(0.0..1.0).contains(&momentum)
@@ -184,7 +188,10 @@ impl Config {
         addressable("one column of a window", (window + places) * batch)?;
         // Tokens have U transposed: a row for each.
         let rows = gates(self.cell.gates);
-        let first = if matches!(self.input, Input::Tokens(_)) { input * padded(rows) } else { rows * padded(input) };
+        let (first, embedding) = match self.first_layer_input() {
+            Input::Tokens(_) => (input * padded(rows), 0),
+            Input::Vectors(size) => (rows * padded(size as u128), self.embedding.map_or(0, |size| padded(size as u128))),
+        };
         let square = rows * padded(hidden);
         let biases = match self.biases {
             Biases::One => padded(rows) + self.cell.recurrent_bias.len() as u128 * padded(hidden),
@@ -192,7 +199,8 @@ impl Config {
         };
         let layer = square + biases + if self.cell.has_leak { padded(hidden) } else { 0 };
         let above = directions * square;
-        let weights = directions * first
+        let weights = input * embedding
+            + directions * first
             + (places - directions) * above
             + places * layer
             + outputs * directions * padded(hidden)
@@ -205,7 +213,7 @@ impl Config {
         let states = self.cell.states.len() as u128 * padded(hidden)
             + if self.cell.saved > 0 { padded(gates(self.cell.saved)) } else { 0 };
         let between = if self.bidirectional { layers * rows * directions * padded(hidden) } else { 0 };
-        let least = (length * places + batch) * states + between + rows * (padded(vectors) + padded(outputs));
+        let least = (length * places + batch) * states + between + rows * (padded(vectors) + embedding + padded(outputs));
         match (least + weights) * 4 {
             needed if needed > MOST_BYTES => Err(Error::DoesNotFit {
                 what: "the program".into(),

@@ -5,7 +5,8 @@ use std::ops::Range;
 use ndarray::{ArrayD, Dimension};
 
 use super::left_out::left_out;
-use super::{Named, Parameter, REVERSE, Role, table};
+use super::{EMBEDDING, Named, Parameter, REVERSE, Role, table};
+use crate::batch::Input;
 use crate::cells::Cell;
 use crate::model::config::{Biases, Config, USUAL_LEAK};
 use crate::tensors::TensorFile;
@@ -196,19 +197,56 @@ pub fn cell(tensors: &TensorFile) -> Result<&'static Cell> {
     Ok(crate::cells::ALL.iter().copied().find(|cell| leaks && cell.has_leak && cell.gates == found.gates).unwrap_or(found))
 }
 
-/// The sizes that weights of a cell say: (inputs, hidden, layers, outputs).
+/// The sizes of a network that its weights say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sizes {
+    /// The tokens, or the numbers of an input vector.
+    pub inputs: usize,
+    /// The size of the vectors that tokens are embedded as, where there is an `encoder.weight`.
+    pub embedding: Option<usize>,
+    /// Units of a layer.
+    pub hidden: usize,
+    /// Layers.
+    pub layers: usize,
+    /// Outputs.
+    pub outputs: usize,
+}
+
+impl Sizes {
+    /// Checks that a network of these sizes can read an input, which it returns.
+    ///
+    /// # Errors
+    /// [`Error::BadInput`] for vectors where tokens are embedded.
+    pub fn expect_input(&self, input: Input) -> Result<Input> {
+        match (input, self.embedding) {
+            (Input::Vectors(_), Some(_)) => {
+                Err(Error::input("inputs", format!("expected tokens: these weights embed them ({EMBEDDING})")))
+            }
+            _ => Ok(input),
+        }
+    }
+}
+
+/// The sizes that weights of a cell say.
 ///
 /// # Errors
 /// [`Error::BadInput`] when a tensor is missing or is no matrix, or when the weights are another cell's.
-pub fn sizes(tensors: &TensorFile, cell: &Cell) -> Result<(usize, usize, usize, usize)> {
+pub fn sizes(tensors: &TensorFile, cell: &Cell) -> Result<Sizes> {
     let matrix = |name: &str| match tensors.shape(name)? {
         &[rows, cols] if rows > 0 && cols > 0 => Ok((rows, cols)),
         other => Err(tensors.bad(name, format!("expected a matrix, got shape {other:?}"))),
     };
-    let (rows, inputs) = matrix("rnn.weight_ih_l0")?;
+    let (rows, read) = matrix("rnn.weight_ih_l0")?;
+    let embedding = if tensors.contains(EMBEDDING) { Some(matrix(EMBEDDING)?) } else { None };
     let layers = (0..).take_while(|k| tensors.contains(&format!("rnn.weight_hh_l{k}"))).count();
     let (outputs, _) = matrix("decoder.weight")?;
     matrix("rnn.weight_hh_l0")?;
     expect_cell(cell, "", tensors)?;
-    Ok((inputs, (rows / cell.gates as usize).max(1), layers, outputs))
+    Ok(Sizes {
+        inputs: embedding.map_or(read, |(tokens, _)| tokens),
+        embedding: embedding.map(|(_, size)| size),
+        hidden: (rows / cell.gates as usize).max(1),
+        layers,
+        outputs,
+    })
 }

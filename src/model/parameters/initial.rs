@@ -18,6 +18,7 @@ impl Parameter {
         let random = Random::new(seed, stream::INIT + index as u64);
         let start = match (self.role, init) {
             (Role::Leak, _) => Start::Constant(config.leak.unwrap_or(USUAL_LEAK)),
+            (Role::Embedding, _) => Start::Normal(random),
             (Role::Recurrent, RecurrentInit::Identity) => Start::Identity,
             (Role::Recurrent, RecurrentInit::Orthogonal) => Start::Orthogonal(random, None),
             (Role::Bias | Role::RecurrentBias | Role::DecoderBias, RecurrentInit::Identity) => Start::Constant(0.0),
@@ -46,6 +47,8 @@ enum Start {
     Identity,
     /// Between minus and plus a bound.
     Uniform(Random, f32),
+    /// Of mean 0 and deviation 1.
+    Normal(Random),
     /// The Q of a gate, which is made when the gate's first row is asked for.
     Orthogonal(Random, Option<(usize, faer::Mat<f64>)>),
 }
@@ -59,6 +62,7 @@ impl Initial {
             Start::Constant(value) => vec![*value; rows.len() * cols],
             Start::Identity => places.map(|(r, c)| f32::from(u8::from(r == c))).collect(),
             Start::Uniform(random, bound) => (0..rows.len() * cols).map(|_| random.uniform_in(-*bound, *bound)).collect(),
+            Start::Normal(random) => (0..rows.len() * cols).map(|_| random.normal() as f32).collect(),
             Start::Orthogonal(random, last) => {
                 let gate = rows.start / units;
                 if last.as_ref().is_none_or(|(of, _)| *of != gate) {
@@ -83,7 +87,7 @@ impl Initial {
     }
 }
 
-/// Initial values: uniform in (−1/√H, 1/√H) as PyTorch's, with `W` as told. A seed gives the same bits everywhere, but
+/// Initial values as PyTorch's: uniform in (−1/√H, 1/√H), with `W` as told, and those of an embedding standard normal. A seed gives the same bits everywhere, but
 /// for orthogonal ones, which are the same on one machine.
 ///
 /// # Errors

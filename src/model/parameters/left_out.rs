@@ -46,7 +46,11 @@ fn expect_in_all_layers(config: &Config, file: &TensorFile) -> Result<()> {
 /// Why a network does not have a tensor; `None` for a name that is none of a network's.
 fn reason(config: &Config, file: &TensorFile, name: &str) -> Option<String> {
     if name.starts_with("encoder.") {
-        return Some("it is of an embedding, which this network does not have".into());
+        let problem = match config.embedding {
+            None => "it is of an embedding, which this network does not have",
+            Some(_) => "this network has none; of its embedding there is encoder.weight",
+        };
+        return Some(problem.into());
     }
     if name.starts_with("decoder.") {
         return Some("this network has none; of its decoder there are decoder.weight and decoder.bias".into());
