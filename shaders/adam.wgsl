@@ -1,4 +1,4 @@
-// Adam: m ← β1·m + (1-β1)·g, v ← β2·v + (1-β2)·g², w ← w - rate·c1·m / (√(c2·v) + ε), with the corrections c1 and c2.
+// Adam: m ← β1·m + (1-β1)·g, v ← β2·v + (1-β2)·g², w ← (1 - rate·decay)·w - rate·c1·m / (√(c2·v) + ε), with the corrections c1 and c2.
 struct Params {
     weight: Window,
     gradient: Window,
@@ -11,6 +11,8 @@ struct Params {
     beta2: f32,
     epsilon: f32,
     limit: f32,
+    bound: f32,
+    decay: f32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -34,5 +36,6 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
     m[at(params.m, 0u, col)] = mean;
     v[at(params.v, 0u, col)] = square;
     let now = schedule[at(params.schedule, 0u, 0u)];
-    weight[at(params.weight, 0u, col)] -= now.x * now.y * mean / (sqrt(now.z * square) + params.epsilon);
+    let kept = (1.0 - now.x * params.decay) * weight[at(params.weight, 0u, col)];
+    weight[at(params.weight, 0u, col)] = kept - now.x * now.y * mean / (sqrt(now.z * square) + params.epsilon);
 }

@@ -1,4 +1,4 @@
-// Momentum: v ← μ·v + g, w ← w - rate·v.
+// Momentum: m ← μ·m + g, w ← w - rate·m, or Nesterov's w ← w - rate·(g + μ·m).
 struct Params {
     weight: Window,
     gradient: Window,
@@ -8,6 +8,8 @@ struct Params {
     norm: Window,
     momentum: f32,
     limit: f32,
+    bound: f32,
+    nesterov: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -24,7 +26,9 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
     if col >= params.weight.cols || halted() {
         return;
     }
-    let v = params.momentum * m[at(params.m, 0u, col)] + clipped(gradient[at(params.gradient, 0u, col)]);
-    m[at(params.m, 0u, col)] = v;
-    weight[at(params.weight, 0u, col)] -= schedule[at(params.schedule, 0u, 0u)].x * v;
+    let g = clipped(gradient[at(params.gradient, 0u, col)]);
+    let mean = params.momentum * m[at(params.m, 0u, col)] + g;
+    m[at(params.m, 0u, col)] = mean;
+    let direction = select(mean, g + params.momentum * mean, params.nesterov == 1u);
+    weight[at(params.weight, 0u, col)] -= schedule[at(params.schedule, 0u, 0u)].x * direction;
 }

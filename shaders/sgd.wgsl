@@ -6,6 +6,7 @@ struct Params {
     status: Window,
     norm: Window,
     limit: f32,
+    bound: f32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

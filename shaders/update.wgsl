@@ -9,10 +9,15 @@ fn column(id: vec3<u32>, groups: vec3<u32>) -> u32 {
     return 4u * (id.y * 64u * groups.x + id.x);
 }
 
-// Gradients as they count: g·min(1, limit / (norm + 1e-6)), as PyTorch's `clip_grad_norm_`; a limit of 0 is none. With a norm of NaN they
-// stay as they are: nothing is updated from them.
+// Gradients as they count: g·min(1, limit / (norm + 1e-6)), as PyTorch's `clip_grad_norm_`, and then at least −bound and at most bound; a
+// limit or a bound of 0 is none. With a norm of NaN they are not scaled, and NaN stays NaN: nothing is updated from them.
 fn clipped(g: vec4<f32>) -> vec4<f32> {
     let n = norm[at(params.norm, 0u, 0u)].x;
     let scale = params.limit / (n + 1e-6);
-    return g * select(1.0, scale, params.limit > 0.0 && scale < 1.0 && !is_nan(vec4<f32>(n)).x);
+    let scaled = g * select(1.0, scale, params.limit > 0.0 && scale < 1.0 && !is_nan(vec4<f32>(n)).x);
+    if params.bound == 0.0 {
+        return scaled;
+    }
+    let low = select(scaled, vec4<f32>(-params.bound), scaled < vec4<f32>(-params.bound));
+    return select(select(low, vec4<f32>(params.bound), low > vec4<f32>(params.bound)), scaled, is_nan(scaled));
 }

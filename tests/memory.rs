@@ -5,10 +5,10 @@
 use ndarray::Array3;
 use retrospect::backend::Compute;
 use retrospect::batch::{Batch, InitialState, Input, Inputs, Loss, Targets};
-use retrospect::data::{Choice, Options, Reading, Task};
+use retrospect::data::{Choice, Options, Task};
 use retrospect::model::{Config, Model, RecurrentInit};
 use retrospect::network::Network;
-use retrospect::train::{Checkpoint, DeviceRecord, Origin, Settings};
+use retrospect::train::{Checkpoint, DeviceRecord, Origin, Settings, Validations};
 
 /// The process's resident memory in KiB.
 fn resident() -> i64 {
@@ -105,21 +105,7 @@ fn whatever_reads_or_writes_weights_takes_no_copy_of_them() {
     let mut source = (Task::named("adding").unwrap().source)(&options).unwrap();
     let shape = source.shape();
     let config = Config::new(shape.input, HIDDEN, shape.outputs, shape.loss, 1, 4);
-    let settings = Settings {
-        steps: 1,
-        lr: 0.01,
-        seed: 1,
-        recurrent_init: RecurrentInit::Uniform,
-        window: 4,
-        loss_every: 1,
-        evaluate_every: None,
-        checkpoint_every: 100,
-        trace_gradients: None,
-        init: None,
-        data: Choice::Task("adding".into()),
-        reading: Reading::default(),
-        network: config.clone(),
-    };
+    let settings = Settings { steps: 1, lr: 0.01, ..Settings::new(Choice::Task("adding".into()), config.clone()) };
     let origin = Origin { settings, vocabulary: None, columns: None, fingerprint: None, device: DeviceRecord::default() };
     let compute = Compute::Cpu(Some(2));
     let [places, working] = compute.memory(Model::new(&config).unwrap().program());
@@ -136,7 +122,7 @@ fn whatever_reads_or_writes_weights_takes_no_copy_of_them() {
     network.initialise(1, RecurrentInit::Identity).unwrap();
     network.initialise(1, RecurrentInit::Uniform).unwrap();
     check("initialising", places);
-    Checkpoint::write(&origin, &mut network, &path).unwrap();
+    Checkpoint::write(&origin, &Validations::default(), &mut network, &path).unwrap();
     check("saving", places);
     let checkpoint = Checkpoint::read(&path).unwrap();
     checkpoint.restore(&mut network).unwrap();

@@ -14,7 +14,8 @@ use retrospect::{Error, Result};
 use self::report::Report;
 use super::compute::ComputeArgs;
 use super::missing::advise;
-use super::terminal::{note, note_left_out};
+use super::terminal::note;
+use super::trained::WhichArgs;
 
 /// Measures a trained network on held-out data
 #[derive(Args)]
@@ -38,6 +39,9 @@ pub struct Evaluate {
     #[arg(long, value_name = "PART", conflicts_with_all = ["text", "data"])]
     part: Option<Part>,
 
+    #[command(flatten)]
+    which: WhichArgs,
+
     /// Print JSON; a perplexity beyond f64 is "infinity"
     #[arg(long)]
     json: bool,
@@ -48,7 +52,7 @@ pub struct Evaluate {
 
 impl Evaluate {
     pub fn run(&self) -> Result<()> {
-        let (checkpoint, path) = load(&self.run)?;
+        let (checkpoint, path) = self.which.load(&self.run)?;
         let (mut source, what) = self.source(&checkpoint)?;
         if source.held_out_batches() == 0 {
             return Err(Error::BadInput {
@@ -137,14 +141,4 @@ pub fn vocabulary_of(checkpoint: &Checkpoint) -> Result<&Vocabulary> {
     let name = checkpoint.origin.settings.data.name();
     let problem = || Error::Usage(format!("--text needs a run that was trained on text; this one was trained on {name}"));
     checkpoint.origin.vocabulary.as_ref().ok_or_else(problem)
-}
-
-/// The last checkpoint of a run, with a note when it is the one before.
-pub fn load(run: &std::path::Path) -> Result<(Checkpoint, PathBuf)> {
-    let (checkpoint, path, damaged) = Checkpoint::of_run(run)?;
-    if let Some(error) = damaged {
-        note(format_args!("{error}; taking the checkpoint before it, of step {}.", checkpoint.step));
-    }
-    note_left_out(&path, &checkpoint.left_out()?);
-    Ok((checkpoint, path))
 }

@@ -22,6 +22,7 @@ mod steps;
 mod study;
 mod terminal;
 mod train;
+mod trained;
 mod tune;
 
 use std::process::ExitCode;
@@ -111,6 +112,20 @@ fn quiet_panics() {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What a run that goes on does not change: each flag is named, so that an error names that one alone.
+    #[test]
+    fn all_fixed_flags_are_known() {
+        let cli = Cli::command();
+        let train = cli.find_subcommand("train").unwrap();
+        let groups = ["WhatArgs", "DataArgs", "TableArgs", "CellArgs", "BiasArgs"];
+        let of_groups = train.get_groups().filter(|group| groups.contains(&group.get_id().as_str()));
+        let mut flags: Vec<&str> = of_groups.flat_map(|group| group.get_args()).map(|id| id.as_str()).collect();
+        let mut fixed = options::FIXED.to_vec();
+        flags.sort_unstable();
+        fixed.sort_unstable();
+        assert_eq!(flags, fixed);
+    }
 
     #[test]
     fn the_command_line_is_well_formed() {

@@ -8,20 +8,66 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use retrospect::batch::{Input, Loss};
-use retrospect::data::{ALL, Choice, ClassWeights, Defaults, Opened, Options, Part, Reading, Task, Tokens};
+use retrospect::data::{ALL, Choice, ClassWeights, Defaults, Opened, Options, Part, Reading, Source, Task, Tokens};
 use retrospect::model::{Config, RecurrentInit};
-use retrospect::train::{Checkpoint, Settings};
+use retrospect::train::{BestBy, Checkpoint, Schedule, Settings};
 use retrospect::{Activation, Error, Result};
 
 use self::data::{DataArgs, FileArgs, TableArgs};
 pub use self::data::{absolute, layout};
 pub use self::init::expect_tokens;
-pub use values::{Clip, OptimizerChoice, Recompute, activation, clip, count, not_negative, probability, recompute, share, size};
-use values::{Tracing, momentum, tracing};
+pub use values::{
+    Clip, Constants, OptimizerChoice, Recompute, activation, clip, count, not_negative, probability, recompute, share, size,
+};
+use values::{Every, bound, decay, every, schedule, small};
 
 use self::init::Init;
 use super::cell::{BiasArgs, CellArgs, about_activation, trained};
 use super::terminal::note;
+
+/// The flags of a model that do not change when a run goes on. Each by its own name: of a group an error would list all.
+pub const FIXED: [&str; 37] = [
+    // Which data, and how they are read.
+    "task",
+    "vocabulary",
+    "scale",
+    "batch_first",
+    "bucket",
+    "class_weights",
+    "batch",
+    "window",
+    "windows",
+    "warmup_steps",
+    "target",
+    "input",
+    "sequence",
+    "ahead",
+    "classes",
+    "fill",
+    // The network.
+    "recompute",
+    "embedding",
+    "hidden",
+    "layers",
+    "activation",
+    "recurrent_init",
+    "init",
+    "dropout",
+    "output_dropout",
+    "cell",
+    "leak",
+    "bidirectional",
+    "biases",
+    "forget_bias",
+    // The optimiser.
+    "optimizer",
+    "momentum",
+    "beta1",
+    "beta2",
+    "epsilon",
+    "weight_decay",
+    "seed",
+];
 
 /// What a model follows from: its data, its network and its optimiser.
 #[derive(Args)]
@@ -37,6 +83,9 @@ pub struct ModelArgs {
 
     #[command(flatten)]
     what: WhatArgs,
+
+    #[command(flatten)]
+    clip: ClipArgs,
 
     #[command(flatten)]
     cell: CellArgs,
@@ -55,6 +104,10 @@ pub struct RunArgs {
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = count())]
     steps: Option<u64>,
 
+    /// Train for as many steps as N passes over the training data take
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = count(), conflicts_with_all = ["steps", "task"])]
+    epochs: Option<u64>,
+
     /// Learning rate [default: the task's, or 2e-3]
     #[arg(long, value_name = "X", allow_negative_numbers = true, value_parser = not_negative)]
     lr: Option<f64>,
@@ -63,9 +116,30 @@ pub struct RunArgs {
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = count())]
     loss_every: Option<u64>,
 
-    /// Measure on the held-out data every N steps, besides at the end
+    /// How the learning rate changes after the warm-up: constant, linear, cosine, step:N:γ, exponential:γ, plateau:N:γ (times γ after more
+    /// than N validations without a lower loss) or onecycle; PyTorch's formulas, with training steps for its epochs [default: constant]
+    #[arg(long, value_name = "SCHEDULE", value_parser = schedule)]
+    schedule: Option<Schedule>,
+
+    /// Let the learning rate grow to its whole over the first N steps [default: 0]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    warmup: Option<u64>,
+
+    /// Measure on the held-out data every N steps, besides at the end, or at the end alone [default: a tenth of the steps]
+    #[arg(long, value_name = "N|off", allow_negative_numbers = true, value_parser = every)]
+    evaluate_every: Option<Every>,
+
+    /// The validation whose network is kept beside the last one, as best.safetensors [default: loss]
+    #[arg(long, value_name = "METRIC")]
+    best: Option<BestBy>,
+
+    /// End the run after N validations in a row without an improvement [default: none]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = count())]
-    evaluate_every: Option<u64>,
+    patience: Option<u64>,
+
+    /// By how much more a validation must be better to count as an improvement [default: 0]
+    #[arg(long, value_name = "X", allow_negative_numbers = true, value_parser = not_negative)]
+    min_delta: Option<f64>,
 
     /// Write a checkpoint every N steps, besides at the end [default: 500]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = count())]
@@ -73,8 +147,8 @@ pub struct RunArgs {
 
     /// Measure ‖∂L/∂h_t‖ at every time step, the shares of saturated and dead units and the size of updates at the first step and every N:
     /// lines of metrics.jsonl and, at the end, gradients.svg. Takes memory for all states and their gradients [default: off]
-    #[arg(long, value_name = "N|off", allow_negative_numbers = true, value_parser = tracing)]
-    trace_gradients: Option<Tracing>,
+    #[arg(long, value_name = "N|off", allow_negative_numbers = true, value_parser = every)]
+    trace_gradients: Option<Every>,
 }
 
 #[derive(Args)]
@@ -120,19 +194,61 @@ struct WhatArgs {
     #[arg(long, value_name = "NAME", help_heading = "Optimiser")]
     optimizer: Option<OptimizerChoice>,
 
-    /// μ of --optimizer momentum [default: 0.9]
-    #[arg(long, value_name = "X", allow_negative_numbers = true, value_parser = momentum, help_heading = "Optimiser")]
+    /// μ of --optimizer momentum or nesterov [default: 0.9]
+    #[arg(long, value_name = "X", allow_negative_numbers = true, value_parser = decay, help_heading = "Optimiser")]
     momentum: Option<f32>,
 
-    /// Clip the gradient's norm to this, or none [default: the task's, or none]
-    #[arg(long, value_name = "X", allow_negative_numbers = true, value_parser = clip, help_heading = "Optimiser")]
-    clip: Option<Clip>,
+    /// β₁ of --optimizer adam or adamw [default: 0.9]
+    #[arg(long, value_name = "X", allow_negative_numbers = true, value_parser = decay, help_heading = "Optimiser")]
+    beta1: Option<f32>,
+
+    /// β₂ of --optimizer adam or adamw [default: 0.999], or the β of rmsprop, PyTorch's alpha [default: 0.95]
+    #[arg(long, value_name = "X", allow_negative_numbers = true, value_parser = decay, help_heading = "Optimiser")]
+    beta2: Option<f32>,
+
+    /// ε of --optimizer adam, adamw or rmsprop [default: 1e-8], or adagrad [default: 1e-10]
+    #[arg(long, value_name = "X", allow_negative_numbers = true, value_parser = bound, help_heading = "Optimiser")]
+    epsilon: Option<f32>,
+
+    /// The share of each weight, biases excepted, that --optimizer adamw takes away at a rate of 1 [default: 0.01]
+    #[arg(long, value_name = "X", allow_negative_numbers = true, value_parser = small, help_heading = "Optimiser")]
+    weight_decay: Option<f32>,
 
     /// Random seed
     // Training on text is chaotic with most seeds: a last bit changed at the start changes the loss by a hundredth after a few
     // hundred steps, in PyTorch too. With this one it does not, so that runs on different devices can be compared.
     #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 57, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     seed: u64,
+}
+
+/// How gradients are clipped. Unlike the rest of a model it may change when a run goes on.
+#[derive(Args)]
+#[group(id = "ClipArgs", multiple = true)]
+struct ClipArgs {
+    /// Clip the gradient's norm to this, or none [default: the task's, or none]
+    #[arg(long, value_name = "X", allow_negative_numbers = true, value_parser = clip, help_heading = "Optimiser")]
+    clip: Option<Clip>,
+
+    /// Clip each element of the gradient to ±X, after its norm, or none [default: none]
+    #[arg(long, value_name = "X", allow_negative_numbers = true, value_parser = clip, help_heading = "Optimiser")]
+    clip_value: Option<Clip>,
+}
+
+impl ClipArgs {
+    /// A network that is clipped as was asked for, and otherwise as before.
+    fn change(&self, network: Config) -> Config {
+        let changed = |asked: Option<Clip>, before: Option<f32>| asked.map_or(before, |Clip(clip)| clip);
+        let (clip, clip_value) = (changed(self.clip, network.clip), changed(self.clip_value, network.clip_value));
+        Config { clip, clip_value, ..network }
+    }
+}
+
+impl WhatArgs {
+    /// The constants of the optimiser.
+    fn constants(&self) -> Constants {
+        let WhatArgs { momentum, beta1, beta2, epsilon, weight_decay, .. } = *self;
+        Constants { momentum, beta1, beta2, epsilon, weight_decay }
+    }
 }
 
 /// What a task's recurrent weights start as.
@@ -152,10 +268,6 @@ impl ModelArgs {
         };
         let of_task = task.map(|task| task.defaults);
         let init = what.init.as_deref().map(Init::open).transpose()?;
-        let named_optimizer = what.optimizer.is_some_and(|optimizer| optimizer != OptimizerChoice::Momentum);
-        if what.momentum.is_some() && (named_optimizer || what.optimizer.is_none()) {
-            return Err(Error::Usage("--momentum needs --optimizer momentum".into()));
-        }
         let window = self.data.window.or(of_task.map(|d| d.window)).unwrap_or(64);
         let reading = self.with_tokens(self.data.reading(&self.files, &self.table), init.as_ref())?;
         let options = Options { seed: what.seed, batch: self.data.batch(), window };
@@ -171,11 +283,8 @@ impl ModelArgs {
         let bidirectional = self.cell.is_bidirectional(weights);
         let sizes = init.as_ref().map(|init| init.sizes(cell, what.layers, opened.vocabulary.as_ref())).transpose()?;
 
-        let clip = match what.clip {
-            Some(Clip(clip)) => clip,
-            None => of_task.and_then(|d| d.clip).map(|c| c as f32),
-        };
         let optimizer = what.optimizer.or(of_task.map(|d| OptimizerChoice::usual_for(&d))).unwrap_or(OptimizerChoice::Adam);
+        let optimizer = optimizer.with(what.constants())?;
         let shape = opened.source.shape();
         let (steps, batch) = opened.source.window();
         // A file's largest id may be less than what the weights were made for.
@@ -208,29 +317,26 @@ impl ModelArgs {
             leak: self.cell.leak.map(|leak| leak as f32),
             biases: self.biases.biases.unwrap_or_default(),
             forget_bias: self.biases.forget_bias.unwrap_or_default(),
-            optimizer: optimizer.with(what.momentum.unwrap_or(0.9)),
-            clip,
+            optimizer,
+            clip: of_task.and_then(|d| d.clip).map(|c| c as f32),
             dropout: what.dropout.unwrap_or_default(),
             output_dropout: what.output_dropout.unwrap_or_default(),
             recompute: what.recompute.and_then(|choice| choice.for_window(steps)),
             ..Config::new(input, hidden, outputs, shape.loss, batch, steps)
         };
+        let network = self.clip.change(network);
         init.as_ref().map(|init| init.note_left_out(&network)).transpose()?;
         note_dropout(network.dropout, network.layers);
+        let usual = Settings::new(choice, network);
         let settings = Settings {
-            steps: of_task.and_then(|d| d.steps).unwrap_or(3000),
-            lr: of_task.and_then(|d| d.lr).unwrap_or(2e-3),
+            steps: of_task.and_then(|d| d.steps).unwrap_or(usual.steps),
+            lr: of_task.and_then(|d| d.lr).unwrap_or(usual.lr),
             seed: what.seed,
             recurrent_init: what.recurrent_init.unwrap_or(usual_init),
             window,
-            loss_every: 10,
-            evaluate_every: None,
-            checkpoint_every: 500,
-            trace_gradients: None,
             init: what.init.as_deref().map(|path| absolute(&Checkpoint::path(path))),
-            data: choice,
             reading: Reading { class_weights: kept(reading.class_weights, &opened), ..reading },
-            network,
+            ..usual
         };
         if let Some(task) = task {
             self.say_defaults(task.name, &task.defaults, init.is_some(), &settings.network, given);
@@ -273,7 +379,7 @@ impl ModelArgs {
         say(starts_otherwise, "recurrent-init", Some(defaults.recurrent_init.into()));
         say(what.optimizer.is_some(), "optimizer", defaults.optimizer.map(String::from));
         say(false, "lr", defaults.lr.map(|x| x.to_string()));
-        say(what.clip.is_some(), "clip", defaults.clip.map(|x| x.to_string()));
+        say(self.clip.clip.is_some(), "clip", defaults.clip.map(|x| x.to_string()));
         say(false, "steps", defaults.steps.map(|n| n.to_string()));
         if !said.is_empty() {
             note(format_args!("Defaults of {task}: {}", said.join(" ")));
@@ -292,13 +398,31 @@ fn kept(weights: Option<ClassWeights>, opened: &Opened) -> Option<ClassWeights> 
 impl RunArgs {
     /// What a new run follows from, and its data; says which of a task's defaults count.
     pub fn settings(&self) -> Result<(Settings, Opened)> {
-        let given: Vec<&str> = [("lr", self.lr.is_some()), ("steps", self.steps.is_some())]
+        let given: Vec<&str> = [("lr", self.lr.is_some()), ("steps", self.steps.is_some() || self.epochs.is_some())]
             .into_iter()
             .filter(|(_, given)| *given)
             .map(|(flag, _)| flag)
             .collect();
         let (settings, opened) = self.model.settings(&given)?;
-        Ok((self.changed(settings)?, opened))
+        let settings = self.changed(Settings { steps: self.steps_of(&settings, &*opened.source)?, ..settings })?;
+        // A run without an end of its own is validated ten times.
+        let evaluate_every = self.evaluate_every.map_or(Some((settings.steps / 10).max(1)), |Every(every)| every);
+        Ok((Settings { evaluate_every, ..settings }, opened))
+    }
+
+    /// The training steps of the run: those of so many passes over the data, if that is asked for.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] of data that are drawn without end.
+    pub fn steps_of(&self, settings: &Settings, source: &dyn Source) -> Result<u64> {
+        match (self.epochs, source.batches_in_pass()) {
+            (None, _) => Ok(settings.steps),
+            (Some(epochs), Some(batches)) => Ok(epochs.saturating_mul(batches).max(1)),
+            (Some(_), None) => {
+                let name = settings.data.name();
+                Err(Error::Usage(format!("--epochs counts passes over data, and the sequences of {name} are drawn without end")))
+            }
+        }
     }
 
     /// The file that is named, if one is.
@@ -322,9 +446,15 @@ impl RunArgs {
             steps: self.steps.unwrap_or(settings.steps),
             lr: self.lr.unwrap_or(settings.lr),
             loss_every: self.loss_every.unwrap_or(settings.loss_every),
-            evaluate_every: self.evaluate_every.or(settings.evaluate_every),
+            schedule: self.schedule.unwrap_or(settings.schedule),
+            warmup: self.warmup.unwrap_or(settings.warmup),
+            evaluate_every: self.evaluate_every.map_or(settings.evaluate_every, |Every(every)| every),
+            best_by: self.best.unwrap_or(settings.best_by),
+            patience: self.patience.or(settings.patience),
+            min_delta: self.min_delta.unwrap_or(settings.min_delta),
             checkpoint_every: self.checkpoint_every.unwrap_or(settings.checkpoint_every),
-            trace_gradients: self.trace_gradients.map_or(settings.trace_gradients, |Tracing(every)| every),
+            trace_gradients: self.trace_gradients.map_or(settings.trace_gradients, |Every(every)| every),
+            network: self.model.clip.change(settings.network),
             ..settings
         };
         settings.check()?;

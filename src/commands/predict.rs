@@ -26,9 +26,10 @@ use self::output::{Output, Part};
 use self::shown::Shown;
 use super::bare::BareArgs;
 use super::compute::ComputeArgs;
-use super::evaluate::{load, vocabulary_of};
+use super::evaluate::vocabulary_of;
 use super::files::{in_file, refuse_overwrite};
 use super::terminal::note;
+use super::trained::WhichArgs;
 
 /// The windows of a part that is written before the next is computed.
 const PART: usize = 64;
@@ -83,6 +84,9 @@ pub struct Predict {
     /// Random seed of --temperature
     #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 1)]
     seed: u64,
+
+    #[command(flatten)]
+    which: WhichArgs,
 
     #[command(flatten)]
     bare: BareArgs,
@@ -175,10 +179,11 @@ impl Predict {
     /// The network, what is predicted from, and its file.
     fn open(&self) -> Result<(Checkpoint, ReadSequences, &PathBuf)> {
         let Some(file) = self.bare.open(&self.run)? else {
-            let (checkpoint, _) = load(&self.run)?;
+            let (checkpoint, _) = self.which.load(&self.run)?;
             let (read, path) = self.sequences(&checkpoint)?;
             return Ok((checkpoint, read, path));
         };
+        self.which.expect_none(&self.run)?;
         let Some(path) = &self.data else {
             return Err(Error::Usage("--text needs a run that was trained on text; these are weights alone".into()));
         };

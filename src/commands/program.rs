@@ -8,8 +8,8 @@ use retrospect::backend::Compute;
 use retrospect::train::Settings;
 
 use super::compute::ComputeArgs;
-use super::evaluate::load;
-use super::options::ModelArgs;
+use super::options::{FIXED, ModelArgs};
+use super::trained::load_last;
 
 #[derive(Args)]
 pub struct ProgramArgs {
@@ -17,7 +17,7 @@ pub struct ProgramArgs {
     model: ModelArgs,
 
     /// Use the model of the run in DIR, with the variants that it ran with
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["FileArgs", "WhatArgs", "DataArgs", "TableArgs", "CellArgs", "BiasArgs"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = FIXED, conflicts_with_all = ["text", "data", "tokens", "validation", "test", "clip", "clip_value"])]
     resume: Option<PathBuf>,
 
     /// Print the result as JSON
@@ -33,7 +33,7 @@ impl ProgramArgs {
     pub fn settings(&self) -> Result<Settings> {
         match &self.resume {
             None => Ok(self.model.settings(&["lr", "steps"])?.0),
-            Some(run) => Ok(load(run)?.0.origin.settings),
+            Some(run) => Ok(load_last(run)?.0.origin.settings),
         }
     }
 
@@ -41,7 +41,7 @@ impl ProgramArgs {
     pub fn compute(&self) -> Result<Compute> {
         match &self.resume {
             None => self.compute.choose(),
-            Some(run) => self.compute.choose_again(&load(run)?.0.origin.device),
+            Some(run) => self.compute.choose_again(&load_last(run)?.0.origin.device),
         }
     }
 

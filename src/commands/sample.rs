@@ -14,8 +14,8 @@ use retrospect::{Error, Result};
 use super::bare::BareArgs;
 use super::compute::ComputeArgs;
 use super::drawing::Drawing;
-use super::evaluate::load;
 use super::terminal::{note, print_content};
+use super::trained::WhichArgs;
 
 /// Writes text from a trained run, in the tokens that it was trained on
 #[derive(Args)]
@@ -56,6 +56,9 @@ pub struct Sample {
     /// Random seed
     #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 1)]
     seed: u64,
+
+    #[command(flatten)]
+    which: WhichArgs,
 
     #[command(flatten)]
     bare: BareArgs,
@@ -101,9 +104,12 @@ impl Sample {
 
     /// The run, or weights alone.
     fn checkpoint(&self) -> Result<Checkpoint> {
-        let run = self.run.display();
-        match (self.bare.open(&self.run)?, &self.vocabulary) {
-            (None, None) => Ok(load(&self.run)?.0),
+        let (run, bare) = (self.run.display(), self.bare.open(&self.run)?);
+        if bare.is_some() {
+            self.which.expect_none(&self.run)?;
+        }
+        match (bare, &self.vocabulary) {
+            (None, None) => Ok(self.which.load(&self.run)?.0),
             (None, Some(_)) => Err(Error::Usage(format!("--vocabulary is for weights alone; {run} has its own"))),
             (Some(_), None) => {
                 Err(Error::Usage(format!("{run} are weights alone: --vocabulary FILE names a text of their characters")))

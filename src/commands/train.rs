@@ -10,18 +10,18 @@ use clap::Args;
 use retrospect::data::{Choice, Opened, Task, guess};
 use retrospect::model::Config;
 use retrospect::trace::Trace;
-use retrospect::train::{Checkpoint, Event, Folder, LayerFlow, Metrics, Settings, Summary, Training};
+use retrospect::train::{Best, Checkpoint, Event, Folder, LayerFlow, Metrics, Settings, Summary, Training};
 use retrospect::{Error, Result};
 
 use super::compute::ComputeArgs;
-use super::evaluate::load;
 use super::files::refuse_overwrite;
 use super::missing::advise;
-use super::options::{RunArgs, expect_tokens};
+use super::options::{FIXED, RunArgs, expect_tokens};
 use super::plot;
 use super::progress::Progress;
 use super::sketch;
 use super::terminal::{note, pairs, print, significant, thousands};
+use super::trained::load_last;
 use super::tune::TuneArgs;
 
 /// Trains a network; with no data named, on the adding problem
@@ -34,9 +34,9 @@ pub struct Train {
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 
-    /// Go on with the run in DIR, from its last checkpoint; steps, rate, intervals and device may change, and --text, --data,
+    /// Go on with the run in DIR, from its last checkpoint; steps, rate and its schedule, clipping, intervals and device may change, and --text, --data,
     /// --validation and --test name files at a new place
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["WhatArgs", "DataArgs", "TableArgs", "CellArgs", "BiasArgs", "out"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = FIXED, conflicts_with = "out")]
     resume: Option<PathBuf>,
 
     /// Go on with other data, of the same vocabulary or the same shapes, from the next step
@@ -132,18 +132,22 @@ impl Train {
         if !run.is_dir() {
             return Err(Error::BadInput { what: run.display().to_string(), problem: "is not the folder of a run".into() });
         }
-        let (mut checkpoint, path) = load(run)?;
+        let (mut checkpoint, path) = load_last(run)?;
         if path == Checkpoint::previous_path(run) {
             // It takes the damaged one's place; else the next checkpoint would push it out.
             let place = Checkpoint::path(run);
             std::fs::rename(&path, &place).map_err(|source| Error::Io { path: place, source })?;
         }
         checkpoint.origin.settings = self.options.changed(checkpoint.origin.settings)?;
-        let (step, steps) = (checkpoint.step, checkpoint.origin.settings.steps);
-        if step >= steps {
-            return Err(Error::Usage(format!("{} is at step {step} of {steps} already; --steps N goes on to N", path.display())));
-        }
         let opened = self.reopen(&mut checkpoint, run)?;
+        let (step, steps) = (checkpoint.step, self.options.steps_of(&checkpoint.origin.settings, &*opened.source)?);
+        checkpoint.origin.settings.steps = steps;
+        if step >= steps {
+            return Err(Error::Usage(format!(
+                "{} is at step {step}, and {steps} steps end no later; --steps N goes on to N, above {step}",
+                path.display()
+            )));
+        }
         let mut compute = self.compute.choose_again(&checkpoint.origin.device)?;
         self.tune.prepare_network(&mut compute, &checkpoint.origin.settings.network)?;
         note(format_args!("Going on from step {step} of {}.", path.display()));
@@ -190,7 +194,7 @@ impl Train {
         metrics: &[Metrics],
         traced: Option<&LayerFlow>,
     ) -> Result<()> {
-        let Summary { steps, loss, validation_loss, ms_per_step, .. } = *summary;
+        let Summary { steps, loss, validation_loss, best, stopped_early, ms_per_step, .. } = *summary;
         if self.json {
             // A struct and not json!, which would write the f32 with the digits of an f64.
             #[derive(serde::Serialize)]
@@ -199,18 +203,24 @@ impl Train {
                 steps: u64,
                 loss: f32,
                 validation_loss: Option<f64>,
+                best: Option<Best>,
+                stopped_early: bool,
                 ms_per_step: f64,
             }
-            let result = Result { run: folder, steps, loss, validation_loss, ms_per_step };
+            let result = Result { run: folder, steps, loss, validation_loss, best, stopped_early, ms_per_step };
             let result = serde_json::to_string(&result).expect("numbers and a path");
             return print(&format!("{result}\n"));
         }
         let mut rows = vec![
-            ("steps", thousands(steps)),
+            ("steps", if stopped_early { format!("{}, stopped early", thousands(steps)) } else { thousands(steps) }),
             ("time", format!("{:.1} s, {ms_per_step:.2} ms a step", started.elapsed().as_secs_f64())),
             ("loss", significant(loss.into())),
         ];
         rows.extend(validation_loss.map(|loss| ("validation loss", significant(loss))));
+        let better = best.filter(|best| best.step != steps);
+        rows.extend(
+            better.map(|best| ("best validation", format!("{} at step {}", significant(best.value), thousands(best.step)))),
+        );
         rows.extend(traced.map(|flow| {
             let rate = match (flow.rate, &flow.norms[..]) {
                 (Some(rate), _) => format!("× {rate:.4} a step back"),

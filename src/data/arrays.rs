@@ -206,6 +206,10 @@ impl Source for Arrays {
         self.data.lengths.is_some()
     }
 
+    fn batches_in_pass(&self) -> Option<u64> {
+        Some((self.division.training / self.batch) as u64)
+    }
+
     fn batch(&mut self, step: u64) -> Batch {
         if self.division.training == 0 {
             return self.held_out(step % self.held_out_batches());

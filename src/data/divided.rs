@@ -37,6 +37,10 @@ impl Source for Divided {
         self.training.batch(step)
     }
 
+    fn batches_in_pass(&self) -> Option<u64> {
+        self.training.batches_in_pass()
+    }
+
     fn held_out_batches(&self) -> u64 {
         self.held_out.held_out_batches()
     }

@@ -114,6 +114,11 @@ pub trait Source: Send {
         false
     }
 
+    /// The training batches of a pass over the data, of the first one where passes differ. `None`: sequences are drawn without end.
+    fn batches_in_pass(&self) -> Option<u64> {
+        None
+    }
+
     /// The batch of training step `step`, counted from 0. A function of the seed and `step` alone.
     fn batch(&mut self, step: u64) -> Batch;
 

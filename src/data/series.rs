@@ -274,6 +274,13 @@ impl Source for Series {
         true
     }
 
+    /// Random windows make a pass when they have as many time steps as there are.
+    fn batches_in_pass(&self) -> Option<u64> {
+        let Cut { window, batch, windows, .. } = self.cut;
+        let steps = || self.training.iter().map(|stretch| stretch.steps.len()).sum::<usize>();
+        Some(if windows == Windows::Random { steps().div_ceil(window * batch) } else { self.walk.windows.len() } as u64)
+    }
+
     fn batch(&mut self, step: u64) -> Batch {
         if self.cut.windows == Windows::Random && !self.counted.is_empty() {
             return self.read(&self.random_windows(step), 0, true);

@@ -259,6 +259,10 @@ impl Source for Text {
         true
     }
 
+    fn batches_in_pass(&self) -> Option<u64> {
+        Some(self.training.windows)
+    }
+
     fn batch(&mut self, step: u64) -> Batch {
         self.read(&self.training, step % self.training.windows)
     }

@@ -43,6 +43,7 @@ pub fn all() -> Vec<&'static Kernel> {
         &update::SGD,
         &update::MOMENTUM,
         &update::ADAM,
+        &update::RMSPROP,
         &transpose::TRANSPOSE,
         &fill::FILL,
         &fill::COPY,

@@ -1,8 +1,8 @@
-//! Optimiser steps over whole arenas: SGD, momentum, and Adam (Kingma & Ba 2015), as PyTorch computes them.
+//! Optimiser steps over whole arenas or parts of them: SGD, momentum, Adam, and RMSprop, as PyTorch computes them.
 //!
 //! Gradients may be clipped on their way, as by PyTorch's `clip_grad_norm_`: a gradient g counts as g·min(1, limit / (norm + 1e-6)), norm
-//! `[1, 4]` from [`NORM`](super::norm::NORM). In their arena they stay as they are. With a norm of NaN nothing is scaled: nothing is
-//! updated from it, as the status tells.
+//! `[1, 4]` from [`NORM`](super::norm::NORM), and then as at least −bound and at most bound, as by `clip_grad_value_`. In their arena they
+//! stay as they are. With a norm of NaN nothing is scaled: nothing is updated from it, as the status tells.
 //!
 //! `schedule` `[1, 4]` holds what changes each step: learning rate, Adam's corrections 1/(1−β₁ᵗ) and 1/(1−β₂ᵗ), both
 //! computed on the host in f64, and the row of the journal. `status` `[1, 4]` is not zero once training has diverged:
@@ -11,6 +11,7 @@
 use bytemuck::{Pod, Zeroable};
 use num_traits::Float;
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use super::WINDOW;
 use crate::program::{
@@ -31,37 +32,53 @@ pub struct Control {
     pub norm: Mat,
     /// The norm that the gradient is clipped to, if it is: more than zero.
     pub clip: Option<f32>,
+    /// The bound that its elements are clipped to, if they are: more than zero.
+    pub clip_value: Option<f32>,
 }
 
 impl Control {
-    /// The scalar that shaders have: zero where nothing is clipped.
-    fn limit(&self) -> f32 {
-        self.clip.unwrap_or(0.0)
+    /// The scalars that shaders have: zero where nothing is clipped.
+    fn clipping(&self) -> Clipping {
+        Clipping { limit: self.clip.unwrap_or(0.0), bound: self.clip_value.unwrap_or(0.0) }
     }
 }
 
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
-struct SgdScalars {
+struct Clipping {
     limit: f32,
+    bound: f32,
 }
 
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 struct MomentumScalars {
     momentum: f32,
-    limit: f32,
+    clipping: Clipping,
+    /// 1 for Nesterov's, else 0.
+    nesterov: u32,
 }
 
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 struct AdamScalars {
     constants: Adam,
-    limit: f32,
+    clipping: Clipping,
+    /// AdamW's, else 0.
+    decay: f32,
+}
+
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct RmsPropScalars {
+    kept: f32,
+    added: f32,
+    epsilon: f32,
+    clipping: Clipping,
 }
 
 /// Adam's constants.
-#[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
+#[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable, Serialize, Deserialize)]
 #[repr(C)]
 pub struct Adam {
     /// The decay of the mean of the gradient.
@@ -107,7 +124,7 @@ kernel!(
     /// w ← w − rate·g: weight and gradient `[1, n]`, g clipped.
     SGD, "sgd", "../../shaders/sgd.wgsl",
     &[Binding::update("weight"), Binding::read("gradient"), Binding::read("schedule"), Binding::read("status"), Binding::read("norm")],
-    &["limit"], run_sgd, bound_sgd, 3,
+    &["limit", "bound"], run_sgd, bound_sgd, 3,
     |program, size| {
         let ([weight, gradient, _, _], control, contents) = sample(program, size);
         sgd(program, weight, gradient, control);
@@ -115,28 +132,41 @@ kernel!(
     }
 );
 kernel!(
-    /// m ← μ·m + g, w ← w − rate·m: weight, gradient and m `[1, n]`, g clipped.
+    /// m ← μ·m + g, w ← w − rate·m, or Nesterov's w ← w − rate·(g + μ·m): weight, gradient and m `[1, n]`, g clipped.
     MOMENTUM, "momentum", "../../shaders/momentum.wgsl",
     &[Binding::update("weight"), Binding::read("gradient"), Binding::update("m"), Binding::read("schedule"), Binding::read("status"), Binding::read("norm")],
-    &["momentum", "limit"], run_momentum, bound_momentum, 5,
+    &["momentum", "limit", "bound", "nesterov"], run_momentum, bound_momentum, 5,
     |program, size| {
         let ([weight, gradient, m, _], control, contents) = sample(program, size);
-        momentum(program, weight, gradient, m, control, 0.875);
+        momentum(program, weight, gradient, m, control, 0.875, size[1] % 2 == 0);
         contents
     }
 );
 kernel!(
-    /// m ← β₁·m + (1−β₁)·g, v ← β₂·v + (1−β₂)·g², w ← w − rate·c₁·m / (√(c₂·v) + ε): weight, gradient, m and v `[1, n]`,
-    /// g clipped.
+    /// m ← β₁·m + (1−β₁)·g, v ← β₂·v + (1−β₂)·g², w ← (1 − rate·decay)·w − rate·c₁·m / (√(c₂·v) + ε): weight, gradient, m and v
+    /// `[1, n]`, g clipped.
     ADAM, "adam", "../../shaders/adam.wgsl",
     &[
         Binding::update("weight"), Binding::read("gradient"), Binding::update("m"), Binding::update("v"), Binding::read("schedule"),
         Binding::read("status"), Binding::read("norm"),
     ],
-    &["beta1", "beta2", "epsilon", "limit"], run_adam, bound_adam, 13,
+    &["beta1", "beta2", "epsilon", "limit", "bound", "decay"], run_adam, bound_adam, 15,
     |program, size| {
         let ([weight, gradient, m, v], control, contents) = sample(program, size);
-        adam(program, weight, gradient, m, v, control, Adam::USUAL);
+        adam(program, weight, gradient, m, v, control, Adam::USUAL, [0.0, 0.5][size[1] as usize % 2]);
+        contents
+    }
+);
+kernel!(
+    /// v ← kept·v + added·g², w ← w − rate·g / (√v + ε): weight, gradient and v `[1, n]`, g clipped. RMSprop keeps β and adds 1 − β, Adagrad
+    /// keeps and adds all.
+    RMSPROP, "rmsprop", "../../shaders/rmsprop.wgsl",
+    &[Binding::update("weight"), Binding::read("gradient"), Binding::update("v"), Binding::read("schedule"), Binding::read("status"), Binding::read("norm")],
+    &["kept", "added", "epsilon", "limit", "bound"], run_rmsprop, bound_rmsprop, 9,
+    |program, size| {
+        let ([weight, gradient, _, v], control, contents) = sample(program, size);
+        let shares = [[0.95, 0.05], [1.0, 1.0]][size[1] as usize % 2];
+        rmsprop(program, weight, gradient, v, control, shares, 1e-8);
         contents
     }
 );
@@ -146,11 +176,12 @@ fn sample(program: &mut Program, [m, n, k]: [u32; 3]) -> ([Mat; 4], Control, Con
     let [schedule, status, norm] = ["schedule", "status", "norm"].map(|name| program.matrix(name, 1, 4));
     // The first is so small that the 1e-6 beside a small norm counts.
     let clip = [Some(5e-7), None, Some(0.25), Some(0.25)][k as usize % 4];
+    let clip_value = [None, Some(0.125), None, Some(0.01)][k as usize % 4];
     // A rate of 0.1, and Adam's corrections of the third step.
     let rates = Content::Numbers(vec![0.1, 3.69, 333.7, 0.0]);
     let contents =
         vec![(values[3], Content::NotNegative), (schedule, rates), (status, sample_status(k)), (norm, Content::NotNegative)];
-    (values, Control { schedule, status, norm, clip }, contents)
+    (values, Control { schedule, status, norm, clip, clip_value }, contents)
 }
 
 /// The status of a sample: in one of three training has diverged.
@@ -165,7 +196,7 @@ fn check(same: &[Mat], control: &Control) {
         same.iter().all(row) && [control.schedule, control.status, control.norm].into_iter().all(small),
         "update: {same:?}, {control:?}"
     );
-    assert!(control.clip.is_none_or(|limit| limit > 0.0), "update: {control:?}");
+    assert!([control.clip, control.clip_value].into_iter().flatten().all(|limit| limit > 0.0), "update: {control:?}");
 }
 
 /// Records a step of gradient descent.
@@ -175,29 +206,49 @@ fn check(same: &[Mat], control: &Control) {
 pub fn sgd(program: &mut Program, weight: Mat, gradient: Mat, control: Control) {
     check(&[weight, gradient], &control);
     let Control { schedule, status, norm, .. } = control;
-    program.push(&SGD, &[weight, gradient, schedule, status, norm], SgdScalars { limit: control.limit() });
+    program.push(&SGD, &[weight, gradient, schedule, status, norm], control.clipping());
 }
 
-/// Records a step of gradient descent with momentum.
+/// Records a step of gradient descent with momentum, or with Nesterov's.
 ///
 /// # Panics
 /// When the shapes do not fit.
-pub fn momentum(program: &mut Program, weight: Mat, gradient: Mat, m: Mat, control: Control, momentum: f32) {
+pub fn momentum(program: &mut Program, weight: Mat, gradient: Mat, m: Mat, control: Control, momentum: f32, nesterov: bool) {
     check(&[weight, gradient, m], &control);
     let Control { schedule, status, norm, .. } = control;
-    let scalars = MomentumScalars { momentum, limit: control.limit() };
+    let scalars = MomentumScalars { momentum, clipping: control.clipping(), nesterov: nesterov.into() };
     program.push(&MOMENTUM, &[weight, gradient, m, schedule, status, norm], scalars);
 }
 
-/// Records a step of Adam.
+/// Records a step of Adam, or with a decay of AdamW.
 ///
 /// # Panics
 /// When the shapes do not fit.
-pub fn adam(program: &mut Program, weight: Mat, gradient: Mat, m: Mat, v: Mat, control: Control, constants: Adam) {
+#[expect(clippy::too_many_arguments, reason = "the windows of the kernel and its constants")]
+pub fn adam(program: &mut Program, weight: Mat, gradient: Mat, m: Mat, v: Mat, control: Control, constants: Adam, decay: f32) {
     check(&[weight, gradient, m, v], &control);
     let Control { schedule, status, norm, .. } = control;
-    let scalars = AdamScalars { constants, limit: control.limit() };
+    let scalars = AdamScalars { constants, clipping: control.clipping(), decay };
     program.push(&ADAM, &[weight, gradient, m, v, schedule, status, norm], scalars);
+}
+
+/// Records a step of RMSprop or of Adagrad: `shares` are what is kept of v and what is added of g².
+///
+/// # Panics
+/// When the shapes do not fit.
+pub fn rmsprop(
+    program: &mut Program,
+    weight: Mat,
+    gradient: Mat,
+    v: Mat,
+    control: Control,
+    [kept, added]: [f32; 2],
+    epsilon: f32,
+) {
+    check(&[weight, gradient, v], &control);
+    let Control { schedule, status, norm, .. } = control;
+    let scalars = RmsPropScalars { kept, added, epsilon, clipping: control.clipping() };
+    program.push(&RMSPROP, &[weight, gradient, v, schedule, status, norm], scalars);
 }
 
 /// A dispatch for each block of values that fits, however long: its workgroups, of 64 invocations with 4 values each, lie in rows.
@@ -231,6 +282,34 @@ fn factor<T: Float>(norm: &View<T>, limit: f32) -> T {
     if limit > 0.0 && scale < T::one() { scale } else { T::one() }
 }
 
+/// What gradients count as.
+#[derive(Clone, Copy)]
+struct Clipped<T> {
+    factor: T,
+    /// Infinite where elements are not clipped.
+    bound: T,
+}
+
+impl<T: Float> Clipped<T> {
+    fn new(norm: &View<T>, Clipping { limit, bound }: Clipping) -> Clipped<T> {
+        let bound = if bound > 0.0 { number(f64::from(bound)) } else { T::infinity() };
+        Clipped { factor: factor(norm, limit), bound }
+    }
+
+    #[inline(always)]
+    fn of(self, g: T) -> T {
+        let g = g * self.factor;
+        // NaN stays.
+        if g > self.bound {
+            self.bound
+        } else if g < -self.bound {
+            -self.bound
+        } else {
+            g
+        }
+    }
+}
+
 /// The values of a row in blocks of a fixed size, in parallel.
 fn par_blocks<T: Send>(view: &mut [T]) -> impl IndexedParallelIterator<Item = &mut [T]> {
     view.par_chunks_mut(BLOCK)
@@ -243,9 +322,9 @@ fn run_sgd<T: Float + Send + Sync>(views: &mut [View<T>], bytes: &[u8]) {
     if status.at(0, 0) != T::zero() {
         return;
     }
-    let (rate, factor) = (schedule.at(0, 0), factor(norm, scalars::<SgdScalars>(bytes).limit));
+    let (rate, clipped) = (schedule.at(0, 0), Clipped::new(norm, scalars(bytes)));
     par_blocks(weight.row_mut(0)).zip(gradient.row(0).par_chunks(BLOCK)).for_each(|(w, g)| {
-        w.iter_mut().zip(g).for_each(|(w, &g)| *w = *w - rate * (g * factor));
+        w.iter_mut().zip(g).for_each(|(w, &g)| *w = *w - rate * clipped.of(g));
     });
 }
 
@@ -254,12 +333,13 @@ fn run_momentum<T: Float + Send + Sync>(views: &mut [View<T>], bytes: &[u8]) {
     if status.at(0, 0) != T::zero() {
         return;
     }
-    let MomentumScalars { momentum, limit } = scalars(bytes);
-    let (rate, mu, factor) = (schedule.at(0, 0), number::<T>(f64::from(momentum)), factor(norm, limit));
+    let MomentumScalars { momentum, clipping, nesterov } = scalars(bytes);
+    let (rate, mu, clipped) = (schedule.at(0, 0), number::<T>(f64::from(momentum)), Clipped::new(norm, clipping));
     par_blocks(weight.row_mut(0)).zip(par_blocks(m.row_mut(0))).zip(gradient.row(0).par_chunks(BLOCK)).for_each(|((w, m), g)| {
         for ((w, m), &g) in w.iter_mut().zip(m).zip(g) {
-            *m = mu * *m + g * factor;
-            *w = *w - rate * *m;
+            let g = clipped.of(g);
+            *m = mu * *m + g;
+            *w = *w - rate * if nesterov == 1 { g + mu * *m } else { *m };
         }
     });
 }
@@ -269,19 +349,40 @@ fn run_adam<T: Float + Send + Sync>(views: &mut [View<T>], bytes: &[u8]) {
     if status.at(0, 0) != T::zero() {
         return;
     }
-    let AdamScalars { constants, limit } = scalars(bytes);
-    let [b1, b2, epsilon] = [constants.beta1, constants.beta2, constants.epsilon].map(|c| number::<T>(f64::from(c)));
-    let factor = factor(norm, limit);
+    let AdamScalars { constants, clipping, decay } = scalars(bytes);
+    let [b1, b2, epsilon, decay] =
+        [constants.beta1, constants.beta2, constants.epsilon, decay].map(|c| number::<T>(f64::from(c)));
+    let clipped = Clipped::new(norm, clipping);
     let (a1, a2) = (T::one() - b1, T::one() - b2);
     let (rate, correct) = (schedule.at(0, 0) * schedule.at(0, 1), schedule.at(0, 2));
+    let kept = T::one() - schedule.at(0, 0) * decay;
     let moments = par_blocks(m.row_mut(0)).zip(par_blocks(v.row_mut(0)));
     par_blocks(weight.row_mut(0)).zip(moments).zip(gradient.row(0).par_chunks(BLOCK)).for_each(|((w, (m, v)), g)| {
         arch().dispatch(|| {
             for (((w, m), v), &g) in w.iter_mut().zip(&mut *m).zip(&mut *v).zip(g) {
-                let g = g * factor;
+                let g = clipped.of(g);
                 *m = b1 * *m + a1 * g;
                 *v = b2 * *v + a2 * g * g;
-                *w = *w - rate * *m / ((correct * *v).sqrt() + epsilon);
+                *w = kept * *w - rate * *m / ((correct * *v).sqrt() + epsilon);
+            }
+        });
+    });
+}
+
+fn run_rmsprop<T: Float + Send + Sync>(views: &mut [View<T>], bytes: &[u8]) {
+    let [weight, gradient, v, schedule, status, norm] = views else { unreachable!("six windows") };
+    if status.at(0, 0) != T::zero() {
+        return;
+    }
+    let RmsPropScalars { kept, added, epsilon, clipping } = scalars(bytes);
+    let [kept, added, epsilon] = [kept, added, epsilon].map(|c| number::<T>(f64::from(c)));
+    let (rate, clipped) = (schedule.at(0, 0), Clipped::new(norm, clipping));
+    par_blocks(weight.row_mut(0)).zip(par_blocks(v.row_mut(0))).zip(gradient.row(0).par_chunks(BLOCK)).for_each(|((w, v), g)| {
+        arch().dispatch(|| {
+            for ((w, v), &g) in w.iter_mut().zip(&mut *v).zip(g) {
+                let g = clipped.of(g);
+                *v = kept * *v + added * g * g;
+                *w = *w - rate * g / (v.sqrt() + epsilon);
             }
         });
     });
@@ -297,16 +398,18 @@ fn is_halted(status: f64, written: &mut [&mut View<f64>]) -> bool {
 
 /// A gradient as it counts, and how far it may be off: a sum, a quotient, a product and the f32 constant 1e-6; exact where nothing is
 /// clipped.
-fn clipped(norm: &View<f64>, limit: f32) -> impl Fn(f64) -> [f64; 2] {
+fn clipped(norm: &View<f64>, clipping: Clipping) -> impl Fn(f64) -> [f64; 2] {
     const OFF: f64 = DIVISION + 3.0 * U;
-    let factor = factor(norm, limit);
+    let Clipping { limit, .. } = clipping;
+    let (factor, clipped) = (factor(norm, limit), Clipped::new(norm, clipping));
     let is_scaled = limit > 0.0 && f64::from(limit) / (norm.at(0, 0) + 1e-6) <= 1.0 + OFF;
     move |g| {
         let off = match is_scaled {
             true => OFF * (g * factor).abs() + flushed(g) * factor + g.abs() * flushed(factor) + TINY,
             false => flushed(g),
         };
-        [g * factor, off]
+        // A bound brings numbers no further apart.
+        [clipped.of(g), off]
     }
 }
 
@@ -316,7 +419,7 @@ fn bound_sgd(views: &mut [View<f64>], bytes: &[u8]) {
     if is_halted(status.at(0, 0), &mut [weight]) {
         return;
     }
-    let (rate, clipped) = (schedule.at(0, 0), clipped(norm, scalars::<SgdScalars>(bytes).limit));
+    let (rate, clipped) = (schedule.at(0, 0), clipped(norm, scalars(bytes)));
     for (w, &g) in weight.row_mut(0).iter_mut().zip(gradient.row(0)) {
         let [g, off] = clipped(g);
         *w = stepped(*w, rate, g, off);
@@ -337,15 +440,25 @@ fn bound_momentum(views: &mut [View<f64>], bytes: &[u8]) {
     if is_halted(status.at(0, 0), &mut [weight, m]) {
         return;
     }
-    let MomentumScalars { momentum, limit } = scalars(bytes);
-    let (rate, mu, clipped) = (schedule.at(0, 0), f64::from(momentum), clipped(norm, limit));
+    let MomentumScalars { momentum, clipping, nesterov } = scalars(bytes);
+    let (rate, mu, clipped) = (schedule.at(0, 0), f64::from(momentum), clipped(norm, clipping));
     for ((w, m), &g) in weight.row_mut(0).iter_mut().zip(m.row_mut(0)).zip(gradient.row(0)) {
         let [g, g_off] = clipped(g);
         let mut terms = Terms::default();
         terms.product(mu, *m);
         terms.number(g);
         let off = terms.of_products() + g_off;
-        (*w, *m) = (stepped(*w, rate, mu * *m + g, off), off);
+        let mean = mu * *m + g;
+        *w = match nesterov {
+            1 => {
+                let mut ahead = Terms::default();
+                ahead.number(g);
+                ahead.product(mu, mean);
+                stepped(*w, rate, g + mu * mean, ahead.of_products() + g_off + mu * off * (1.0 + 2.0 * U))
+            }
+            _ => stepped(*w, rate, mean, off),
+        };
+        *m = off;
     }
 }
 
@@ -355,9 +468,13 @@ fn bound_adam(views: &mut [View<f64>], bytes: &[u8]) {
     if is_halted(status.at(0, 0), &mut [weight, m, v]) {
         return;
     }
-    let AdamScalars { constants, limit } = scalars(bytes);
-    let [b1, b2, epsilon] = [constants.beta1, constants.beta2, constants.epsilon].map(f64::from);
-    let (rate, correct, clipped) = (schedule.at(0, 0) * schedule.at(0, 1), schedule.at(0, 2), clipped(norm, limit));
+    let AdamScalars { constants, clipping, decay } = scalars(bytes);
+    let [b1, b2, epsilon, decay] = [constants.beta1, constants.beta2, constants.epsilon, decay].map(f64::from);
+    let (rate, correct, clipped) = (schedule.at(0, 0) * schedule.at(0, 1), schedule.at(0, 2), clipped(norm, clipping));
+    // A product, a difference and a product; nothing where there is no decay.
+    let taken = (schedule.at(0, 0) * decay).abs();
+    let kept = 1.0 - schedule.at(0, 0) * decay;
+    let kept_off = if decay > 0.0 { U * (taken + 2.0 * kept.abs()) } else { 0.0 };
     let moments = m.row_mut(0).iter_mut().zip(v.row_mut(0));
     for ((w, (m, v)), &g) in weight.row_mut(0).iter_mut().zip(moments).zip(gradient.row(0)) {
         let [g, g_off] = clipped(g);
@@ -377,12 +494,42 @@ fn bound_adam(views: &mut [View<f64>], bytes: &[u8]) {
         let below = root + epsilon;
         if below.is_infinite() {
             // Nothing is taken from w, unless its mean is infinite as well.
-            (*w, *m, *v) = (U * w.abs() + TINY, mean_off, square_off);
+            (*w, *m, *v) = ((U + kept_off) * w.abs() + TINY, mean_off, square_off);
             continue;
         }
         let relative = (root_off + U * below) / below + DIVISION + 3.0 * U;
         let off = rate.abs() * (mean_off + mean.abs() * relative) / below + TINY;
-        *w = U * (w.abs() + (rate * mean / below).abs()) + off * (1.0 + 2.0 * U);
+        *w = U * ((kept * *w).abs() + (rate * mean / below).abs()) + (kept_off * w.abs() + off) * (1.0 + 2.0 * U);
         (*m, *v) = (mean_off, square_off);
+    }
+}
+
+/// The sum of squares as Adam's; then a quotient by a root and ε: relative errors add up.
+fn bound_rmsprop(views: &mut [View<f64>], bytes: &[u8]) {
+    let [weight, gradient, v, schedule, status, norm] = views else { unreachable!("six windows") };
+    if is_halted(status.at(0, 0), &mut [weight, v]) {
+        return;
+    }
+    let RmsPropScalars { kept, added, epsilon, clipping } = scalars(bytes);
+    let [kept, added, epsilon] = [kept, added, epsilon].map(f64::from);
+    let (rate, clipped) = (schedule.at(0, 0), clipped(norm, clipping));
+    for ((w, v), &g) in weight.row_mut(0).iter_mut().zip(v.row_mut(0)).zip(gradient.row(0)) {
+        let [g, g_off] = clipped(g);
+        let mut square = Terms::default();
+        square.product(kept, *v);
+        square.product(added * g, g);
+        let square_off = square.of_products() + added * (U * g * g + (2.0 * g.abs() + g_off) * g_off);
+        let root = (kept * *v + added * g * g).sqrt();
+        // √(x + d) is within √x·d/2x of √x, and within √d.
+        let root_off = (square_off + TINY).sqrt().min((square_off + TINY) / root) + SQUARE_ROOT * root;
+        let below = root + epsilon;
+        if below.is_infinite() {
+            (*w, *v) = (U * w.abs() + TINY, square_off);
+            continue;
+        }
+        let relative = (root_off + U * below) / below + DIVISION + 2.0 * U;
+        let off = rate.abs() * (g_off + g.abs() * relative) / below + TINY;
+        *w = U * (w.abs() + (rate * g / below).abs()) + off * (1.0 + 2.0 * U);
+        *v = square_off;
     }
 }

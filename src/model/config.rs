@@ -6,36 +6,11 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
+use super::optimizer::Optimizer;
 use super::parameters;
 use crate::Activation;
 use crate::batch::{Input, Loss};
 use crate::cells::Cell;
-
-/// How gradients become updates.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Optimizer {
-    /// w ← w − rate·g.
-    Sgd,
-    /// v ← μ·v + g, w ← w − rate·v.
-    Momentum {
-        /// μ.
-        momentum: f32,
-    },
-    /// Adam with β 0.9 and 0.999, ε 1e-8, bias-corrected.
-    Adam,
-}
-
-impl Optimizer {
-    /// The names of its states, arenas of the parameters' layout.
-    pub(crate) fn states(self) -> &'static [&'static str] {
-        match self {
-            Optimizer::Sgd => &[],
-            Optimizer::Momentum { .. } => &["m"],
-            Optimizer::Adam => &["m", "v"],
-        }
-    }
-}
 
 /// What the recurrent weight `W` starts as. The other weights and the biases are uniform in (−1/√H, 1/√H), an embedding standard normal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -132,6 +107,9 @@ pub struct Config {
     pub optimizer: Optimizer,
     /// The norm that gradients are clipped to.
     pub clip: Option<f32>,
+    /// The bound that each element of a gradient is clipped to, from below and above, after its norm was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clip_value: Option<f32>,
     /// The probability of each of a layer's outputs to be dropped in training, of all layers but the last: at least 0 and below 1.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub dropout: f64,
@@ -176,8 +154,9 @@ impl Config {
             loss,
             batch,
             window,
-            optimizer: Optimizer::Adam,
+            optimizer: Optimizer::ADAM,
             clip: None,
+            clip_value: None,
             dropout: 0.0,
             output_dropout: 0.0,
             recompute: None,

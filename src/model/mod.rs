@@ -6,6 +6,7 @@ mod dropout;
 mod embedding;
 mod head;
 mod layer;
+mod optimizer;
 pub(crate) mod parameters;
 mod passes;
 mod recurrent;
@@ -14,8 +15,9 @@ mod update;
 
 pub(crate) use crate::kernels::dropout::schedule_of as dropout_schedule;
 pub(crate) use crate::kernels::embedding::order as token_order;
-pub use config::{Biases, Config, Optimizer, RecurrentInit, USUAL_LEAK};
+pub use config::{Biases, Config, RecurrentInit, USUAL_LEAK};
 pub(crate) use layer::Layer;
+pub use optimizer::Optimizer;
 pub(crate) use parameters::check_start;
 pub use parameters::{Named, Sizes, cell, from_file, initial, is_bidirectional, left_out, sizes};
 pub use recurrent::Model;

@@ -97,6 +97,11 @@ impl Parameter {
         }
     }
 
+    /// Whether it is a weight of a product or an embedding, and neither a bias nor a leak.
+    pub fn is_matrix(&self) -> bool {
+        !self.is_vector()
+    }
+
     fn is_vector(&self) -> bool {
         matches!(self.role, Role::Bias | Role::RecurrentBias | Role::DecoderBias | Role::Leak)
     }

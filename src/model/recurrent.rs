@@ -140,7 +140,7 @@ impl Model {
         let dropout = Dropout::new(&mut program, config, through);
         let head = Head::new(&mut program, config, &parameters, &gradients, length);
         let d_hidden = program.transient("gradient of hidden", length, config.hidden as u32);
-        let update_windows = Update::new(&mut program, config, [arena, d_arena], state_arenas);
+        let update_windows = Update::new(&mut program, config, &parameters, [arena, d_arena], state_arenas);
 
         let recording = Recording {
             inputs: &inputs,
@@ -222,7 +222,8 @@ impl Model {
         // 1 − β₂ is 1.3e-5 less than 0.001, which the correction takes out again.
         let correction = |beta: f32| (1.0 / (1.0 - f64::from(beta).powf(step as f64))) as f32;
         let row = (step - 1) % u64::from(self.update_windows.history.rows());
-        [rate as f32, correction(Adam::USUAL.beta1), correction(Adam::USUAL.beta2), row as f32]
+        let Adam { beta1, beta2, .. } = self.config.optimizer.adam().unwrap_or(Adam::USUAL);
+        [rate as f32, correction(beta1), correction(beta2), row as f32]
     }
 
     /// What it was recorded from.

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use ndarray::Ix3;
 use serde::{Deserialize, Serialize};
 
-use super::Settings;
+use super::{Settings, Validations};
 use crate::backend::Compute;
 use crate::batch::{Input, States};
-use crate::data::{Choice, Columns, Known, Opened, Part, Reading, Vocabulary};
-use crate::model::{Config, Named, Optimizer, RecurrentInit, from_file, left_out, parameters};
+use crate::data::{Choice, Columns, Known, Opened, Part, Vocabulary};
+use crate::model::{Config, Named, Optimizer, from_file, left_out, parameters};
 use crate::network::Network;
 use crate::tensors::{TensorFile, write_in_blocks};
 use crate::{Error, Result};
@@ -65,6 +65,8 @@ pub struct Checkpoint {
     pub origin: Origin,
     /// The steps taken. Batch `step` comes next.
     pub step: u64,
+    /// What it remembers of its validations.
+    pub validations: Validations,
     /// The states before the next window's first step, `[layers, B, H]` each.
     pub states: States,
     /// The weights and the optimiser's states.
@@ -101,6 +103,12 @@ impl Checkpoint {
     #[must_use]
     pub fn previous_path(run: &Path) -> PathBuf {
         run.join("checkpoint.previous.safetensors")
+    }
+
+    /// The place of the checkpoint with the best validation of a run.
+    #[must_use]
+    pub fn best_path(run: &Path) -> PathBuf {
+        run.join("best.safetensors")
     }
 
     /// Reads the last checkpoint of a run, and gives its place; where that is damaged or gone the one before, and why.
@@ -151,9 +159,13 @@ impl Checkpoint {
         for prefix in prefixes.chain([String::new()]) {
             parameters::in_blocks(network, &prefix, &tensors, &mut |_, _, _| Ok(()))?;
         }
+        let validations =
+            tensors.metadata.get("validations").map_or(Ok(Validations::default()), |text| serde_json::from_str(text));
+        let validations = validations.map_err(|e| bad("validations", &e))?;
         let device = serde_json::from_str(tensors.metadata("device")?).map_err(|e| bad("device", &e))?;
         Ok(Checkpoint {
             step,
+            validations,
             states,
             origin: Origin { vocabulary, columns, fingerprint: tensors.metadata.get("fingerprint").cloned(), device, settings },
             file: tensors,
@@ -169,23 +181,10 @@ impl Checkpoint {
             .iter()
             .try_for_each(|vocabulary| expect_size(vocabulary, &network))
             .map_err(|e| file.bad("vocabulary", e.to_string()))?;
-        let settings = Settings {
-            steps: 0,
-            lr: 0.0,
-            seed: 0,
-            recurrent_init: RecurrentInit::default(),
-            window: network.window,
-            loss_every: 1,
-            evaluate_every: None,
-            checkpoint_every: 1,
-            trace_gradients: None,
-            init: Some(path.into()),
-            data: Choice::Data(path.into()),
-            reading: Reading::default(),
-            network,
-        };
+        let data = Choice::Data(path.into());
+        let settings = Settings { steps: 0, lr: 0.0, init: Some(path.into()), ..Settings::new(data, network) };
         let origin = Origin { settings, vocabulary, columns: None, fingerprint: None, device: DeviceRecord::default() };
-        Ok(Checkpoint { origin, step: 0, states: States::new(), file })
+        Ok(Checkpoint { origin, step: 0, validations: Validations::default(), states: States::new(), file })
     }
 
     /// The weights, in memory.
@@ -226,7 +225,7 @@ impl Checkpoint {
     ///
     /// # Errors
     /// [`Error::Diverged`] when a value is not finite, and then nothing is written; [`Error::Io`]; what the backend reports.
-    pub fn write(origin: &Origin, network: &mut Network, path: &Path) -> Result<()> {
+    pub fn write(origin: &Origin, validations: &Validations, network: &mut Network, path: &Path) -> Result<()> {
         let step = network.steps();
         let json = |value: std::result::Result<String, serde_json::Error>| value.expect("strings, numbers and maps of them");
         let mut metadata = BTreeMap::from([
@@ -240,6 +239,9 @@ impl Checkpoint {
         ]);
         metadata.extend(origin.vocabulary.iter().flat_map(Vocabulary::to_metadata));
         metadata.extend(origin.columns.as_ref().map(|c| ("columns".into(), json(serde_json::to_string(c)))));
+        if *validations != Validations::default() {
+            metadata.insert("validations".into(), json(serde_json::to_string(validations)));
+        }
         metadata.extend(origin.fingerprint.as_ref().map(|f| ("fingerprint".into(), f.clone())));
         let tensors = network.tensors();
         let shapes: Vec<(String, Vec<usize>)> = tensors.iter().map(|(name, shape, _)| (name.clone(), shape.clone())).collect();

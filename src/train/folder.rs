@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Checkpoint, ColumnError, LayerFlow, Origin};
+use super::{Checkpoint, ColumnError, LayerFlow, Origin, Validations};
 use crate::network::Network;
 use crate::{Error, Result};
 
@@ -167,16 +167,24 @@ impl Folder {
     ///
     /// # Errors
     /// As [`Checkpoint::write`].
-    pub fn save(&self, origin: &Origin, network: &mut Network) -> Result<PathBuf> {
+    pub fn save(&self, origin: &Origin, validations: &Validations, network: &mut Network) -> Result<PathBuf> {
         let path = Checkpoint::path(&self.path);
         let new = self.path.join("checkpoint.new.safetensors");
-        Checkpoint::write(origin, network, &new)?;
+        Checkpoint::write(origin, validations, network, &new)?;
         let moved = |from: &Path, to: &Path| fs::rename(from, to).map_err(|e| Error::io(to, e));
         if path.exists() {
             moved(&path, &Checkpoint::previous_path(&self.path))?;
         }
         moved(&new, &path)?;
         Ok(path)
+    }
+
+    /// Writes the checkpoint with the best validation so far in the place of the one before.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::write`].
+    pub fn save_best(&self, origin: &Origin, validations: &Validations, network: &mut Network) -> Result<()> {
+        Checkpoint::write(origin, validations, network, &Checkpoint::best_path(&self.path))
     }
 }
 

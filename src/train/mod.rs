@@ -5,14 +5,18 @@ mod evaluation;
 mod folder;
 mod measures;
 mod reopen;
+mod schedule;
 mod settings;
 mod tracing;
 mod training;
+mod validations;
 
 pub use checkpoint::{Checkpoint, DeviceRecord, Origin};
 pub use evaluation::{Evaluation, evaluate};
 pub use folder::{Folder, Metrics};
 pub use measures::{ColumnError, Confusion, Deviation, Measures, likeliest};
+pub use schedule::{FORMS, Schedule};
 pub use settings::Settings;
 pub use tracing::LayerFlow;
 pub use training::{Event, Summary, Training};
+pub use validations::{Best, BestBy, Plateau, Validations};

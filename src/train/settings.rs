@@ -4,6 +4,9 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::schedule::{Place, Schedule};
+use super::validations::{BestBy, Validations};
+use crate::batch::Loss;
 use crate::data::{Choice, Known, Opened, Options, Part, Reading};
 use crate::model::{Config, RecurrentInit};
 use crate::{Error, Result};
@@ -13,8 +16,14 @@ use crate::{Error, Result};
 pub struct Settings {
     /// The training steps of the whole run.
     pub steps: u64,
-    /// The learning rate.
+    /// The learning rate, of which a schedule makes that of each training step.
     pub lr: f64,
+    /// How the learning rate changes.
+    #[serde(default, skip_serializing_if = "is_usual")]
+    pub schedule: Schedule,
+    /// The training steps at the start in which the learning rate grows to its whole.
+    #[serde(default, skip_serializing_if = "is_usual")]
+    pub warmup: u64,
     /// Random seed.
     pub seed: u64,
     /// What the recurrent weights start as.
@@ -25,6 +34,15 @@ pub struct Settings {
     pub loss_every: u64,
     /// An evaluation every so many steps, besides the one at the end.
     pub evaluate_every: Option<u64>,
+    /// Which validation is the best one, whose network is kept.
+    #[serde(default, skip_serializing_if = "is_usual")]
+    pub best_by: BestBy,
+    /// After so many validations in a row without an improvement the run ends. `None`: it ends after its last step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub patience: Option<u64>,
+    /// By how much more a validation must be better to count as an improvement.
+    #[serde(default, skip_serializing_if = "is_usual")]
+    pub min_delta: f64,
     /// A checkpoint every so many steps, besides the one at the end.
     pub checkpoint_every: u64,
     /// How gradients flow, every so many steps and at the first: [`crate::train::Metrics::Trace`].
@@ -41,7 +59,44 @@ pub struct Settings {
     pub network: Config,
 }
 
+fn is_usual<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
 impl Settings {
+    /// 3,000 training steps at a constant rate of 2e-3, with a line of metrics every 10 and a checkpoint every 500, on data that are read as
+    /// they usually are, of which windows are as long as the network's.
+    #[must_use]
+    pub fn new(data: Choice, network: Config) -> Settings {
+        Settings {
+            steps: 3000,
+            lr: 2e-3,
+            schedule: Schedule::Constant,
+            warmup: 0,
+            seed: 1,
+            recurrent_init: RecurrentInit::Uniform,
+            window: network.window,
+            loss_every: 10,
+            evaluate_every: None,
+            best_by: BestBy::Loss,
+            patience: None,
+            min_delta: 0.0,
+            checkpoint_every: 500,
+            trace_gradients: None,
+            init: None,
+            data,
+            reading: Reading::default(),
+            network,
+        }
+    }
+
+    /// The learning rate of a training step, counted from 1, of a run with these validations behind it.
+    #[must_use]
+    pub fn rate(&self, step: u64, validations: &Validations) -> f64 {
+        let plateau = validations.plateau.map_or(1.0, |plateau| plateau.factor);
+        self.lr * self.schedule.factor(Place { step, steps: self.steps, warmup: self.warmup, plateau })
+    }
+
     /// Checks what [`Config::check`] does not: counts of at least 1, and the rate.
     ///
     /// # Errors
@@ -53,6 +108,7 @@ impl Settings {
             ("evaluate-every", self.evaluate_every),
             ("checkpoint-every", Some(self.checkpoint_every)),
             ("trace-gradients", self.trace_gradients),
+            ("patience", self.patience),
         ];
         if let Some((name, _)) = counts.iter().find(|(_, count)| *count == Some(0)) {
             return Err(Error::Usage(format!("{name} is 0; it must be at least 1")));
@@ -63,6 +119,13 @@ impl Settings {
         }
         if (self.lr as f32).is_infinite() || (self.lr > 0.0 && self.lr as f32 == 0.0) {
             return Err(Error::Usage(format!("the learning rate is {:e}, beyond f32", self.lr)));
+        }
+        self.schedule.check()?;
+        if !(self.min_delta.is_finite() && self.min_delta >= 0.0) {
+            return Err(Error::Usage(format!("min-delta is {}; it must be finite and not negative", self.min_delta)));
+        }
+        if self.best_by == BestBy::Accuracy && self.network.loss != Loss::CrossEntropy {
+            return Err(Error::Usage("the best accuracy is of classes, and this network predicts values".into()));
         }
         self.network.check()?;
         if self.network.bidirectional && matches!(self.data, Choice::Text(_)) {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::tracing::{Before, flows};
-use super::{Checkpoint, DeviceRecord, Folder, Measures, Metrics, Origin, Settings, evaluate};
+use super::{Best, Checkpoint, DeviceRecord, Folder, Measures, Metrics, Origin, Schedule, Settings, Validations, evaluate};
 use crate::backend::Compute;
 use crate::batch::{Batch, Loss};
 use crate::data::{Choice, Opened, Prefetch, Source};
@@ -41,6 +41,10 @@ pub struct Summary {
     pub loss: f32,
     /// The mean over the held-out data, if there is any.
     pub validation_loss: Option<f64>,
+    /// The best validation, if there was any.
+    pub best: Option<Best>,
+    /// Whether the run ended before its last step because nothing improved any more.
+    pub stopped_early: bool,
     /// The median over the lines of metrics.
     pub ms_per_step: f64,
     /// The last checkpoint.
@@ -74,6 +78,7 @@ pub struct Training {
     origin: Origin,
     batches: Prefetch,
     folder: Folder,
+    validations: Validations,
     saved: Option<PathBuf>,
     last: Option<(u64, f32)>,
     /// When the last line of metrics was due, and its step.
@@ -95,6 +100,21 @@ fn check_direction(settings: &Settings, source: &dyn Source) -> Result<()> {
     )))
 }
 
+/// What follows from validations needs some.
+fn check_validation(settings: &Settings, source: &dyn Source) -> Result<()> {
+    let is_validated = source.held_out_batches() > 0;
+    let needs = match (settings.patience, settings.schedule) {
+        (Some(_), _) => "--patience",
+        (None, Schedule::Plateau { .. }) => "--schedule plateau",
+        _ => return Ok(()),
+    };
+    if is_validated && settings.evaluate_every.is_some() {
+        return Ok(());
+    }
+    let problem = if is_validated { "--evaluate-every is off" } else { "nothing is held out of the data" };
+    Err(Error::Usage(format!("{needs} follows validations, and {problem}")))
+}
+
 impl Training {
     /// A new run: initial weights by the seed, or from the file that the settings name.
     ///
@@ -107,7 +127,8 @@ impl Training {
             Some(weights) => network.load_parameters(weights)?,
             None => network.initialise(settings.seed, settings.recurrent_init)?,
         }
-        Training::start(network, settings, data, compute, folder)
+        let validations = Validations::new(settings.schedule.plateau());
+        Training::start(network, (settings, validations), data, compute, folder)
     }
 
     /// A run that goes on from a checkpoint.
@@ -123,7 +144,12 @@ impl Training {
         checkpoint.expect_same(&data)?;
         let mut network = Network::new(&checkpoint.origin.settings.config(), compute)?;
         checkpoint.restore(&mut network)?;
-        let mut training = Training::start(network, checkpoint.origin.settings.clone(), data, compute, folder)?;
+        let settings = checkpoint.origin.settings.clone();
+        // Those on other data tell nothing of these.
+        let same = checkpoint.origin.fingerprint == data.fingerprint;
+        let known = if same { checkpoint.validations } else { Validations::default() };
+        let validations = known.with_plateau(settings.schedule.plateau());
+        let mut training = Training::start(network, (settings, validations), data, compute, folder)?;
         training.saved = Some(Checkpoint::path(training.folder()));
         Ok(training)
     }
@@ -131,13 +157,14 @@ impl Training {
     /// The folder comes last: what cannot start leaves none behind.
     fn start(
         mut network: Network,
-        settings: Settings,
+        (settings, validations): (Settings, Validations),
         mut data: Opened,
         compute: &Compute,
         folder: impl FnOnce() -> Result<Folder>,
     ) -> Result<Training> {
         settings.check()?;
         check_direction(&settings, &*data.source)?;
+        check_validation(&settings, &*data.source)?;
         network.set_seed(settings.seed);
         let step = network.steps();
         if let Choice::Data(path) = &settings.data {
@@ -158,6 +185,7 @@ impl Training {
                 fingerprint: data.fingerprint,
                 device,
             },
+            validations,
             saved: None,
             last: None,
             mark: (Instant::now(), step),
@@ -225,21 +253,23 @@ impl Training {
     }
 
     fn go(&mut self, watch: &mut dyn FnMut(Event) -> ControlFlow<()>) -> Result<Summary> {
-        let Settings { steps, lr, loss_every, evaluate_every, checkpoint_every, trace_gradients, .. } = self.origin.settings;
-        let mut validation_loss = None;
+        let Settings { steps, loss_every, evaluate_every, checkpoint_every, trace_gradients, patience, .. } =
+            self.origin.settings;
+        let (mut validation_loss, mut stopped_early) = (None, false);
         // From the start there is a checkpoint, so that whatever ends the run leaves one.
         if self.network.steps() == 0 {
             self.save(watch)?;
         }
         self.mark.0 = Instant::now();
         let mut looked = Instant::now();
-        while self.network.steps() < steps {
+        while self.network.steps() < steps && !stopped_early {
             let batch = self.batches.next_batch();
             let next = self.network.steps() + 1;
+            let rate = self.origin.settings.rate(next, &self.validations);
             if trace_gradients.is_some_and(|every| next == 1 || next.is_multiple_of(every)) {
-                self.traced_step(&batch, watch)?;
+                self.traced_step(&batch, rate, watch)?;
             } else {
-                self.network.train_step(&batch, lr)?;
+                self.network.train_step(&batch, rate)?;
             }
             self.tokens.add(&batch);
             let step = self.network.steps();
@@ -255,14 +285,19 @@ impl Training {
             self.collect(evaluating || saving, watch)?;
             let pause = Instant::now();
             if evaluating && self.batches.held_out_batches() > 0 {
-                validation_loss = Some(self.evaluate(watch)?);
+                let (loss, is_best) = self.evaluate(watch)?;
+                validation_loss = Some(loss);
+                if is_best {
+                    self.folder.save_best(&self.origin, &self.validations, &mut self.network)?;
+                }
             }
-            if saving {
+            stopped_early = step < steps && patience.is_some_and(|most| self.validations.without_improvement >= most);
+            if saving || stopped_early {
                 self.save(watch)?;
             }
             self.mark.0 += pause.elapsed();
             let stop = watch(Event::Step(step)).is_break();
-            if stop && step < steps {
+            if stop && step < steps && !stopped_early {
                 self.collect(true, watch)?;
                 self.save(watch)?;
                 return Err(Error::Interrupted { step, checkpoint: self.saved.clone() });
@@ -270,9 +305,11 @@ impl Training {
         }
         self.paces.sort_by(f64::total_cmp);
         Ok(Summary {
-            steps,
+            steps: self.network.steps(),
             loss: self.last.map_or(f32::NAN, |(_, loss)| loss),
             validation_loss,
+            best: self.validations.best,
+            stopped_early,
             ms_per_step: self.paces.get(self.paces.len() / 2).copied().unwrap_or(f64::NAN),
             checkpoint: self.saved.clone().unwrap_or_default(),
         })
@@ -307,7 +344,7 @@ impl Training {
             step: report.step,
             loss: report.loss,
             grad_norm: report.gradient_norm,
-            lr: self.origin.settings.lr,
+            lr: self.origin.settings.rate(report.step, &self.validations),
             tokens_per_s: self.tokens.mean / seconds,
             ms_per_step: seconds * 1e3,
         };
@@ -317,7 +354,7 @@ impl Training {
     }
 
     /// A training step, the same as without, and how gradients flow before it. Counts for no more time than the step takes.
-    fn traced_step(&mut self, batch: &Batch, watch: &mut dyn FnMut(Event) -> ControlFlow<()>) -> Result<()> {
+    fn traced_step(&mut self, batch: &Batch, rate: f64, watch: &mut dyn FnMut(Event) -> ControlFlow<()>) -> Result<()> {
         self.collect(true, watch)?;
         self.write_profile()?;
         let pause = Instant::now();
@@ -326,7 +363,7 @@ impl Training {
         // The profile is of training.
         self.network.backend().spans()?;
         self.mark.0 += pause.elapsed();
-        self.network.train_step(batch, self.origin.settings.lr)?;
+        self.network.train_step(batch, rate)?;
         self.network.backend().wait()?;
         let pause = Instant::now();
         let update_to_weight = before.ratios(&mut self.network)?;
@@ -337,7 +374,8 @@ impl Training {
         Ok(())
     }
 
-    fn evaluate(&mut self, watch: &mut dyn FnMut(Event) -> ControlFlow<()>) -> Result<f64> {
+    /// Measures the held-out data; returns the loss, and whether it is the best validation.
+    fn evaluate(&mut self, watch: &mut dyn FnMut(Event) -> ControlFlow<()>) -> Result<(f64, bool)> {
         let step = self.network.steps();
         self.write_profile()?;
         let batches = &self.batches;
@@ -366,11 +404,15 @@ impl Training {
         };
         self.folder.log(&metrics)?;
         let _ = watch(Event::Logged(&metrics));
-        Ok(loss)
+        let Settings { best_by, min_delta, schedule, .. } = self.origin.settings;
+        if let (Schedule::Plateau { patience, factor }, Some(plateau)) = (schedule, &mut self.validations.plateau) {
+            plateau.add(loss, patience, factor);
+        }
+        Ok((loss, self.validations.add(step, &found, best_by, min_delta)))
     }
 
     fn save(&mut self, watch: &mut dyn FnMut(Event) -> ControlFlow<()>) -> Result<()> {
-        let path = self.folder.save(&self.origin, &mut self.network)?;
+        let path = self.folder.save(&self.origin, &self.validations, &mut self.network)?;
         let _ = watch(Event::Saved(&path));
         self.saved = Some(path);
         Ok(())

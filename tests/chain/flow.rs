@@ -136,7 +136,7 @@ fn trained(compute: &Compute, task: &str, steps: u64, trace: Option<u64>, folder
     let opened = data.open(&Options { seed, batch, window }, &Reading::default(), Part::Validation, Known::default()).unwrap();
     let (shape, (length, _)) = (opened.source.shape(), opened.source.window());
     let base = Config::new(shape.input, 9, shape.outputs, shape.loss, batch, length);
-    let network = Config { layers: 2, optimizer: Optimizer::Adam, clip: Some(1.0), ..base };
+    let network = Config { layers: 2, optimizer: Optimizer::ADAM, clip: Some(1.0), ..base };
     let settings = Settings {
         steps,
         lr: 0.01,
@@ -145,12 +145,8 @@ fn trained(compute: &Compute, task: &str, steps: u64, trace: Option<u64>, folder
         window,
         loss_every: 1,
         evaluate_every: Some(3),
-        checkpoint_every: 100,
         trace_gradients: trace,
-        init: None,
-        data,
-        reading: Reading::default(),
-        network,
+        ..Settings::new(data, network)
     };
     let mut training = Training::new(settings.clone(), opened, compute, || Folder::create(folder)).unwrap();
     training.run(|_| std::ops::ControlFlow::Continue(())).unwrap();

@@ -70,7 +70,7 @@ fn sample(optimizer: Optimizer) -> Case {
 #[test]
 fn a_fault_in_any_step_is_found_at_that_step() {
     for (optimizer, on) in
-        [(Optimizer::Adam, "tiled"), (Optimizer::Momentum { momentum: 0.9 }, "software"), (Optimizer::Sgd, "CPU")]
+        [(Optimizer::ADAM, "tiled"), (Optimizer::Momentum { momentum: 0.9 }, "software"), (Optimizer::Sgd, "CPU")]
     {
         let case = sample(optimizer);
         let model = Model::new(&case.config).unwrap();

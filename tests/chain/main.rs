@@ -21,6 +21,7 @@ mod limits;
 mod lockstep;
 mod mutants;
 mod network;
+mod optimizers;
 mod properties;
 mod reductions;
 mod reference;

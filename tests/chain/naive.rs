@@ -68,7 +68,10 @@ impl Problem {
             Inputs::Vectors(x) => x.mapv(f64::from),
             Inputs::Tokens(x) => {
                 let size = weights.layers[0].input.ncols();
-                Array3::from_shape_fn((steps, sequences, size), |(t, b, i)| f64::from(u8::from(x[[t, b]] as usize == i)))
+                Array3::from_shape_fn((steps, sequences, size), |(t, b, i)| match &weights.embedding {
+                    Some(embedding) => embedding[[x[[t, b]] as usize, i]],
+                    None => f64::from(u8::from(x[[t, b]] as usize == i)),
+                })
             }
         };
         let start = |name: &&str| match &batch.initial_state {

@@ -4,7 +4,7 @@
 use super::device::device;
 use retrospect::backend::{Backend, Cpu, Gpu};
 use retrospect::batch::{Input, Loss};
-use retrospect::kernels::update::{self, Adam, Control};
+use retrospect::kernels::update::{self, Control};
 use retrospect::kernels::{column_sum, gemm::Epilogue, norm};
 use retrospect::model::{Config, Model, Optimizer};
 use retrospect::program::{Class, Cuts, Lowered, Mat, Program, Step};
@@ -86,11 +86,15 @@ fn clipping_on_the_way_gives_the_bits_of_clipping_first() {
         let mut program = Program::new();
         let [w, g, m, v] = ["w", "g", "m", "v"].map(|name| program.matrix(name, 1, N as u32));
         let [schedule, status, total] = ["schedule", "status", "norm"].map(|name| program.matrix(name, 1, 4));
-        let control = Control { schedule, status, norm: total, clip };
+        let control = Control { schedule, status, norm: total, clip, clip_value: None };
         match optimizer {
             Optimizer::Sgd => update::sgd(&mut program, w, g, control),
-            Optimizer::Momentum { momentum } => update::momentum(&mut program, w, g, m, control, momentum),
-            Optimizer::Adam => update::adam(&mut program, w, g, m, v, control, Adam::USUAL),
+            Optimizer::Momentum { momentum } => update::momentum(&mut program, w, g, m, control, momentum, false),
+            Optimizer::RmsProp { beta, epsilon } => {
+                update::rmsprop(&mut program, w, g, v, control, [beta, 1.0 - beta], epsilon);
+            }
+            Optimizer::Adam(adam) => update::adam(&mut program, w, g, m, v, control, adam, 0.0),
+            other => unreachable!("{other:?} is not among them"),
         }
         let mut cpu = Cpu::new(&program, None).unwrap();
         let squares: Vec<f32> = values(4).iter().map(|v| v.abs()).collect();
@@ -104,7 +108,7 @@ fn clipping_on_the_way_gives_the_bits_of_clipping_first() {
         [w, m, v].map(|window| cpu.read(window).unwrap().into_iter().map(f32::to_bits).collect::<Vec<u32>>())
     };
     let gradient = values(2);
-    for optimizer in [Optimizer::Sgd, Optimizer::Momentum { momentum: 0.9 }, Optimizer::Adam] {
+    for optimizer in OPTIMIZERS {
         for (limit, norm) in [(0.7, 115.3), (0.7, 0.70001), (0.7, 0.3), (1e-9, 3e-7)] {
             let scale = limit / (norm + 1e-6f32);
             let before: Vec<f32> = gradient.iter().map(|g| if scale < 1.0 { g * scale } else { *g }).collect();
@@ -116,6 +120,9 @@ fn clipping_on_the_way_gives_the_bits_of_clipping_first() {
         assert!(step(optimizer, Some(0.7), &gradient, f32::NAN) == step(optimizer, None, &gradient, f32::NAN), "{optimizer:?}");
     }
 }
+
+const OPTIMIZERS: [Optimizer; 4] =
+    [Optimizer::Sgd, Optimizer::Momentum { momentum: 0.9 }, Optimizer::RmsProp { beta: 0.95, epsilon: 1e-8 }, Optimizer::ADAM];
 
 /// A step as a GPU's usual choice lowers it.
 fn on_hardware(step: &Step, cuts: &Cuts) -> Lowered {
@@ -133,7 +140,7 @@ fn reductions_and_updates_take_few_dispatches_on_a_gpu() {
     // WebGPU's least limits, and those of a large GPU.
     for (binding, hidden) in [(1 << 25, 1024), ((1 << 29) - 64, 16_384)] {
         let limits = Cuts::new(binding, u64::MAX, 65_535, 30_000);
-        for optimizer in [Optimizer::Sgd, Optimizer::Momentum { momentum: 0.9 }, Optimizer::Adam] {
+        for optimizer in OPTIMIZERS {
             let config = Config::new(Input::Vectors(64), hidden, 64, Loss::SquaredError, 64, 32);
             let model = Model::new(&Config { optimizer, clip: Some(1.0), ..config }).unwrap();
             let cuts = limits.for_program(model.program());

@@ -8,6 +8,7 @@ use ndarray::{ArrayD, Zip};
 use retrospect::Activation;
 use retrospect::batch::{Batch, InitialState, Input, Loss, Reduction};
 use retrospect::check::networks::{Case, bound, cell, in_f64, parameters};
+use retrospect::kernels::update::Adam;
 use retrospect::model::{Config, Model, Named, Optimizer};
 use retrospect::program::{Program, Step};
 use retrospect::reference::{self, Dropout};
@@ -31,21 +32,41 @@ struct Trained {
 }
 
 impl Trained {
-    /// One step by the textbook, `t` from 1: SGD; momentum v ← μ·v + g, w ← w − rate·v; Adam (Kingma & Ba 2015).
+    /// One step by the textbooks, `t` from 1, each as its authors have it: AdamW's decay is of matrices alone.
     fn step(&mut self, optimizer: Optimizer, t: i32, rate: f64, gradient: &Tensors) {
         for (name, g) in gradient {
             let [w, m, v] = [&mut self.w, &mut self.m, &mut self.v].map(|set| set.get_mut(name).expect("the same names"));
+            let is_matrix = w.ndim() == 2;
             Zip::from(w).and(m).and(v).and(g).for_each(|w, m, v, &g| match optimizer {
                 Optimizer::Sgd => *w -= rate * g,
                 Optimizer::Momentum { momentum } => {
                     *m = f64::from(momentum) * *m + g;
                     *w -= rate * *m;
                 }
-                Optimizer::Adam => {
+                Optimizer::Nesterov { momentum } => {
+                    *m = f64::from(momentum) * *m + g;
+                    *w -= rate * (g + f64::from(momentum) * *m);
+                }
+                Optimizer::Adam(_) => {
                     *m = 0.9 * *m + 0.1 * g;
                     *v = 0.999 * *v + 0.001 * g * g;
                     let (mean, square) = (*m / (1.0 - 0.9f64.powi(t)), *v / (1.0 - 0.999f64.powi(t)));
                     *w -= rate * mean / (square.sqrt() + 1e-8);
+                }
+                Optimizer::AdamW { .. } => {
+                    *w *= if is_matrix { 1.0 - rate * 0.5 } else { 1.0 };
+                    *m = 0.8 * *m + 0.2 * g;
+                    *v = 0.99 * *v + 0.01 * g * g;
+                    let (mean, square) = (*m / (1.0 - 0.8f64.powi(t)), *v / (1.0 - 0.99f64.powi(t)));
+                    *w -= rate * mean / (square.sqrt() + 1e-6);
+                }
+                Optimizer::RmsProp { .. } => {
+                    *v = 0.95 * *v + 0.05 * g * g;
+                    *w -= rate * g / (v.sqrt() + 1e-8);
+                }
+                Optimizer::AdaGrad { .. } => {
+                    *v += g * g;
+                    *w -= rate * g / (v.sqrt() + 1e-10);
                 }
             });
         }
@@ -103,6 +124,9 @@ fn expected(config: &Config, weights: &Named, batches: &[Batch; 3]) -> Expected 
             let scale = (f64::from(clip) / (norm + 1e-6)).min(1.0);
             gradient.values_mut().for_each(|g| *g *= scale);
         }
+        if let Some(bound) = config.clip_value.map(f64::from) {
+            gradient.values_mut().for_each(|g| g.mapv_inplace(|g| g.clamp(-bound, bound)));
+        }
         let rate = RATES[t as usize - 1];
         exact.step(config.optimizer, t, rate, &gradient);
         off = [-1.0, 1.0]
@@ -129,8 +153,11 @@ fn expected(config: &Config, weights: &Named, batches: &[Batch; 3]) -> Expected 
     let rounding = |name: &str, t: &ArrayD<f64>| {
         let beta = |exact: f64, rest: f64| ((1.0 - f64::from(exact as f32)) / rest - 1.0).abs();
         let scaled = match (name.get(..4), config.optimizer) {
-            (Some("m of"), Optimizer::Adam) => beta(0.9, 0.1),
-            (Some("v of"), _) => beta(0.999, 0.001),
+            (Some("m of"), Optimizer::Adam(_)) => beta(0.9, 0.1),
+            (Some("v of"), Optimizer::Adam(_)) => beta(0.999, 0.001),
+            (Some("m of"), Optimizer::AdamW { .. }) => beta(0.8, 0.2),
+            (Some("v of"), Optimizer::AdamW { .. }) => beta(0.99, 0.01),
+            (Some("v of"), Optimizer::RmsProp { .. }) => beta(0.95, 0.05),
             _ => 0.0,
         };
         (9.0 * U + scaled) * largest(t)
@@ -172,8 +199,9 @@ fn trained(model: Model, on: &'static str, weights: &Named, batches: &[Batch; 3]
 fn outside(got: &Tensors, expected: &Expected, optimizer: Optimizer) -> Vec<String> {
     let states = match optimizer {
         Optimizer::Sgd => ["m of", "v of"].as_slice(),
-        Optimizer::Momentum { .. } => &["v of"],
-        Optimizer::Adam => &[],
+        Optimizer::Momentum { .. } | Optimizer::Nesterov { .. } => &["v of"],
+        Optimizer::Adam(_) | Optimizer::AdamW { .. } => &[],
+        Optimizer::RmsProp { .. } | Optimizer::AdaGrad { .. } => &["m of"],
     };
     let wanted = expected.values.iter().filter(|(name, _)| !states.iter().any(|state| name.starts_with(state)));
     let mut found = Vec::new();
@@ -193,7 +221,15 @@ fn outside(got: &Tensors, expected: &Expected, optimizer: Optimizer) -> Vec<Stri
 
 /// Nothing, more than the gradient's norm, and less.
 const CLIPS: [Option<f32>; 3] = [None, Some(1000.0), Some(0.02)];
-const OPTIMIZERS: [Optimizer; 3] = [Optimizer::Sgd, Optimizer::Momentum { momentum: MOMENTUM }, Optimizer::Adam];
+const OPTIMIZERS: [Optimizer; 7] = [
+    Optimizer::Sgd,
+    Optimizer::Momentum { momentum: MOMENTUM },
+    Optimizer::ADAM,
+    Optimizer::Nesterov { momentum: MOMENTUM },
+    Optimizer::AdamW { adam: Adam { beta1: 0.8, beta2: 0.99, epsilon: 1e-6 }, decay: 0.5 },
+    Optimizer::RmsProp { beta: 0.95, epsilon: 1e-8 },
+    Optimizer::AdaGrad { epsilon: 1e-10 },
+];
 
 fn case(tokens: bool, optimizer: Optimizer, clip: Option<f32>) -> Case {
     let (input, loss) = match tokens {
@@ -204,7 +240,9 @@ fn case(tokens: bool, optimizer: Optimizer, clip: Option<f32>) -> Case {
     let (layers, activation) = if tokens { (2, Activation::Tanh) } else { (1, Activation::Sigmoid) };
     // With tokens and clipping, which is one in three.
     let (dropout, output_dropout) = if tokens && clip == CLIPS[2] { (0.3, 0.2) } else { (0.0, 0.0) };
-    let config = Config { layers, activation, optimizer, clip, dropout, output_dropout, ..shape };
+    // Beside a norm that clips nothing.
+    let clip_value = (clip == CLIPS[1]).then_some(0.01);
+    let config = Config { layers, activation, optimizer, clip, clip_value, dropout, output_dropout, ..shape };
     Case { config, masked: tokens, reduction: Reduction::Mean }
 }
 
@@ -243,6 +281,19 @@ fn change(program: &mut Program, kernel: &str, n: usize, from: f32, to: f32) {
     }
 }
 
+/// The same of an integer.
+fn change_bits(program: &mut Program, kernel: &str, n: usize, from: u32, to: u32) {
+    change(program, kernel, n, f32::from_bits(from), f32::from_bits(to));
+}
+
+/// The same of those steps of the kernel that have such a scalar, which are some.
+fn change_some(program: &mut Program, kernel: &str, n: usize, from: f32, to: f32) {
+    let has = |step: &&mut Step| step.scalars[4 * n..4 * n + 4] == from.to_le_bytes();
+    let changed =
+        all_steps(program, kernel).filter(has).map(|step| step.scalars[4 * n..4 * n + 4].copy_from_slice(&to.to_le_bytes()));
+    assert!(changed.count() > 0, "{kernel}");
+}
+
 /// Gives a window that a kernel's steps write a place where nobody looks.
 fn divert(program: &mut Program, kernel: &str, window: usize, except: usize) {
     let found: Vec<_> = program.steps().iter().enumerate().filter(|(_, s)| s.kernel.name == kernel).map(|(i, _)| i).collect();
@@ -255,9 +306,9 @@ fn divert(program: &mut Program, kernel: &str, window: usize, except: usize) {
 
 #[test]
 fn planted_faults_of_training_are_caught() {
-    let [sgd, momentum, adam] = OPTIMIZERS;
+    let [sgd, momentum, adam, nesterov, adamw, rmsprop, adagrad] = OPTIMIZERS;
     type Plant = fn(&mut Program);
-    let faults: [(&str, Optimizer, Option<f32>, Plant, &str); 10] = [
+    let faults: [(&str, Optimizer, Option<f32>, Plant, &str); 16] = [
         ("β₁ off by 1e-4", adam, None, |p| change(p, "adam", 0, 0.9, 0.90009), "m of rnn.weight_hh_l1"),
         ("β₂ off by 1e-4", adam, None, |p| change(p, "adam", 1, 0.999, 0.9991), "v of decoder.weight"),
         ("ε of 1e-4", adam, None, |p| change(p, "adam", 2, 1e-8, 1e-4), "decoder.weight"),
@@ -265,6 +316,12 @@ fn planted_faults_of_training_are_caught() {
         ("clipped to a norm off by 1e-3", sgd, Some(0.02), |p| change(p, "sgd", 0, 0.02, 0.02002), "decoder.bias"),
         ("clipped to a norm off by 1e-4", adam, Some(0.02), |p| change(p, "adam", 3, 0.02, 0.020002), "m of decoder.bias"),
         ("not clipped", adam, Some(0.02), |p| change(p, "adam", 3, 0.02, 0.0), "m of rnn.weight_ih_l0"),
+        ("momentum in place of Nesterov's", nesterov, None, |p| change_bits(p, "momentum", 3, 1, 0), "decoder.weight"),
+        ("decay off by 1e-2", adamw, None, |p| change_some(p, "adam", 5, 0.5, 0.505), "rnn.weight_hh_l0"),
+        ("biases decay", adamw, None, |p| change_some(p, "adam", 5, 0.0, 0.5), "rnn.bias_ih_l0"),
+        ("β off by 1e-3", rmsprop, None, |p| change(p, "rmsprop", 0, 0.95, 0.951), "v of decoder.weight"),
+        ("a share of squares alone", adagrad, None, |p| change(p, "rmsprop", 1, 1.0, 0.99), "v of decoder.weight"),
+        ("elements not clipped", sgd, Some(1000.0), |p| change(p, "sgd", 1, 0.01, 0.0), "decoder.bias"),
         ("no state carried on", sgd, None, |p| divert(p, "carry", 0, 0), "loss of step 2"),
         // The first two of them prepare.
         ("Wᵀ not refreshed", sgd, None, |p| divert(p, "transpose", 1, 2), "loss of step 2"),

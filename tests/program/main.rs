@@ -7,6 +7,7 @@ mod data;
 mod errors;
 mod following;
 mod gradient;
+mod improving;
 mod moved;
 mod predict;
 mod runs;

@@ -5,6 +5,7 @@ use ndarray::{Array, Dimension, ShapeBuilder};
 use crate::Activation;
 use crate::batch::{Batch, InitialState, Input, Inputs, Loss, Reduction, Targets};
 use crate::cells::Cell;
+use crate::kernels::update::Adam;
 use crate::model::{Biases, Config, Named, Optimizer, RecurrentInit, initial};
 use crate::random::Random;
 
@@ -25,6 +26,16 @@ const SIZES: [[usize; 5]; 11] = [
 
 /// The same of sequences that have more than one length.
 const SEQUENCES: [[usize; 5]; 5] = [[7, 5, 19, 5, 3], [5, 7, 63, 19, 7], [12, 5, 7, 63, 5], [4, 19, 65, 7, 9], [19, 2, 1, 3, 7]];
+
+const OPTIMIZERS: [Optimizer; 7] = [
+    Optimizer::ADAM,
+    Optimizer::Sgd,
+    Optimizer::Momentum { momentum: 0.9 },
+    Optimizer::AdamW { adam: Adam { beta1: 0.8, beta2: 0.99, epsilon: 1e-6 }, decay: 0.1 },
+    Optimizer::RmsProp { beta: 0.95, epsilon: 1e-8 },
+    Optimizer::Nesterov { momentum: 0.9 },
+    Optimizer::AdaGrad { epsilon: 1e-10 },
+];
 
 /// A network and what its batches are like.
 #[derive(Debug, Clone)]
@@ -53,12 +64,13 @@ pub fn cases() -> Vec<Case> {
                         let i = all.len();
                         let [window, batch, hidden, size, outputs] = SIZES[i % SIZES.len()];
                         let input = if tokens { Input::Tokens(size) } else { Input::Vectors(size) };
-                        let optimizer = [Optimizer::Adam, Optimizer::Sgd, Optimizer::Momentum { momentum: 0.9 }][i / 7 % 3];
+                        let optimizer = OPTIMIZERS[i / 7 % OPTIMIZERS.len()];
                         let clip = (i / 5 % 2 == 0).then_some(0.05);
                         let recompute = [None, Some(2), None, Some(5)][i / 3 % 4];
                         let shape = Config::new(input, hidden, outputs, loss, batch, window);
                         let trace = i % 5 == 0;
-                        let config = Config { layers, activation, optimizer, clip, recompute, trace, ..shape };
+                        let clip_value = (i % 13 == 4).then_some(0.002);
+                        let config = Config { layers, activation, optimizer, clip, clip_value, recompute, trace, ..shape };
                         all.push(Case { config, masked, reduction });
                     }
                 }

@@ -11,11 +11,11 @@ use retrospect::{Activation, Result};
 
 use super::{Output, moderate};
 use crate::commands::compute::ComputeArgs;
-use crate::commands::evaluate::load;
 use crate::commands::options::{activation, size};
 use crate::commands::plot;
 use crate::commands::sketch;
 use crate::commands::terminal::{rounded, table};
+use crate::commands::trained::WhichArgs;
 
 /// The norm of ∂L/∂h_t at every time step of a network, for a loss at the last step alone
 #[derive(Args)]
@@ -54,6 +54,9 @@ pub struct Gradients {
     /// What the recurrent weight is made from
     #[arg(long, value_name = "NAME", default_value = "orthogonal")]
     recurrent_init: RecurrentInit,
+
+    #[command(flatten)]
+    which: WhichArgs,
 
     #[command(flatten)]
     output: Output,
@@ -108,7 +111,7 @@ impl Gradients {
 
     /// The layers of the network of a run, on its first held-out batch, or else its first batch.
     fn of_run(&self, run: &Path) -> Result<Vec<study::Gradients>> {
-        let (checkpoint, _) = load(run)?;
+        let (checkpoint, _) = self.which.load(run)?;
         let compute = self.compute.choose()?;
         let mut source = checkpoint.origin.open(Part::Validation)?.source;
         let batch = if source.held_out_batches() > 0 { source.held_out(0) } else { source.batch(0) };

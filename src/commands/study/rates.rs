@@ -11,7 +11,7 @@ use super::training::{BudgetArgs, bar, csv, loss, step};
 use super::{Output, positive};
 use crate::commands::cell::about_activation;
 use crate::commands::compute::ComputeArgs;
-use crate::commands::options::{OptimizerChoice, activation, init_of, size};
+use crate::commands::options::{activation, init_of, size};
 use crate::commands::plot;
 use crate::commands::sketch;
 use crate::commands::terminal::table;
@@ -59,7 +59,7 @@ pub struct Rates {
 impl Rates {
     pub fn run(&self) -> Result<()> {
         let task = Task::named(&self.task)?;
-        let [from, to] = if self.budget.optimizer(task) == OptimizerChoice::Adam { [1e-5, 1.0] } else { [1e-4, 10.0] };
+        let [from, to] = if self.budget.optimizer(task).scales() { [1e-5, 1.0] } else { [1e-4, 10.0] };
         let rates = study::rates(self.from.unwrap_or(from), self.to.unwrap_or(to), self.rates)?;
         let budget = self.budget.for_task(task, self.window, 200);
         let activation = self.activation.or_else(|| Activation::named(task.defaults.activation)).unwrap_or(Activation::Tanh);

@@ -1,6 +1,6 @@
 //! What a configuration must hold to, what its batches must, and what would fit in its place.
 
-use super::{Biases, Config, MOST_SEGMENTS, Optimizer};
+use super::{Biases, Config, MOST_SEGMENTS};
 use crate::batch::{Batch, InitialState, Input, Loss, Targets};
 use crate::cells::Cell;
 use crate::kernels::dropout::OUTPUT_LAYER;
@@ -114,15 +114,11 @@ impl Config {
         if let (Input::Vectors(_), Some(_)) = (self.input, self.embedding) {
             return Err(Error::Usage("an embedding is of tokens, and this network reads vectors".into()));
         }
-        if let Optimizer::Momentum { momentum } = self.optimizer
-            && !(0.0..1.0).contains(&momentum)
-        {
-            return Err(Error::Usage(format!("momentum is {momentum}; it must be at least 0 and below 1")));
-        }
-        if let Some(clip) = self.clip
-            && !(clip > 0.0 && clip.is_finite())
-        {
-            return Err(Error::Usage(format!("the norm to clip to is {clip}; it must be positive and finite")));
+        self.optimizer.check()?;
+        for (what, clip) in [("norm", self.clip), ("value", self.clip_value)] {
+            if let Some(clip) = clip.filter(|clip| !(*clip > 0.0 && clip.is_finite())) {
+                return Err(Error::Usage(format!("the {what} to clip to is {clip}; it must be positive and finite")));
+            }
         }
         for (name, rate) in [("dropout", self.dropout), ("output dropout", self.output_dropout)] {
             if !(0.0..1.0).contains(&rate) {

@@ -1,0 +1,94 @@
+//! The checkpoint of a run that a command reads.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+use retrospect::tensors::TensorFile;
+use retrospect::train::Checkpoint;
+use retrospect::{Error, Result};
+
+use super::terminal::{note, note_left_out, significant};
+
+/// Which checkpoint of a run is read.
+#[derive(Args)]
+pub struct WhichArgs {
+    /// Take the network of the best validation, or the last one [default: best, if the run was validated]
+    #[arg(long, value_name = "WHICH")]
+    checkpoint: Option<Which>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Which {
+    Best,
+    Last,
+}
+
+impl WhichArgs {
+    /// Refuses the flag where there is no run: weights alone have no checkpoints.
+    ///
+    /// # Errors
+    /// [`Error::Usage`].
+    pub fn expect_none(&self, weights: &Path) -> Result<()> {
+        match self.checkpoint {
+            Some(_) => Err(Error::Usage(format!("--checkpoint is for runs, and {} are weights alone", weights.display()))),
+            None => Ok(()),
+        }
+    }
+
+    /// Reads a checkpoint of the run in a folder, or the file that is named; says which one it is if there is another.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for the flag beside a file; [`Error::BadInput`] when it cannot be read, or when there is no best one.
+    pub fn load(&self, run: &Path) -> Result<(Checkpoint, PathBuf)> {
+        let best = Checkpoint::best_path(run);
+        match self.checkpoint {
+            Some(_) if !run.is_dir() => {
+                Err(Error::Usage(format!("--checkpoint is for the folder of a run, and {} is a file", run.display())))
+            }
+            Some(Which::Best) if !best.exists() => {
+                let problem = "has no best checkpoint: nothing was validated; --checkpoint last takes the last one";
+                Err(Error::BadInput { what: run.display().to_string(), problem: problem.into() })
+            }
+            Some(Which::Last) => load_last(run),
+            _ if !best.exists() => load_last(run),
+            _ => load_best(run, &best),
+        }
+    }
+}
+
+/// The best checkpoint, or the last one where that cannot be read.
+fn load_best(run: &Path, path: &Path) -> Result<(Checkpoint, PathBuf)> {
+    let checkpoint = match Checkpoint::read(path) {
+        Ok(checkpoint) => checkpoint,
+        Err(error) => {
+            note(format_args!("{error}; taking the last checkpoint instead."));
+            return load_last(run);
+        }
+    };
+    let step_of = |file: TensorFile| file.metadata.get("step").and_then(|step| step.parse::<u64>().ok());
+    let last = TensorFile::open(Checkpoint::path(run)).ok().and_then(step_of);
+    if last != Some(checkpoint.step) {
+        let by = checkpoint.origin.settings.best_by.name();
+        let value = checkpoint.validations.best.map_or(String::new(), |best| format!(" of {}", significant(best.value)));
+        let last = last.map_or(String::new(), |step| format!(", of step {step}"));
+        note(format_args!(
+            "Taking the checkpoint of step {}, with the best {by}{value}; --checkpoint last takes the last one{last}.",
+            checkpoint.step
+        ));
+    }
+    note_left_out(path, &checkpoint.left_out()?);
+    Ok((checkpoint, path.into()))
+}
+
+/// The last checkpoint of a run, with a note when it is the one before.
+///
+/// # Errors
+/// As [`Checkpoint::of_run`].
+pub fn load_last(run: &Path) -> Result<(Checkpoint, PathBuf)> {
+    let (checkpoint, path, damaged) = Checkpoint::of_run(run)?;
+    if let Some(error) = damaged {
+        note(format_args!("{error}; taking the checkpoint before it, of step {}.", checkpoint.step));
+    }
+    note_left_out(&path, &checkpoint.left_out()?);
+    Ok((checkpoint, path))
+}

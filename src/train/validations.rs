@@ -1,0 +1,156 @@
+//! What a run remembers of its validations: the best one, for how long there was no better, and what plateaus have made of the rate.
+
+use serde::{Deserialize, Serialize};
+
+use super::Evaluation;
+
+/// Which number of a validation tells the better network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+pub enum BestBy {
+    /// The lowest loss.
+    #[default]
+    Loss,
+    /// The highest accuracy.
+    Accuracy,
+}
+
+impl BestBy {
+    /// Its name in sentences.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            BestBy::Loss => "validation loss",
+            BestBy::Accuracy => "validation accuracy",
+        }
+    }
+
+    /// The number of a validation; `None` where it has none: values have no accuracy.
+    fn value(self, evaluation: &Evaluation) -> Option<f64> {
+        match self {
+            BestBy::Loss => Some(evaluation.loss),
+            BestBy::Accuracy => evaluation.measures.as_ref().and_then(|measures| measures.accuracy()),
+        }
+    }
+
+    /// By how much a number is better than another.
+    fn gain(self, value: f64, than: f64) -> f64 {
+        match self {
+            BestBy::Loss => than - value,
+            BestBy::Accuracy => value - than,
+        }
+    }
+}
+
+/// The best validation of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Best {
+    /// After how many training steps it was.
+    pub step: u64,
+    /// Its loss or accuracy.
+    pub value: f64,
+}
+
+/// What a run remembers of its validations.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct Validations {
+    /// The best one.
+    pub best: Option<Best>,
+    /// The value that the last improvement came to.
+    improved_to: Option<f64>,
+    /// The validations since then.
+    pub without_improvement: u64,
+    /// Of a schedule that looks for plateaus.
+    pub(super) plateau: Option<Plateau>,
+}
+
+impl Validations {
+    /// Those of a run that has made none.
+    pub(super) fn new(plateau: Option<Plateau>) -> Validations {
+        Validations { plateau, ..Validations::default() }
+    }
+
+    /// The same of a run that goes on, with the plateaus of its own schedule, or those that one begins with.
+    pub(super) fn with_plateau(self, new: Option<Plateau>) -> Validations {
+        Validations { plateau: new.map(|new| self.plateau.unwrap_or(new)), ..self }
+    }
+
+    /// Takes a validation after `step` training steps into account; returns whether it is the best. An improvement is one by more than
+    /// `min_delta`.
+    pub(super) fn add(&mut self, step: u64, evaluation: &Evaluation, by: BestBy, min_delta: f64) -> bool {
+        let Some(value) = by.value(evaluation) else { return false };
+        let is_best = self.best.is_none_or(|best| by.gain(value, best.value) > 0.0);
+        if is_best {
+            self.best = Some(Best { step, value });
+        }
+        if self.improved_to.is_none_or(|before| by.gain(value, before) > min_delta) {
+            (self.improved_to, self.without_improvement) = (Some(value), 0);
+        } else {
+            self.without_improvement += 1;
+        }
+        is_best
+    }
+}
+
+/// How far a schedule is that lowers the rate on plateaus of the validation loss, as PyTorch's ReduceLROnPlateau with its usual threshold.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Plateau {
+    best: Option<f64>,
+    without_improvement: u64,
+    /// What the rate is multiplied by.
+    pub(super) factor: f64,
+}
+
+impl Default for Plateau {
+    fn default() -> Plateau {
+        Plateau { best: None, without_improvement: 0, factor: 1.0 }
+    }
+}
+
+impl Plateau {
+    /// Takes a validation loss into account.
+    pub(super) fn add(&mut self, loss: f64, patience: u64, factor: f64) {
+        if self.best.is_none_or(|best| loss < best * (1.0 - 1e-4)) {
+            (self.best, self.without_improvement) = (Some(loss), 0);
+            return;
+        }
+        self.without_improvement += 1;
+        if self.without_improvement > patience {
+            self.factor *= factor;
+            self.without_improvement = 0;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The losses and rates of `scripts/pytorch_optimizers.py`.
+    #[test]
+    fn plateaus_are_pytorch_s() {
+        let losses = [3.0, 2.0, 2.1, 1.99995, 2.2, 2.3, 1.5, 1.6, 1.6, 1.6, 1.6, 1.6, 1.6, 1.4, 1.39999, 1.5, 1.5, 1.5, 1.5, 1.0];
+        let rates = [
+            0.1, 0.1, 0.1, 0.1, 0.05, 0.05, 0.05, 0.05, 0.05, 0.025, 0.025, 0.025, 0.0125, 0.0125, 0.0125, 0.0125, 0.00625,
+            0.00625, 0.00625, 0.00625,
+        ];
+        let mut plateau = Plateau::default();
+        for (loss, rate) in losses.into_iter().zip(rates) {
+            plateau.add(loss, 2, 0.5);
+            assert_eq!(0.1 * plateau.factor, rate, "after {loss}");
+        }
+    }
+
+    #[test]
+    fn the_best_stays_and_what_is_hardly_better_is_no_improvement() {
+        let evaluation = |loss| Evaluation { loss, counted: 1, measures: None };
+        let mut all = Validations::new(None);
+        let mut add = |step, loss| all.add(step, &evaluation(loss), BestBy::Loss, 0.1);
+        assert!(add(10, 2.0) && !add(20, 2.5) && add(30, 1.95) && !add(40, 1.95) && add(50, 1.88));
+        assert_eq!((all.best, all.without_improvement), (Some(Best { step: 50, value: 1.88 }), 0));
+        assert!(!all.add(60, &evaluation(1.9), BestBy::Loss, 0.1) && all.without_improvement == 1);
+        // Values have no accuracy.
+        assert!(!all.add(70, &evaluation(0.1), BestBy::Accuracy, 0.0) && all.without_improvement == 1);
+    }
+}

@@ -1,0 +1,171 @@
+//! Training towards the best network: what is kept of it, when a run ends early, how its rate changes, and that it all goes on with the same
+//! bits.
+
+use std::f64::consts::PI;
+use std::fs;
+use std::path::Path;
+
+use retrospect::tensors::Tensors;
+use serde_json::Value;
+
+use super::errors::expect;
+use super::{json, run, succeed, text};
+
+fn lines(run: &Path) -> Vec<Value> {
+    fs::read_to_string(run.join("metrics.jsonl")).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// A number of each line that has it, with the line's step.
+fn numbers(run: &Path, name: &str) -> Vec<(u64, f64)> {
+    lines(run).iter().filter_map(|line| Some((line["step"].as_u64()?, line[name].as_f64()?))).collect()
+}
+
+fn bytes(run: &Path, file: &str) -> Vec<(String, Vec<u8>)> {
+    let tensors = Tensors::read(run.join(file)).unwrap();
+    tensors.names().map(|name| (name.to_owned(), format!("{:?}", tensors.get(name)).into_bytes())).collect()
+}
+
+/// A text that is learnt by heart soon, so that the validation gets worse again.
+const TRAIN: &str =
+    "train --text text --hidden 48 --lr 0.02 --batch 2 --window 16 --steps 300 --evaluate-every 20 --loss-every 1 --backend cpu";
+
+fn with_text(folder: &Path) {
+    fs::write(folder.join("text"), text(1200)).unwrap();
+}
+
+#[test]
+fn the_best_network_stays_and_the_run_ends_when_none_is_better() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    with_text(at);
+    let summary = json(at, &format!("{TRAIN} --patience 3 --out run --json"));
+    let validations = numbers(&at.join("run"), "validation_loss");
+    let best = *validations.iter().min_by(|a, b| a.1.total_cmp(&b.1)).unwrap();
+    let end = best.0 + 60;
+    assert!(end < 300, "the text is not learnt by heart: {validations:?}");
+    assert_eq!((&summary["steps"], &summary["stopped_early"]), (&Value::from(end), &Value::from(true)));
+    assert_eq!((&summary["best"]["step"], &summary["best"]["value"]), (&Value::from(best.0), &Value::from(best.1)));
+
+    // What is asked of the run is answered by the best, or by the last one.
+    let (_, _, err) = run(at, "evaluate run");
+    assert!(err.contains(&format!("Taking the checkpoint of step {}, with the best validation loss of", best.0)), "{err}");
+    let loss = |which: &str| json(at, &format!("evaluate run --json {which}"))["loss"].as_f64().unwrap();
+    assert_eq!((loss(""), loss("--checkpoint best"), loss("run")), (best.1, best.1, best.1));
+    assert_eq!(loss("--checkpoint last"), validations.last().unwrap().1);
+    let drawn = |which: &str| succeed(at, &format!("sample run --length 200 --backend cpu {which}"));
+    assert_eq!(drawn(""), drawn("--checkpoint best"));
+    assert_ne!(drawn(""), drawn("--checkpoint last"));
+
+    // A damaged one is not the end.
+    fs::write(at.join("run/best.safetensors"), "damaged").unwrap();
+    let (code, _, err) = run(at, "evaluate run");
+    assert!(code == 0 && err.contains("taking the last checkpoint instead"), "{err}");
+    fs::remove_file(at.join("run/best.safetensors")).unwrap();
+    expect(
+        at,
+        &[
+            ("evaluate run --checkpoint best", 7, "has no best checkpoint"),
+            ("evaluate run/checkpoint.safetensors --checkpoint last", 2, "--checkpoint is for the folder of a run"),
+        ],
+    );
+}
+
+/// Stopped at any step and resumed, everything is as if it had not been: validations, the best network, plateaus, early end.
+#[test]
+fn what_a_run_remembers_goes_on_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    with_text(at);
+    for (name, options) in [
+        ("plateau", "--schedule plateau:1:0.5 --warmup 5 --optimizer rmsprop --lr 0.005"),
+        ("onecycle", "--schedule onecycle --optimizer adamw --weight-decay 0.1 --patience 4 --min-delta 0.01"),
+        ("accuracy", "--schedule step:90:0.3 --optimizer nesterov --lr 0.3 --best accuracy --clip-value 0.05 --patience 5"),
+    ] {
+        let train =
+            format!("{} {options}", TRAIN.replace(" --lr 0.02", if options.contains("--lr") { "" } else { " --lr 0.02" }));
+        let (whole, part) = (at.join(name), at.join(format!("{name}-part")));
+        succeed(at, &format!("{train} --out {name}"));
+        let steps = lines(&whole).last().unwrap()["step"].as_u64().unwrap();
+        // The number of steps is a part of a schedule, so the run is interrupted by what it has left behind: an older checkpoint.
+        succeed(at, &format!("{train} --checkpoint-every 70 --out {name}-part"));
+        let saved = Tensors::read(part.join("checkpoint.previous.safetensors")).unwrap().metadata["step"].parse::<u64>().unwrap();
+        assert!(saved < steps && saved % 70 == 0, "{name}: {saved} of {steps}");
+        fs::rename(part.join("checkpoint.previous.safetensors"), part.join("checkpoint.safetensors")).unwrap();
+        succeed(at, &format!("train --resume {name}-part"));
+        for number in ["loss", "lr", "grad_norm", "validation_loss"] {
+            assert_eq!(numbers(&part, number), numbers(&whole, number), "{name}, {number}");
+        }
+        for file in ["checkpoint.safetensors", "best.safetensors"] {
+            assert!(bytes(&part, file) == bytes(&whole, file), "{name}, {file}");
+        }
+        let metadata = |run: &Path, file: &str| Tensors::read(run.join(file)).unwrap().metadata["validations"].clone();
+        for file in ["checkpoint.safetensors", "best.safetensors"] {
+            assert_eq!(metadata(&part, file), metadata(&whole, file), "{name}, {file}");
+        }
+    }
+    let rates = numbers(&at.join("plateau"), "lr");
+    assert!(rates[..5].iter().zip(1..).all(|((_, rate), step)| (rate - 0.001 * f64::from(step)).abs() < 1e-12), "{rates:?}");
+    assert!(rates.last().unwrap().1 <= 0.0025, "no plateau was found: {rates:?}");
+}
+
+#[test]
+fn the_rate_follows_its_schedule_and_may_change_when_a_run_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    with_text(at);
+    let train = TRAIN.replace("--steps 300", "--steps 40");
+    succeed(at, &format!("{train} --schedule cosine --warmup 8 --out run"));
+    for (step, rate) in numbers(&at.join("run"), "lr") {
+        let expected = match step {
+            ..=8 => 0.02 * step as f64 / 8.0,
+            _ => 0.01 * (1.0 + (PI * (step - 9) as f64 / 32.0).cos()),
+        };
+        assert!((rate - expected).abs() < 1e-12, "step {step}: {rate}, expected {expected}");
+    }
+    succeed(at, "train --resume run --steps 50 --schedule constant --lr 0.003 --clip 0.01 --evaluate-every off");
+    let rates = numbers(&at.join("run"), "lr");
+    assert!(rates.len() == 50 && rates[40..].iter().all(|(_, rate)| *rate == 0.003), "{rates:?}");
+    let toml: toml::Table = fs::read_to_string(at.join("run/run.toml")).unwrap().parse().unwrap();
+    assert_eq!(toml["settings"]["network"]["clip"].as_float().map(|clip| clip as f32), Some(0.01));
+}
+
+#[test]
+fn a_run_is_as_many_steps_as_its_passes_take_and_is_validated_ten_times() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    with_text(at);
+    // 1,080 characters train, in two streams of 539: 33 windows of 16.
+    let train = TRAIN.replace("--steps 300 --evaluate-every 20", "--epochs 2");
+    let summary = json(at, &format!("{train} --out run --json"));
+    assert_eq!(summary["steps"], 66);
+    let steps: Vec<u64> = numbers(&at.join("run"), "validation_loss").into_iter().map(|(step, _)| step).collect();
+    assert_eq!(steps, [6, 12, 18, 24, 30, 36, 42, 48, 54, 60, 66]);
+    assert_eq!(json(at, "train --resume run --epochs 3 --json")["steps"], 99);
+}
+
+#[test]
+fn what_makes_no_sense_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    with_text(at);
+    succeed(at, &format!("{} --out run", TRAIN.replace("300", "20")));
+    let train = "train --text text --hidden 4 --batch 2 --steps 3 --backend cpu --out x";
+    let (code, _, err) = run(at, "train --resume run --hidden 4");
+    assert!(code == 2 && err.contains("--hidden <N>") && !err.contains("--layers"), "{err}");
+    expect(
+        at,
+        &[
+            (&format!("{train} --beta1 0.5 --optimizer sgd"), 2, "--beta1 needs --optimizer adam or adamw; this run has sgd"),
+            (&format!("{train} --weight-decay 0.5"), 2, "--weight-decay needs --optimizer adamw; this run has adam"),
+            (&format!("{train} --epsilon 0"), 2, "0 is not positive and finite in f32"),
+            (&format!("{train} --schedule cosines"), 2, "expected constant, linear, cosine, step:N:γ"),
+            (&format!("{train} --schedule step:0:0.5"), 2, "the steps of schedule step:0:0.5 must be at least 1"),
+            (&format!("{train} --patience 3 --validation 0"), 2, "--patience follows validations, and nothing is held out"),
+            (&format!("{train} --schedule plateau:1:0.5 --evaluate-every off"), 2, "--evaluate-every is off"),
+            ("train --epochs 3 --backend cpu --out x", 2, "--epochs counts passes over data, and the sequences of adding are"),
+            ("train --best accuracy --backend cpu --out x", 2, "the best accuracy is of classes"),
+            ("train --resume run --steps 10", 2, "is at step 20, and 10 steps end no later; --steps N goes on to N, above 20"),
+        ],
+    );
+    assert!(!at.join("x").exists());
+}
