@@ -1,6 +1,7 @@
 """The places in README.md and docs/ that are made from a record: between `<!-- gpu NAME -->` and `<!-- end -->`.
 
-A place in a line is filled in that line. A place whose markers stand on lines of their own is filled with such lines, of at most 120 columns.
+A place in a line is filled in that line. A place whose markers stand on lines of their own is filled with lines of its own, of
+at most 120 columns.
 """
 
 import os
