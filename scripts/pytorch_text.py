@@ -3,8 +3,9 @@
     pip install torch numpy
     python scripts/pytorch_text.py tinyshakespeare.txt --cell lstm --seed 1
 
-The text is cut, the state carried and the validation data evaluated as README describes for `retrospect train --text`: 90 % train, B streams,
-windows of T; the validation data in B streams from a zero state that is carried on, the mean over all characters that have a next one.
+The text is cut, the state carried and the validation data evaluated as docs/training.md describes for `retrospect train --text`:
+90 % train, B streams, windows of T; the validation data in B streams from a zero state that is carried on, the mean over all characters
+that have a next one.
 The same run there: retrospect train --text tinyshakespeare.txt --cell lstm --biases two --clip 1 --steps 3000 --seed 1
 """
 

@@ -12,7 +12,7 @@ words.txt is the text. Each safetensors file holds
 
 and `cell`, `batch`, `window`, `lr`, `clip` and `pytorch` as metadata. Both of PyTorch's biases are trained, as PyTorch does, so this is the run of
 `retrospect train --biases two`. Adam, clipped by the global norm, the states carried from window to window and zero where a pass begins.
-The text is cut as `retrospect train` cuts it, which README describes.
+The text is cut as `retrospect train` cuts it, which docs/training.md describes.
 """
 
 import random

@@ -123,7 +123,11 @@ pub use activation::Activation;
 pub use error::{Error, Result};
 pub use whole_file::WholeFile;
 
-/// README's examples are tests.
+/// The examples of the documents are tests.
 #[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-struct Readme;
+mod documents {
+    #[doc = include_str!("../README.md")]
+    struct Readme;
+    #[doc = include_str!("../docs/library.md")]
+    struct Library;
+}

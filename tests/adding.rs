@@ -1,5 +1,5 @@
-//! What adding something costs: the patches in `tests/adding` add an activation and a cell, and touch those files alone that README's table
-//! "To add" names. Here they are held to the table and to the code as it is; `scripts/try-adding` builds what they make and checks it.
+//! What adding something costs: the patches in `tests/adding` add an activation and a cell, and touch those files alone that the table of
+//! `docs/adding.md` names. Here they are held to the table and to the code as it is; `scripts/try-adding` builds what they make and checks it.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -69,11 +69,11 @@ fn apply(text: &str, change: &Change) -> Result<String, String> {
     Ok(lines.join("\n") + "\n")
 }
 
-/// The files that README's table names for adding something, with the name of what is added.
+/// The files that the table of `docs/adding.md` names for adding something, with the name of what is added.
 fn table(kind: &str, name: &str) -> BTreeSet<String> {
-    let readme = read("README.md");
+    let page = read("docs/adding.md");
     let head = format!("| {kind} | ");
-    let row = readme.lines().find_map(|line| line.strip_prefix(&head)).expect("a row of the table");
+    let row = page.lines().find_map(|line| line.strip_prefix(&head)).expect("a row of the table");
     let paths = row.split('`').skip(1).step_by(2);
     paths.map(|path| path.replace("/x.", &format!("/{name}."))).collect()
 }

@@ -11,7 +11,7 @@ from lib import gradients, tensors
 from lib.common import ROOT, Failure, in_words, last_words, say
 from lib.context import LeftOut, OutOfTime
 
-# Steps of a training step's sizes: hidden, batch, window; those of README first, then by what is learnt from them.
+# Sizes of training steps: hidden, batch, window; those of README and docs/performance.md first, then by what is learnt from them.
 STEPS = [(256, 32, 64), (2048, 64, 256), (4096, 64, 32), (8192, 64, 32), (16384, 64, 32)]
 STEPS += [(h, b, 256) for b in (64, 16, 1) for h in (1024, 512, 2048, 128, 256) if (h, b) != (2048, 64)]
 PRODUCTS = [4096, 1024, 2048]

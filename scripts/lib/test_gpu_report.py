@@ -12,7 +12,7 @@ import sys
 import tempfile
 import unittest
 
-from lib import gradients, markdown, parts, readme, tensors
+from lib import gradients, markdown, pages, parts, tensors
 from lib.common import RECORDS, ROOT, Failure
 
 FAKES = pathlib.Path(__file__).with_name("fake_programs.py")
@@ -177,24 +177,39 @@ class Pieces(unittest.TestCase):
         self.assertGreater(len(set(text)), 20)
 
 
-class Readme(unittest.TestCase):
-    """README.md and the first record."""
+class Pages(unittest.TestCase):
+    """README.md, docs/performance.md and the records."""
 
-    def test_readme_is_that_of_the_record_it_names(self):
-        text = readme.README.read_text()
-        name = readme.named(text)
+    def test_the_pages_are_filled_from_the_record_that_is_named(self):
+        name = pages.named()
         record = json.loads((ROOT / name).read_text())
-        self.assertEqual(readme.filled(text, record, name), text, f"scripts/gpu-report --readme {name} makes it so")
-        places = {found[2] for found in readme.PLACE.finditer(text)}
-        self.assertEqual(places, {"record", *readme.PLACES})
-        # Another record is seen.
+        texts = {page: page.read_text() for page in pages.PAGES}
+        for page, text in texts.items():
+            self.assertEqual(pages.filled(page, text, record, name), text, f"scripts/gpu-report --fill {name} fills it")
+        places = {found[2] for text in texts.values() for found in pages.PLACE.finditer(text)}
+        self.assertEqual(places, {"record", *pages.PLACES})
+        # Another record is seen, on each page.
         for row in record["parts"]["steps"]["rows"]:
             if "ms_per_step" in row:  # and no error
                 row["ms_per_step"] *= 2
-        self.assertNotEqual(readme.filled(text, record, name), text)
+        for page, text in texts.items():
+            self.assertNotEqual(pages.filled(page, text, record, name), text)
 
     def test_a_place_that_nothing_fills_is_named(self):
-        self.assertRaises(Failure, readme.filled, "<!-- gpu nonsense -->1<!-- end -->", {}, "r")
+        self.assertRaises(Failure, pages.filled, pages.PERFORMANCE, "<!-- gpu nonsense -->1<!-- end -->", {}, "r")
+
+    def test_a_place_on_lines_of_its_own_is_wrapped(self):
+        record = {"versions": {"commit": "1234567"}, "adapter": "A GPU of a long name " * 20, "date": "2026-01-01"}
+        for before in ("", "old text\n"):
+            text = f"<!-- gpu short -->\n{before}<!-- end -->"
+            lines = pages.filled(pages.PERFORMANCE, text, record, "r").splitlines()
+            self.assertEqual((lines[0], lines[-1]), ("<!-- gpu short -->", "<!-- end -->"))
+            self.assertGreater(len(lines), 4)
+            self.assertLessEqual(max(map(len, lines)), pages.COLUMNS)
+        self.assertEqual(
+            pages.filled(pages.PERFORMANCE, "<!-- gpu record --><!-- end -->", record, "benches/records/x/r.json"),
+            "<!-- gpu record -->[r.json](../benches/records/x/r.json)<!-- end -->",
+        )
 
     def test_what_a_record_lacks_is_not_measured(self):
         empty = {
@@ -207,9 +222,9 @@ class Readme(unittest.TestCase):
             "parts": {},
         }
         empty["versions"] = {"retrospect": "0.1.0"}
-        made = {name: make(empty) for name, make in readme.PLACES.items()}
-        for name in set(made) - {"machine", "short"}:
-            self.assertEqual(made[name], readme.UNKNOWN, name)
+        made = {name: make(empty) for name, make in pages.PLACES.items()}
+        for name in set(made) - {"machine", "short", "row-256"}:
+            self.assertEqual(made[name], pages.UNKNOWN, name)
         markdown.report(empty)
 
     def test_the_first_record_has_the_numbers_of_its_files(self):

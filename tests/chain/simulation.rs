@@ -83,7 +83,7 @@ pub struct Losses {
 }
 
 impl Run {
-    /// The windows of the text without end, as README describes: streams of the first nine tenths, the first of a pass from a zero state.
+    /// The windows of the text without end, as docs/training.md describes: streams of the first nine tenths, the first of a pass from a zero state.
     pub fn batches(&self) -> impl Iterator<Item = Batch> + '_ {
         let characters: Vec<char> = self.text.chars().collect();
         let mut symbols = characters.clone();

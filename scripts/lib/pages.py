@@ -1,11 +1,20 @@
-"""The places of README.md that are made from a record: between `<!-- gpu NAME -->` and `<!-- end -->`."""
+"""The places in README.md and docs/ that are made from a record: between `<!-- gpu NAME -->` and `<!-- end -->`.
 
+A place in a line is filled in that line. A place whose markers stand on lines of their own is filled with lines of its own, of
+at most 120 columns.
+"""
+
+import os
+import pathlib
 import re
+import textwrap
 
-from lib.common import ROOT, Failure, in_words
+from lib.common import ROOT, Failure, in_words, shown
 from lib.markdown import NAMES, machine, milliseconds, steps_table
 
-README = ROOT / "README.md"
+PERFORMANCE = ROOT / "docs" / "performance.md"
+PAGES = [ROOT / "README.md", PERFORMANCE]
+COLUMNS = 120
 UNKNOWN = "not measured"
 PLACE = re.compile(r"(<!-- gpu ([a-z0-9-]+) -->)(.*?)(<!-- end -->)", re.DOTALL)
 
@@ -18,12 +27,31 @@ def own_rows(record):
     return [row for row in rows_of(record, "steps") if row["contender"] == "retrospect" and milliseconds(row)]
 
 
+def step_of_256(record, contender):
+    """The training step of the pages' usual size in f32."""
+    for row in rows_of(record, "steps"):
+        size = (row["hidden"], row["batch"], row["window"], row.get("layers", 1))
+        if size == (256, 32, 64, 1) and (row["contender"], row["precision"]) == (contender, "f32") and milliseconds(row):
+            return row
+    return {}
+
+
 def step_256(record):
-    """The step of README's sizes."""
-    for row in own_rows(record):
-        if (row["hidden"], row["batch"], row["window"], row["layers"]) == (256, 32, 64, 1):
-            return f"{in_words(row['ms_per_step'])} ms, its kernels {in_words(row['gpu_ms'])}"
-    return UNKNOWN
+    """The time of that step."""
+    time = milliseconds(step_of_256(record, "retrospect"))
+    return f"{in_words(time)} ms" if time else UNKNOWN
+
+
+def kernels_256(record):
+    """The time of that step's kernels."""
+    time = step_of_256(record, "retrospect").get("gpu_ms")
+    return f"{in_words(time)} ms" if time else UNKNOWN
+
+
+def row_256(record):
+    """A row of a table: the adapter, and the milliseconds of that step by this program and by PyTorch."""
+    times = [milliseconds(step_of_256(record, contender)) for contender in ("retrospect", "pytorch")]
+    return " | ".join([short(record), *(in_words(time) if time else UNKNOWN for time in times)])
 
 
 def host(record):
@@ -68,12 +96,12 @@ def product(record):
 
 def steps(record):
     """All training steps, beside the other libraries."""
-    return f"\n{steps_table(rows_of(record, 'steps'))}\n" if rows_of(record, "steps") else UNKNOWN
+    return steps_table(rows_of(record, "steps")) if rows_of(record, "steps") else UNKNOWN
 
 
 def where(record):
     """What the numbers were measured on and with."""
-    return f"{machine(record)}; {record['date'][:10]}"
+    return f"{machine(record)}; {record['date'][:10]}."
 
 
 def short(record):
@@ -87,6 +115,8 @@ PLACES = {
     "short": short,
     "steps": steps,
     "step-256": step_256,
+    "kernels-256": kernels_256,
+    "row-256": row_256,
     "host": host,
     "text": text_step,
     "check": check_time,
@@ -94,24 +124,31 @@ PLACES = {
 }
 
 
-def filled(text, record, name):
-    """README's text with all of its places made from a record, whose path the place `record` names."""
+def filled(page, text, record, name):
+    """The text of a page with all of its places made from a record, whose path the place `record` names."""
 
     def place(found):
-        key = found[2]
-        if key != "record" and key not in PLACES:
-            raise Failure(f"README.md has a place {key!r}, and there are record, {', '.join(PLACES)}")
-        return found[1] + (f"[{name}]({name})" if key == "record" else PLACES[key](record)) + found[4]
+        start, key, before, end = found.groups()
+        if key == "record":
+            made = f"[{pathlib.Path(name).name}]({pathlib.Path(os.path.relpath(ROOT / name, page.parent)).as_posix()})"
+        elif key in PLACES:
+            made = PLACES[key](record)
+        else:
+            raise Failure(f"{shown(page)} has a place {key!r}, and there are record, {', '.join(PLACES)}")
+        if not before.startswith("\n"):
+            return f"{start}{made}{end}"
+        lines = [made] if made.startswith("|") else textwrap.wrap(made, COLUMNS, break_long_words=False, break_on_hyphens=False)
+        return "\n".join([start, *lines, end])
 
     return PLACE.sub(place, text)
 
 
-def named(text):
-    """The path of the record that README's places are made from."""
-    for found in PLACE.finditer(text):
-        if found[2] == "record" and (link := re.fullmatch(r"\[.*\]\((.*)\)", found[3])):
-            return link[1]
-    raise Failure("README.md names no record between <!-- gpu record --> and <!-- end -->")
+def named():
+    """The path of the record that the places are made from, as docs/performance.md names it."""
+    for found in PLACE.finditer(PERFORMANCE.read_text()):
+        if found[2] == "record" and (link := re.fullmatch(r"\[.*\]\((.*)\)", found[3].strip())):
+            return str(shown((PERFORMANCE.parent / link[1]).resolve()))
+    raise Failure(f"{shown(PERFORMANCE)} names no record between <!-- gpu record --> and <!-- end -->")
 
 
 def tables(record):

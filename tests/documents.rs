@@ -1,0 +1,211 @@
+//! README.md, CONTRIBUTING.md and the pages in docs/: lines that fit, links that lead somewhere, and a summary that lists every page.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+/// The most columns of a line.
+const COLUMNS: usize = 120;
+/// The most lines of README.md.
+const README_LINES: usize = 200;
+const README: &str = "README.md";
+const SUMMARY: &str = "docs/SUMMARY.md";
+
+/// The text of each page, by its path from the root of the repository.
+type Pages = BTreeMap<String, String>;
+
+/// The lines that are too long.
+fn long_lines(pages: &Pages) -> Vec<String> {
+    let mut found = Vec::new();
+    for (path, text) in pages {
+        for (number, line) in text.lines().enumerate() {
+            let columns = line.chars().count();
+            if columns > COLUMNS {
+                found.push(format!("{path}:{}: {columns} columns, at most {COLUMNS}", number + 1));
+            }
+        }
+    }
+    found
+}
+
+/// The text without code, in which brackets are not links.
+fn without_code(text: &str) -> String {
+    let mut prose = String::new();
+    let mut is_code = false;
+    for line in text.lines() {
+        if line.trim_start().starts_with("```") {
+            is_code = !is_code;
+        } else if !is_code {
+            // Every second part between backticks is code.
+            line.split('`').step_by(2).for_each(|part| prose.push_str(part));
+            prose.push('\n');
+        }
+    }
+    prose
+}
+
+/// Where the links and pictures of a text lead: `[…](target)` and `[name]: target`.
+fn targets(text: &str) -> Vec<String> {
+    let prose = without_code(text);
+    let mut found: Vec<String> = Vec::new();
+    for rest in prose.split("](").skip(1) {
+        found.extend(rest.split_once(')').map(|(target, _)| target.to_owned()));
+    }
+    for line in prose.lines().filter(|line| line.starts_with('[')) {
+        found.extend(line.split_once("]: ").map(|(_, target)| target.to_owned()));
+    }
+    found
+}
+
+/// The anchors of a text's headings, as code hosts and mdBook make them.
+fn anchors(text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut is_code = false;
+    for line in text.lines() {
+        if line.starts_with("```") {
+            is_code = !is_code;
+        } else if !is_code && line.starts_with('#') {
+            let title = line.trim_start_matches('#').trim();
+            let kept = title.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+            found.push(kept.collect::<String>().to_lowercase().replace(' ', "-"));
+        }
+    }
+    found
+}
+
+/// The path that a page names, from the root of the repository; `None` if it leads out of the repository.
+fn resolved(page: &str, target: &str) -> Option<String> {
+    let mut parts: Vec<&str> = page.split('/').collect();
+    parts.pop();
+    for part in target.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop()?;
+            }
+            part => parts.push(part),
+        }
+    }
+    Some(parts.join("/"))
+}
+
+/// The relative links and pictures whose file or heading does not exist. `exists` knows the files that are not pages.
+fn broken_links(pages: &Pages, exists: impl Fn(&str) -> bool) -> Vec<String> {
+    let mut found = Vec::new();
+    for (page, text) in pages {
+        for target in targets(text) {
+            if target.starts_with("http://") || target.starts_with("https://") {
+                continue;
+            }
+            let (file, anchor) = target.split_once('#').unwrap_or((target.as_str(), ""));
+            let path = if file.is_empty() { Some(page.clone()) } else { resolved(page, file) };
+            let Some(path) = path.filter(|path| pages.contains_key(path) || exists(path)) else {
+                found.push(format!("{page}: {target} does not exist"));
+                continue;
+            };
+            let headings = pages.get(&path).map(|text| anchors(text)).unwrap_or_default();
+            if !anchor.is_empty() && !headings.iter().any(|heading| heading == anchor) {
+                found.push(format!("{page}: {target}: {path} has no such heading"));
+            }
+        }
+    }
+    found
+}
+
+/// The pages in docs/ that the summary does not list.
+fn unlisted(pages: &Pages) -> Vec<String> {
+    let summary = targets(&pages[SUMMARY]);
+    let listed: Vec<String> = summary.iter().filter_map(|target| resolved(SUMMARY, target)).collect();
+    let is_unlisted = |page: &String| page.starts_with("docs/") && page != SUMMARY && !listed.contains(page);
+    pages.keys().filter(|page| is_unlisted(page)).map(|page| format!("{page} is not in {SUMMARY}")).collect()
+}
+
+/// Whether README.md is too long.
+fn long_readme(pages: &Pages) -> Vec<String> {
+    let lines = pages[README].lines().count();
+    if lines < README_LINES {
+        Vec::new()
+    } else {
+        vec![format!("{README} has {lines} lines; it must have fewer than {README_LINES}")]
+    }
+}
+
+fn pages() -> Pages {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut paths = vec![README.to_owned(), "CONTRIBUTING.md".to_owned()];
+    for entry in fs::read_dir(root.join("docs")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        if name.ends_with(".md") {
+            paths.push(format!("docs/{name}"));
+        }
+    }
+    let read = |path: String| {
+        let text = fs::read_to_string(root.join(&path)).unwrap_or_else(|error| panic!("{path}: {error}"));
+        (path, text)
+    };
+    paths.into_iter().map(read).collect()
+}
+
+fn expect_none(problems: &[String]) {
+    assert!(problems.is_empty(), "\n{}", problems.join("\n"));
+}
+
+#[test]
+fn lines_are_short() {
+    expect_none(&long_lines(&pages()));
+}
+
+#[test]
+fn links_lead_somewhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    expect_none(&broken_links(&pages(), |path| root.join(path).exists()));
+}
+
+#[test]
+fn the_summary_lists_every_page() {
+    expect_none(&unlisted(&pages()));
+}
+
+#[test]
+fn readme_is_short() {
+    expect_none(&long_readme(&pages()));
+}
+
+/// Each checker finds what is planted for it, and nothing else.
+#[test]
+fn planted_faults_are_found() {
+    let good = [
+        (README, "# Title\n\n[one](docs/one.md#a-heading-of-one), [itself](#title), [out](https://example.org/none)\n"),
+        (SUMMARY, "# Summary\n\n- [One](one.md)\n- [Two](two.md)\n"),
+        (
+            "docs/one.md",
+            "## A heading, of `one`!\n\n![picture](there.svg)\n`[no](link)`\n```text\n[no](link)\n# no heading\n```\n",
+        ),
+        ("docs/two.md", "[up](../README.md) and [by name][name]\n\n[name]: one.md\n"),
+    ];
+    let good: Pages = good.map(|(path, text)| (path.to_owned(), text.to_owned())).into();
+    let exists = |path: &str| path == "docs/there.svg";
+    let problems = |pages: &Pages| {
+        [long_lines(pages), broken_links(pages, exists), unlisted(pages), long_readme(pages)].map(|found| found.len())
+    };
+    assert_eq!(problems(&good), [0; 4]);
+    let columns = |count: usize| "é".repeat(count) + "\n";
+    for (page, added, expected) in [
+        ("docs/one.md", columns(COLUMNS), [0, 0, 0, 0]),
+        ("docs/one.md", columns(COLUMNS + 1), [1, 0, 0, 0]),
+        ("docs/one.md", format!("```text\n{}```\n", columns(COLUMNS + 1)), [1, 0, 0, 0]),
+        ("docs/one.md", "[none](none.md)\n".into(), [0, 1, 0, 0]),
+        ("docs/one.md", "![none](none.svg)\n".into(), [0, 1, 0, 0]),
+        ("docs/one.md", "[out](../../README.md)\n".into(), [0, 1, 0, 0]),
+        ("docs/one.md", "[none](#no-heading)\n".into(), [0, 1, 0, 0]),
+        ("docs/two.md", "[none](one.md#none)\n".into(), [0, 1, 0, 0]),
+        ("docs/two.md", "[picture](there.svg#none)\n".into(), [0, 1, 0, 0]),
+        ("docs/two.md", "[none]: none.md\n".into(), [0, 1, 0, 0]),
+        ("docs/three.md", "[one](one.md)\n".into(), [0, 0, 1, 0]),
+        (README, "\n".repeat(README_LINES), [0, 0, 0, 1]),
+    ] {
+        let mut planted = good.clone();
+        planted.entry(page.to_owned()).or_default().push_str(&added);
+        assert_eq!(problems(&planted), expected, "{page}: {added}");
+    }
+}
