@@ -96,7 +96,7 @@ impl Arrays {
         });
         let [(share, now), (other_share, other)] = shares;
         format!(
-            "{sequences}, of {shortest} to {longest} time steps; {share:.1} % of the computed time steps are padding in batches {now}; \
+            "{sequences}, of {shortest} to {longest} time steps.\nPadding is {share:.1} % of the computed time steps in batches {now}; \
              it would be {other_share:.1} % in batches {other}"
         )
     }

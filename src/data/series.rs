@@ -125,20 +125,22 @@ impl Series {
         Ok(series)
     }
 
-    /// Describes in one line how the data are divided and cut.
+    /// Describes how the data are divided, and in a second line how they are cut.
     #[must_use]
     pub fn note(&self) -> String {
         let Cut { window, batch, windows, warmup, .. } = self.cut;
         let (steps, sequences) = self.data.shape();
         let how = match (windows, warmup) {
-            (Windows::Carried, _) => format!("in windows of {window}, the state carried on"),
-            (Windows::Random, 0) => format!("in windows of {window} at random places"),
-            (Windows::Random, _) => format!("in windows of {window} at random places, whose first {warmup} do not count"),
+            (Windows::Carried, _) => format!("Windows of {window} time steps, the state carried on"),
+            (Windows::Random, 0) => format!("Windows of {window} time steps at random places"),
+            (Windows::Random, _) => {
+                format!("Windows of {window} time steps at random places, whose first {warmup} do not count")
+            }
         };
         if sequences > 1 {
             let held_out = self.held_out.groups.iter().map(Vec::len).sum();
             let divided = counts(self.training.len(), held_out, sequences);
-            return format!("{divided}, of up to {steps} time steps, {how}");
+            return format!("{divided}, of up to {steps} time steps.\n{how}");
         }
         let counted = |stretch: &Stretch| stretch.steps.clone().filter(|&t| self.counts(stretch, t)).count();
         let held_out: usize = self.held_out.groups.iter().flatten().map(counted).sum();
@@ -148,7 +150,7 @@ impl Series {
             Windows::Carried => format!(" as {batch} streams of {}", self.training.first().map_or(0, |s| s.steps.len())),
             Windows::Random => String::new(),
         };
-        format!("one series of {steps} time steps: {trained} train{streams} {how}; {held_out} at its end are held out")
+        format!("one series of {steps} time steps: {trained} train{streams}; {held_out} at its end are held out.\n{how}")
     }
 
     /// Refuses windows that would silently leave out most of a sequence.
@@ -373,7 +375,7 @@ mod tests {
         assert_eq!(all, [96, 97, 98, 99]);
         assert_eq!(
             series.note(),
-            "one series of 100 time steps: 84 train as 3 streams of 28 in windows of 4, the state carried on; 4 at its end are held out"
+            "one series of 100 time steps: 84 train as 3 streams of 28; 4 at its end are held out.\nWindows of 4 time steps, the state carried on"
         );
 
         // A long end is measured in several streams, every output once.

@@ -1,4 +1,5 @@
-//! The sessions in `docs/your-data.md`: each command is run as it is printed, and what it prints is compared with the text.
+//! The sessions in `docs/your-data.md`: each command is run as it is printed, and what it prints is compared with the text. With
+//! `RETROSPECT_UPDATE=1` in the environment the text is written anew instead, and its figures: look at what has changed.
 
 use std::fs;
 use std::path::Path;
@@ -13,10 +14,18 @@ use super::{command, finished};
 /// many losses and the logarithm of another system may not.
 const TOLERANCE: f64 = 1e-3;
 
-/// A command, and the lines that it prints.
+/// A command, as it is printed and as it is run, and the lines that it prints.
 struct Shown {
+    printed: Vec<String>,
     line: String,
     output: Vec<String>,
+}
+
+impl Shown {
+    /// What the document has of it.
+    fn text(&self) -> String {
+        self.printed.iter().chain(&self.output).map(|line| format!("{line}\n")).collect()
+    }
 }
 
 /// The commands of the blocks of a document.
@@ -27,8 +36,21 @@ fn commands(document: &str) -> Vec<Shown> {
         match line.strip_prefix("$ ") {
             _ if line.starts_with("```") => inside = line == "```console",
             _ if !inside => {}
-            Some(command) => all.push(Shown { line: command.to_owned(), output: Vec::new() }),
-            None => all.last_mut().expect("a command comes first").output.push(line.to_owned()),
+            Some(command) => {
+                let printed = vec![line.to_owned()];
+                all.push(Shown { printed, line: command.to_owned(), output: Vec::new() });
+            }
+            None => {
+                let shown = all.last_mut().expect("a command comes first");
+                // A long command goes on in the next line, as in a shell.
+                match shown.line.strip_suffix('\\') {
+                    Some(start) => {
+                        shown.line = format!("{start}{}", line.trim_start());
+                        shown.printed.push(line.to_owned());
+                    }
+                    None => shown.output.push(line.to_owned()),
+                }
+            }
         }
     }
     all
@@ -81,6 +103,15 @@ fn write_arrays(folder: &Path) {
     write("new.npz", vec![("inputs", array(0..121, 180..200))]);
 }
 
+/// A command with what it printed now, of which as much is left out as before.
+fn anew(shown: &Shown, mut output: Vec<String>) -> Shown {
+    if shown.output.last().is_some_and(|last| last == "…") {
+        output.truncate(shown.output.len() - 1);
+        output.push("…".into());
+    }
+    Shown { printed: shown.printed.clone(), line: shown.line.clone(), output }
+}
+
 #[test]
 fn the_sessions_run_as_they_are_printed() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -90,11 +121,19 @@ fn the_sessions_run_as_they_are_printed() {
         fs::copy(root.join(file), at.join(Path::new(file).file_name().unwrap())).unwrap();
     }
     write_arrays(at);
-    let document = fs::read_to_string(root.join("docs/your-data.md")).unwrap();
+    let path = root.join("docs/your-data.md");
+    let document = fs::read_to_string(&path).unwrap();
     let all = commands(&document);
     assert!(all.len() >= 12, "{} commands", all.len());
-    for Shown { line, output } in all {
-        let found = output_of(at, &line);
+    let is_updated = std::env::var_os("RETROSPECT_UPDATE").is_some();
+    let mut updated = document.clone();
+    for shown in all {
+        let found = output_of(at, &shown.line);
+        if is_updated {
+            updated = updated.replacen(&shown.text(), &anew(&shown, found).text(), 1);
+            continue;
+        }
+        let Shown { line, output, .. } = shown;
         for (place, expected) in output.iter().enumerate() {
             // What follows is left out in the text.
             if expected == "…" {
@@ -112,6 +151,12 @@ fn the_sessions_run_as_they_are_printed() {
     }
     for figure in ["river.svg", "movements.svg", "waves.svg"] {
         assert!(fs::read_to_string(at.join(figure)).unwrap().starts_with("<svg"), "{figure}");
+        if is_updated {
+            fs::copy(at.join(figure), root.join("docs").join(figure)).unwrap();
+        }
+    }
+    if is_updated {
+        fs::write(&path, updated).unwrap();
     }
     // The forecast of 24 steps is as good as the text says.
     let forecast = Tensors::read(at.join("forecast.npz")).unwrap();

@@ -54,7 +54,7 @@ fn a_series_is_forecast() {
     let (code, _, said) = run(at, &format!("{FORECAST} --steps 400 --evaluate-every 200 --out run"));
     assert_eq!(code, 0, "{said}");
     for expected in [
-        "one series of 700 time steps: 628 train as 2 streams of 314 in windows of 64, the state carried on; 70 at its end are held out",
+        "one series of 700 time steps: 628 train as 2 streams of 314; 70 at its end are held out.\nWindows of 64 time steps, the state carried on.",
         "reads flow; predicts flow",
         "lstm: 12 units; 685 parameters; a guess scores a loss of",
         "RMSE of flow",
@@ -264,7 +264,7 @@ fn numbers_far_from_zero_keep_their_digits() {
 
     // Warm-up steps count where every sequence is shorter than the usual window, too.
     let (_, _, said) = run(at, &format!("{line} --windows random --warmup-steps 30 --steps 2 --out warm"));
-    assert!(said.contains("in windows of 40 at random places, whose first 30 do not count"), "{said}");
+    assert!(said.contains("Windows of 40 time steps at random places, whose first 30 do not count"), "{said}");
     let (code, _, err) = run(at, &format!("{line} --windows random --warmup-steps 40 --steps 2 --out warmer"));
     assert!(code == 2 && err.contains("40 warm-up steps leave nothing that counts of a window of 40"), "{err}");
 
