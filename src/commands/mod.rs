@@ -5,6 +5,7 @@ mod bare;
 mod bench;
 mod cell;
 mod check;
+mod compare;
 mod compute;
 mod drawing;
 mod evaluate;
@@ -16,6 +17,7 @@ mod plot;
 mod predict;
 mod program;
 mod progress;
+mod runs;
 mod sample;
 mod sketch;
 mod steps;
@@ -48,6 +50,8 @@ enum Command {
     Sample(sample::Sample),
     Evaluate(evaluate::Evaluate),
     Predict(predict::Predict),
+    Runs(runs::Runs),
+    Plot(compare::Plot),
     Gradient(gradient::Gradient),
     Check(check::Check),
     Bench(bench::Bench),
@@ -84,6 +88,8 @@ fn run(command: Command) -> Result<()> {
         Command::Sample(sample) => sample.run(),
         Command::Evaluate(evaluate) => evaluate.run(),
         Command::Predict(predict) => predict.run(),
+        Command::Runs(runs) => runs.run(),
+        Command::Plot(plot) => plot.run(),
         Command::Gradient(gradient) => gradient.run(),
         Command::Check(check) => check.run(),
         Command::Bench(bench) => bench.run(),

@@ -169,3 +169,45 @@ fn what_makes_no_sense_is_refused() {
     );
     assert!(!at.join("x").exists());
 }
+
+#[test]
+fn runs_are_listed_and_drawn_together() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    with_text(at);
+    let train = TRAIN.replace("--steps 300", "--steps 40");
+    succeed(at, &format!("{train} --out runs/first"));
+    succeed(at, &format!("{train} --cell gru --layers 2 --best accuracy --out runs/second"));
+    fs::create_dir(at.join("runs/empty")).unwrap();
+    let listed = succeed(at, "runs");
+    let lines: Vec<&str> = listed.lines().collect();
+    assert!(lines.len() == 3 && lines[1].starts_with("first") && lines[2].contains("gru 2 × 48"), "{listed}");
+    let all = json(at, "runs --json");
+    let best = numbers(&at.join("runs/first"), "validation_loss").into_iter().map(|(_, loss)| loss).fold(f64::INFINITY, f64::min);
+    assert_eq!((&all[0]["data"], &all[0]["step"], &all[0]["best"]["value"]), (&"text".into(), &40.into(), &best.into()));
+    assert!(all[1]["best"]["value"].as_f64().unwrap() < 1.0 && lines[2].contains("accuracy 0."), "{listed}");
+    assert_eq!(succeed(at, "runs runs/second").lines().count(), 2);
+
+    succeed(at, "plot runs/first runs/second --out both.svg");
+    let drawn = fs::read_to_string(at.join("both.svg")).unwrap();
+    for text in ["first", "second", "training loss", "validation loss", "norm of the gradient", "learning rate"] {
+        assert!(drawn.contains(text), "{text}");
+    }
+    // One that cannot be read is left out of the list, and an error of the figure.
+    fs::create_dir(at.join("runs/broken")).unwrap();
+    fs::write(at.join("runs/broken/checkpoint.safetensors"), "broken").unwrap();
+    let (code, out, err) = run(at, "runs");
+    assert!(code == 0 && out.lines().count() == 3 && err.contains("left out"), "{out}{err}");
+    expect(
+        at,
+        &[
+            ("plot runs/first runs/broken --out x.svg", 7, "broken"),
+            ("plot runs/first --out x.pdf", 2, "figures are .svg or .png"),
+            ("plot --out x.svg", 2, "<RUN>"),
+            ("runs nowhere", 1, "nowhere"),
+        ],
+    );
+    assert!(!at.join("x.svg").exists());
+    let (code, out, err) = run(at, "runs runs/empty");
+    assert!(code == 0 && out.is_empty() && err.contains("There are no runs in runs/empty."), "{out}{err}");
+}

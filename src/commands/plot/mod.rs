@@ -11,6 +11,7 @@ mod lines;
 mod losses;
 mod predictions;
 mod rates;
+mod runs;
 mod tasks;
 mod tracing;
 
@@ -33,6 +34,7 @@ pub use gradients::gradients;
 pub use losses::losses;
 pub use predictions::{Panel, predictions};
 pub use rates::rates;
+pub use runs::runs;
 pub use tasks::tasks;
 pub use tracing::tracing;
 

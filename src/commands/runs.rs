@@ -1,0 +1,149 @@
+//! `retrospect runs`: which runs there are, and what each has come to.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use retrospect::train::{BestBy, Overview};
+use retrospect::{Error, Result};
+use serde_json::{Value, json};
+
+use super::terminal::{note, print, significant, table, thousands};
+
+/// Lists the runs in a folder: data, network, steps, best validation, time and device
+#[derive(Args)]
+#[command(after_help = "Examples:\n  retrospect runs\n  retrospect runs experiments --json")]
+pub struct Runs {
+    /// The folder with the folders of runs
+    #[arg(value_name = "DIR", default_value = "runs")]
+    folder: PathBuf,
+
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// A run, by the name of its folder.
+struct Named {
+    name: String,
+    path: PathBuf,
+    run: Overview,
+}
+
+impl Runs {
+    pub fn run(&self) -> Result<()> {
+        let runs = self.find()?;
+        if self.json {
+            return print(&format!("{:#}\n", Value::from(runs.iter().map(Named::describe).collect::<Vec<_>>())));
+        }
+        if runs.is_empty() {
+            note(format_args!("There are no runs in {}.", self.folder.display()));
+            return Ok(());
+        }
+        let heading = ["run", "data", "network", "steps", "loss", "best validation", "time", "device"];
+        let rows = std::iter::once(heading.map(String::from).to_vec()).chain(runs.iter().map(Named::row));
+        print(&table(&rows.collect::<Vec<_>>()))
+    }
+
+    /// The folder itself, if it is that of a run, or the runs in it, by their names.
+    fn find(&self) -> Result<Vec<Named>> {
+        let failed = |source| Error::Io { path: self.folder.clone(), source };
+        let mut paths = vec![self.folder.clone()];
+        if !Overview::is_run(&self.folder) {
+            let entries = std::fs::read_dir(&self.folder).map_err(failed)?;
+            paths = entries.map(|entry| Ok(entry.map_err(failed)?.path())).collect::<Result<_>>()?;
+            paths.retain(|path| Overview::is_run(path));
+            paths.sort();
+        }
+        let read = |path: PathBuf| match Overview::read(&path) {
+            Ok(run) => Some(Named { name: name_of(&path), path, run }),
+            Err(error) => {
+                note(format_args!("{error}; left out."));
+                None
+            }
+        };
+        Ok(paths.into_iter().filter_map(read).collect())
+    }
+}
+
+/// The name of a folder; of `.` its place.
+pub fn name_of(path: &Path) -> String {
+    let name = path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned());
+    name.chars().filter(|c| !c.is_control()).collect()
+}
+
+impl Named {
+    /// Its data, in a word.
+    fn data(&self) -> String {
+        let data = &self.run.settings.data;
+        data.path().map_or_else(|| data.name().to_owned(), name_of)
+    }
+
+    /// Its network, in a few characters.
+    fn network(&self) -> String {
+        let network = &self.run.settings.network;
+        let layers = if network.layers == 1 { String::new() } else { format!("{} × ", network.layers) };
+        let both = if network.bidirectional { ", both ways" } else { "" };
+        format!("{} {layers}{}{both}", network.cell, network.hidden)
+    }
+
+    fn row(&self) -> Vec<String> {
+        let Overview { settings, step, validations, device, .. } = &self.run;
+        let sign = if settings.best_by == BestBy::Accuracy { "accuracy " } else { "" };
+        let best = validations.best.map(|best| format!("{sign}{} at {}", significant(best.value), thousands(best.step)));
+        let steps = if *step < settings.steps {
+            format!("{} of {}", thousands(*step), thousands(settings.steps))
+        } else {
+            thousands(*step)
+        };
+        vec![
+            self.name.clone(),
+            self.data(),
+            self.network(),
+            steps,
+            self.run.loss().map_or(String::new(), significant),
+            best.unwrap_or_default(),
+            self.run.seconds().map_or(String::new(), duration),
+            device.adapter.clone(),
+        ]
+    }
+
+    fn describe(&self) -> Value {
+        let Overview { settings, step, validations, device, .. } = &self.run;
+        json!({
+            "run": self.path.display().to_string(),
+            "data": self.data(),
+            "cell": settings.network.cell,
+            "layers": settings.network.layers,
+            "hidden": settings.network.hidden,
+            "bidirectional": settings.network.bidirectional,
+            "parameters": settings.network.parameters(),
+            "step": step,
+            "steps": settings.steps,
+            "loss": self.run.loss(),
+            "best": validations.best,
+            "seconds": self.run.seconds(),
+            "backend": device.backend,
+            "adapter": device.adapter,
+        })
+    }
+}
+
+/// Seconds, or minutes or hours with them.
+fn duration(seconds: f64) -> String {
+    match seconds {
+        s if s < 60.0 => format!("{s:.1} s"),
+        s if s < 3600.0 => format!("{:.0} min {:02.0} s", (s / 60.0).floor(), (s % 60.0).floor()),
+        s => format!("{:.0} h {:02.0} min", (s / 3600.0).floor(), (s % 3600.0 / 60.0).floor()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_short() {
+        let all = [0.04, 59.94, 60.0, 125.9, 3599.0, 3600.0, 90_061.0].map(duration);
+        assert_eq!(all, ["0.0 s", "59.9 s", "1 min 00 s", "2 min 05 s", "59 min 59 s", "1 h 00 min", "25 h 01 min"]);
+    }
+}
