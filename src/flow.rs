@@ -1,13 +1,13 @@
 //! What becomes of a gradient on its way back through time: ‖∂L/∂h_t‖ of a loss at the last step alone, for each step, from one
-//! backward pass.
+//! backward pass; for an LSTM ‖∂L/∂c_t‖ as well.
 //!
 //! Each step back multiplies by Wᵀ·diag(φ′), so that after k of them ‖∂L/∂h‖ of the top layer is at most (γ·‖W‖)ᵏ of what it was, with γ
 //! the largest derivative: ¼ for the sigmoid, else 1 (Pascanu, Mikolov & Bengio 2013, *On the difficulty of training recurrent neural
 //! networks*). What reaches a layer below at a step comes from later steps of both.
 
-mod seen;
+mod meter;
 
-pub use seen::Seen;
+pub use meter::{FlowMeter, StateFlow};
 use serde::Serialize;
 
 use crate::Activation;
@@ -79,7 +79,7 @@ pub struct Flow {
     /// Steps back from which on a norm may be off by more than 1e-4 of itself, by an estimate: derivatives are computed from φ, whose last
     /// place is a large part of them where units are saturated; and where gradients explode, the states' own roundings do.
     pub imprecise_after: Option<usize>,
-    /// The share of units with a derivative below 0.01 at the last step, one before, and so on.
+    /// The share of units with a derivative below 0.01 at the last step, one before, and so on; empty for cells whose h is not φ of a sum.
     pub saturated: Vec<f64>,
     /// The share of units that are so at every step of every sequence: dead.
     pub dead: f64,

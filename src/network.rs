@@ -17,7 +17,7 @@ use crate::batch::Batch;
 use crate::model::{Config, Model, dropout_schedule, parameters};
 use crate::program::Program;
 use crate::{Error, Result};
-pub use gradients::{Gradient, Traced};
+pub use gradients::{Gradient, Traced, TracedState};
 pub use predicting::Prediction;
 pub use stepping::StepInputs;
 use stepping::Stepper;

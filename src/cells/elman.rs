@@ -21,6 +21,7 @@ pub static ELMAN: Cell = Cell {
     kept: &[(Side::After, 0)],
     direct: &[],
     distinct: DIMS.distinct,
+    through_h: None,
     forward: &FORWARD,
     backward: &BACKWARD,
     step: single::step::<Elman>,

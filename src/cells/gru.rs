@@ -22,6 +22,7 @@ pub static GRU: Cell = Cell {
     kept: &[(Side::Before, 0)],
     direct: &[0],
     distinct: DIMS.distinct,
+    through_h: None,
     forward: &FORWARD,
     backward: &BACKWARD,
     step: single::step::<Gru>,

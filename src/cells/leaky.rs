@@ -21,6 +21,7 @@ pub static LEAKY: Cell = Cell {
     kept: &[],
     direct: &[0],
     distinct: DIMS.distinct,
+    through_h: None,
     forward: &FORWARD,
     backward: &BACKWARD,
     step: single::step::<Leaky>,

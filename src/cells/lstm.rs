@@ -21,6 +21,7 @@ pub static LSTM: Cell = Cell {
     kept: &[(Side::Before, 1), (Side::After, 1)],
     direct: &[1],
     distinct: DIMS.distinct,
+    through_h: Some(|saved, c| saved[3] * (1.0 - c.tanh().powi(2))),
     forward: &FORWARD,
     backward: &BACKWARD,
     step: single::step::<Lstm>,

@@ -36,6 +36,8 @@ pub struct Cell {
     pub(crate) direct: &'static [usize],
     /// Whether the gradient of the input's parts is another than that of the recurrent sums.
     pub(crate) distinct: bool,
+    /// ∂h/∂s of a unit at one time step, by its saved numbers and s, of a cell whose h follows from its second state s.
+    pub(crate) through_h: Option<fn(&[f64], f64) -> f64>,
     /// The recurrence forward in time.
     pub forward: &'static Kernel,
     /// The recurrence backward in time.

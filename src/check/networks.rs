@@ -141,9 +141,13 @@ pub fn gradient(network: &mut Network, batch: &Batch) -> Result<Tensors> {
         all.insert(format!("hidden_l{layer}"), in_f64(&network.hidden(layer)?.into_dyn()));
     }
     let traced = if config.trace { network.trace(batch)? } else { Vec::new() };
-    for (layer, Traced { hidden, d_hidden }) in traced.into_iter().enumerate() {
+    for (layer, Traced { hidden, d_hidden, second }) in traced.into_iter().enumerate() {
         all.insert(format!("traced_l{layer}"), in_f64(&hidden.into_dyn()));
         all.insert(format!("d_hidden_l{layer}"), in_f64(&d_hidden.into_dyn()));
+        if let Some(state) = second {
+            all.insert(format!("traced_{}_l{layer}", state.name), in_f64(&state.values.into_dyn()));
+            all.insert(format!("d_{}_l{layer}", state.name), in_f64(&state.gradient.into_dyn()));
+        }
     }
     // It carries the state on.
     if config.drops() {

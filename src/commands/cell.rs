@@ -95,7 +95,7 @@ pub fn named(text: &str) -> std::result::Result<&'static Cell, String> {
     Cell::named(text).ok_or_else(|| format!("there are {}", Cell::names()))
 }
 
-fn leak(text: &str) -> std::result::Result<f64, String> {
+pub fn leak(text: &str) -> std::result::Result<f64, String> {
     match text.parse::<f64>() {
         Ok(x) if x > 0.0 && x <= 1.0 => Ok(x),
         Ok(x) => Err(format!("{x} is not in (0, 1]")),
@@ -103,7 +103,7 @@ fn leak(text: &str) -> std::result::Result<f64, String> {
     }
 }
 
-fn finite(text: &str) -> std::result::Result<f32, String> {
+pub fn finite(text: &str) -> std::result::Result<f32, String> {
     match text.parse::<f32>() {
         Ok(x) if x.is_finite() => Ok(x),
         Ok(x) => Err(format!("{x} is not a finite number")),

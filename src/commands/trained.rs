@@ -56,8 +56,13 @@ impl WhichArgs {
     }
 }
 
-/// The best checkpoint, or the last one where that cannot be read.
+/// The best checkpoint, or the last one where that is of the same training step or the best one cannot be read.
 fn load_best(run: &Path, path: &Path) -> Result<(Checkpoint, PathBuf)> {
+    let step_of = |path: &Path| TensorFile::open(path).ok()?.metadata.get("step")?.parse::<u64>().ok();
+    let last = step_of(&Checkpoint::path(run));
+    if last.is_some() && step_of(path) == last {
+        return load_last(run);
+    }
     let checkpoint = match Checkpoint::read(path) {
         Ok(checkpoint) => checkpoint,
         Err(error) => {
@@ -65,17 +70,13 @@ fn load_best(run: &Path, path: &Path) -> Result<(Checkpoint, PathBuf)> {
             return load_last(run);
         }
     };
-    let step_of = |file: TensorFile| file.metadata.get("step").and_then(|step| step.parse::<u64>().ok());
-    let last = TensorFile::open(Checkpoint::path(run)).ok().and_then(step_of);
-    if last != Some(checkpoint.step) {
-        let by = checkpoint.origin.settings.best_by.name();
-        let value = checkpoint.validations.best.map_or(String::new(), |best| format!(" of {}", significant(best.value)));
-        let last = last.map_or(String::new(), |step| format!(", of step {step}"));
-        note(format_args!(
-            "Taking the checkpoint of step {}, with the best {by}{value}; --checkpoint last takes the last one{last}.",
-            checkpoint.step
-        ));
-    }
+    let by = checkpoint.origin.settings.best_by.name();
+    let value = checkpoint.validations.best.map_or(String::new(), |best| format!(" of {}", significant(best.value)));
+    let last = last.map_or(String::new(), |step| format!(", of step {step}"));
+    note(format_args!(
+        "Taking the checkpoint of step {}, with the best {by}{value}; --checkpoint last takes the last one{last}.",
+        checkpoint.step
+    ));
     note_left_out(path, &checkpoint.left_out()?);
     Ok((checkpoint, path.into()))
 }

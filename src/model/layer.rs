@@ -64,12 +64,25 @@ impl Weights {
 }
 
 /// What is kept of a layer at all time steps, `[T·B, H]` each.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct TracedWindows {
     /// h_t.
     pub hidden: Mat,
     /// ∂L/∂h_t, the sum of all paths.
     pub d_hidden: Mat,
+    /// Of a cell whose h follows from its second state.
+    pub second: Option<TracedState>,
+}
+
+/// What is kept of a second state at all time steps.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TracedState {
+    /// s_t, `[T·B, H]`.
+    pub values: Mat,
+    /// What the time step behind sends to ∂L/∂s_t, `[T·B, H]`: the path through h_t is not in it.
+    pub direct: Mat,
+    /// What the cell saves, `[T·B, ·]`.
+    pub saved: Mat,
 }
 
 /// What lies between segments, where there are several.
@@ -222,9 +235,17 @@ impl Layer {
                 let last = |state| program.transient(of_state("last states", state), batch, hidden);
                 (ends, if segments > 1 { Vec::new() } else { cell.states.iter().copied().map(last).collect() })
             }),
-            traced: config.trace.then(|| TracedWindows {
-                hidden: program.matrix(name("traced hidden"), window * batch, hidden),
-                d_hidden: program.matrix(name("gradient of traced hidden"), window * batch, hidden),
+            traced: config.trace.then(|| {
+                let mut matrix = |what: &str, cols: u32| program.matrix(name(what), window * batch, cols);
+                TracedWindows {
+                    hidden: matrix("traced hidden", hidden),
+                    d_hidden: matrix("gradient of traced hidden", hidden),
+                    second: cell.through_h.map(|_| TracedState {
+                        values: matrix("second traced state", hidden),
+                        direct: matrix("gradient of second traced state on its own path", hidden),
+                        saved: matrix("traced saved numbers", gate_cols(hidden, cell.saved as usize)),
+                    }),
+                }
             }),
             d_initial: each(program, "gradient of initial state", batch),
         }

@@ -7,7 +7,8 @@ use ndarray::Array3;
 
 use super::{Masks, Network, Stored};
 use crate::batch::{Batch, States};
-use crate::model::{Config, Named};
+use crate::kernels::recurrence::gate_stride;
+use crate::model::{Config, Named, TracedState as Second, TracedWindows};
 use crate::program::Mat;
 use crate::tensors::write_in_blocks;
 use crate::{Error, Result};
@@ -32,6 +33,19 @@ pub struct Traced {
     pub hidden: Array3<f32>,
     /// ∂L/∂h_t, `[T, B, H]`: the sum of what comes from the outputs and of what comes back through time.
     pub d_hidden: Array3<f32>,
+    /// The second state of a cell whose h follows from it, the c of an LSTM.
+    pub second: Option<TracedState>,
+}
+
+/// A second state of a layer at every time step of a batch.
+#[derive(Debug, Clone)]
+pub struct TracedState {
+    /// Its name.
+    pub name: &'static str,
+    /// s_t, `[T, B, H]`.
+    pub values: Array3<f32>,
+    /// ∂L/∂s_t, `[T, B, H]`: of all paths, that through h_t too.
+    pub gradient: Array3<f32>,
 }
 
 impl Network {
@@ -104,7 +118,36 @@ impl Network {
         let mut read = |window: Mat| -> Result<Array3<f32>> {
             Ok(Array3::from_shape_vec(shape, self.backend.read(window)?).expect("a value for each unit of each row"))
         };
-        let windows = self.model.layers.iter().filter_map(|layer| layer.traced);
-        windows.map(|of| Ok(Traced { hidden: read(of.hidden)?, d_hidden: read(of.d_hidden)? })).collect()
+        let windows: Vec<TracedWindows> = self.model.layers.iter().filter_map(|layer| layer.traced.clone()).collect();
+        let mut traced = Vec::new();
+        for TracedWindows { hidden, d_hidden, second } in windows {
+            let [hidden, d_hidden] = [read(hidden)?, read(d_hidden)?];
+            traced.push((hidden, d_hidden, second));
+        }
+        let with_second = |(hidden, d_hidden, second): (Array3<f32>, Array3<f32>, Option<Second>)| {
+            let second = second.map(|windows| self.second_state(windows, &d_hidden)).transpose()?;
+            Ok(Traced { hidden, d_hidden, second })
+        };
+        traced.into_iter().map(with_second).collect()
+    }
+
+    /// A second state and its gradient: what comes on its own path, and through h_t.
+    fn second_state(&mut self, windows: Second, d_hidden: &Array3<f32>) -> Result<TracedState> {
+        let Config { cell, hidden, .. } = self.model.config;
+        let through_h = cell.through_h.expect("a cell whose h follows from its second state");
+        let read = [windows.values, windows.direct, windows.saved].map(|window| self.backend.read(window));
+        let [values, direct, saved] = read;
+        let (values, direct, saved) = (values?, direct?, saved?);
+        let (cols, stride) = (windows.saved.cols() as usize, gate_stride(hidden as u32) as usize);
+        let mut gradient = d_hidden.clone();
+        let mut numbers = vec![0.0; cell.saved as usize];
+        for (place, d) in gradient.iter_mut().enumerate() {
+            let (row, unit) = (place / hidden, place % hidden);
+            numbers.iter_mut().enumerate().for_each(|(k, number)| *number = f64::from(saved[row * cols + k * stride + unit]));
+            let slope = through_h(&numbers, f64::from(values[place]));
+            *d = (f64::from(direct[place]) + f64::from(*d) * slope) as f32;
+        }
+        let values = Array3::from_shape_vec(d_hidden.dim(), values).expect("a value for each unit of each row");
+        Ok(TracedState { name: cell.states[1], values, gradient })
     }
 }

@@ -1,11 +1,12 @@
-//! The flow of gradients through untrained networks, and through given ones.
+//! The flow of gradients through untrained networks of any cell, and through given ones.
 
-use ndarray::{Array3, ArrayD};
+use ndarray::{Array3, ArrayD, ArrayViewD, Axis};
 use serde::Serialize;
 
 use crate::backend::Compute;
 use crate::batch::{Batch, Input, Inputs, Loss, Targets};
-use crate::flow::{Flow, Seen};
+use crate::cells::Cell;
+use crate::flow::{Flow, FlowMeter, StateFlow};
 use crate::model::{Config, Named, Optimizer, RecurrentInit, initial};
 use crate::network::Network;
 use crate::random::Random;
@@ -14,6 +15,12 @@ use crate::{Activation, Error, Result};
 /// Untrained networks of one layer, and the sequences they read: standard normal vectors.
 #[derive(Debug, Clone)]
 pub struct Setup {
+    /// The cell.
+    pub cell: &'static Cell,
+    /// α of a leaky cell; `None`: the usual one.
+    pub leak: Option<f32>,
+    /// Added to the bias of an LSTM's forget gate.
+    pub forget_bias: f32,
     /// Units.
     pub hidden: usize,
     /// The size of an input vector.
@@ -31,11 +38,15 @@ pub struct Setup {
 /// How gradients flow through networks, next to what bounds it.
 #[derive(Debug, Clone, Serialize)]
 pub struct Gradients {
-    /// φ.
-    pub activation: Activation,
+    /// The cell.
+    pub cell: &'static Cell,
+    /// The state whose gradient it is.
+    pub state: &'static str,
+    /// φ, of a cell that has one.
+    pub activation: Option<Activation>,
     /// The layer, counted from 0.
     pub layer: usize,
-    /// ‖W‖, the largest singular value of the recurrent weight.
+    /// ‖W‖, the largest singular value of the recurrent weight; of a cell with gates the mean over their blocks, and so are the others.
     pub gain: f64,
     /// Its smallest.
     pub smallest: f64,
@@ -49,29 +60,32 @@ pub struct Gradients {
     pub flow: Flow,
 }
 
-/// The flow through untrained networks whose recurrent weights are scaled to the largest singular value `gain`.
+/// The flow through untrained networks whose recurrent weights, or the blocks of their gates, are scaled to the largest singular value
+/// `gain`; for each traced state, h first.
 ///
 /// # Errors
 /// [`Error::Usage`] when a size is zero or the gain is not positive; what the backend reports.
-pub fn gradients(compute: &Compute, setup: &Setup, activation: Activation, gain: f64) -> Result<Gradients> {
+pub fn gradients(compute: &Compute, setup: &Setup, activation: Activation, gain: f64) -> Result<Vec<Gradients>> {
     if !(gain.is_finite() && gain > 0.0) || setup.seeds == 0 {
         let message = format!("a gain of {gain} and {} seeds; both must be positive", setup.seeds);
         return Err(Error::Usage(message));
     }
-    let Setup { hidden, input, window, batch, .. } = *setup;
+    let Setup { cell, leak, forget_bias, hidden, input, window, batch, .. } = *setup;
     let base = Config::new(Input::Vectors(input), hidden, 1, Loss::SquaredError, batch, window);
-    let config = Config { activation, optimizer: Optimizer::Sgd, trace: true, ..base };
+    let config = Config { cell, leak, forget_bias, activation, optimizer: Optimizer::Sgd, trace: true, ..base };
     let mut network = Network::new(&config, compute)?;
-    let mut seen = Seen::new(activation);
+    let mut meter = FlowMeter::new(cell, activation);
     let mut values = vec![0.0; hidden];
+    let mut leaks = None;
     for seed in 1..=setup.seeds {
         let mut weights = initial(&config, seed, setup.init)?;
-        let all = scale(&mut weights, gain);
+        let all = scale(&mut weights, gain, cell);
         values.iter_mut().zip(all).for_each(|(mean, value)| *mean += value / setup.seeds as f64);
         network.set_parameters(&weights)?;
-        seen.see(&mut network, &normal(setup, seed))?;
+        meter.measure(&mut network, &normal(setup, seed))?;
+        leaks = weights.remove("rnn.leak_l0");
     }
-    Ok(Gradients::new(&config, None, 0, values, seen.flows().remove(0)))
+    Ok(meter.flows().into_iter().map(|flow| Gradients::new(&config, leaks.as_ref(), values.clone(), flow)).collect())
 }
 
 /// Standard normal vectors, and values of the kind to be told from them.
@@ -83,8 +97,8 @@ fn normal(setup: &Setup, seed: u64) -> Batch {
     Batch::new(Inputs::Vectors(inputs), Targets::Values(of(1)))
 }
 
-/// The flow through each layer of given weights, the first layer first, on a batch, of which the last output of each sequence that
-/// counts counts alone.
+/// The flow through each state of each layer of given weights, the first layer first, on a batch, of which the last output of each sequence
+/// that counts counts alone.
 ///
 /// # Errors
 /// [`Error::BadInput`] when weights or batch do not fit; what the backend reports.
@@ -92,44 +106,59 @@ pub fn gradients_of(compute: &Compute, config: &Config, weights: &Named, batch: 
     let config = Config { optimizer: Optimizer::Sgd, trace: true, ..config.clone() };
     let mut network = Network::new(&config, compute)?;
     network.set_parameters(weights)?;
-    let mut seen = Seen::new(config.activation);
-    seen.see(&mut network, batch)?;
-    let of = |(layer, flow): (usize, Flow)| {
-        let values = singular_values(&weights[&format!("rnn.weight_hh_l{layer}")]);
-        let leaks = weights.get(&format!("rnn.leak_l{layer}"));
-        Gradients::new(&config, leaks, layer, values, flow)
+    let mut meter = FlowMeter::new(config.cell, config.activation);
+    meter.measure(&mut network, batch)?;
+    let of = |flow: StateFlow| {
+        let values = singular_values(&weights[&format!("rnn.weight_hh_l{}", flow.layer)], config.cell);
+        let leaks = weights.get(&format!("rnn.leak_l{}", flow.layer));
+        Gradients::new(&config, leaks, values, flow)
     };
-    Ok(seen.flows().into_iter().enumerate().map(of).collect())
+    Ok(meter.flows().into_iter().map(of).collect())
 }
 
 impl Gradients {
-    fn new(config: &Config, leaks: Option<&ArrayD<f32>>, layer: usize, singular_values: Vec<f64>, flow: Flow) -> Gradients {
-        let activation = config.activation;
+    fn new(config: &Config, leaks: Option<&ArrayD<f32>>, singular_values: Vec<f64>, flow: StateFlow) -> Gradients {
+        let StateFlow { layer, state, flow } = flow;
+        let cell = config.cell;
         let gain = singular_values.first().copied().unwrap_or(0.0);
         let smallest = singular_values.last().copied().unwrap_or(0.0);
         // The units that keep the most, and those that take the most of what comes through W.
         let [least, most] = [f32::min as fn(f32, f32) -> f32, f32::max]
             .map(|of| leaks.map_or(1.0, |leaks| leaks.iter().copied().reduce(of).map_or(1.0, f64::from)));
-        let is_top = layer + 1 == config.layers && config.cell.gates == 1;
-        let bound = is_top.then(|| 1.0 - least + most * activation.steepest() * gain);
-        Gradients { activation, layer, gain, smallest, singular_values, bound, flow }
+        let is_top = layer + 1 == config.layers && cell.gates == 1;
+        let bound = is_top.then(|| 1.0 - least + most * config.activation.steepest() * gain);
+        let activation = cell.has_activation.then_some(config.activation);
+        Gradients { cell, state, activation, layer, gain, smallest, singular_values, bound, flow }
     }
 }
 
-/// Scales the first recurrent weight to a largest singular value; gives all that it then has.
-fn scale(weights: &mut Named, gain: f64) -> Vec<f64> {
+/// Scales each gate's block of the first recurrent weight to a largest singular value; gives all that they then have.
+fn scale(weights: &mut Named, gain: f64, cell: &Cell) -> Vec<f64> {
     let weight = weights.get_mut("rnn.weight_hh_l0").expect("a recurrent weight");
-    let mut values = singular_values(weight);
-    let factor = gain / values[0];
-    weight.mapv_inplace(|w| (f64::from(w) * factor) as f32);
-    values.iter_mut().for_each(|value| *value *= factor);
-    values
+    let hidden = weight.shape()[1];
+    for gate in 0..cell.gates as usize {
+        let mut block = weight.slice_axis_mut(Axis(0), (gate * hidden..(gate + 1) * hidden).into());
+        let factor = gain / of_block(block.view())[0];
+        block.mapv_inplace(|w| (f64::from(w) * factor) as f32);
+    }
+    singular_values(weight, cell)
+}
+
+/// The singular values of a recurrent weight, the largest first: of several gates the means over their blocks.
+fn singular_values(weight: &ArrayD<f32>, cell: &Cell) -> Vec<f64> {
+    let (gates, hidden) = (cell.gates as usize, weight.shape()[1]);
+    let mut means = vec![0.0; hidden];
+    for gate in 0..gates {
+        let block = weight.slice_axis(Axis(0), (gate * hidden..(gate + 1) * hidden).into());
+        means.iter_mut().zip(of_block(block)).for_each(|(mean, value)| *mean += value / gates as f64);
+    }
+    means
 }
 
 /// The singular values of a matrix, the largest first.
-fn singular_values(weight: &ndarray::ArrayD<f32>) -> Vec<f64> {
-    let (rows, cols) = (weight.shape()[0], weight.shape()[1]);
-    let matrix = faer::Mat::from_fn(rows, cols, |i, j| f64::from(weight[[i, j]]));
+fn of_block(block: ArrayViewD<f32>) -> Vec<f64> {
+    let (rows, cols) = (block.shape()[0], block.shape()[1]);
+    let matrix = faer::Mat::from_fn(rows, cols, |i, j| f64::from(block[[i, j]]));
     let mut values = matrix.singular_values().unwrap_or_default();
     values.sort_by(|a, b| b.total_cmp(a));
     values
@@ -141,14 +170,16 @@ mod tests {
     use crate::flow::Trend;
 
     fn setup(hidden: usize, window: usize, batch: usize, seeds: u64) -> Setup {
-        Setup { hidden, input: 8, window, batch, seeds, init: RecurrentInit::Orthogonal }
+        let cell = Cell::usual();
+        let (leak, forget_bias, init) = (None, 0.0, RecurrentInit::Orthogonal);
+        Setup { cell, leak, forget_bias, hidden, input: 8, window, batch, seeds, init }
     }
 
     /// The equations, at the size that people look at: an identity network with an orthogonal weight loses and gains nothing, tanh loses, and
     /// the sigmoid loses at least three quarters a step; none gains more than its bound.
     #[test]
     fn rates_are_those_of_the_equations() {
-        let of = |activation, gain| gradients(&Compute::Cpu(None), &setup(128, 100, 4, 2), activation, gain).unwrap();
+        let of = |activation, gain| gradients(&Compute::Cpu(None), &setup(128, 100, 4, 2), activation, gain).unwrap().remove(0);
         let identity = of(Activation::Identity, 1.0);
         assert!(
             (identity.flow.rate.unwrap() - 1.0).abs() < 1e-3 && identity.flow.trend == Some(Trend::Stable),
@@ -177,6 +208,36 @@ mod tests {
         assert_eq!((exploding.flow.exploded_after, of(Activation::Identity, 0.8).flow.vanished_after), (Some(38), Some(31)));
         let relu = of(Activation::Relu, 1.0);
         assert!(relu.flow.saturated.iter().all(|share| (0.3..0.7).contains(share)), "about half of the units are flat at a time");
+    }
+
+    fn of_cell(cell: &str, leak: Option<f32>, forget_bias: f32, gain: f64) -> Vec<Gradients> {
+        let cell = Cell::named(cell).unwrap();
+        let setup = Setup { cell, leak, forget_bias, ..setup(64, 80, 4, 2) };
+        gradients(&Compute::Cpu(None), &setup, Activation::Tanh, gain).unwrap()
+    }
+
+    /// What the equations say of cells that keep their state: an LSTM whose forget gate is open loses less and less of ∂L/∂c, a leaky unit
+    /// at most α of the gradient a step, and with α = 1 it is an Elman network.
+    #[test]
+    fn cells_forget_as_their_equations_say() {
+        let rate = |flows: &[Gradients], state: &str| flows.iter().find(|g| g.state == state).unwrap().flow.rate.unwrap();
+        let closed = of_cell("lstm", None, 0.0, 1.0);
+        assert_eq!(closed.iter().map(|g| g.state).collect::<Vec<_>>(), ["h", "c"]);
+        assert!(closed.iter().all(|g| g.activation.is_none() && g.bound.is_none() && g.flow.saturated.is_empty()));
+        assert!((closed[0].gain - 1.0).abs() < 1e-5 && (closed[0].smallest - 1.0).abs() < 1e-5);
+        let open = of_cell("lstm", None, 4.0, 1.0);
+        // σ(0) = 0.5, and σ(4) = 0.982.
+        let [closed, open] = [closed, open].map(|flows| rate(&flows, "c"));
+        assert!((0.4..0.75).contains(&closed) && (0.95..1.03).contains(&open), "{closed} and {open}");
+        for leak in [0.1, 0.5] {
+            let flows = of_cell("leaky", Some(leak), 0.0, 0.5);
+            let (least, bound) = (1.0 - f64::from(leak), flows[0].bound.unwrap());
+            assert!((bound - (least + f64::from(leak) * 0.5)).abs() < 1e-5, "{bound}");
+            assert!((least * 0.9..=bound).contains(&rate(&flows, "h")), "{leak}: {}", rate(&flows, "h"));
+        }
+        let elman = of_cell("elman", None, 0.0, 1.0);
+        let leaky = of_cell("leaky", Some(1.0), 0.0, 1.0);
+        assert_eq!(rate(&elman, "h"), rate(&leaky, "h"));
     }
 
     #[test]

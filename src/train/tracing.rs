@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::batch::Batch;
 use crate::blocks::BLOCK;
-use crate::flow::{Flow, Seen};
+use crate::flow::{Flow, FlowMeter};
 use crate::network::{Network, PARAMETERS, Stored};
 use crate::{Error, Result};
 
@@ -49,9 +49,10 @@ impl From<Flow> for LayerFlow {
 
 /// The flow through each layer, the first layer first, on the batch of the training step that comes next. Nothing of that step changes.
 pub(super) fn flows(network: &mut Network, batch: &Batch) -> Result<Vec<LayerFlow>> {
-    let mut seen = Seen::new(network.model().config().activation);
-    seen.see(network, batch)?;
-    Ok(seen.flows().into_iter().map(LayerFlow::from).collect())
+    let config = network.model().config();
+    let mut meter = FlowMeter::new(config.cell, config.activation);
+    meter.measure(network, batch)?;
+    Ok(meter.flows().into_iter().filter(|flow| flow.state == "h").map(|flow| LayerFlow::from(flow.flow)).collect())
 }
 
 /// A tensor's name, shape and place, and its values unless they are in the file.

@@ -51,7 +51,10 @@ fn predictions_are_what_the_equations_give() {
         let train = format!("train --data train --cell {cell} --layers 2 --hidden 5 --batch 3 --steps 3 --lr 0.05");
         succeed(at, &format!("{train} --backend cpu --out run{number}"));
         for (data, backend) in [("new", "cpu"), ("varied", "cpu"), ("varied", "gpu")] {
-            succeed(at, &format!("predict run{number} --data {data} --out found.safetensors --backend {backend}"));
+            succeed(
+                at,
+                &format!("predict run{number} --checkpoint last --data {data} --out found.safetensors --backend {backend}"),
+            );
             succeed(at, &format!("gradient --weights run{number} --batch {data}-batch --out expected --backend reference"));
             let (found, expected) = (read(at, "found.safetensors"), read(at, "expected").f64("outputs").unwrap());
             let outputs = outputs(&found);

@@ -154,6 +154,56 @@ fn a_run_traces_its_gradients() {
     assert!(!traced("wild").is_empty() && folder.path().join("wild/gradients.svg").exists());
 }
 
+/// Cells beside each other, the states of each, and a trained LSTM.
+#[test]
+fn gradients_flow_through_every_cell() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    let study =
+        "study gradients --cell elman,leaky,gru,lstm --activation tanh --gain 1 --hidden 12 --window 20 --batch 2 --seeds 1";
+    let flows: Value =
+        serde_json::from_str(&succeed(at, &format!("{study} --backend cpu --json --plot c.svg --csv c.csv"))).unwrap();
+    let names: Vec<String> = flows
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|f| format!("{} {}", f["cell"].as_str().unwrap(), f["state"].as_str().unwrap()))
+        .collect();
+    assert_eq!(names, ["elman h", "leaky h", "gru h", "lstm h", "lstm c"]);
+    assert!(flows[4]["activation"].is_null() && flows[4]["bound"].is_null() && flows[1]["bound"].is_f64());
+    let svg = fs::read_to_string(at.join("c.svg")).unwrap();
+    assert!(["tanh", "leaky tanh", "gru h", "lstm h", "lstm c"].iter().all(|name| svg.contains(name)));
+    assert!(fs::read_to_string(at.join("c.csv")).unwrap().lines().any(|line| line.starts_with("lstm,c,,0,1.0")));
+    // What a forget gate keeps is seen in c.
+    let last = |options: &str| -> f64 {
+        let line = format!(
+            "study gradients --cell lstm --gain 1 --hidden 12 --window 40 --batch 2 --seeds 1 --backend cpu --json {options}"
+        );
+        let flows: Value = serde_json::from_str(&succeed(at, &line)).unwrap();
+        let norms = flows[1]["norms"].as_array().unwrap();
+        norms[39]["mean"].as_f64().unwrap() / norms[0]["mean"].as_f64().unwrap()
+    };
+    assert!(last("") < 1e-6 && last("--forget-bias 5") > 1e-2);
+    let shown = succeed(at, "study gradients --cell lstm --hidden 12 --window 20 --backend cpu");
+    assert!(shown.contains("lstm c") && shown.contains("--forget-bias") && !shown.contains("saturated  "), "{shown}");
+
+    succeed(
+        at,
+        "train --cell lstm --layers 2 --hidden 8 --window 12 --steps 3 --batch 4 --trace-gradients 1 --backend cpu --out run",
+    );
+    let flows: Value = serde_json::from_str(&succeed(at, "study gradients --run run --backend cpu --json --plot r.svg")).unwrap();
+    let states: Vec<&str> = flows.as_array().unwrap().iter().map(|flow| flow["state"].as_str().unwrap()).collect();
+    assert_eq!(states, ["h", "c", "h", "c"]);
+    for (options, message) in [
+        ("--cell lstm --activation tanh", "--activation is for elman and leaky"),
+        ("--leak 0.5", "--leak is for leaky"),
+        ("--cell gru --forget-bias 1", "--forget-bias is for lstm"),
+    ] {
+        let (code, _, err) = run(at, &format!("study gradients {options}"));
+        assert!(code == 2 && err.contains(message), "{err}");
+    }
+}
+
 #[test]
 fn a_run_is_studied_on_its_own_data() {
     let folder = tempfile::tempdir().unwrap();

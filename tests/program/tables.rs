@@ -114,7 +114,7 @@ fn predictions_of_a_table_are_what_the_equations_give() {
         succeed(at, &format!("gradient --weights {cell} --batch batch --out expected --backend reference"));
         let expected = Tensors::read(at.join("expected")).unwrap().f64("outputs").unwrap();
         for backend in ["cpu", "gpu"] {
-            let found = rows(&succeed(at, &format!("predict {cell} --data flow.csv --backend {backend}")));
+            let found = rows(&succeed(at, &format!("predict {cell} --checkpoint last --data flow.csv --backend {backend}")));
             assert_eq!(found.len(), 260);
             for (t, row) in found.iter().enumerate() {
                 let off = row[2].parse::<f64>().unwrap() - (expected[[t, 0, 0]] * deviation + mean);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ndarray::{ArrayD, Dimension, arr1};
+use ndarray::{ArrayD, Dimension, arr1, s};
 
 use super::{EVALUATED, MASKS, Tensors};
 use crate::Result;
@@ -97,14 +97,19 @@ pub fn expected_from(config: &Config, weights: &Weights, batch: &Batch, start: &
     for (layer, (hidden, d_states)) in plain.hidden.iter().zip(&plain.d_states).enumerate().filter(|_| config.trace) {
         all.insert(format!("traced_l{layer}"), hidden.clone().into_dyn());
         all.insert(format!("d_hidden_l{layer}"), d_states["h"].clone().into_dyn());
+        if let Some((name, d_state)) = d_states.iter().find(|(name, _)| *name != "h") {
+            let mut states = plain.states[layer][name].slice(s![1.., .., ..]).to_owned();
+            // Behind the end of a sequence the network keeps none.
+            states.indexed_iter_mut().filter(|((t, b, _), _)| !batch.is_read(*t, *b)).for_each(|(_, state)| *state = 0.0);
+            all.insert(format!("traced_{name}_l{layer}"), states.into_dyn());
+            all.insert(format!("d_{name}_l{layer}"), d_state.clone().into_dyn());
+        }
     }
     let largest = |tensor: ndarray::ArrayViewD<f64>| tensor.fold(0.0, |a: f64, b| a.max(b.abs()));
     let mut sizes: BTreeMap<String, f64> =
         parameters(config, &got.magnitudes).into_iter().map(|(name, t)| (name, largest(t.view()))).collect();
-    let others = all
-        .keys()
-        .filter(|name| ["h0", "c0", "loss", EVALUATED].contains(&name.as_str()) || name.starts_with("d_hidden"))
-        .cloned();
+    let others =
+        all.keys().filter(|name| ["h0", "c0", "loss", EVALUATED].contains(&name.as_str()) || name.starts_with("d_")).cloned();
     sizes.extend(
         others
             .map(|name| {

@@ -76,10 +76,20 @@ pub fn titled<'a>(
     names: &[Activation],
     besides: &str,
 ) -> std::result::Result<Canvas<'a>, Box<dyn std::error::Error>> {
+    let entries: Vec<_> = names.iter().map(|&activation| (look(activation), activation.name())).collect();
+    titled_lines(canvas, title, &entries, besides)
+}
+
+/// The same of lines of any kind.
+pub fn titled_lines<'a>(
+    canvas: &Canvas<'a>,
+    title: &str,
+    entries: &[(Line, &str)],
+    besides: &str,
+) -> std::result::Result<Canvas<'a>, Box<dyn std::error::Error>> {
     let (head, body) = canvas.split_vertically(HEAD);
     head.draw(&Text::new(title.to_owned(), (24, 16), font(TITLE)))?;
-    let entries: Vec<_> = names.iter().map(|&activation| (look(activation), activation.name())).collect();
-    legend(&head, (24, 56), &entries, besides)?;
+    legend(&head, (24, 56), entries, besides)?;
     Ok(body)
 }
 

@@ -30,7 +30,7 @@ use retrospect::{Error, Result, WholeFile};
 pub use activations::activations;
 pub use bench::bench;
 pub use confusions::confusions;
-pub use gradients::gradients;
+pub use gradients::{gradients, network_name};
 pub use losses::losses;
 pub use predictions::{Panel, predictions};
 pub use rates::rates;

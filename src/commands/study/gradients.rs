@@ -3,13 +3,15 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use retrospect::cells::Cell;
 use retrospect::data::Part;
 use retrospect::flow::Trend;
 use retrospect::model::RecurrentInit;
 use retrospect::study::{self, Setup};
-use retrospect::{Activation, Result};
+use retrospect::{Activation, Error, Result};
 
 use super::{Output, moderate};
+use crate::commands::cell;
 use crate::commands::compute::ComputeArgs;
 use crate::commands::options::{activation, size};
 use crate::commands::plot;
@@ -17,17 +19,29 @@ use crate::commands::sketch;
 use crate::commands::terminal::{rounded, table};
 use crate::commands::trained::WhichArgs;
 
-/// The norm of ∂L/∂h_t at every time step of a network, for a loss at the last step alone
+/// The norm of ∂L/∂h_t at every time step of a network, and of an LSTM's ∂L/∂c_t, for a loss at the last step alone
 #[derive(Args)]
 pub struct Gradients {
     /// The network and the data of a run, in place of untrained networks
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["hidden", "input", "window", "batch", "seeds", "activation", "gain", "recurrent_init"])]
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["cell", "leak", "forget_bias", "hidden", "input", "window", "batch", "seeds", "activation", "gain", "recurrent_init"])]
     run: Option<PathBuf>,
+
+    /// Cells; those that have an activation with each of --activation
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "elman", value_parser = cell::named)]
+    cell: Vec<&'static Cell>,
+
+    /// α of a leaky network, in (0, 1] [default: 0.2]
+    #[arg(long, value_name = "X", allow_negative_numbers = true, value_parser = cell::leak)]
+    leak: Option<f64>,
+
+    /// Added to the bias of an LSTM's forget gate [default: 0]
+    #[arg(long, value_name = "X", allow_negative_numbers = true, value_parser = cell::finite)]
+    forget_bias: Option<f32>,
 
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = activation, help = format!("Activations of {} [default: all]", Activation::names()))]
     activation: Vec<Activation>,
 
-    /// Largest singular values that the recurrent weight is scaled to
+    /// Largest singular values that the recurrent weight is scaled to, or the block of each gate
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "0.5,1,1.5", allow_negative_numbers = true, value_parser = moderate)]
     gain: Vec<f64>,
 
@@ -73,17 +87,21 @@ impl Gradients {
         };
         let rows = all.iter().flat_map(|gradients| {
             let flow = &gradients.flow;
-            let head = format!("{},{},{:.6}", gradients.activation.name(), gradients.layer, gradients.gain);
-            flow.norms.iter().zip(&flow.saturated).enumerate().map(move |(back, (norm, saturated))| {
+            let phi = gradients.activation.map_or("", Activation::name);
+            let head = format!("{},{},{phi},{},{:.6}", gradients.cell, gradients.state, gradients.layer, gradients.gain);
+            flow.norms.iter().enumerate().map(move |(back, norm)| {
+                let saturated = flow.saturated.get(back).map_or(String::new(), f64::to_string);
                 let is_known = flow.out_of_range.is_none_or(|end| back < end);
                 format!("{head},{back},{:e},{:e},{:e},{},{is_known},{saturated}", norm.mean, norm.low, norm.high, norm.zero)
             })
         });
-        let heading = "activation,layer,gain,steps_back,norm_mean,norm_low,norm_high,zero_share,within_f32,saturated_share";
+        let heading =
+            "cell,state,activation,layer,gain,steps_back,norm_mean,norm_low,norm_high,zero_share,within_f32,saturated_share";
         let csv = self.output.csv(heading, rows);
         let plot = self.output.plot(|path| {
             // A cell for each gain with all activations, or for each layer.
-            let in_a_cell = if self.run.is_some() { 1 } else { all.len() / self.gain.len().max(1) };
+            let of_a_layer = all.iter().take_while(|gradients| gradients.layer == all[0].layer).count();
+            let in_a_cell = if self.run.is_some() { of_a_layer } else { all.len() / self.gain.len().max(1) };
             let named = |first: &study::Gradients| {
                 let layer = if self.run.is_some() { format!("layer {}, ", first.layer) } else { String::new() };
                 format!("{layer}‖W‖ = {}", short(first.gain))
@@ -96,7 +114,10 @@ impl Gradients {
 
     fn untrained(&self) -> Result<Vec<study::Gradients>> {
         let compute = self.compute.choose()?;
-        let setup = Setup {
+        let setup = |cell| Setup {
+            cell,
+            leak: self.leak.filter(|_| cell.has_leak).map(|leak| leak as f32),
+            forget_bias: self.forget_bias.filter(|_| cell.forget_gate.is_some()).unwrap_or_default(),
             hidden: self.hidden,
             input: self.input,
             window: self.window,
@@ -105,8 +126,31 @@ impl Gradients {
             init: self.recurrent_init,
         };
         let activations = if self.activation.is_empty() { Activation::ALL.to_vec() } else { self.activation.clone() };
-        let all = self.gain.iter().flat_map(|&gain| activations.iter().map(move |&activation| (gain, activation)));
-        all.map(|(gain, activation)| study::gradients(&compute, &setup, activation, gain)).collect()
+        self.check_cells()?;
+        let mut all = Vec::new();
+        for &gain in &self.gain {
+            for &cell in &self.cell {
+                let activations = if cell.has_activation { &activations[..] } else { &[Activation::Tanh] };
+                for &activation in activations {
+                    all.extend(study::gradients(&compute, &setup(cell), activation, gain)?);
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    /// Checks that what only some cells have is asked of one that has it.
+    fn check_cells(&self) -> Result<()> {
+        type Flag = (&'static str, bool, fn(&Cell) -> bool);
+        let flags: [Flag; 3] = [
+            ("activation", !self.activation.is_empty(), |cell| cell.has_activation),
+            ("leak", self.leak.is_some(), |cell| cell.has_leak),
+            ("forget-bias", self.forget_bias.is_some(), |cell| cell.forget_gate.is_some()),
+        ];
+        match flags.iter().find(|(_, is_given, has)| *is_given && !self.cell.iter().any(|cell| has(cell))) {
+            Some((flag, _, has)) => Err(Error::Usage(format!("--{flag} is for {}", Cell::names_with(*has)))),
+            None => Ok(()),
+        }
     }
 
     /// The layers of the network of a run, on its first held-out batch, or else its first batch.
@@ -120,7 +164,7 @@ impl Gradients {
 
     fn show(&self, all: &[study::Gradients]) -> String {
         let heading = [
-            "φ",
+            "network",
             "layer",
             "‖W‖",
             "least",
@@ -138,8 +182,10 @@ impl Gradients {
         for gradients in all {
             let flow = &gradients.flow;
             let steps = |steps: Option<usize>| steps.map_or(String::new(), |n| n.to_string());
+            let is_counted = !flow.saturated.is_empty();
+            let share = |x: f64| if is_counted { format!("{:.1} %", x * 100.0) } else { String::new() };
             rows.push(vec![
-                gradients.activation.name().into(),
+                plot::network_name(gradients),
                 gradients.layer.to_string(),
                 short(gradients.gain),
                 short(gradients.smallest),
@@ -147,8 +193,8 @@ impl Gradients {
                 gradients.bound.map_or(String::new(), |bound| format!("× {}", short(bound))),
                 steps(flow.vanished_after),
                 steps(flow.exploded_after),
-                format!("{:.1} %", flow.mean_saturated() * 100.0),
-                format!("{:.1} %", flow.dead * 100.0),
+                share(flow.mean_saturated()),
+                share(flow.dead),
                 flow.trend.map_or("not known", Trend::name).into(),
                 steps(flow.out_of_range),
                 steps(flow.imprecise_after),
@@ -157,7 +203,9 @@ impl Gradients {
         // What has nothing to say is left out.
         let is_told = |column: usize| match heading[column] {
             "layer" => self.run.is_some(),
-            "f32 ran out after" | "imprecise after" => rows[1..].iter().any(|row| !row[column].is_empty()),
+            "at most" | "saturated" | "dead" | "f32 ran out after" | "imprecise after" => {
+                rows[1..].iter().any(|row| !row[column].is_empty())
+            }
             _ => true,
         };
         let told: Vec<usize> = (0..heading.len()).filter(|column| is_told(*column)).collect();
@@ -172,7 +220,7 @@ impl Gradients {
         text += "\n";
         let name = |gradients: &study::Gradients| {
             let layer = if self.run.is_some() { format!(", layer {}", gradients.layer) } else { String::new() };
-            format!("{}{layer}, ‖W‖ = {}", gradients.activation.name(), short(gradients.gain))
+            format!("{}{layer}, ‖W‖ = {}", plot::network_name(gradients), short(gradients.gain))
         };
         if sketch::is_wanted() {
             let names: Vec<String> = all.iter().map(name).collect();
@@ -231,24 +279,26 @@ fn verdict(gradients: &study::Gradients) -> String {
             let identity = "ReLU with an identity weight";
             let orthogonal = "an orthogonal recurrent weight";
             let change = match gradients.activation {
-                phi if phi.steepest() * gradients.gain < 1.0 && phi.steepest() < 1.0 => {
+                None if gradients.cell.forget_gate.is_some() => "a larger --forget-bias, which keeps more of c".into(),
+                None => format!("{orthogonal} that is larger"),
+                Some(phi) if phi.steepest() * gradients.gain < 1.0 && phi.steepest() < 1.0 => {
                     let (most, least) = (phi.steepest(), short(1.0 / phi.steepest()));
                     format!("tanh, or {identity}: φ′ is at most {most}, so that ‖W‖ would have to be above {least}")
                 }
-                phi if phi.steepest() < 1.0 => {
+                Some(phi) if phi.steepest() < 1.0 => {
                     format!("tanh, or {identity}: φ′ is at most {}, and less where units are saturated", phi.steepest())
                 }
-                phi if phi.has_dead_side() && flow.dead > 0.2 => {
+                Some(phi) if phi.has_dead_side() && flow.dead > 0.2 => {
                     format!("a smaller rate or smaller weights: {:.0} % of the units are dead", flow.dead * 100.0)
                 }
-                phi if !phi.is_straight() && flow.mean_saturated() > 0.05 => {
+                Some(phi) if !phi.is_straight() && flow.mean_saturated() > 0.05 => {
                     "smaller weights and inputs, for fewer saturated units".into()
                 }
                 _ if gradients.smallest < 0.5 * gradients.gain => {
                     let (gain, smallest) = (short(gradients.gain), short(gradients.smallest));
                     format!("{orthogonal}: the singular values of this one fall from {gain} to {smallest}")
                 }
-                activation => match near.filter(|near| *near > 1.01 * gradients.gain && *near < 1.6) {
+                Some(activation) => match near.filter(|near| *near > 1.01 * gradients.gain && *near < 1.6) {
                     // With larger weights more of its units are saturated.
                     Some(near) if !activation.is_straight() => {
                         format!("a larger recurrent weight, with ‖W‖ of {near:.2} or more")
@@ -280,9 +330,10 @@ mod tests {
 
     #[test]
     fn a_sketch_falls_and_ends_where_f32_does() {
-        let setup = Setup { hidden: 8, input: 2, window: 120, batch: 1, seeds: 1, init: RecurrentInit::Orthogonal };
+        let (cell, leak, forget_bias, init) = (Cell::usual(), None, 0.0, RecurrentInit::Orthogonal);
+        let setup = Setup { cell, leak, forget_bias, hidden: 8, input: 2, window: 120, batch: 1, seeds: 1, init };
         let of = |activation, gain| {
-            sketch(&study::gradients(&Compute::Cpu(Some(1)), &setup, activation, gain).expect("it runs"), 21.0)
+            sketch(&study::gradients(&Compute::Cpu(Some(1)), &setup, activation, gain).expect("it runs")[0], 21.0)
         };
         assert_eq!(of(Activation::Identity, 1.0), "█".repeat(40));
         let sigmoid: Vec<char> = of(Activation::Sigmoid, 1.0).chars().collect();

@@ -35,7 +35,7 @@ impl Layer {
     /// gradients by the weights stay as they are.
     pub fn trace(&self, program: &mut Program, d_hidden: Mat, below: Option<Mat>, segment: &Segment) {
         let [_, d_input] = self.through_time(program, d_hidden, segment);
-        if let Some(traced) = self.traced {
+        if let Some(traced) = &self.traced {
             let of = |window: Mat| window.slice_rows(segment.rows.clone());
             let behind = |window: &Mat| window.slice_rows(self.batch..self.batch + segment.len());
             fill::copy(program, self.outputs(segment), of(traced.hidden));
@@ -43,6 +43,11 @@ impl Layer {
             gemm(program, Form::NN, behind(&self.gradients[0]), self.weights.recurrent, of(traced.d_hidden), Epilogue::Add);
             if let Some(direct) = self.own_path(0) {
                 fill::add(program, behind(&direct), of(traced.d_hidden));
+            }
+            if let (Some(second), Some(direct), Some(saved)) = (traced.second, self.own_path(1), self.saved) {
+                fill::copy(program, self.side(Side::After, 1, segment), of(second.values));
+                fill::copy(program, behind(&direct), of(second.direct));
+                fill::copy(program, segment.within(saved), of(second.saved));
             }
         }
         if let Some(below) = below {

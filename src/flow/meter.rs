@@ -1,9 +1,10 @@
-//! How the flow of gradients is gathered: the norms of each sequence, from where on f32 does not know them, and how far they may be off.
+//! How the flow of gradients is measured: the norms of each sequence, from where on f32 does not know them, and how far they may be off.
 
-use ndarray::s;
+use ndarray::{Array3, s};
 
 use super::{Flow, Size, Trend, is_saturated};
 use crate::batch::Batch;
+use crate::cells::Cell;
 use crate::network::{Network, Traced};
 use crate::{Activation, Result};
 
@@ -18,14 +19,34 @@ const USUAL: f64 = 0.5;
 /// How far a state is off after a step, as a change of the norms.
 const STATE_ERROR: f64 = 1e-7;
 
-/// Gathers how gradients flow through the layers of a network, from batches and from networks.
+/// Measures how gradients flow through the layers of networks, from batches and from networks.
 #[derive(Debug)]
-pub struct Seen {
-    activation: Activation,
+pub struct FlowMeter {
+    /// φ, where h is φ of a sum: units of other cells are not saturated in this sense, and how far their norms may be off is not estimated.
+    activation: Option<Activation>,
+    /// The states of the cell whose gradients are traced, h first.
+    states: Vec<State>,
+}
+
+/// What was measured of a state.
+#[derive(Debug)]
+struct State {
+    name: &'static str,
     layers: Vec<Layer>,
 }
 
-/// What was seen of a layer.
+/// How a gradient flows through a state of a layer.
+#[derive(Debug)]
+pub struct StateFlow {
+    /// The layer, counted from 0.
+    pub layer: usize,
+    /// The state's name.
+    pub state: &'static str,
+    /// The flow.
+    pub flow: Flow,
+}
+
+/// What was measured of a layer.
 #[derive(Debug, Default)]
 struct Layer {
     /// Of each sequence, what there is from its last step back.
@@ -45,11 +66,15 @@ struct Curve {
     passed_on: Vec<f64>,
 }
 
-impl Seen {
-    /// Nothing yet.
+impl FlowMeter {
+    /// Nothing is measured yet.
     #[must_use]
-    pub fn new(activation: Activation) -> Seen {
-        Seen { activation, layers: Vec::new() }
+    pub fn new(cell: &Cell, activation: Activation) -> FlowMeter {
+        let names = cell.states.iter().take(if cell.through_h.is_some() { 2 } else { 1 });
+        FlowMeter {
+            activation: Some(activation).filter(|_| cell.saved == 0),
+            states: names.map(|&name| State { name, layers: Vec::new() }).collect(),
+        }
     }
 
     /// Traces a network on a batch, of which the last output of each sequence that counts counts alone. Nothing of a training step on that
@@ -60,7 +85,7 @@ impl Seen {
     ///
     /// # Panics
     /// When the network has not as many layers as the one before.
-    pub fn see(&mut self, network: &mut Network, batch: &Batch) -> Result<()> {
+    pub fn measure(&mut self, network: &mut Network, batch: &Batch) -> Result<()> {
         let batch = batch.clone().of_last_step();
         let traced = network.trace(&batch)?;
         self.add(&traced, &batch);
@@ -69,51 +94,78 @@ impl Seen {
 
     /// Adds what came of a batch in each layer, the first layer first.
     fn add(&mut self, traced: &[Traced], batch: &Batch) {
+        let hidden: Vec<Values> = traced.iter().map(|layer| Values { state: &layer.hidden, gradient: &layer.d_hidden }).collect();
+        let second = traced.iter().filter_map(|layer| layer.second.as_ref());
+        let second: Vec<Values> = second.map(|state| Values { state: &state.values, gradient: &state.gradient }).collect();
+        for (state, values) in self.states.iter_mut().zip([hidden, second]) {
+            state.add(&values, batch, self.activation);
+        }
+    }
+
+    /// What that comes to in each state of each layer, the first layer first, and h before the other state.
+    #[must_use]
+    pub fn flows(&self) -> Vec<StateFlow> {
+        let layers = self.states[0].layers.len();
+        let of = |layer: usize| {
+            let flow =
+                move |state: &State| StateFlow { layer, state: state.name, flow: state.layers[layer].flow(self.activation) };
+            self.states.iter().map(flow)
+        };
+        (0..layers).flat_map(of).collect()
+    }
+}
+
+/// A state of a layer at every time step, and the gradient by it, `[T, B, H]` each.
+#[derive(Clone, Copy)]
+struct Values<'a> {
+    state: &'a Array3<f32>,
+    gradient: &'a Array3<f32>,
+}
+
+impl State {
+    fn add(&mut self, traced: &[Values], batch: &Batch, activation: Option<Activation>) {
         assert!(self.layers.is_empty() || self.layers.len() == traced.len(), "{} layers and {}", self.layers.len(), traced.len());
         self.layers.resize_with(traced.len(), Layer::default);
-        let mut dead: Vec<Vec<bool>> = traced.iter().map(|traced| vec![true; traced.hidden.dim().2]).collect();
+        let mut dead: Vec<Vec<bool>> = traced.iter().map(|traced| vec![true; traced.state.dim().2]).collect();
         for b in 0..batch.shape().1 {
             let Some(end) = batch.last_counted(b) else { continue };
             // The last layer first: what it passes on is where the one below begins.
             let mut curves: Vec<Curve> = Vec::new();
             for traced in traced.iter().rev() {
-                curves.push(Curve::new(self.activation, traced, [end, b], curves.last()));
+                curves.push(Curve::new(activation, traced, [end, b], curves.last()));
             }
             // Where the loss has no gradient, none is lost.
             let has_gradient = curves[0].norms[0] != 0.0;
-            let drift = drift(self.activation, &curves);
+            let drift = drift(activation, &curves);
             curves.iter_mut().for_each(|curve| curve.errors.iter_mut().for_each(|error| *error += drift));
             for (l, curve) in curves.into_iter().rev().enumerate() {
                 let layer = &mut self.layers[l];
-                layer.count(self.activation, &traced[l], [end, b], &mut dead[l]);
+                if let Some(activation) = activation {
+                    layer.count(activation, &traced[l], [end, b], &mut dead[l]);
+                }
                 layer.curves.extend(has_gradient.then_some(curve));
             }
         }
-        for (layer, dead) in self.layers.iter_mut().zip(dead) {
+        for (layer, dead) in self.layers.iter_mut().zip(dead).filter(|_| activation.is_some()) {
             layer.dead[0] += dead.iter().filter(|dead| **dead).count();
             layer.dead[1] += dead.len();
         }
-    }
-
-    /// What that comes to in each layer, the first layer first.
-    #[must_use]
-    pub fn flows(&self) -> Vec<Flow> {
-        self.layers.iter().map(|layer| layer.flow(self.activation)).collect()
     }
 }
 
 impl Curve {
     /// Of a sequence and the layer above it, from the step `[t, b]` on.
-    fn new(activation: Activation, traced: &Traced, [end, b]: [usize; 2], above: Option<&Curve>) -> Curve {
+    fn new(activation: Option<Activation>, traced: &Values, [end, b]: [usize; 2], above: Option<&Curve>) -> Curve {
         let mut curve = Curve::default();
         for back in 0..=end {
             let at = s![end - back, b, ..];
             // ‖∂L/∂h‖², ‖∂L/∂h ⊙ φ′‖² and that of its error: in f64, since squares of small numbers are nothing in f32.
             let (mut norm, mut passed_on, mut off) = (0.0, 0.0, 0.0);
-            for (&d, &h) in traced.d_hidden.slice(at).iter().zip(traced.hidden.slice(at)) {
+            for (&d, &h) in traced.gradient.slice(at).iter().zip(traced.state.slice(at)) {
                 let (d, h) = (f64::from(d), f64::from(h));
                 let square = |x: f64| x * x;
                 norm += square(d);
+                let Some(activation) = activation else { continue };
                 passed_on += square(d * activation.derivative(h));
                 off += square(d * USUAL * (activation.bend(h).abs() * activation.error(h) + activation.derivative_error(h)));
             }
@@ -129,10 +181,10 @@ impl Curve {
     }
 
     /// From where on nothing is known.
-    fn ran_out(&self, activation: Activation) -> Option<usize> {
+    fn ran_out(&self, activation: Option<Activation>) -> Option<usize> {
         let mut before = f64::INFINITY;
         self.norms.iter().position(|&norm| {
-            let is_nothing = norm == 0.0 && activation.has_dead_side() && (before == 0.0 || before > FAR_FROM_LEAST);
+            let is_nothing = norm == 0.0 && has_dead_side(activation) && (before == 0.0 || before > FAR_FROM_LEAST);
             before = norm;
             !(is_nothing || norm > LEAST && norm.is_finite())
         })
@@ -153,22 +205,27 @@ impl Curve {
 /// How far the norms may be off because the states are: an error of a state at some step changes the loss by as much as the gradient
 /// there says, relative to that at the last step. Where gradients explode, so do the roundings of the states. Where φ is straight, its
 /// derivatives do not depend on them.
-fn drift(activation: Activation, curves: &[Curve]) -> f64 {
-    if activation.is_straight() {
+fn drift(activation: Option<Activation>, curves: &[Curve]) -> f64 {
+    if activation.is_some_and(Activation::is_straight) {
         return 0.0;
     }
     let all: f64 = curves.iter().flat_map(|curve| &curve.norms).sum();
     STATE_ERROR * all / curves[0].norms[0]
 }
 
+/// Whether units may be dead, so that a gradient of zero is known to be zero.
+fn has_dead_side(activation: Option<Activation>) -> bool {
+    activation.is_some_and(Activation::has_dead_side)
+}
+
 impl Layer {
-    fn count(&mut self, activation: Activation, traced: &Traced, [end, b]: [usize; 2], dead: &mut [bool]) {
+    fn count(&mut self, activation: Activation, traced: &Values, [end, b]: [usize; 2], dead: &mut [bool]) {
         if self.saturated.len() <= end {
             self.saturated.resize(end + 1, [0, 0]);
         }
         for t in 0..=end {
             let [some, all] = &mut self.saturated[end - t];
-            for (dead, &h) in dead.iter_mut().zip(traced.hidden.slice(s![t, b, ..])) {
+            for (dead, &h) in dead.iter_mut().zip(traced.state.slice(s![t, b, ..])) {
                 let is_saturated = is_saturated(activation, h);
                 *dead &= is_saturated;
                 *some += usize::from(is_saturated);
@@ -177,10 +234,10 @@ impl Layer {
         }
     }
 
-    fn flow(&self, activation: Activation) -> Flow {
+    fn flow(&self, activation: Option<Activation>) -> Flow {
         // Below units that are all dead nothing arrives.
         let curves: Vec<&Curve> =
-            self.curves.iter().filter(|curve| curve.norms[0] != 0.0 || !activation.has_dead_side()).collect();
+            self.curves.iter().filter(|curve| curve.norms[0] != 0.0 || !has_dead_side(activation)).collect();
         let at = |back: usize| -> Vec<(f64, f64)> {
             curves.iter().filter_map(|curve| Some((*curve.norms.get(back)?, curve.norms[0]))).collect()
         };
@@ -259,9 +316,9 @@ mod tests {
     fn see(activation: Activation, mask: Option<Array2<f32>>, d_hidden: Array3<f32>, hidden: Array3<f32>) -> Flow {
         let zero = Array3::zeros(hidden.dim());
         let batch = Batch { mask, ..Batch::new(Inputs::Vectors(zero.clone()), Targets::Values(zero)) };
-        let mut seen = Seen::new(activation);
-        seen.add(&[Traced { hidden, d_hidden }], &batch.of_last_step());
-        seen.flows().remove(0)
+        let mut meter = FlowMeter::new(Cell::usual(), activation);
+        meter.add(&[Traced { hidden, d_hidden, second: None }], &batch.of_last_step());
+        meter.flows().remove(0).flow
     }
 
     /// Sequences of other lengths are counted from their own ends, and what is behind those counts for nothing.
@@ -326,13 +383,15 @@ mod tests {
     #[test]
     fn nothing_arrives_or_too_little() {
         let of = |activation, above: f32| {
-            let layer =
-                |d: f32, h: f32| Traced { hidden: Array3::from_elem((3, 1, 1), h), d_hidden: Array3::from_elem((3, 1, 1), d) };
+            let layer = |d: f32, h: f32| {
+                let [hidden, d_hidden] = [h, d].map(|x| Array3::from_elem((3, 1, 1), x));
+                Traced { hidden, d_hidden, second: None }
+            };
             let zero = Array3::zeros((3, 1, 1));
             let batch = Batch::new(Inputs::Vectors(zero.clone()), Targets::Values(zero));
-            let mut seen = Seen::new(activation);
-            seen.add(&[layer(0.0, 0.5), layer(above, 1.0)], &batch.of_last_step());
-            seen.flows().remove(0)
+            let mut meter = FlowMeter::new(Cell::usual(), activation);
+            meter.add(&[layer(0.0, 0.5), layer(above, 1.0)], &batch.of_last_step());
+            meter.flows().remove(0).flow
         };
         assert_eq!(of(Activation::Tanh, 1.0).out_of_range, Some(0));
         assert_eq!((of(Activation::Relu, 1.0).out_of_range, of(Activation::Tanh, 0.0).out_of_range), (None, None));
