@@ -13,7 +13,6 @@ use super::terminal::note;
 
 /// Draws losses, validation, learning rate and gradient norm of several runs in one figure
 #[derive(Args)]
-#[command(after_help = "Examples:\n  retrospect plot runs/a runs/b --out losses.svg\n  retrospect plot runs/* --out losses.png")]
 pub struct Plot {
     /// The folders of the runs
     #[arg(value_name = "RUN", required = true)]

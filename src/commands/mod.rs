@@ -9,6 +9,7 @@ mod compare;
 mod compute;
 mod drawing;
 mod evaluate;
+mod examples;
 mod files;
 mod gradient;
 mod missing;
@@ -17,6 +18,8 @@ mod plot;
 mod predict;
 mod program;
 mod progress;
+#[cfg(test)]
+mod reference;
 mod runs;
 mod sample;
 mod sketch;
@@ -29,7 +32,7 @@ mod tune;
 
 use std::process::ExitCode;
 
-use clap::{ColorChoice, CommandFactory, Parser, Subcommand};
+use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
 use retrospect::{Error, Result};
 
 /// Trains recurrent neural networks on any GPU through wgpu, or on the CPU.
@@ -69,7 +72,8 @@ enum Command {
 /// Runs the program.
 pub fn main() -> ExitCode {
     quiet_panics();
-    let cli = Cli::parse();
+    let matches = examples::with_examples(Cli::command()).get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     terminal::colors(cli.color);
     match run(cli.command) {
         Ok(()) => ExitCode::SUCCESS,

@@ -10,7 +10,7 @@ use clap::{Args, ValueEnum};
 use retrospect::batch::{Input, Loss};
 use retrospect::data::{ALL, Choice, ClassWeights, Defaults, Opened, Options, Part, Reading, Source, Task, Tokens};
 use retrospect::model::{Config, RecurrentInit};
-use retrospect::train::{BestBy, Checkpoint, Schedule, Settings};
+use retrospect::train::{BestBy, Checkpoint, OnDivergence, Schedule, Settings};
 use retrospect::{Activation, Error, Result};
 
 use self::data::{DataArgs, FileArgs, TableArgs};
@@ -140,6 +140,11 @@ pub struct RunArgs {
     /// By how much more a validation must be better to count as an improvement [default: 0]
     #[arg(long, value_name = "X", allow_negative_numbers = true, value_parser = not_negative)]
     min_delta: Option<f64>,
+
+    /// When the loss is no longer finite: stop, or go on from the last checkpoint with half the learning rate, three times at most
+    /// [default: stop]
+    #[arg(long, value_name = "WHAT")]
+    on_divergence: Option<OnDivergence>,
 
     /// Write a checkpoint every N steps, besides at the end [default: 500]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = count())]
@@ -452,6 +457,7 @@ impl RunArgs {
             best_by: self.best.unwrap_or(settings.best_by),
             patience: self.patience.or(settings.patience),
             min_delta: self.min_delta.unwrap_or(settings.min_delta),
+            on_divergence: self.on_divergence.unwrap_or(settings.on_divergence),
             checkpoint_every: self.checkpoint_every.unwrap_or(settings.checkpoint_every),
             trace_gradients: self.trace_gradients.map_or(settings.trace_gradients, |Every(every)| every),
             network: self.model.clip.change(settings.network),

@@ -41,9 +41,6 @@ const FURTHER: usize = 1024;
 /// For a run trained on classes, the outputs are probabilities; for one trained on values, the values. Sequences and steps count from 0.
 #[derive(Args)]
 #[command(group = ArgGroup::new("source").required(true))]
-#[command(after_help = "Examples:\n  \
-    retrospect predict runs/lstm --data new.npz --out predictions.csv\n  \
-    retrospect predict runs/lstm --data new.safetensors --steps 24 --out forecast.npz")]
 pub struct Predict {
     /// The run's folder, a checkpoint, or weights alone (PyTorch's names), of which the head's own numbers are written
     run: PathBuf,

@@ -55,6 +55,13 @@ impl Progress {
                 found.extend(columns.iter().take(MOST_COLUMNS).map(of_column));
                 self.bar.suspend(|| note(format_args!("step {step}: {}", found.join(", "))));
             }
+            Event::RolledBack { from, to, lr } => {
+                let said = format!(
+                    "The run diverged at step {from}. It goes on from step {to} with a learning rate of {}.",
+                    significant(lr)
+                );
+                self.bar.suspend(|| note(said));
+            }
             Event::Logged(Metrics::Trace { .. }) | Event::Saved(_) => {}
         }
     }

@@ -11,7 +11,6 @@ use super::terminal::{note, print, significant, table, thousands};
 
 /// Lists the runs in a folder: data, network, steps, best validation, time and device
 #[derive(Args)]
-#[command(after_help = "Examples:\n  retrospect runs\n  retrospect runs experiments --json")]
 pub struct Runs {
     /// The folder with the folders of runs
     #[arg(value_name = "DIR", default_value = "runs")]

@@ -14,6 +14,7 @@ type Shared = Arc<Mutex<Box<dyn Source>>>;
 pub struct Prefetch {
     source: Shared,
     shape: Shape,
+    ahead: usize,
     /// Both are there until the thread is joined.
     batches: Option<Receiver<Batch>>,
     thread: Option<JoinHandle<()>>,
@@ -24,20 +25,37 @@ impl Prefetch {
     #[must_use]
     pub fn new(source: Box<dyn Source>, first: u64, ahead: usize) -> Prefetch {
         let shape = source.shape();
-        let source = Arc::new(Mutex::new(source));
-        let (sender, batches) = sync_channel(ahead);
-        let thread = std::thread::spawn({
-            let source: Shared = Arc::clone(&source);
-            move || {
-                for step in first.. {
-                    let batch = lock(&source, |s| s.batch(step));
-                    if sender.send(batch).is_err() {
-                        break;
-                    }
+        let mut prefetch = Prefetch { source: Arc::new(Mutex::new(source)), shape, ahead, batches: None, thread: None };
+        prefetch.start(first);
+        prefetch
+    }
+
+    fn start(&mut self, first: u64) {
+        let (sender, batches) = sync_channel(self.ahead);
+        let source: Shared = Arc::clone(&self.source);
+        let thread = std::thread::spawn(move || {
+            for step in first.. {
+                let batch = lock(&source, |s| s.batch(step));
+                if sender.send(batch).is_err() {
+                    break;
                 }
             }
         });
-        Prefetch { source, shape, batches: Some(batches), thread: Some(thread) }
+        (self.batches, self.thread) = (Some(batches), Some(thread));
+    }
+
+    /// Goes on with the batches of `first`, `first + 1`, …
+    pub fn restart(&mut self, first: u64) {
+        self.end();
+        self.start(first);
+    }
+
+    fn end(&mut self) {
+        // Without a receiver the thread's next send fails, and it ends.
+        self.batches = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
     }
 
     /// What the source feeds a network.
@@ -80,11 +98,7 @@ fn lock<T>(source: &Mutex<Box<dyn Source>>, use_it: impl FnOnce(&mut dyn Source)
 
 impl Drop for Prefetch {
     fn drop(&mut self) {
-        // Without a receiver the thread's next send fails, and it ends.
-        self.batches = None;
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
+        self.end();
     }
 }
 

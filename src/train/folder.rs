@@ -120,10 +120,18 @@ impl Folder {
     /// [`Error::Usage`] when another process is at it; [`Error::BadInput`] when the metrics cannot be read; [`Error::Io`].
     pub fn resume(path: &Path, step: u64) -> Result<Folder> {
         let folder = Folder::open(path)?;
-        let lines = lines(path)?;
-        let kept = lines.iter().take_while(|(_, line)| line.step() <= step).last().map_or(0, |(end, _)| *end);
-        folder.metrics.set_len(kept as u64).map_err(|e| Error::io(path.join(METRICS), e))?;
+        folder.cut_metrics(step)?;
         Ok(folder)
+    }
+
+    /// Drops the metrics of later steps.
+    ///
+    /// # Errors
+    /// [`Error::BadInput`] when the metrics cannot be read; [`Error::Io`].
+    pub fn cut_metrics(&self, step: u64) -> Result<()> {
+        let lines = lines(&self.path)?;
+        let kept = lines.iter().take_while(|(_, line)| line.step() <= step).last().map_or(0, |(end, _)| *end);
+        self.metrics.set_len(kept as u64).map_err(|e| Error::io(self.path.join(METRICS), e))
     }
 
     /// Opens the metrics and locks them, for as long as the folder is open.

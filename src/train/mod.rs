@@ -18,7 +18,7 @@ pub use folder::{Folder, Metrics};
 pub use measures::{ColumnError, Confusion, Deviation, Measures, likeliest};
 pub use overview::Overview;
 pub use schedule::{FORMS, Schedule};
-pub use settings::Settings;
+pub use settings::{OnDivergence, Settings};
 pub use tracing::LayerFlow;
 pub use training::{Event, Summary, Training};
 pub use validations::{Best, BestBy, Plateau, Validations};

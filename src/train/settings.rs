@@ -11,6 +11,18 @@ use crate::data::{Choice, Known, Opened, Options, Part, Reading};
 use crate::model::{Config, RecurrentInit};
 use crate::{Error, Result};
 
+/// What a run does when its loss, a gradient or a weight is no longer finite.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+pub enum OnDivergence {
+    /// It ends, with the last checkpoint named.
+    #[default]
+    Stop,
+    /// It goes on from its last checkpoint with half the learning rate, three times at most.
+    Rollback,
+}
+
 /// What is trained, on what, and for how long.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Settings {
@@ -43,6 +55,9 @@ pub struct Settings {
     /// By how much more a validation must be better to count as an improvement.
     #[serde(default, skip_serializing_if = "is_usual")]
     pub min_delta: f64,
+    /// What happens when it diverges.
+    #[serde(default, skip_serializing_if = "is_usual")]
+    pub on_divergence: OnDivergence,
     /// A checkpoint every so many steps, besides the one at the end.
     pub checkpoint_every: u64,
     /// How gradients flow, every so many steps and at the first: [`crate::train::Metrics::Trace`].
@@ -81,6 +96,7 @@ impl Settings {
             best_by: BestBy::Loss,
             patience: None,
             min_delta: 0.0,
+            on_divergence: OnDivergence::Stop,
             checkpoint_every: 500,
             trace_gradients: None,
             init: None,

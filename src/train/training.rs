@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::tracing::{Before, flows};
-use super::{Best, Checkpoint, DeviceRecord, Folder, Measures, Metrics, Origin, Schedule, Settings, Validations, evaluate};
+use super::{
+    Best, Checkpoint, DeviceRecord, Folder, Measures, Metrics, OnDivergence, Origin, Schedule, Settings, Validations, evaluate,
+};
 use crate::backend::Compute;
 use crate::batch::{Batch, Loss};
 use crate::data::{Choice, Opened, Prefetch, Source};
@@ -21,6 +23,9 @@ const AHEAD: usize = 4;
 /// The longest time between two looks at what the device has finished.
 const LOOK: Duration = Duration::from_millis(50);
 
+/// How often a run that diverges goes on from its last checkpoint.
+const MOST_ROLLBACKS: usize = 3;
+
 /// What happens in a run.
 #[derive(Debug, Clone, Copy)]
 pub enum Event<'a> {
@@ -30,6 +35,15 @@ pub enum Event<'a> {
     Logged(&'a Metrics),
     /// A checkpoint was written.
     Saved(&'a Path),
+    /// The run has diverged, and goes on from its last checkpoint.
+    RolledBack {
+        /// The step that was not finite.
+        from: u64,
+        /// The step of the checkpoint.
+        to: u64,
+        /// The learning rate from now on.
+        lr: f64,
+    },
 }
 
 /// What a run came to.
@@ -238,7 +252,7 @@ impl Training {
     /// [`Error::Interrupted`] when `watch` asked to stop; [`Error::Diverged`] at the first loss, gradient or weight that is not
     /// finite, which is not saved; [`Error::DeviceLost`]; [`Error::Io`]. They name the last checkpoint.
     pub fn run(&mut self, mut watch: impl FnMut(Event) -> ControlFlow<()>) -> Result<Summary> {
-        let outcome = self.go(&mut watch).and_then(|summary| self.write_profile().map(|()| summary));
+        let outcome = self.go_and_roll_back(&mut watch).and_then(|summary| self.write_profile().map(|()| summary));
         let closed = self.profile.take().map_or(Ok(()), Trace::finish);
         outcome.and_then(|summary| closed.map(|()| summary)).map_err(|error| match error {
             Error::Diverged { step, tensor, last_finite, checkpoint } => Error::Diverged {
@@ -250,6 +264,37 @@ impl Training {
             Error::DeviceLost { reason, .. } => Error::DeviceLost { reason, checkpoint: self.saved.clone() },
             other => other,
         })
+    }
+
+    /// [`Training::go`], and again from the last checkpoint when it diverges, where that is asked for.
+    fn go_and_roll_back(&mut self, watch: &mut dyn FnMut(Event) -> ControlFlow<()>) -> Result<Summary> {
+        for _ in 0..MOST_ROLLBACKS {
+            match (self.go(watch), self.saved.clone()) {
+                (Err(Error::Diverged { step, .. }), Some(saved))
+                    if self.origin.settings.on_divergence == OnDivergence::Rollback =>
+                {
+                    let to = self.roll_back(&saved)?;
+                    let _ = watch(Event::RolledBack { from: step, to, lr: self.origin.settings.lr });
+                }
+                (outcome, _) => return outcome,
+            }
+        }
+        self.go(watch)
+    }
+
+    /// Puts the run where its last checkpoint was, with half the learning rate; returns the step.
+    fn roll_back(&mut self, saved: &Path) -> Result<u64> {
+        let checkpoint = Checkpoint::read(saved)?;
+        self.network.backend().wait()?;
+        checkpoint.restore(&mut self.network)?;
+        self.origin.settings.lr *= 0.5;
+        self.origin.settings.check()?;
+        self.validations = checkpoint.validations;
+        self.batches.restart(checkpoint.step);
+        self.folder.cut_metrics(checkpoint.step)?;
+        (self.last, self.mark) = (None, (Instant::now(), checkpoint.step));
+        self.tokens.begin();
+        Ok(checkpoint.step)
     }
 
     fn go(&mut self, watch: &mut dyn FnMut(Event) -> ControlFlow<()>) -> Result<Summary> {

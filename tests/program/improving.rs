@@ -170,6 +170,30 @@ fn what_makes_no_sense_is_refused() {
     assert!(!at.join("x").exists());
 }
 
+/// A rate that is too large at first is halved until the run gets on, from checkpoints that were finite.
+#[test]
+fn a_run_that_diverges_goes_on_with_a_smaller_rate() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    with_text(at);
+    // ReLU units and plain descent: without an end at this rate, and fine at an eighth of it.
+    let train = "train --text text --hidden 32 --activation relu --recurrent-init identity --optimizer sgd --batch 2 --window 16 \
+                 --steps 60 --checkpoint-every 10 --loss-every 1 --backend cpu";
+    let (code, _, err) = run(at, &format!("{train} --lr 4 --out stopped"));
+    assert!(code == 6 && !err.contains("It goes on"), "{code}: {err}");
+    let (code, _, err) = run(at, &format!("{train} --lr 4 --on-divergence rollback --out run"));
+    assert!(code == 0 && (1..=3).contains(&err.matches("The run diverged at step").count()), "{code}: {err}");
+    let (losses, rates) = (numbers(&at.join("run"), "loss"), numbers(&at.join("run"), "lr"));
+    assert_eq!(losses.iter().map(|(step, _)| *step).collect::<Vec<_>>(), (1..=60).collect::<Vec<_>>());
+    assert!(losses.iter().all(|(_, loss)| loss.is_finite()) && rates.last().unwrap().1 <= 2.0, "{rates:?}");
+    // It is remembered.
+    succeed(at, "train --resume run --steps 62");
+    assert_eq!(numbers(&at.join("run"), "lr")[61].1, rates.last().unwrap().1);
+    // Not for ever.
+    let (code, _, err) = run(at, &format!("{train} --lr 1e30 --on-divergence rollback --out wild"));
+    assert!(code == 6 && err.matches("It goes on from step 0").count() == 3, "{code}: {err}");
+}
+
 #[test]
 fn runs_are_listed_and_drawn_together() {
     let folder = tempfile::tempdir().unwrap();
