@@ -71,12 +71,9 @@ fn load_best(run: &Path, path: &Path) -> Result<(Checkpoint, PathBuf)> {
         }
     };
     let by = checkpoint.origin.settings.best_by.name();
-    let value = checkpoint.validations.best.map_or(String::new(), |best| format!(" of {}", significant(best.value)));
-    let last = last.map_or(String::new(), |step| format!(", of step {step}"));
-    note(format_args!(
-        "Taking the checkpoint of step {}, with the best {by}{value}; --checkpoint last takes the last one{last}.",
-        checkpoint.step
-    ));
+    let value = checkpoint.validations.best.map_or(String::new(), |best| format!(" ({})", significant(best.value)));
+    let last = last.map_or("the last one".into(), |step| format!("step {step}"));
+    note(format_args!("Taking step {}, with the best {by}{value}; --checkpoint last takes {last}.", checkpoint.step));
     note_left_out(path, &checkpoint.left_out()?);
     Ok((checkpoint, path.into()))
 }

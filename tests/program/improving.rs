@@ -48,7 +48,7 @@ fn the_best_network_stays_and_the_run_ends_when_none_is_better() {
 
     // What is asked of the run is answered by the best, or by the last one.
     let (_, _, err) = run(at, "evaluate run");
-    assert!(err.contains(&format!("Taking the checkpoint of step {}, with the best validation loss of", best.0)), "{err}");
+    assert!(err.contains(&format!("Taking step {}, with the best validation loss (", best.0)), "{err}");
     let loss = |which: &str| json(at, &format!("evaluate run --json {which}"))["loss"].as_f64().unwrap();
     assert_eq!((loss(""), loss("--checkpoint best")), (best.1, best.1));
     assert_eq!(loss("--checkpoint last"), validations.last().unwrap().1);

@@ -19,7 +19,7 @@ fn gradients_are_a_table_numbers_and_a_picture() {
     assert!((identity["rate"].as_f64().unwrap() - 2.0).abs() < 1e-2 && identity["norms"].as_array().unwrap().len() == 20);
     let csv = fs::read_to_string(folder.path().join("g.csv")).unwrap();
     assert_eq!(csv.lines().count(), 1 + 8 * 20);
-    assert!(csv.lines().all(|line| line.split(',').count() == 10));
+    assert!(csv.lines().all(|line| line.split(',').count() == 12));
     let values = identity["singular_values"].as_array().unwrap();
     assert!(values.len() == 16 && values.iter().all(|v| (v.as_f64().unwrap() - 2.0).abs() < 1e-5), "{values:?}");
     let svg = fs::read_to_string(folder.path().join("g.svg")).unwrap();
