@@ -23,6 +23,7 @@ mod reference;
 mod runs;
 mod sample;
 mod sketch;
+mod spreadsheet;
 mod steps;
 mod study;
 mod terminal;

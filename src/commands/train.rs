@@ -20,6 +20,7 @@ use super::options::{FIXED, RunArgs, expect_tokens};
 use super::plot;
 use super::progress::Progress;
 use super::sketch;
+use super::spreadsheet::spreadsheet;
 use super::terminal::{note, pairs, print, significant, thousands};
 use super::trained::load_last;
 use super::tune::TuneArgs;
@@ -102,12 +103,13 @@ impl Train {
         let drawn = Folder::metrics(&folder).and_then(|metrics| {
             plot::losses(&folder, &metrics)?;
             plot::tracing(&folder, &metrics)?;
+            spreadsheet(&folder, &metrics)?;
             Ok(metrics)
         });
         match outcome {
             Ok(summary) => {
                 let metrics = drawn.unwrap_or_else(|error| {
-                    note(format_args!("There is no plot: {error}"));
+                    note(format_args!("There is no figure or table of the metrics: {error}"));
                     Vec::new()
                 });
                 self.report(&folder, &summary, started, &metrics, traced.as_ref())

@@ -46,6 +46,10 @@ fn the_best_network_stays_and_the_run_ends_when_none_is_better() {
     assert_eq!((&summary["steps"], &summary["stopped_early"]), (&Value::from(end), &Value::from(true)));
     assert_eq!((&summary["best"]["step"], &summary["best"]["value"]), (&Value::from(best.0), &Value::from(best.1)));
 
+    let table = fs::read_to_string(at.join("run/metrics.csv")).unwrap();
+    let row = table.lines().find(|line| line.starts_with(&format!("{},", best.0))).unwrap();
+    assert_eq!(row.split(',').nth(6), Some(best.1.to_string().as_str()));
+
     // What is asked of the run is answered by the best, or by the last one.
     let (_, _, err) = run(at, "evaluate run");
     assert!(err.contains(&format!("Taking step {}, with the best validation loss (", best.0)), "{err}");
