@@ -97,6 +97,17 @@ pub enum Error {
         source: std::io::Error,
     },
 
+    /// A run could not write one of its files.
+    #[error("{}: {source}{}", .path.display(), saved(.checkpoint.as_ref()))]
+    NotWritten {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+        /// The last checkpoint written, if there is one.
+        checkpoint: Option<PathBuf>,
+    },
+
     /// wgpu refused something; a fault of ours or of the driver.
     #[error("the GPU refused {what}: {message}")]
     Device {
@@ -115,7 +126,7 @@ impl Error {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Error::Io { .. } | Error::Device { .. } | Error::CheckFailed { .. } => 1,
+            Error::Io { .. } | Error::NotWritten { .. } | Error::Device { .. } | Error::CheckFailed { .. } => 1,
             Error::Usage(_) => 2,
             Error::NoAdapter { .. } => 3,
             Error::DoesNotFit { .. } => 4,

@@ -35,6 +35,8 @@ impl BareArgs {
         let is_bare = |file: &TensorFile| !file.metadata.contains_key("configuration") && file.contains("rnn.weight_hh_l0");
         // What cannot be opened is told where runs are read.
         let bare = TensorFile::open(run).ok().filter(is_bare);
+        // A checkpoint whose metadata are damaged looks like weights alone.
+        bare.as_ref().map(TensorFile::verify_checksum).transpose()?;
         let CellArgs { cell, leak, bidirectional } = &self.cell;
         if bare.is_none() && (cell.is_some() || leak.is_some() || *bidirectional || self.activation.is_some()) {
             let problem = "--cell, --activation, --leak and --bidirectional are for weights alone; a run has its own";

@@ -10,6 +10,7 @@ mod drawing;
 mod evaluate;
 mod files;
 mod gradient;
+mod interrupt;
 mod missing;
 mod options;
 mod plot;

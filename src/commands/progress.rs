@@ -55,7 +55,10 @@ impl Progress {
                 found.extend(columns.iter().take(MOST_COLUMNS).map(of_column));
                 self.bar.suspend(|| note(format_args!("step {step}: {}", found.join(", "))));
             }
-            Event::Logged(Metrics::Trace { .. }) | Event::Saved(_) => {}
+            Event::NotSaved(error) => {
+                self.bar.suspend(|| note(format_args!("{error}; the checkpoint is written once more.")));
+            }
+            Event::Logged(Metrics::Trace { .. }) | Event::Evaluating(_) | Event::Saved(_) => {}
         }
     }
 

@@ -1,21 +1,21 @@
 //! `retrospect train`.
 
+use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use clap::Args;
 use retrospect::data::{Choice, Opened, Task, guess};
 use retrospect::model::Config;
 use retrospect::trace::Trace;
 use retrospect::train::{Checkpoint, Event, Folder, LayerFlow, Metrics, Settings, Summary, Training};
-use retrospect::{Error, Result};
+use retrospect::{Error, Result, WholeFile};
 
 use super::compute::ComputeArgs;
 use super::evaluate::load;
 use super::files::refuse_overwrite;
+use super::interrupt::Interrupt;
 use super::missing::advise;
 use super::options::{RunArgs, expect_tokens};
 use super::plot;
@@ -88,7 +88,7 @@ impl Train {
         }
         let folder = training.folder().to_owned();
         write_run_file(&training)?;
-        let interrupted = on_interrupt();
+        let interrupt = Interrupt::listen();
         let mut progress = Progress::new(training.settings());
         let mut traced = None;
         let outcome = training.run(|event| {
@@ -96,7 +96,7 @@ impl Train {
             if let Event::Logged(Metrics::Trace { gradients, .. }) = event {
                 traced = gradients.last().cloned();
             }
-            if interrupted.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            if interrupt.is_asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
         progress.finish();
         let drawn = Folder::metrics(&folder).and_then(|metrics| {
@@ -129,15 +129,8 @@ impl Train {
     }
 
     fn resumed(&self, run: &Path, trace: &mut Option<Trace>) -> Result<Training> {
-        if !run.is_dir() {
-            return Err(Error::BadInput { what: run.display().to_string(), problem: "is not the folder of a run".into() });
-        }
+        let folder = Folder::of_run(run)?;
         let (mut checkpoint, path) = load(run)?;
-        if path == Checkpoint::previous_path(run) {
-            // It takes the damaged one's place; else the next checkpoint would push it out.
-            let place = Checkpoint::path(run);
-            std::fs::rename(&path, &place).map_err(|source| Error::Io { path: place, source })?;
-        }
         checkpoint.origin.settings = self.options.changed(checkpoint.origin.settings)?;
         let (step, steps) = (checkpoint.step, checkpoint.origin.settings.steps);
         if step >= steps {
@@ -152,7 +145,13 @@ impl Train {
         let inputs: Vec<PathBuf> = of_run.into_iter().chain(data).collect();
         Training::resume(&checkpoint, opened, &compute, || {
             *trace = self.trace(&inputs)?;
-            Folder::resume(run, step)
+            if path == Checkpoint::previous_path(run) {
+                folder.restore_previous()?;
+            }
+            if let Some(damage) = folder.drop_metrics_after(step)? {
+                note(format_args!("{damage}; the metrics are cut off there."));
+            }
+            Ok(folder)
         })
     }
 
@@ -262,27 +261,16 @@ fn write_run_file(training: &Training) -> Result<()> {
     let failed = |source: std::io::Error| Error::Io { path: path.clone(), source };
     let head = "# A record of the run. Resuming reads the checkpoint, not this file.\n";
     let text = toml::to_string(&run).map(|text| format!("{head}{text}")).map_err(|e| failed(std::io::Error::other(e)))?;
-    std::fs::write(&path, text).map_err(failed)
-}
-
-/// The first Ctrl-C asks the run to stop after its step and to save; the second ends the program at once.
-fn on_interrupt() -> Arc<AtomicBool> {
-    let asked = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&asked);
-    let set = ctrlc::set_handler(move || {
-        if flag.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
-        }
-        note("\nStopping after this step, with a checkpoint. Again to stop at once.");
-    });
-    if let Err(error) = set {
-        note(format_args!("Ctrl-C will not write a checkpoint: {error}"));
-    }
-    asked
+    let mut file = WholeFile::create_plain(&path)?;
+    file.write_all(text.as_bytes()).map_err(failed)?;
+    file.complete()
 }
 
 /// `runs/<time>-<task>`.
 fn default_folder(task: &str) -> PathBuf {
-    let time = humantime::format_rfc3339_seconds(SystemTime::now()).to_string().replace(':', "");
+    // A clock may say anything, and what is before 1970 or after 9999 cannot be written so.
+    let last = SystemTime::UNIX_EPOCH + Duration::from_secs(253_402_300_799);
+    let now = SystemTime::now().clamp(SystemTime::UNIX_EPOCH, last);
+    let time = humantime::format_rfc3339_seconds(now).to_string().replace(':', "");
     Path::new("runs").join(format!("{time}-{task}"))
 }

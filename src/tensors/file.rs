@@ -7,11 +7,12 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
+use crc32fast::Hasher;
 use ndarray::{ArrayD, IxDyn};
 use safetensors::tensor::{Metadata, TensorInfo};
 use safetensors::{Dtype, SafeTensorError};
 
-use super::{Data, Tensor, Tensors, list, named, not_finite, npz};
+use super::{Data, Tensor, Tensors, checksum, list, named, not_finite, npz};
 use crate::blocks::BLOCK;
 use crate::{Error, Result};
 
@@ -23,6 +24,8 @@ pub struct TensorFile {
     source: Source,
     /// Where the tensors' bytes begin.
     start: u64,
+    /// The bytes of the file.
+    len: u64,
     tensors: BTreeMap<String, TensorInfo>,
     /// The strings of the header.
     pub metadata: BTreeMap<String, String>,
@@ -82,7 +85,9 @@ pub(super) fn from_bytes(what: &str, bytes: Vec<u8>) -> Result<Tensors> {
 fn from_source(what: &str, source: Source, len: u64) -> Result<Tensors> {
     let unread = |e: io::Error| Error::input(what, format!("cannot be read: {e}"));
     if len < 6 || !npz::is_numpy(&source.read(0, 6).map_err(unread)?) {
-        return TensorFile::from_source(what.to_owned(), source, len)?.read();
+        let file = TensorFile::from_source(what.to_owned(), source, len)?;
+        file.verify_checksum()?;
+        return file.read();
     }
     match source {
         Source::File(file) => {
@@ -96,6 +101,8 @@ fn from_source(what: &str, source: Source, len: u64) -> Result<Tensors> {
 
 /// The header's bytes at most: what the format allows.
 const LARGEST_HEADER: u64 = 100_000_000;
+/// The bytes that are read at once for the checksum.
+const SUMMED: usize = 1 << 20;
 
 impl TensorFile {
     /// Opens a file and reads its header. It is held against the file's length, so that every tensor is there.
@@ -133,7 +140,33 @@ impl TensorFile {
         }
         let tensors = header.tensors().into_iter().map(|(name, info)| (name, info.clone())).collect();
         let metadata = header.metadata().clone().into_iter().flatten().collect();
-        Ok(TensorFile { what, source, start, tensors, metadata })
+        Ok(TensorFile { what, source, start, len, tensors, metadata })
+    }
+
+    /// Holds all of the file against its checksum, and tells whether it has one; only then it is read. Checkpoints have one.
+    ///
+    /// # Errors
+    /// [`Error::BadInput`] if the checksum is another: the file is damaged, or was edited.
+    pub fn verify_checksum(&self) -> Result<bool> {
+        let Some(expected) = self.metadata.get(checksum::KEY) else { return Ok(false) };
+        let read =
+            |at: u64, len: usize| self.source.read(at, len).map_err(|e| Error::input(&self.what, format!("cannot be read: {e}")));
+        let wrong = |found: &str| {
+            self.bad(
+                checksum::KEY,
+                format!("is {expected}, and that of the contents is {found}: the file is damaged, or was edited"),
+            )
+        };
+        let mut header = read(0, self.start as usize)?;
+        let place = checksum::place(&header, expected).ok_or_else(|| wrong("not to be found"))?;
+        header[place].fill(b'0');
+        let mut sum = Hasher::new();
+        sum.update(&header);
+        for at in (self.start..self.len).step_by(SUMMED) {
+            sum.update(&read(at, (self.len - at).min(SUMMED as u64) as usize)?);
+        }
+        let found = checksum::digits(sum);
+        if found == *expected { Ok(true) } else { Err(wrong(&found)) }
     }
 
     /// The names of the tensors of types that are read, in order.

@@ -5,8 +5,9 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use super::evaluation::evaluate_unless;
 use super::tracing::{Before, flows};
-use super::{Checkpoint, DeviceRecord, Folder, Measures, Metrics, Origin, Settings, evaluate};
+use super::{Checkpoint, DeviceRecord, Folder, Measures, Metrics, Origin, Settings};
 use crate::backend::Compute;
 use crate::batch::{Batch, Loss};
 use crate::data::{Choice, Opened, Prefetch, Source};
@@ -28,8 +29,12 @@ pub enum Event<'a> {
     Step(u64),
     /// A line was added to the metrics.
     Logged(&'a Metrics),
+    /// This batch of the held-out data comes next.
+    Evaluating(u64),
     /// A checkpoint was written.
     Saved(&'a Path),
+    /// A checkpoint could not be written. It is tried once more.
+    NotSaved(&'a Error),
 }
 
 /// What a run came to.
@@ -102,6 +107,7 @@ impl Training {
     /// What the configuration's check, the file and the backend report.
     pub fn new(settings: Settings, data: Opened, compute: &Compute, folder: impl FnOnce() -> Result<Folder>) -> Result<Training> {
         let init = settings.init.as_ref().map(TensorFile::open).transpose()?;
+        init.as_ref().map(TensorFile::verify_checksum).transpose()?;
         let mut network = Network::new(&settings.config(), compute)?;
         match &init {
             Some(weights) => network.load_parameters(weights)?,
@@ -204,11 +210,11 @@ impl Training {
     }
 
     /// Trains to the last step, evaluating and saving on the way and at the end. `watch` hears of all that happens; after
-    /// each step it may ask to stop, and then a checkpoint is written.
+    /// each step, and before each batch of an evaluation, it may ask to stop, and then a checkpoint is written.
     ///
     /// # Errors
     /// [`Error::Interrupted`] when `watch` asked to stop; [`Error::Diverged`] at the first loss, gradient or weight that is not
-    /// finite, which is not saved; [`Error::DeviceLost`]; [`Error::Io`]. They name the last checkpoint.
+    /// finite, which is not saved; [`Error::DeviceLost`]; [`Error::NotWritten`]. They name the last checkpoint.
     pub fn run(&mut self, mut watch: impl FnMut(Event) -> ControlFlow<()>) -> Result<Summary> {
         let outcome = self.go(&mut watch).and_then(|summary| self.write_profile().map(|()| summary));
         let closed = self.profile.take().map_or(Ok(()), Trace::finish);
@@ -220,6 +226,7 @@ impl Training {
                 checkpoint: checkpoint.or_else(|| self.saved.clone()),
             },
             Error::DeviceLost { reason, .. } => Error::DeviceLost { reason, checkpoint: self.saved.clone() },
+            Error::Io { path, source } => Error::NotWritten { path, source, checkpoint: self.saved.clone() },
             other => other,
         })
     }
@@ -254,17 +261,21 @@ impl Training {
             }
             self.collect(evaluating || saving, watch)?;
             let pause = Instant::now();
+            let mut is_cut_off = false;
             if evaluating && self.batches.held_out_batches() > 0 {
-                validation_loss = Some(self.evaluate(watch)?);
+                validation_loss = self.evaluate(watch)?;
+                is_cut_off = validation_loss.is_none();
             }
             if saving {
                 self.save(watch)?;
             }
             self.mark.0 += pause.elapsed();
-            let stop = watch(Event::Step(step)).is_break();
-            if stop && step < steps {
-                self.collect(true, watch)?;
-                self.save(watch)?;
+            let stop = watch(Event::Step(step)).is_break() && step < steps;
+            if stop || is_cut_off {
+                if !saving {
+                    self.collect(true, watch)?;
+                    self.save(watch)?;
+                }
                 return Err(Error::Interrupted { step, checkpoint: self.saved.clone() });
             }
         }
@@ -337,17 +348,23 @@ impl Training {
         Ok(())
     }
 
-    fn evaluate(&mut self, watch: &mut dyn FnMut(Event) -> ControlFlow<()>) -> Result<f64> {
+    /// The loss over the held-out data; `None` when `watch` asked to stop before it was known.
+    fn evaluate(&mut self, watch: &mut dyn FnMut(Event) -> ControlFlow<()>) -> Result<Option<f64>> {
         let step = self.network.steps();
         self.write_profile()?;
         let batches = &self.batches;
         let is_classes = self.origin.settings.network.loss == Loss::CrossEntropy;
         // Of values without units the loss says it all.
         let with_measures = is_classes || self.origin.columns.is_some();
-        let found = evaluate(&mut self.network, batches.held_out_batches(), |k| batches.held_out(k), with_measures)?;
-        let loss = found.loss;
+        let batch = |k| match watch(Event::Evaluating(k)) {
+            ControlFlow::Continue(()) => ControlFlow::Continue(batches.held_out(k)),
+            ControlFlow::Break(()) => ControlFlow::Break(()),
+        };
+        let found = evaluate_unless(&mut self.network, batches.held_out_batches(), batch, with_measures)?;
         // The profile is of training.
         self.network.backend().spans()?;
+        let ControlFlow::Continue(found) = found else { return Ok(None) };
+        let loss = found.loss;
         if !loss.is_finite() {
             return Err(Error::Diverged { step, tensor: "the validation loss".into(), last_finite: None, checkpoint: None });
         }
@@ -366,11 +383,17 @@ impl Training {
         };
         self.folder.log(&metrics)?;
         let _ = watch(Event::Logged(&metrics));
-        Ok(loss)
+        Ok(Some(loss))
     }
 
     fn save(&mut self, watch: &mut dyn FnMut(Event) -> ControlFlow<()>) -> Result<()> {
-        let path = self.folder.save(&self.origin, &mut self.network)?;
+        let path = match self.folder.save(&self.origin, &mut self.network) {
+            Err(error @ Error::Io { .. }) => {
+                let _ = watch(Event::NotSaved(&error));
+                self.folder.save(&self.origin, &mut self.network)?
+            }
+            saved => saved?,
+        };
         let _ = watch(Event::Saved(&path));
         self.saved = Some(path);
         Ok(())

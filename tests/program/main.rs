@@ -3,8 +3,10 @@
 mod bare;
 mod bench;
 mod check;
+mod damage;
 mod data;
 mod errors;
+mod folders;
 mod following;
 mod gradient;
 mod moved;
@@ -13,6 +15,8 @@ mod runs;
 mod sample;
 mod sequences;
 mod sessions;
+#[cfg(unix)]
+mod signals;
 mod study;
 mod tables;
 mod tokens;
