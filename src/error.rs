@@ -10,12 +10,12 @@ pub enum Error {
     #[error("{0}")]
     Usage(String),
 
-    /// No adapter, or none of the name asked for.
+    /// No adapter, or none of the name asked for, or more than one.
     #[error("{}", no_adapter(.wanted.as_deref(), .found))]
     NoAdapter {
         /// The name or index that was asked for; `None`: any adapter.
         wanted: Option<String>,
-        /// The adapters that are there.
+        /// The adapters that are there, each with its index.
         found: Vec<String>,
     },
 
@@ -152,8 +152,18 @@ fn no_adapter(wanted: Option<&str>, found: &[String]) -> String {
     match (wanted, found) {
         (None, _) => format!("no GPU adapter was found. {install}"),
         (Some(name), []) => format!("no adapter matches \"{name}\": none was found at all. {install}"),
+        (Some(name), found) if found.iter().filter(|other| fits(name, other)).count() > 1 => {
+            format!("more than one adapter matches \"{name}\"; --adapter with the index of one names it: {}", found.join(", "))
+        }
         (Some(name), found) => format!("no adapter matches \"{name}\"; found: {}", found.join(", ")),
     }
+}
+
+/// Whether a name is a part of that of an adapter, which has its index before it.
+fn fits(name: &str, found: &str) -> bool {
+    let is_index = name.bytes().all(|byte| byte.is_ascii_digit());
+    let found = found.split_once(": ").map_or(found, |(_, found)| found);
+    !is_index && found.to_lowercase().contains(&name.to_lowercase())
 }
 
 fn saved(path: Option<&PathBuf>) -> String {
