@@ -10,10 +10,13 @@ use crate::batch::Batch;
 
 type Shared = Arc<Mutex<Box<dyn Source>>>;
 
-/// A source whose training batches are made on a thread of their own, a few ahead of the one asked for.
+/// A source whose training batches are made on a thread of their own, a few ahead of the one asked for; where the system has no thread for
+/// them, when they are asked for.
 pub struct Prefetch {
     source: Shared,
     shape: Shape,
+    /// The next batch, where there is no thread.
+    next: u64,
     /// Both are there until the thread is joined.
     batches: Option<Receiver<Batch>>,
     thread: Option<JoinHandle<()>>,
@@ -26,7 +29,7 @@ impl Prefetch {
         let shape = source.shape();
         let source = Arc::new(Mutex::new(source));
         let (sender, batches) = sync_channel(ahead);
-        let thread = std::thread::spawn({
+        let thread = std::thread::Builder::new().name("batches".into()).spawn({
             let source: Shared = Arc::clone(&source);
             move || {
                 for step in first.. {
@@ -37,7 +40,9 @@ impl Prefetch {
                 }
             }
         });
-        Prefetch { source, shape, batches: Some(batches), thread: Some(thread) }
+        let thread = thread.ok();
+        let batches = thread.is_some().then_some(batches);
+        Prefetch { source, shape, next: first, batches, thread }
     }
 
     /// What the source feeds a network.
@@ -53,7 +58,12 @@ impl Prefetch {
     pub fn next_batch(&mut self) -> Batch {
         match self.batches.as_ref().map(Receiver::recv) {
             Some(Ok(batch)) => batch,
-            _ => match self.thread.take().map(JoinHandle::join) {
+            None => {
+                let step = self.next;
+                self.next += 1;
+                lock(&self.source, |source| source.batch(step))
+            }
+            Some(Err(_)) => match self.thread.take().map(JoinHandle::join) {
                 Some(Err(panic)) => resume_unwind(panic),
                 _ => panic!("the source of the batches has panicked before"),
             },

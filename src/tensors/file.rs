@@ -14,6 +14,7 @@ use safetensors::{Dtype, SafeTensorError};
 
 use super::{Data, Tensor, Tensors, checksum, list, named, not_finite, npz};
 use crate::blocks::BLOCK;
+use crate::memory::check_memory_or;
 use crate::{Error, Result};
 
 /// An open safetensors file. What of its tensors is in memory is what was asked for, however large they are.
@@ -245,8 +246,16 @@ impl TensorFile {
     /// All tensors.
     ///
     /// # Errors
-    /// [`Error::BadInput`] if the file has become shorter.
+    /// [`Error::BadInput`] if the file has become shorter; [`Error::DoesNotFit`] when they are larger than the memory.
     pub fn read(&self) -> Result<Tensors> {
+        let widened = |info: &TensorInfo| match info.dtype {
+            Dtype::F32 | Dtype::F16 | Dtype::BF16 => 4,
+            _ => 8,
+        };
+        let bytes = |info: &TensorInfo| info.shape.iter().fold(widened(info), |bytes: u64, &n| bytes.saturating_mul(n as u64));
+        let read = self.tensors.values().filter(|info| bytes_of(info.dtype).is_some());
+        let needed = read.map(bytes).fold(0, u64::saturating_add);
+        check_memory_or(&self.what, needed, |_| "fewer or smaller tensors would fit".into())?;
         let mut all = Tensors { what: self.what.clone(), metadata: self.metadata.clone(), ..Tensors::default() };
         for (name, info) in &self.tensors {
             if bytes_of(info.dtype).is_some() {
