@@ -11,6 +11,7 @@ use retrospect::train::Checkpoint;
 use retrospect::{Activation, Error, Result};
 
 use super::cell::{CellArgs, about_activation};
+use super::files::expect_no_pipe;
 use super::terminal::note_left_out;
 
 /// Sequences at a time, and their time steps.
@@ -33,6 +34,7 @@ impl BareArgs {
     /// [`Error::Usage`] for flags beside a run, which says all of it.
     pub fn open(&self, run: &Path) -> Result<Option<TensorFile>> {
         let is_bare = |file: &TensorFile| !file.metadata.contains_key("configuration") && file.contains("rnn.weight_hh_l0");
+        expect_no_pipe(run, "a run is read twice")?;
         // What cannot be opened is told where runs are read.
         let bare = TensorFile::open(run).ok().filter(is_bare);
         // A checkpoint whose metadata are damaged looks like weights alone.

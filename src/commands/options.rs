@@ -21,6 +21,7 @@ use values::{Tracing, momentum, tracing};
 
 use self::init::Init;
 use super::cell::{BiasArgs, CellArgs, about_activation, trained};
+use super::files::note_pipe;
 use super::terminal::note;
 
 /// What a model follows from: its data, its network and its optimiser.
@@ -159,6 +160,7 @@ impl ModelArgs {
         if known.columns.is_some() && reading.scale.is_some() {
             return Err(Error::Usage("--scale: numbers are scaled as the run of --init scales them".into()));
         }
+        choice.path().into_iter().for_each(note_pipe);
         let opened = choice.open(&options, &reading, Part::Validation, known)?;
         opened.notes.iter().for_each(note);
         let weights = init.as_ref().map(|init| &init.file);

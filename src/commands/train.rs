@@ -14,14 +14,14 @@ use retrospect::{Error, Result, WholeFile};
 
 use super::compute::ComputeArgs;
 use super::evaluate::load;
-use super::files::refuse_overwrite;
+use super::files::{expect_utf8, refuse_overwrite};
 use super::interrupt::Interrupt;
 use super::missing::advise;
 use super::options::{RunArgs, expect_tokens};
 use super::plot;
 use super::progress::Progress;
 use super::sketch;
-use super::terminal::{note, pairs, print, significant, thousands};
+use super::terminal::{escaped, note, pairs, print, significant, thousands};
 use super::tune::TuneArgs;
 
 /// Trains a network; with no data named, on the adding problem
@@ -61,13 +61,16 @@ pub struct Train {
 impl Train {
     pub fn run(&self) -> Result<()> {
         let started = Instant::now();
+        if let (true, Some(folder)) = (self.json, self.out.as_ref().or(self.resume.as_ref())) {
+            expect_utf8(folder)?;
+        }
         let mut trace = None;
         let mut training = match &self.resume {
             Some(run) => self.resumed(run, &mut trace)?,
             None => {
                 let (settings, mut opened) = self.options.settings()?;
                 note(about(&settings, &mut opened));
-                let default = default_folder(settings.data.name());
+                let default = default_folder(SystemTime::now(), settings.data.name());
                 let inputs: Vec<PathBuf> =
                     settings.data.path().into_iter().map(Path::to_owned).chain(settings.init.clone()).collect();
                 let folder = || {
@@ -113,7 +116,7 @@ impl Train {
                 self.report(&folder, &summary, started, &metrics, traced.as_ref())
             }
             Err(error) => {
-                if let Error::Interrupted { .. } = error {
+                if matches!(error, Error::Interrupted { step, .. } if step < training.settings().steps) {
                     note(format_args!("To go on: retrospect train --resume {}", folder.display()));
                 }
                 Err(error)
@@ -202,7 +205,7 @@ impl Train {
             }
             let result = Result { run: folder, steps, loss, validation_loss, ms_per_step };
             let result = serde_json::to_string(&result).expect("numbers and a path");
-            return print(&format!("{result}\n"));
+            return print(&escaped(&format!("{result}\n")));
         }
         let mut rows = vec![
             ("steps", thousands(steps)),
@@ -267,10 +270,26 @@ fn write_run_file(training: &Training) -> Result<()> {
 }
 
 /// `runs/<time>-<task>`.
-fn default_folder(task: &str) -> PathBuf {
+fn default_folder(now: SystemTime, task: &str) -> PathBuf {
     // A clock may say anything, and what is before 1970 or after 9999 cannot be written so.
     let last = SystemTime::UNIX_EPOCH + Duration::from_secs(253_402_300_799);
-    let now = SystemTime::now().clamp(SystemTime::UNIX_EPOCH, last);
-    let time = humantime::format_rfc3339_seconds(now).to_string().replace(':', "");
+    let time = humantime::format_rfc3339_seconds(now.clamp(SystemTime::UNIX_EPOCH, last)).to_string().replace(':', "");
     Path::new("runs").join(format!("{time}-{task}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_clock_names_a_folder() {
+        let (epoch, day) = (SystemTime::UNIX_EPOCH, Duration::from_secs(86_400));
+        for (now, expected) in [
+            (epoch + day * 365, "runs/1971-01-01T000000Z-adding"),
+            (epoch - day, "runs/1970-01-01T000000Z-adding"),
+            (epoch + day * 365 * 9000, "runs/9999-12-31T235959Z-adding"),
+        ] {
+            assert_eq!(default_folder(now, "adding"), Path::new(expected));
+        }
+    }
 }

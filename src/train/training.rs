@@ -88,6 +88,12 @@ pub struct Training {
     profile: Option<Trace>,
 }
 
+/// Checkpoints name the files of a run in JSON.
+fn check_names(settings: &Settings) -> Result<()> {
+    let problem = |e| Error::Usage(format!("a checkpoint names the files that its run reads, with their folders, as UTF-8: {e}"));
+    serde_json::to_string(settings).map(|_| ()).map_err(problem)
+}
+
 /// Both directions read whole sequences.
 fn check_direction(settings: &Settings, source: &dyn Source) -> Result<()> {
     if !settings.network.bidirectional || !source.carries() {
@@ -143,6 +149,7 @@ impl Training {
         folder: impl FnOnce() -> Result<Folder>,
     ) -> Result<Training> {
         settings.check()?;
+        check_names(&settings)?;
         check_direction(&settings, &*data.source)?;
         network.set_seed(settings.seed);
         let step = network.steps();

@@ -9,6 +9,8 @@ mod errors;
 mod folders;
 mod following;
 mod gradient;
+#[cfg(unix)]
+mod machine;
 mod moved;
 mod predict;
 mod runs;
