@@ -10,12 +10,12 @@ pub enum Error {
     #[error("{0}")]
     Usage(String),
 
-    /// No adapter, or none of the name asked for.
+    /// No adapter, or none of the name asked for, or more than one.
     #[error("{}", no_adapter(.wanted.as_deref(), .found))]
     NoAdapter {
         /// The name or index that was asked for; `None`: any adapter.
         wanted: Option<String>,
-        /// The adapters that are there.
+        /// The adapters that are there, each with its index.
         found: Vec<String>,
     },
 
@@ -97,6 +97,17 @@ pub enum Error {
         source: std::io::Error,
     },
 
+    /// A run could not write one of its files.
+    #[error("{}: {source}{}", .path.display(), saved(.checkpoint.as_ref()))]
+    NotWritten {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+        /// The last checkpoint written, if there is one.
+        checkpoint: Option<PathBuf>,
+    },
+
     /// wgpu refused something; a fault of ours or of the driver.
     #[error("the GPU refused {what}: {message}")]
     Device {
@@ -115,7 +126,7 @@ impl Error {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Error::Io { .. } | Error::Device { .. } | Error::CheckFailed { .. } => 1,
+            Error::Io { .. } | Error::NotWritten { .. } | Error::Device { .. } | Error::CheckFailed { .. } => 1,
             Error::Usage(_) => 2,
             Error::NoAdapter { .. } => 3,
             Error::DoesNotFit { .. } => 4,
@@ -141,8 +152,18 @@ fn no_adapter(wanted: Option<&str>, found: &[String]) -> String {
     match (wanted, found) {
         (None, _) => format!("no GPU adapter was found. {install}"),
         (Some(name), []) => format!("no adapter matches \"{name}\": none was found at all. {install}"),
+        (Some(name), found) if found.iter().filter(|other| fits(name, other)).count() > 1 => {
+            format!("more than one adapter matches \"{name}\"; --adapter with the index of one names it: {}", found.join(", "))
+        }
         (Some(name), found) => format!("no adapter matches \"{name}\"; found: {}", found.join(", ")),
     }
+}
+
+/// Whether a name is a part of that of an adapter, which has its index before it.
+fn fits(name: &str, found: &str) -> bool {
+    let is_index = name.bytes().all(|byte| byte.is_ascii_digit());
+    let found = found.split_once(": ").map_or(found, |(_, found)| found);
+    !is_index && found.to_lowercase().contains(&name.to_lowercase())
 }
 
 fn saved(path: Option<&PathBuf>) -> String {

@@ -5,6 +5,7 @@
 //! A file appears whole or not at all.
 
 mod batch;
+pub(crate) mod checksum;
 mod file;
 mod format;
 mod npz;
@@ -18,7 +19,7 @@ pub use batch::{Layout, ReadBatch, read_batch};
 pub use file::TensorFile;
 pub(crate) use format::write_in_blocks;
 
-use crate::whole_file::write_whole;
+use crate::whole_file::{WholeFile, write_whole};
 use crate::{Error, Result};
 
 /// The elements of a tensor in row-major order.
@@ -99,7 +100,7 @@ impl Tensors {
     /// `tokens`.
     ///
     /// # Errors
-    /// [`Error::BadInput`] if the file cannot be read, is cut off or is none of these.
+    /// [`Error::BadInput`] if the file cannot be read, is cut off, does not have the checksum that it says or is none of these.
     pub fn read(path: impl AsRef<Path>) -> Result<Tensors> {
         file::read(path.as_ref())
     }
@@ -114,12 +115,15 @@ impl Tensors {
 
     /// Writes a safetensors file: the tensors ordered by size of element and by name, the metadata by key, so equal contents are equal bytes.
     ///
-    /// It is written beside `path`, flushed to the disk and renamed, so `path` is never half-written.
+    /// It is written beside `path`, flushed to the disk and renamed, so `path` is never half-written. If the metadata have a checksum, it becomes
+    /// that of the file.
     ///
     /// # Errors
     /// [`Error::Io`].
     pub fn write(&self, path: impl AsRef<Path>) -> Result<()> {
-        write_whole(path.as_ref(), |file| format::write(self, file))
+        let mut file = WholeFile::create(path.as_ref())?;
+        format::write(self, &mut file).map_err(|e| Error::io(path.as_ref(), e))?;
+        file.complete()
     }
 
     /// Writes NumPy's `.npz`, uncompressed and without the metadata, in the same way.

@@ -63,11 +63,7 @@ impl Cpu {
             })
         });
         let places = places.collect::<Result<_>>()?;
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads.unwrap_or(0))
-            .start_handler(move |_| instructions.choose())
-            .build();
-        let pool = pool.map_err(|e| Error::Usage(format!("cannot start {threads:?} threads: {e}")))?;
+        let pool = start_threads(threads, instructions)?;
         Ok(Cpu {
             steps: program.steps().to_vec(),
             plan,
@@ -86,6 +82,21 @@ impl Cpu {
         let mut values = Vec::with_capacity(window.len());
         (0..view.rows).for_each(|r| values.extend_from_slice(view.row(r)));
         values
+    }
+}
+
+/// Starts so many threads, or as many as the cores; where the system refuses, half as many, and so on: the bits are the same.
+fn start_threads(threads: Option<usize>, instructions: InstructionSet) -> Result<rayon::ThreadPool> {
+    // 0: rayon's own choice, which the environment can name.
+    let mut count = threads.unwrap_or(0);
+    loop {
+        let builder = rayon::ThreadPoolBuilder::new().num_threads(count).start_handler(move |_| instructions.choose());
+        match builder.build() {
+            Err(_) if count == 0 => count = std::thread::available_parallelism().map_or(1, usize::from).div_ceil(2),
+            Err(_) if count > 1 => count /= 2,
+            Err(e) => return Err(Error::io("the threads of the CPU backend", std::io::Error::other(e))),
+            Ok(pool) => return Ok(pool),
+        }
     }
 }
 

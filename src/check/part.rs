@@ -82,11 +82,11 @@ fn run_at_once(parts: Vec<(usize, Part)>, workers: usize, begin: &mut dyn FnMut(
     let next = || queue.lock().expect("no part runs under the lock").next();
     let (sender, events) = mpsc::channel();
     let failed = AtomicBool::new(false);
-    let mut first_error = None;
+    let (mut first_error, mut refused, mut started) = (None, None, 0);
     thread::scope(|scope| {
         for _ in 0..workers {
             let (sender, next, failed) = (sender.clone(), &next, &failed);
-            scope.spawn(move || {
+            let work = move || {
                 while !failed.load(Ordering::Relaxed)
                     && let Some((i, part)) = next()
                 {
@@ -101,7 +101,15 @@ fn run_at_once(parts: Vec<(usize, Part)>, workers: usize, begin: &mut dyn FnMut(
                     failed.fetch_or(outcomes.is_err(), Ordering::Relaxed);
                     sender.send(Event::Ended(i, outcomes)).expect("the events are taken until all have ended");
                 }
-            });
+            };
+            // Where the system has no thread for it, fewer do the work.
+            match thread::Builder::new().spawn_scoped(scope, work) {
+                Err(e) => refused = Some(Error::io("the threads of the check", e)),
+                Ok(_) => started += 1,
+            }
+        }
+        if started == 0 {
+            first_error = refused;
         }
         drop(sender);
         for event in events {

@@ -11,6 +11,7 @@ use retrospect::train::Checkpoint;
 use retrospect::{Activation, Error, Result};
 
 use super::cell::{CellArgs, about_activation};
+use super::files::expect_no_pipe;
 use super::terminal::note_left_out;
 
 /// Sequences at a time, and their time steps.
@@ -33,8 +34,11 @@ impl BareArgs {
     /// [`Error::Usage`] for flags beside a run, which says all of it.
     pub fn open(&self, run: &Path) -> Result<Option<TensorFile>> {
         let is_bare = |file: &TensorFile| !file.metadata.contains_key("configuration") && file.contains("rnn.weight_hh_l0");
+        expect_no_pipe(run, "a run is read twice")?;
         // What cannot be opened is told where runs are read.
         let bare = TensorFile::open(run).ok().filter(is_bare);
+        // A checkpoint whose metadata are damaged looks like weights alone.
+        bare.as_ref().map(TensorFile::verify_checksum).transpose()?;
         let CellArgs { cell, leak, bidirectional } = &self.cell;
         if bare.is_none() && (cell.is_some() || leak.is_some() || *bidirectional || self.activation.is_some()) {
             let problem = "--cell, --activation, --leak and --bidirectional are for weights alone; a run has its own";

@@ -33,7 +33,7 @@ pub struct ComputeArgs {
 #[derive(Args)]
 #[command(next_help_heading = "Where to run")]
 pub struct DeviceArgs {
-    /// The adapter whose name contains TEXT, or whose index in `retrospect adapters` it is; implies --backend gpu
+    /// The adapter whose name contains TEXT; digits are its index in `retrospect adapters`; implies --backend gpu
     #[arg(long, value_name = "TEXT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub adapter: Option<String>,
 
@@ -76,7 +76,7 @@ impl ComputeArgs {
     pub fn choose_again(&self, record: &DeviceRecord) -> Result<Compute> {
         let mut device = match (self.backend, &self.device.adapter) {
             (None, None) if record.backend == "cpu" => return Ok(self.device.cpu("as before")),
-            (None, None) => open(Some(&record.adapter), "as before")?,
+            (None, None) => open_again(record)?,
             _ => match self.choose()? {
                 Compute::Gpu(device) => device,
                 cpu if record.backend == "cpu" => return Ok(cpu),
@@ -138,8 +138,29 @@ impl DeviceArgs {
 }
 
 fn open(wanted: Option<&str>, why: &str) -> Result<Device> {
-    let adapter = block_on(Adapter::find(wanted))?;
+    open_adapter(&block_on(Adapter::find(wanted))?, why)
+}
+
+/// Opens the adapter of a run that goes on.
+fn open_again(record: &DeviceRecord) -> Result<Device> {
+    let found = block_on(Adapter::find_again(&record.adapter, &record.driver));
+    let (adapter, count) = found.inspect_err(|_| {
+        note(format_args!(
+            "The run was on {}, which is not here. --backend cpu or --adapter goes on with it elsewhere, with other bits from here on.",
+            record.adapter
+        ));
+    })?;
+    if count > 1 {
+        note(format_args!(
+            "There are {count} of {}, and the run does not tell which it was on; the first is taken.",
+            record.adapter
+        ));
+    }
+    open_adapter(&adapter, "as before")
+}
+
+fn open_adapter(adapter: &Adapter, why: &str) -> Result<Device> {
     let kind = if adapter.is_software() { "software adapter: slow, for tests".into() } else { format!("{} GPU", adapter.kind) };
     note(format_args!("Running on {} ({kind}; {}, {}; {why}).", adapter.name, adapter.api, adapter.driver));
-    block_on(Device::open(&adapter))
+    block_on(Device::open(adapter))
 }

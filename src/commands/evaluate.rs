@@ -13,6 +13,7 @@ use retrospect::{Error, Result};
 
 use self::report::Report;
 use super::compute::ComputeArgs;
+use super::files::expect_utf8;
 use super::missing::advise;
 use super::terminal::note;
 use super::trained::WhichArgs;
@@ -52,6 +53,9 @@ pub struct Evaluate {
 
 impl Evaluate {
     pub fn run(&self) -> Result<()> {
+        if self.json {
+            expect_utf8(&self.run)?;
+        }
         let (checkpoint, path) = self.which.load(&self.run)?;
         let (mut source, what) = self.source(&checkpoint)?;
         if source.held_out_batches() == 0 {

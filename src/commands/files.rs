@@ -4,6 +4,8 @@ use std::path::Path;
 
 use retrospect::{Error, Result};
 
+use super::terminal::note;
+
 /// Names the file as well as the tensor, where the error does not yet.
 pub fn in_file(path: &Path, error: Error) -> Error {
     let file = path.display().to_string();
@@ -12,6 +14,35 @@ pub fn in_file(path: &Path, error: Error) -> Error {
             Error::BadInput { what: format!("{file}: {what}"), problem }
         }
         other => other,
+    }
+}
+
+/// Refuses a pipe where it would be read a second time and waited for without end.
+///
+/// # Errors
+/// [`Error::BadInput`].
+pub fn expect_no_pipe(path: &Path, why: &str) -> Result<()> {
+    if !path.exists() || path.is_file() || path.is_dir() {
+        return Ok(());
+    }
+    Err(Error::BadInput { what: path.display().to_string(), problem: format!("is not a plain file, and {why}") })
+}
+
+/// Refuses a name that JSON, which is to be printed, cannot hold.
+///
+/// # Errors
+/// [`Error::Usage`].
+pub fn expect_utf8(path: &Path) -> Result<()> {
+    match path.to_str() {
+        Some(_) => Ok(()),
+        None => Err(Error::Usage(format!("{}: --json prints this name, and names in JSON are UTF-8", path.display()))),
+    }
+}
+
+/// Says that a pipe is read: that waits for who writes it.
+pub fn note_pipe(path: &Path) {
+    if path.exists() && !path.is_file() && !path.is_dir() {
+        note(format_args!("Reading {}, which is not a plain file, until it ends.", path.display()));
     }
 }
 

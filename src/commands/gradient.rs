@@ -103,6 +103,7 @@ impl Gradient {
         }
         refuse_overwrite("--out", &self.out, [self.weights.as_path(), &self.batch])?;
         let tensors = TensorFile::open(Checkpoint::path(&self.weights))?;
+        tensors.verify_checksum()?;
         let reduction = match self.reduction {
             ReductionChoice::Mean => Reduction::Mean,
             ReductionChoice::Sum => Reduction::Sum,

@@ -12,6 +12,7 @@ mod evaluate;
 mod examples;
 mod files;
 mod gradient;
+mod interrupt;
 mod missing;
 mod options;
 mod plot;

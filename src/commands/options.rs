@@ -23,6 +23,7 @@ use values::{Every, bound, decay, every, schedule, small};
 
 use self::init::Init;
 use super::cell::{BiasArgs, CellArgs, about_activation, trained};
+use super::files::note_pipe;
 use super::terminal::note;
 
 /// The flags of a model that do not change when a run goes on. Each by its own name: of a group an error would list all.
@@ -280,6 +281,7 @@ impl ModelArgs {
         if known.columns.is_some() && reading.scale.is_some() {
             return Err(Error::Usage("--scale: numbers are scaled as the run of --init scales them".into()));
         }
+        choice.path().into_iter().for_each(note_pipe);
         let opened = choice.open(&options, &reading, Part::Validation, known)?;
         opened.notes.iter().for_each(note);
         let weights = init.as_ref().map(|init| &init.file);

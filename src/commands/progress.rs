@@ -62,7 +62,10 @@ impl Progress {
                 );
                 self.bar.suspend(|| note(said));
             }
-            Event::Logged(Metrics::Trace { .. }) | Event::Saved(_) => {}
+            Event::NotSaved(error) => {
+                self.bar.suspend(|| note(format_args!("{error}; the checkpoint is written once more.")));
+            }
+            Event::Logged(Metrics::Trace { .. }) | Event::Evaluating(_) | Event::Saved(_) => {}
         }
     }
 

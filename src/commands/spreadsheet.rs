@@ -14,7 +14,7 @@ const COLUMNS: [&str; 9] =
 /// `metrics.jsonl` alone.
 pub fn spreadsheet(folder: &Path, metrics: &[Metrics]) -> Result<()> {
     let path = folder.join("metrics.csv");
-    let mut file = WholeFile::create(&path)?;
+    let mut file = WholeFile::create_plain(&path)?;
     file.write_all(table(metrics).as_bytes()).map_err(|source| Error::Io { path, source })?;
     file.complete()
 }

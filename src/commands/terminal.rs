@@ -1,8 +1,8 @@
-//! Writing to the terminal: a pipe closed at the other end is no panic.
+//! Writing to the terminal: names and texts command it nothing, a pipe gets them as they are, and one that is closed is no panic.
 
 use std::borrow::Cow;
 use std::fmt::Display;
-use std::io::{IsTerminal, Write};
+use std::io::{self, IsTerminal, Write};
 use std::ops::Range;
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use clap::builder::styling::{AnsiColor, Style};
 use retrospect::{Error, Result};
 use serde_json::Value;
 
-pub const BOLD: Style = Style::new().bold();
+const BOLD: Style = Style::new().bold();
 const RED: Style = AnsiColor::Red.on_default().bold();
 
 /// Sets when to use colours; `NO_COLOR` counts where nothing was asked for.
@@ -24,14 +24,17 @@ pub fn colors(choice: ColorChoice) {
     .write_global();
 }
 
-/// Writes to stdout.
+/// Writes to stdout what holds no text of others, or where [`escaped`] or [`bold`] has made it fit to be shown.
 ///
 /// # Errors
 /// [`Error::Io`].
 pub fn print(text: &str) -> Result<()> {
-    let mut out = anstream::stdout().lock();
-    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-    written.map_err(|source| Error::Io { path: "stdout".into(), source })
+    let out = io::stdout();
+    let written = match out.is_terminal() {
+        true => anstream::stdout().lock().write_all(text.as_bytes()),
+        false => out.lock().write_all(text.as_bytes()),
+    };
+    written.and_then(|()| out.lock().flush()).map_err(|source| Error::Io { path: "stdout".into(), source })
 }
 
 /// Writes bytes, of a text or not, to stdout: exactly as they are, but on a terminal, which control characters would command, these as
@@ -40,26 +43,54 @@ pub fn print(text: &str) -> Result<()> {
 /// # Errors
 /// [`Error::Io`].
 pub fn print_content(content: &[u8]) -> Result<()> {
-    let mut out = std::io::stdout().lock();
-    let shown = if out.is_terminal() { without_commands(content) } else { content.into() };
+    let mut out = io::stdout().lock();
+    let shown = match std::str::from_utf8(content) {
+        Ok(text) if out.is_terminal() => Cow::Owned(without_commands(text).into_owned().into_bytes()),
+        // A part of a character, too, stays as it is.
+        _ => content.into(),
+    };
     out.write_all(&shown).and_then(|()| out.flush()).map_err(|source| Error::Io { path: "stdout".into(), source })
 }
 
-/// With control characters as escapes, but for line ends and tabs. A part of a character stays as it is.
-fn without_commands(content: &[u8]) -> Cow<'_, [u8]> {
+/// A text as stdout may have it: with escapes for control characters on a terminal.
+pub fn escaped(text: &str) -> Cow<'_, str> {
+    if io::stdout().is_terminal() { without_commands(text) } else { text.into() }
+}
+
+/// With control characters as escapes, but for line ends and tabs.
+fn without_commands(text: &str) -> Cow<'_, str> {
     let is_command = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
-    match std::str::from_utf8(content) {
-        Ok(text) if text.contains(is_command) => {
-            let shown = text.chars().map(|c| if is_command(c) { c.escape_default().to_string() } else { c.to_string() });
-            shown.collect::<String>().into_bytes().into()
-        }
-        _ => content.into(),
+    if !text.contains(is_command) {
+        return text.into();
+    }
+    text.chars().map(|c| if is_command(c) { c.escape_default().to_string() } else { c.to_string() }).collect::<String>().into()
+}
+
+/// A text in bold, where stdout has styles.
+fn bold(text: &str) -> String {
+    match anstream::AutoStream::choice(&io::stdout()) {
+        anstream::ColorChoice::Never => text.into(),
+        _ => format!("{BOLD}{text}{BOLD:#}"),
     }
 }
 
 /// Writes a line to stderr. Whether someone reads it makes no difference.
 pub fn note(text: impl Display) {
-    let _ = writeln!(anstream::stderr(), "{text}");
+    write_note("", &text.to_string());
+}
+
+/// Writes an error to stderr.
+pub fn error(error: &Error) {
+    let styled = anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never;
+    write_note(&if styled { format!("{RED}error:{RED:#} ") } else { "error: ".into() }, &error.to_string());
+}
+
+fn write_note(prefix: &str, text: &str) {
+    let mut err = io::stderr();
+    let _ = match err.is_terminal() {
+        true => writeln!(anstream::stderr(), "{prefix}{}", without_commands(text)),
+        false => writeln!(err, "{prefix}{text}"),
+    };
 }
 
 /// Says which tensors of a file a network does not read, if there are any.
@@ -69,13 +100,9 @@ pub fn note_left_out(path: &Path, names: &[&str]) {
     }
 }
 
-/// Writes an error to stderr.
-pub fn error(error: &Error) {
-    note(format_args!("{RED}error:{RED:#} {error}"));
-}
-
 /// A table: the first row is the heading; columns of numbers are set to the right.
 pub fn table(rows: &[Vec<String>]) -> String {
+    let rows: Vec<Vec<Cow<str>>> = rows.iter().map(|row| row.iter().map(|cell| escaped(cell)).collect()).collect();
     let columns = rows.first().map_or(0, Vec::len);
     let numeric = |c: usize| {
         rows[1..]
@@ -85,14 +112,14 @@ pub fn table(rows: &[Vec<String>]) -> String {
     let layout: Vec<(usize, bool)> = (0..columns)
         .map(|c| (rows.iter().map(|r| r[c].chars().count()).max().unwrap_or(0), rows.len() > 1 && numeric(c)))
         .collect();
-    let line = |(number, row): (usize, &Vec<String>)| {
+    let line = |(number, row): (usize, &Vec<Cow<str>>)| {
         let cells = row.iter().zip(&layout).map(|(cell, &(width, right))| {
             let space = " ".repeat(width - cell.chars().count());
             if right { format!("{space}{cell}") } else { format!("{cell}{space}") }
         });
         let cells = cells.collect::<Vec<_>>().join("  ");
         let cells = cells.trim_end();
-        if number == 0 { format!("{BOLD}{cells}{BOLD:#}\n") } else { format!("{cells}\n") }
+        if number == 0 { bold(cells) + "\n" } else { format!("{cells}\n") }
     };
     rows.iter().enumerate().map(line).collect()
 }
@@ -100,7 +127,7 @@ pub fn table(rows: &[Vec<String>]) -> String {
 /// Names, and what each is.
 pub fn pairs(rows: &[(&str, String)]) -> String {
     let width = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
-    rows.iter().map(|(name, value)| format!("{BOLD}{name:width$}{BOLD:#}  {value}\n")).collect()
+    rows.iter().map(|(name, value)| format!("{}  {}\n", bold(&format!("{name:width$}")), escaped(value))).collect()
 }
 
 /// A whole number with its thousands apart.
@@ -153,6 +180,17 @@ mod tests {
             (f64::NAN, "NaN"),
         ];
         cases.iter().for_each(|&(x, text)| assert_eq!(significant(x), text));
+    }
+
+    #[test]
+    fn what_is_shown_commands_nothing() {
+        for (text, expected) in [
+            ("plain é\n\t", "plain é\n\t"),
+            ("\u{1b}[31mred", "\\u{1b}[31mred"),
+            ("\r\u{7}\u{9b}2J\u{7f}", "\\r\\u{7}\\u{9b}2J\\u{7f}"),
+        ] {
+            assert_eq!(without_commands(text), expected);
+        }
     }
 
     #[test]

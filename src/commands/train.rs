@@ -1,27 +1,27 @@
 //! `retrospect train`.
 
+use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use clap::Args;
 use retrospect::data::{Choice, Opened, Task, guess};
 use retrospect::model::Config;
 use retrospect::trace::Trace;
 use retrospect::train::{Best, Checkpoint, Event, Folder, LayerFlow, Metrics, Settings, Summary, Training};
-use retrospect::{Error, Result};
+use retrospect::{Error, Result, WholeFile};
 
 use super::compute::ComputeArgs;
-use super::files::refuse_overwrite;
+use super::files::{expect_utf8, refuse_overwrite};
+use super::interrupt::Interrupt;
 use super::missing::advise;
 use super::options::{FIXED, RunArgs, expect_tokens};
 use super::plot;
 use super::progress::Progress;
 use super::sketch;
 use super::spreadsheet::spreadsheet;
-use super::terminal::{note, pairs, print, significant, thousands};
+use super::terminal::{escaped, note, pairs, print, significant, thousands};
 use super::trained::load_last;
 use super::tune::TuneArgs;
 
@@ -62,13 +62,16 @@ pub struct Train {
 impl Train {
     pub fn run(&self) -> Result<()> {
         let started = Instant::now();
+        if let (true, Some(folder)) = (self.json, self.out.as_ref().or(self.resume.as_ref())) {
+            expect_utf8(folder)?;
+        }
         let mut trace = None;
         let mut training = match &self.resume {
             Some(run) => self.resumed(run, &mut trace)?,
             None => {
                 let (settings, mut opened) = self.options.settings()?;
                 note(about(&settings, &mut opened));
-                let default = default_folder(settings.data.name());
+                let default = default_folder(SystemTime::now(), settings.data.name());
                 let inputs: Vec<PathBuf> =
                     settings.data.path().into_iter().map(Path::to_owned).chain(settings.init.clone()).collect();
                 let folder = || {
@@ -89,7 +92,7 @@ impl Train {
         }
         let folder = training.folder().to_owned();
         write_run_file(&training)?;
-        let interrupted = on_interrupt();
+        let interrupt = Interrupt::listen();
         let mut progress = Progress::new(training.settings());
         let mut traced = None;
         let outcome = training.run(|event| {
@@ -97,7 +100,7 @@ impl Train {
             if let Event::Logged(Metrics::Trace { gradients, .. }) = event {
                 traced = gradients.last().cloned();
             }
-            if interrupted.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            if interrupt.is_asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
         progress.finish();
         let drawn = Folder::metrics(&folder).and_then(|metrics| {
@@ -115,7 +118,7 @@ impl Train {
                 self.report(&folder, &summary, started, &metrics, traced.as_ref())
             }
             Err(error) => {
-                if let Error::Interrupted { .. } = error {
+                if matches!(error, Error::Interrupted { step, .. } if step < training.settings().steps) {
                     note(format_args!("To go on: retrospect train --resume {}", folder.display()));
                 }
                 Err(error)
@@ -131,15 +134,8 @@ impl Train {
     }
 
     fn resumed(&self, run: &Path, trace: &mut Option<Trace>) -> Result<Training> {
-        if !run.is_dir() {
-            return Err(Error::BadInput { what: run.display().to_string(), problem: "is not the folder of a run".into() });
-        }
+        let folder = Folder::of_run(run)?;
         let (mut checkpoint, path) = load_last(run)?;
-        if path == Checkpoint::previous_path(run) {
-            // It takes the damaged one's place; else the next checkpoint would push it out.
-            let place = Checkpoint::path(run);
-            std::fs::rename(&path, &place).map_err(|source| Error::Io { path: place, source })?;
-        }
         checkpoint.origin.settings = self.options.changed(checkpoint.origin.settings)?;
         let opened = self.reopen(&mut checkpoint, run)?;
         let (step, steps) = (checkpoint.step, self.options.steps_of(&checkpoint.origin.settings, &*opened.source)?);
@@ -158,7 +154,13 @@ impl Train {
         let inputs: Vec<PathBuf> = of_run.into_iter().chain(data).collect();
         Training::resume(&checkpoint, opened, &compute, || {
             *trace = self.trace(&inputs)?;
-            Folder::resume(run, step)
+            if path == Checkpoint::previous_path(run) {
+                folder.restore_previous()?;
+            }
+            if let Some(damage) = folder.drop_metrics_after(step)? {
+                note(format_args!("{damage}; the metrics are cut off there."));
+            }
+            Ok(folder)
         })
     }
 
@@ -211,7 +213,7 @@ impl Train {
             }
             let result = Result { run: folder, steps, loss, validation_loss, best, stopped_early, ms_per_step };
             let result = serde_json::to_string(&result).expect("numbers and a path");
-            return print(&format!("{result}\n"));
+            return print(&escaped(&format!("{result}\n")));
         }
         let mut rows = vec![
             ("steps", if stopped_early { format!("{}, stopped early", thousands(steps)) } else { thousands(steps) }),
@@ -275,27 +277,32 @@ fn write_run_file(training: &Training) -> Result<()> {
     let failed = |source: std::io::Error| Error::Io { path: path.clone(), source };
     let head = "# A record of the run. Resuming reads the checkpoint, not this file.\n";
     let text = toml::to_string(&run).map(|text| format!("{head}{text}")).map_err(|e| failed(std::io::Error::other(e)))?;
-    std::fs::write(&path, text).map_err(failed)
-}
-
-/// The first Ctrl-C asks the run to stop after its step and to save; the second ends the program at once.
-fn on_interrupt() -> Arc<AtomicBool> {
-    let asked = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&asked);
-    let set = ctrlc::set_handler(move || {
-        if flag.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
-        }
-        note("\nStopping after this step, with a checkpoint. Again to stop at once.");
-    });
-    if let Err(error) = set {
-        note(format_args!("Ctrl-C will not write a checkpoint: {error}"));
-    }
-    asked
+    let mut file = WholeFile::create_plain(&path)?;
+    file.write_all(text.as_bytes()).map_err(failed)?;
+    file.complete()
 }
 
 /// `runs/<time>-<task>`.
-fn default_folder(task: &str) -> PathBuf {
-    let time = humantime::format_rfc3339_seconds(SystemTime::now()).to_string().replace(':', "");
+fn default_folder(now: SystemTime, task: &str) -> PathBuf {
+    // A clock may say anything, and what is before 1970 or after 9999 cannot be written so.
+    let last = SystemTime::UNIX_EPOCH + Duration::from_secs(253_402_300_799);
+    let time = humantime::format_rfc3339_seconds(now.clamp(SystemTime::UNIX_EPOCH, last)).to_string().replace(':', "");
     Path::new("runs").join(format!("{time}-{task}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_clock_names_a_folder() {
+        let (epoch, day) = (SystemTime::UNIX_EPOCH, Duration::from_secs(86_400));
+        for (now, expected) in [
+            (epoch + day * 365, "runs/1971-01-01T000000Z-adding"),
+            (epoch - day, "runs/1970-01-01T000000Z-adding"),
+            (epoch + day * 365 * 9000, "runs/9999-12-31T235959Z-adding"),
+        ] {
+            assert_eq!(default_folder(now, "adding"), Path::new(expected));
+        }
+    }
 }

@@ -87,6 +87,9 @@ pub fn load_last(run: &Path) -> Result<(Checkpoint, PathBuf)> {
     if let Some(error) = damaged {
         note(format_args!("{error}; taking the checkpoint before it, of step {}.", checkpoint.step));
     }
+    if !checkpoint.has_checksum {
+        note(format_args!("{} is of an early version and has no checksum: damage to it is not seen.", path.display()));
+    }
     note_left_out(&path, &checkpoint.left_out()?);
     Ok((checkpoint, path))
 }

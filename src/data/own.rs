@@ -17,7 +17,7 @@ use super::series::Cut;
 use super::split::{Division, HeldOut, Part, in_order, places};
 use super::tables::Grouped;
 use super::{Arrays, Options, Reading, Series, Shape, Source, Windows};
-use crate::batch::Batch;
+use crate::batch::{Batch, Input, Loss};
 use crate::table::{Table, name_of};
 use crate::tensors::{Layout, Tensors};
 use crate::{Error, Result};
@@ -91,6 +91,29 @@ pub fn open_to_measure(path: &Path, options: &Options, reading: &Reading, column
     notes.iter_mut().for_each(|note| *note = format!("{what}: {note}."));
     let (source, _) = source(&what, batch, plan, options, reading)?;
     Ok(Opened { source, vocabulary: None, columns, class_weights: None, notes, fingerprint })
+}
+
+/// More tokens or classes than any vocabulary in use has.
+const MANY: usize = 1 << 20;
+
+/// Refuses ids that are far beyond what so few of them can be of: a network has weights for every id up to the largest.
+fn check_ids(what: &str, batch: &Batch) -> Result<()> {
+    let (shape, (steps, count)) = (Shape::from_batch(batch), batch.shape());
+    let tokens = if let Input::Tokens(size) = shape.input { size } else { 0 };
+    let classes = if shape.loss == Loss::CrossEntropy { shape.outputs } else { 0 };
+    for (name, size) in [("tokens", tokens), ("classes", classes)] {
+        if size > MANY && size / 100 > steps * count {
+            let problem = format!(
+                "{name}: the largest of {} ids is {}; weights for {size} of them take {} bytes a unit, and for training more; expected ids \
+                 below {MANY}, or at least one for a hundred",
+                steps * count,
+                size - 1,
+                size as u64 * 4
+            );
+            return Err(Error::input(what, problem));
+        }
+    }
+    Ok(())
 }
 
 impl Purpose<'_> {
@@ -181,6 +204,9 @@ impl Purpose<'_> {
                 batch = fitted.scaled(tensors)?.batch(layout)?.batch;
             }
             columns = fitted;
+        }
+        if self.part.is_some() {
+            check_ids(&what, &batch)?;
         }
         let fingerprint = match of_pipe {
             None if self.part.is_some() => Some(fingerprint_of(path)?),

@@ -10,11 +10,14 @@ use crate::batch::Batch;
 
 type Shared = Arc<Mutex<Box<dyn Source>>>;
 
-/// A source whose training batches are made on a thread of their own, a few ahead of the one asked for.
+/// A source whose training batches are made on a thread of their own, a few ahead of the one asked for; where the system has no thread for
+/// them, when they are asked for.
 pub struct Prefetch {
     source: Shared,
     shape: Shape,
     ahead: usize,
+    /// The next batch, where there is no thread.
+    next: u64,
     /// Both are there until the thread is joined.
     batches: Option<Receiver<Batch>>,
     thread: Option<JoinHandle<()>>,
@@ -25,15 +28,17 @@ impl Prefetch {
     #[must_use]
     pub fn new(source: Box<dyn Source>, first: u64, ahead: usize) -> Prefetch {
         let shape = source.shape();
-        let mut prefetch = Prefetch { source: Arc::new(Mutex::new(source)), shape, ahead, batches: None, thread: None };
+        let source = Arc::new(Mutex::new(source));
+        let mut prefetch = Prefetch { source, shape, ahead, next: first, batches: None, thread: None };
         prefetch.start(first);
         prefetch
     }
 
+    /// Starts the thread. Where there can be none, batches are made when they are asked for.
     fn start(&mut self, first: u64) {
         let (sender, batches) = sync_channel(self.ahead);
         let source: Shared = Arc::clone(&self.source);
-        let thread = std::thread::spawn(move || {
+        let thread = std::thread::Builder::new().name("batches".into()).spawn(move || {
             for step in first.. {
                 let batch = lock(&source, |s| s.batch(step));
                 if sender.send(batch).is_err() {
@@ -41,7 +46,9 @@ impl Prefetch {
                 }
             }
         });
-        (self.batches, self.thread) = (Some(batches), Some(thread));
+        self.thread = thread.ok();
+        self.batches = self.thread.is_some().then_some(batches);
+        self.next = first;
     }
 
     /// Goes on with the batches of `first`, `first + 1`, …
@@ -71,7 +78,12 @@ impl Prefetch {
     pub fn next_batch(&mut self) -> Batch {
         match self.batches.as_ref().map(Receiver::recv) {
             Some(Ok(batch)) => batch,
-            _ => match self.thread.take().map(JoinHandle::join) {
+            None => {
+                let step = self.next;
+                self.next += 1;
+                lock(&self.source, |source| source.batch(step))
+            }
+            Some(Err(_)) => match self.thread.take().map(JoinHandle::join) {
                 Some(Err(panic)) => resume_unwind(panic),
                 _ => panic!("the source of the batches has panicked before"),
             },

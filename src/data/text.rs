@@ -12,17 +12,18 @@ use ndarray::Array2;
 use super::divided::Divided;
 use super::opened::{Opened, fingerprint};
 use super::split::{HeldOut, Part};
-use super::vocabulary::utf8;
+use super::vocabulary::{SHORTER, utf8};
 use super::{Options, Reading, Shape, Source, Tokens, Vocabulary};
 use crate::batch::{Batch, InitialState, Input, Inputs, Loss, Targets};
+use crate::memory::read_whole;
 use crate::{Error, Result};
 
 /// Reads a file, for [`Vocabulary::encode`].
 ///
 /// # Errors
-/// [`Error::BadInput`] if it cannot be read.
+/// [`Error::BadInput`] if it cannot be read; [`Error::DoesNotFit`] when it is larger than the memory.
 pub fn read_content(path: impl AsRef<Path>) -> Result<Vec<u8>> {
-    std::fs::read(&path).map_err(|e| Error::input(path.as_ref().display(), format!("cannot be read: {e}")))
+    read_whole(path.as_ref(), SHORTER)
 }
 
 /// Reads a file of UTF-8.

@@ -5,7 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::words::{self, Words};
+use crate::memory::{check_memory_or, with_room};
 use crate::{Error, Result};
+
+/// What would fit where a text does not.
+pub(super) const SHORTER: &str = "a shorter text would fit";
 
 /// The kinds of tokens that a text may be read as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -63,7 +67,12 @@ impl Vocabulary {
     /// The characters of `text`, sorted by code point.
     #[must_use]
     pub fn from_text(text: &str) -> Vocabulary {
-        Vocabulary(Known::Characters(text.chars().collect::<BTreeSet<_>>().into_iter().collect()))
+        // One by one: collecting would first list them all.
+        let mut characters = BTreeSet::new();
+        text.chars().for_each(|c| {
+            characters.insert(c);
+        });
+        Vocabulary(Known::Characters(characters.into_iter().collect()))
     }
 
     /// All bytes, by value.
@@ -131,15 +140,27 @@ impl Vocabulary {
             Known::Bytes => None,
             Known::Words(words) => words.id(token),
         };
+        let room = |count: usize| {
+            check_memory_or("the tokens of a text", count as u64 * 4, |_| SHORTER.into())?;
+            with_room::<u32>("the tokens of a text", count as u64, SHORTER)
+        };
         if self.tokens() == Tokens::Bytes {
-            return Ok(content.iter().map(|&byte| byte.into()).collect());
+            let mut ids = room(content.len())?;
+            ids.extend(content.iter().map(|&byte| u32::from(byte)));
+            return Ok(ids);
         }
         let text = utf8(what.to_string(), content)?;
         let missing = |at: usize, token: &str| self.missing(what.to_string(), &text[..at], token);
         let find = |(at, token)| id(token).ok_or_else(|| missing(at, token));
         match self.tokens() {
             Tokens::Words => words::split(text).map(find).collect(),
-            _ => text.char_indices().map(|(at, c)| find((at, &text[at..at + c.len_utf8()]))).collect(),
+            _ => {
+                let mut ids = room(text.chars().count())?;
+                for (at, c) in text.char_indices() {
+                    ids.push(find((at, &text[at..at + c.len_utf8()]))?);
+                }
+                Ok(ids)
+            }
         }
     }
 

@@ -11,7 +11,7 @@ use std::ops::Range;
 use ndarray::ArrayD;
 
 pub use file::{Sizes, cell, from_file, is_bidirectional, sizes};
-pub(crate) use file::{check, in_blocks};
+pub(crate) use file::{check, expect_shapes, in_blocks};
 pub use initial::initial;
 pub(crate) use initial::{check_initial, check_start};
 pub use left_out::left_out;

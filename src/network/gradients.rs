@@ -11,6 +11,7 @@ use crate::kernels::recurrence::gate_stride;
 use crate::model::{Config, Named, TracedState as Second, TracedWindows};
 use crate::program::Mat;
 use crate::tensors::write_in_blocks;
+use crate::whole_file::WholeFile;
 use crate::{Error, Result};
 
 /// A loss, the gradients of all parameters and of the initial state, and the outputs.
@@ -84,11 +85,13 @@ impl Network {
         self.back_propagate(batch, masks)?;
         let tensors = self.gradient_tensors();
         let shapes: Vec<(String, Vec<usize>)> = tensors.iter().map(|(name, shape, _)| (name.clone(), shape.clone())).collect();
-        write_in_blocks(path.as_ref(), &BTreeMap::new(), &shapes, &mut |i, rows| {
+        let mut file = WholeFile::create(path.as_ref())?;
+        write_in_blocks(&mut file, &BTreeMap::new(), &shapes, &mut |i, rows| {
             let (name, _, stored) = &tensors[i];
             let values = self.read_rows(*stored, rows)?;
             if values.iter().all(|v| v.is_finite()) { Ok(values) } else { Err(Error::NotFinite { tensor: name.clone() }) }
         })?;
+        file.complete()?;
         Ok(self.backend.read(self.model.head.loss)?[0])
     }
 

@@ -1,14 +1,13 @@
 //! Reads the bytes of a table. Numbers are read in a first pass; words, in the columns that have some, in a second.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
 use csv::{ByteRecord, ErrorKind, Reader, ReaderBuilder};
 
 use super::{Table, Values, Wanted, Words, place};
-use crate::memory::check_memory_or;
+use crate::memory::{check_memory_or, read_whole};
 use crate::{Error, Result};
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
@@ -22,9 +21,9 @@ pub(crate) const LOOK: usize = 4096;
 /// # Errors
 /// [`Error::BadInput`] when it cannot be read; [`Error::DoesNotFit`] when it is larger than the memory.
 pub fn read_bytes(path: &Path) -> Result<Vec<u8>> {
-    let unread = |e| Error::input(path.display(), format!("cannot be read: {e}"));
-    let mut bytes = Vec::new();
     if path == Path::new("-") {
+        let unread = |e| Error::input(name_of(path), format!("cannot be read: {e}"));
+        let mut bytes = Vec::new();
         std::io::stdin().lock().read_to_end(&mut bytes).map_err(unread)?;
         if bytes.is_empty() {
             return Err(Error::input(
@@ -34,11 +33,7 @@ pub fn read_bytes(path: &Path) -> Result<Vec<u8>> {
         }
         return Ok(bytes);
     }
-    let mut file = File::open(path).map_err(unread)?;
-    let size = file.metadata().map_err(unread)?.len();
-    check_memory_or(&path.display().to_string(), size, |_| "a file of fewer rows or columns would fit".into())?;
-    file.read_to_end(&mut bytes).map_err(unread)?;
-    Ok(bytes)
+    read_whole(path, "a file of fewer rows or columns would fit")
 }
 
 /// A file's name in messages.

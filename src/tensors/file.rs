@@ -7,12 +7,14 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
+use crc32fast::Hasher;
 use ndarray::{ArrayD, IxDyn};
 use safetensors::tensor::{Metadata, TensorInfo};
 use safetensors::{Dtype, SafeTensorError};
 
-use super::{Data, Tensor, Tensors, list, named, not_finite, npz};
+use super::{Data, Tensor, Tensors, checksum, list, named, not_finite, npz};
 use crate::blocks::BLOCK;
+use crate::memory::check_memory_or;
 use crate::{Error, Result};
 
 /// An open safetensors file. What of its tensors is in memory is what was asked for, however large they are.
@@ -23,6 +25,8 @@ pub struct TensorFile {
     source: Source,
     /// Where the tensors' bytes begin.
     start: u64,
+    /// The bytes of the file.
+    len: u64,
     tensors: BTreeMap<String, TensorInfo>,
     /// The strings of the header.
     pub metadata: BTreeMap<String, String>,
@@ -82,7 +86,9 @@ pub(super) fn from_bytes(what: &str, bytes: Vec<u8>) -> Result<Tensors> {
 fn from_source(what: &str, source: Source, len: u64) -> Result<Tensors> {
     let unread = |e: io::Error| Error::input(what, format!("cannot be read: {e}"));
     if len < 6 || !npz::is_numpy(&source.read(0, 6).map_err(unread)?) {
-        return TensorFile::from_source(what.to_owned(), source, len)?.read();
+        let file = TensorFile::from_source(what.to_owned(), source, len)?;
+        file.verify_checksum()?;
+        return file.read();
     }
     match source {
         Source::File(file) => {
@@ -96,6 +102,8 @@ fn from_source(what: &str, source: Source, len: u64) -> Result<Tensors> {
 
 /// The header's bytes at most: what the format allows.
 const LARGEST_HEADER: u64 = 100_000_000;
+/// The bytes that are read at once for the checksum.
+const SUMMED: usize = 1 << 20;
 
 impl TensorFile {
     /// Opens a file and reads its header. It is held against the file's length, so that every tensor is there.
@@ -133,7 +141,33 @@ impl TensorFile {
         }
         let tensors = header.tensors().into_iter().map(|(name, info)| (name, info.clone())).collect();
         let metadata = header.metadata().clone().into_iter().flatten().collect();
-        Ok(TensorFile { what, source, start, tensors, metadata })
+        Ok(TensorFile { what, source, start, len, tensors, metadata })
+    }
+
+    /// Holds all of the file against its checksum, and tells whether it has one; only then it is read. Checkpoints have one.
+    ///
+    /// # Errors
+    /// [`Error::BadInput`] if the checksum is another: the file is damaged, or was edited.
+    pub fn verify_checksum(&self) -> Result<bool> {
+        let Some(expected) = self.metadata.get(checksum::KEY) else { return Ok(false) };
+        let read =
+            |at: u64, len: usize| self.source.read(at, len).map_err(|e| Error::input(&self.what, format!("cannot be read: {e}")));
+        let wrong = |found: &str| {
+            self.bad(
+                checksum::KEY,
+                format!("is {expected}, and that of the contents is {found}: the file is damaged, or was edited"),
+            )
+        };
+        let mut header = read(0, self.start as usize)?;
+        let place = checksum::place(&header, expected).ok_or_else(|| wrong("not to be found"))?;
+        header[place].fill(b'0');
+        let mut sum = Hasher::new();
+        sum.update(&header);
+        for at in (self.start..self.len).step_by(SUMMED) {
+            sum.update(&read(at, (self.len - at).min(SUMMED as u64) as usize)?);
+        }
+        let found = checksum::digits(sum);
+        if found == *expected { Ok(true) } else { Err(wrong(&found)) }
     }
 
     /// The names of the tensors of types that are read, in order.
@@ -212,8 +246,16 @@ impl TensorFile {
     /// All tensors.
     ///
     /// # Errors
-    /// [`Error::BadInput`] if the file has become shorter.
+    /// [`Error::BadInput`] if the file has become shorter; [`Error::DoesNotFit`] when they are larger than the memory.
     pub fn read(&self) -> Result<Tensors> {
+        let widened = |info: &TensorInfo| match info.dtype {
+            Dtype::F32 | Dtype::F16 | Dtype::BF16 => 4,
+            _ => 8,
+        };
+        let bytes = |info: &TensorInfo| info.shape.iter().fold(widened(info), |bytes: u64, &n| bytes.saturating_mul(n as u64));
+        let read = self.tensors.values().filter(|info| bytes_of(info.dtype).is_some());
+        let needed = read.map(bytes).fold(0, u64::saturating_add);
+        check_memory_or(&self.what, needed, |_| "fewer or smaller tensors would fit".into())?;
         let mut all = Tensors { what: self.what.clone(), metadata: self.metadata.clone(), ..Tensors::default() };
         for (name, info) in &self.tensors {
             if bytes_of(info.dtype).is_some() {

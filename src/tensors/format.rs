@@ -4,16 +4,18 @@ use std::collections::BTreeMap;
 
 use std::io::{self, Write};
 use std::ops::Range;
-use std::path::Path;
 
+use crc32fast::Hasher;
 use serde_json::{Map, Value, json};
 
+use super::checksum::{self, Summing};
 use super::{Data, Tensor, Tensors};
-use crate::Result;
 use crate::blocks::{blocks, matrix};
-use crate::whole_file::write_whole;
+use crate::whole_file::WholeFile;
+use crate::{Error, Result};
 
-pub(super) fn write(tensors: &Tensors, file: &mut dyn Write) -> io::Result<()> {
+/// Writes all tensors; a checksum in the metadata becomes that of what is written.
+pub(super) fn write(tensors: &Tensors, file: &mut WholeFile) -> io::Result<()> {
     // Wide elements first, so that every tensor is aligned to its elements.
     let mut ordered = tensors.tensors.iter().collect::<Vec<_>>();
     ordered.sort_by_key(|(_, tensor)| matches!(tensor.data, Data::F32(_)));
@@ -26,23 +28,38 @@ pub(super) fn write(tensors: &Tensors, file: &mut dyn Write) -> io::Result<()> {
         };
         (name.as_str(), data.name(), shape.as_slice(), bytes)
     });
-    write_header(&tensors.metadata, entries, file)?;
+    let mut metadata = tensors.metadata.clone();
+    metadata.entry(checksum::KEY.into()).and_modify(|sum| *sum = checksum::UNKNOWN.into());
+    let header = header(&metadata, entries);
+    let mut out = Summing { out: file, sum: Hasher::new() };
+    out.write_all(&header)?;
     for (_, tensor) in ordered {
         match &tensor.data {
-            Data::F32(values) => values.iter().try_for_each(|v| file.write_all(&v.to_le_bytes()))?,
-            Data::F64(values) => values.iter().try_for_each(|v| file.write_all(&v.to_le_bytes()))?,
-            Data::I64(values) => values.iter().try_for_each(|v| file.write_all(&v.to_le_bytes()))?,
+            Data::F32(values) => write_values(values, f32::to_le_bytes, &mut out)?,
+            Data::F64(values) => write_values(values, f64::to_le_bytes, &mut out)?,
+            Data::I64(values) => write_values(values, i64::to_le_bytes, &mut out)?,
         }
+    }
+    let sum = out.sum;
+    checksum::put(file, &header, sum)
+}
+
+/// Writes numbers, many at once.
+fn write_values<T: Copy, const N: usize>(values: &[T], bytes: fn(T) -> [u8; N], out: &mut impl Write) -> io::Result<()> {
+    let mut written = Vec::new();
+    for values in values.chunks(1 << 16) {
+        written.clear();
+        values.iter().for_each(|&value| written.extend_from_slice(&bytes(value)));
+        out.write_all(&written)?;
     }
     Ok(())
 }
 
-/// Writes what comes before the tensors' bytes: of each its name, type, shape and the number of its bytes, in their order.
-fn write_header<'a>(
+/// What comes before the tensors' bytes: of each its name, type, shape and the number of its bytes, in their order.
+fn header<'a>(
     metadata: &BTreeMap<String, String>,
     tensors: impl Iterator<Item = (&'a str, &'a str, &'a [usize], usize)>,
-    file: &mut dyn Write,
-) -> io::Result<()> {
+) -> Vec<u8> {
     let mut header = Map::new();
     if !metadata.is_empty() {
         header.insert("__metadata__".into(), json!(metadata));
@@ -54,44 +71,42 @@ fn write_header<'a>(
     }
     let mut header = Value::Object(header).to_string();
     header.push_str(&" ".repeat(header.len().next_multiple_of(8) - header.len()));
-    file.write_all(&(header.len() as u64).to_le_bytes())?;
-    file.write_all(header.as_bytes())
+    [&(header.len() as u64).to_le_bytes(), header.as_bytes()].concat()
 }
 
 /// Writes a file of F32 tensors as [`Tensors::write`] does, asking for the values of one after the other, by its number, and of that for
-/// [`blocks`] of its rows: so not even one of them need be in memory.
+/// [`blocks`] of its rows: so not even one of them need be in memory. A checksum that is [`checksum::UNKNOWN`] in the metadata becomes that of
+/// the file.
 ///
 /// # Errors
 /// What `values` reports, and then nothing is written; [`Error::Io`].
 pub(crate) fn write_in_blocks(
-    path: &Path,
+    file: &mut WholeFile,
     metadata: &BTreeMap<String, String>,
     tensors: &[(String, Vec<usize>)],
     values: &mut dyn FnMut(usize, Range<usize>) -> Result<Vec<f32>>,
 ) -> Result<()> {
+    let path = file.path().to_owned();
+    let failed = |e| Error::io(&path, e);
     let mut order: Vec<usize> = (0..tensors.len()).collect();
     order.sort_by_key(|&i| &tensors[i].0);
-    let mut failed = None;
-    let written = write_whole(path, |file| {
-        let entry = |&i: &usize| {
-            let (name, shape) = &tensors[i];
-            (name.as_str(), "F32", shape.as_slice(), shape.iter().product::<usize>() * 4)
-        };
-        write_header(metadata, order.iter().map(entry), file)?;
-        for &i in &order {
-            let (rows, cols) = matrix(&tensors[i].1);
-            for block in blocks(rows, cols) {
-                let values = values(i, block.clone()).map_err(|error| {
-                    failed = Some(error);
-                    io::Error::other("no values")
-                })?;
-                assert_eq!(values.len(), block.len() * cols, "values of {}", tensors[i].0);
-                values.iter().try_for_each(|v| file.write_all(&v.to_le_bytes()))?;
-            }
+    let entry = |&i: &usize| {
+        let (name, shape) = &tensors[i];
+        (name.as_str(), "F32", shape.as_slice(), shape.iter().product::<usize>() * 4)
+    };
+    let header = header(metadata, order.iter().map(entry));
+    let mut out = Summing { out: file, sum: Hasher::new() };
+    out.write_all(&header).map_err(failed)?;
+    for &i in &order {
+        let (rows, cols) = matrix(&tensors[i].1);
+        for block in blocks(rows, cols) {
+            let values = values(i, block.clone())?;
+            assert_eq!(values.len(), block.len() * cols, "values of {}", tensors[i].0);
+            write_values(&values, f32::to_le_bytes, &mut out).map_err(failed)?;
         }
-        Ok(())
-    });
-    failed.map_or(written, Err)
+    }
+    let sum = out.sum;
+    checksum::put(file, &header, sum).map_err(failed)
 }
 
 #[cfg(test)]
@@ -101,7 +116,7 @@ mod tests {
     use ndarray::array;
 
     use super::*;
-    use crate::Error;
+    use crate::tensors::TensorFile;
 
     fn example() -> Tensors {
         let mut tensors = Tensors::new();
@@ -147,21 +162,27 @@ mod tests {
             tensors.insert(name.clone(), ndarray::ArrayD::from_shape_vec(shape.clone(), values.clone()).unwrap());
         }
         tensors.metadata.insert("step".into(), "17".into());
+        tensors.metadata.insert(checksum::KEY.into(), checksum::UNKNOWN.into());
         tensors.write(&paths[0]).unwrap();
+        assert!(TensorFile::open(&paths[0]).unwrap().verify_checksum().unwrap());
         // Of more than a block, too.
         let rows_of = |i: usize, rows: Range<usize>| {
             let (_, cols) = matrix(&shapes[i].1);
             values[i][rows.start * cols..rows.end * cols].to_vec()
         };
-        write_in_blocks(&paths[1], &tensors.metadata, &shapes, &mut |i, rows| Ok(rows_of(i, rows))).unwrap();
+        let mut file = WholeFile::create(&paths[1]).unwrap();
+        write_in_blocks(&mut file, &tensors.metadata, &shapes, &mut |i, rows| Ok(rows_of(i, rows))).unwrap();
+        file.complete().unwrap();
         assert_eq!(fs::read(&paths[0]).unwrap(), fs::read(&paths[1]).unwrap());
 
         // What fails on the way is what is reported, and the old file stays.
-        let error = write_in_blocks(&paths[1], &tensors.metadata, &shapes, &mut |i, rows| match i {
+        let mut file = WholeFile::create(&paths[1]).unwrap();
+        let error = write_in_blocks(&mut file, &tensors.metadata, &shapes, &mut |i, rows| match i {
             0 => Err(Error::NotFinite { tensor: "b".into() }),
             i => Ok(rows_of(i, rows)),
         });
         assert_eq!(error.unwrap_err().exit_code(), 6);
+        drop(file);
         assert_eq!(fs::read(&paths[0]).unwrap(), fs::read(&paths[1]).unwrap());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
     }

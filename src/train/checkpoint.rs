@@ -12,7 +12,8 @@ use crate::batch::{Input, States};
 use crate::data::{Choice, Columns, Known, Opened, Part, Vocabulary};
 use crate::model::{Config, Named, Optimizer, from_file, left_out, parameters};
 use crate::network::Network;
-use crate::tensors::{TensorFile, write_in_blocks};
+use crate::tensors::{TensorFile, checksum, write_in_blocks};
+use crate::whole_file::WholeFile;
 use crate::{Error, Result};
 
 /// The device that a run was trained on, and its variants of the kernels: the same again give the same bits.
@@ -69,6 +70,8 @@ pub struct Checkpoint {
     pub validations: Validations,
     /// The states before the next window's first step, `[layers, B, H]` each.
     pub states: States,
+    /// Whether the file was held against a checksum. Those of early versions have none.
+    pub has_checksum: bool,
     /// The weights and the optimiser's states.
     file: TensorFile,
 }
@@ -92,6 +95,10 @@ impl Origin {
 /// The generator that seeds refer to.
 const GENERATOR: &str = "philox4x32-10";
 
+/// The key of what the metadata are made of, beside the numbers of a network: there since there is a checksum, so that a damaged key of that is
+/// not taken for an early version.
+const FORMAT: (&str, &str) = ("checkpoint", "2");
+
 impl Checkpoint {
     /// Where the checkpoint of a run lies: `run` is its folder, or the file itself.
     #[must_use]
@@ -114,7 +121,7 @@ impl Checkpoint {
     /// Reads the last checkpoint of a run, and gives its place; where that is damaged or gone the one before, and why.
     ///
     /// # Errors
-    /// As [`Checkpoint::read`], of the last one.
+    /// As [`Checkpoint::read`], of the last one, and of the one before if that is there.
     pub fn of_run(run: &Path) -> Result<(Checkpoint, PathBuf, Option<Error>)> {
         let path = Checkpoint::path(run);
         match Checkpoint::read(&path) {
@@ -123,23 +130,32 @@ impl Checkpoint {
                 let previous = Checkpoint::previous_path(run);
                 match Checkpoint::read(&previous) {
                     Ok(checkpoint) => Ok((checkpoint, previous, Some(error))),
-                    Err(_) => Err(error),
+                    Err(_) if !previous.exists() => Err(error),
+                    Err(before) => Err(Error::input(error, format!("and the checkpoint before it is no better: {before}"))),
                 }
             }
         }
     }
 
-    /// Reads a checkpoint file, and all of its tensors once: what is damaged is known here.
+    /// Reads a checkpoint file, all of it once: what is damaged is known here.
     ///
     /// # Errors
-    /// [`Error::BadInput`] when it cannot be read or is not a checkpoint of this crate, with what is missing.
+    /// [`Error::BadInput`] when it cannot be read, is damaged or is not a checkpoint of this crate, with what is missing.
     pub fn read(path: &Path) -> Result<Checkpoint> {
         let tensors = TensorFile::open(path)?;
         let bad = |key: &str, e: &dyn std::fmt::Display| Error::input(path.display(), format!("metadata {key}: {e}"));
+        let has_checksum = tensors.verify_checksum()?;
+        if !has_checksum && tensors.metadata.contains_key(FORMAT.0) {
+            tensors.metadata(checksum::KEY)?;
+        }
         let settings: Settings =
             serde_json::from_str(tensors.metadata("configuration")?).map_err(|e| bad("configuration", &e))?;
         settings.check().map_err(|e| bad("configuration", &e))?;
-        let step = tensors.metadata("step")?.parse().map_err(|e| bad("step", &e))?;
+        let number = |key: &str| tensors.metadata(key)?.parse::<u64>().map_err(|e| bad(key, &e));
+        let (step, position) = (number("step")?, number("position")?);
+        if position != step {
+            return Err(bad("position", &format!("is {position}, and the step is {step}; expected the same")));
+        }
         let generator = tensors.metadata("generator")?;
         if generator != GENERATOR {
             return Err(bad("generator", &format!("is {generator}; expected {GENERATOR}")));
@@ -157,7 +173,11 @@ impl Checkpoint {
         }
         let prefixes = network.optimizer.states().iter().map(|name| format!("optimizer.{name}."));
         for prefix in prefixes.chain([String::new()]) {
-            parameters::in_blocks(network, &prefix, &tensors, &mut |_, _, _| Ok(()))?;
+            // Where the checksum is right the numbers are those that were written, which were finite.
+            match has_checksum {
+                true => parameters::expect_shapes(network, &prefix, &tensors)?,
+                false => parameters::in_blocks(network, &prefix, &tensors, &mut |_, _, _| Ok(()))?,
+            }
         }
         let validations =
             tensors.metadata.get("validations").map_or(Ok(Validations::default()), |text| serde_json::from_str(text));
@@ -167,6 +187,7 @@ impl Checkpoint {
             step,
             validations,
             states,
+            has_checksum,
             origin: Origin { vocabulary, columns, fingerprint: tensors.metadata.get("fingerprint").cloned(), device, settings },
             file: tensors,
         })
@@ -184,7 +205,8 @@ impl Checkpoint {
         let data = Choice::Data(path.into());
         let settings = Settings { steps: 0, lr: 0.0, init: Some(path.into()), ..Settings::new(data, network) };
         let origin = Origin { settings, vocabulary, columns: None, fingerprint: None, device: DeviceRecord::default() };
-        Ok(Checkpoint { origin, step: 0, validations: Validations::default(), states: States::new(), file })
+        let (states, validations) = (States::new(), Validations::default());
+        Ok(Checkpoint { origin, step: 0, validations, states, has_checksum: false, file })
     }
 
     /// The weights, in memory.
@@ -226,9 +248,23 @@ impl Checkpoint {
     /// # Errors
     /// [`Error::Diverged`] when a value is not finite, and then nothing is written; [`Error::Io`]; what the backend reports.
     pub fn write(origin: &Origin, validations: &Validations, network: &mut Network, path: &Path) -> Result<()> {
+        let mut file = WholeFile::create(path)?;
+        Checkpoint::write_to(origin, validations, network, &mut file)?;
+        file.complete()
+    }
+
+    /// Writes the checkpoint of a network to a file that is not complete yet.
+    pub(super) fn write_to(
+        origin: &Origin,
+        validations: &Validations,
+        network: &mut Network,
+        file: &mut WholeFile,
+    ) -> Result<()> {
         let step = network.steps();
         let json = |value: std::result::Result<String, serde_json::Error>| value.expect("strings, numbers and maps of them");
         let mut metadata = BTreeMap::from([
+            (FORMAT.0.into(), FORMAT.1.into()),
+            (checksum::KEY.into(), checksum::UNKNOWN.into()),
             ("configuration".into(), json(serde_json::to_string(&origin.settings))),
             ("device".into(), json(serde_json::to_string(&origin.device))),
             ("generator".into(), GENERATOR.into()),
@@ -245,7 +281,7 @@ impl Checkpoint {
         metadata.extend(origin.fingerprint.as_ref().map(|f| ("fingerprint".into(), f.clone())));
         let tensors = network.tensors();
         let shapes: Vec<(String, Vec<usize>)> = tensors.iter().map(|(name, shape, _)| (name.clone(), shape.clone())).collect();
-        write_in_blocks(path, &metadata, &shapes, &mut |i, rows| {
+        write_in_blocks(file, &metadata, &shapes, &mut |i, rows| {
             let (name, _, stored) = &tensors[i];
             let values = network.read_rows(*stored, rows)?;
             if values.iter().all(|v| v.is_finite()) {

@@ -1,5 +1,8 @@
 //! The loss over held-out batches, through the same forward program as training.
 
+use std::convert::Infallible;
+use std::ops::ControlFlow;
+
 use super::Measures;
 use crate::Result;
 use crate::batch::Batch;
@@ -27,10 +30,28 @@ pub fn evaluate(
     mut batch: impl FnMut(u64) -> Batch,
     with_measures: bool,
 ) -> Result<Evaluation> {
+    match evaluate_unless(network, count, |k| ControlFlow::<Infallible, _>::Continue(batch(k)), with_measures)? {
+        ControlFlow::Continue(found) => Ok(found),
+    }
+}
+
+/// The same, but ends without a result where `batch` says so.
+///
+/// # Errors
+/// As [`evaluate`].
+pub(super) fn evaluate_unless<B>(
+    network: &mut Network,
+    count: u64,
+    mut batch: impl FnMut(u64) -> ControlFlow<B, Batch>,
+    with_measures: bool,
+) -> Result<ControlFlow<B, Evaluation>> {
     let state = network.state()?;
     let (mut loss, mut counted, mut measures) = (0.0, 0, None);
     for index in 0..count {
-        let batch = batch(index);
+        let batch = match batch(index) {
+            ControlFlow::Continue(batch) => batch,
+            ControlFlow::Break(end) => return network.set_state(&state).map(|()| ControlFlow::Break(end)),
+        };
         let weight = batch.counted() as u64;
         loss += f64::from(network.loss(&batch)?) * weight as f64;
         counted += weight;
@@ -40,7 +61,7 @@ pub fn evaluate(
         }
     }
     network.set_state(&state)?;
-    Ok(Evaluation { loss: loss / counted.max(1) as f64, counted, measures })
+    Ok(ControlFlow::Continue(Evaluation { loss: loss / counted.max(1) as f64, counted, measures }))
 }
 
 #[cfg(test)]

@@ -1,14 +1,17 @@
 //! A run's folder: metrics, a line each, and the last two checkpoints.
+//!
+//! Another may have filled it, so no link in it is followed on writing. Whoever writes in it or removes something holds its lock.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{ErrorKind, Write};
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::{Checkpoint, ColumnError, LayerFlow, Origin, Validations};
 use crate::network::Network;
+use crate::whole_file::{WholeFile, expect_plain, is_part_of, sync_folder_of};
 use crate::{Error, Result};
 
 /// A line of `metrics.jsonl`: of a training step, of what was traced in it, or of an evaluation after it.
@@ -75,20 +78,28 @@ pub struct Folder {
 }
 
 const METRICS: &str = "metrics.jsonl";
+const CHECKPOINT: &str = "checkpoint.safetensors";
+/// What early versions wrote before they renamed it.
+const UNFINISHED: &str = "checkpoint.new.safetensors";
+/// Where a traced step keeps large weights.
+pub(super) const SPILLED: &str = "traced.part";
+/// What a run writes in its folder.
+const FILES: [&str; 8] =
+    [METRICS, UNFINISHED, SPILLED, "run.toml", CHECKPOINT, "checkpoint.previous.safetensors", "loss.svg", "gradients.svg"];
 
 impl Folder {
-    /// Makes a folder for a new run, and those above it.
+    /// Makes a folder for a new run, and those above it. A folder without a checkpoint and without metrics is no run: something ended
+    /// one before it began.
     ///
     /// # Errors
-    /// [`Error::Usage`] when a run is there already; [`Error::Io`].
+    /// [`Error::Usage`] when a run is there already, or another process trains in it; [`Error::BadInput`] when one of its files is a link;
+    /// [`Error::Io`].
     pub fn create(path: &Path) -> Result<Folder> {
-        let run = [Path::new(METRICS), Path::new("run.toml"), Path::new("checkpoint.safetensors")];
-        if run.iter().any(|file| path.join(file).exists()) {
-            let path = path.display();
-            return Err(Error::Usage(format!("{path} holds a run already: resume it, or name another folder")));
-        }
+        expect_no_run(path)?;
         fs::create_dir_all(path).map_err(|e| Error::io(path, e))?;
-        Folder::open(path)
+        let folder = Folder::open(path)?;
+        // Another process may have been faster.
+        expect_no_run(path).map(|()| folder)
     }
 
     /// Makes the first folder of `path`, `path-2`, `path-3`, … that is not there yet, whoever else is making some.
@@ -113,31 +124,41 @@ impl Folder {
         }
     }
 
-    /// Opens the folder of a run to go on after `step`: metrics of later steps, which a run that was cut off may have left
-    /// behind, are dropped.
+    /// Opens the folder of a run that goes on. Its checkpoint is read after this, when no other process can replace it any more.
     ///
     /// # Errors
-    /// [`Error::Usage`] when another process is at it; [`Error::BadInput`] when the metrics cannot be read; [`Error::Io`].
-    pub fn resume(path: &Path, step: u64) -> Result<Folder> {
-        let folder = Folder::open(path)?;
-        folder.cut_metrics(step)?;
-        Ok(folder)
+    /// [`Error::BadInput`] when it is not the folder of a run, or one of its files is a link; [`Error::Usage`] when another process trains
+    /// in it; [`Error::Io`].
+    pub fn of_run(path: &Path) -> Result<Folder> {
+        if !path.is_dir() {
+            return Err(Error::input(path.display(), "is not the folder of a run"));
+        }
+        if !has_checkpoint(path) {
+            return Err(Error::input(path.join(CHECKPOINT).display(), "cannot be read: there is no checkpoint"));
+        }
+        Folder::open(path)
     }
 
-    /// Drops the metrics of later steps.
+    /// Drops the metrics of steps after `step`, which a run that was cut off may have left behind, and all from a damaged line on. Returns
+    /// what is wrong with that line, if there is one.
     ///
     /// # Errors
     /// [`Error::BadInput`] when the metrics cannot be read; [`Error::Io`].
-    pub fn cut_metrics(&self, step: u64) -> Result<()> {
-        let lines = lines(&self.path)?;
+    pub fn drop_metrics_after(&self, step: u64) -> Result<Option<Error>> {
+        let (lines, damage) = lines(&self.path)?;
         let kept = lines.iter().take_while(|(_, line)| line.step() <= step).last().map_or(0, |(end, _)| *end);
-        self.metrics.set_len(kept as u64).map_err(|e| Error::io(self.path.join(METRICS), e))
+        self.metrics.set_len(kept as u64).map_err(|e| Error::io(self.path.join(METRICS), e))?;
+        Ok(damage)
     }
 
-    /// Opens the metrics and locks them, for as long as the folder is open.
+    /// Opens the metrics and locks them, for as long as the folder is open; then removes what dead processes did not finish.
     fn open(path: &Path) -> Result<Folder> {
+        FILES.iter().try_for_each(|name| expect_plain(&path.join(name)))?;
         let metrics = path.join(METRICS);
-        let file = OpenOptions::new().create(true).append(true).open(&metrics).map_err(|e| Error::io(&metrics, e))?;
+        let mut options = OpenOptions::new();
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, rustix::fs::OFlags::NOFOLLOW.bits() as i32);
+        let file = options.create(true).append(true).open(&metrics).map_err(|e| Error::io(&metrics, e))?;
         match file.try_lock() {
             Ok(()) => {}
             // Not every file system has locks.
@@ -146,6 +167,7 @@ impl Folder {
                 return Err(Error::Usage(format!("another process is training in {}", path.display())));
             }
         }
+        remove_unfinished(path).map_err(|e| Error::io(path, e))?;
         Ok(Folder { path: path.into(), metrics: file })
     }
 
@@ -154,7 +176,10 @@ impl Folder {
     /// # Errors
     /// [`Error::BadInput`] with the line.
     pub fn metrics(path: &Path) -> Result<Vec<Metrics>> {
-        Ok(lines(path)?.into_iter().map(|(_, line)| line).collect())
+        match lines(path)? {
+            (_, Some(damage)) => Err(damage),
+            (lines, None) => Ok(lines.into_iter().map(|(_, line)| line).collect()),
+        }
     }
 
     /// Its place.
@@ -163,50 +188,118 @@ impl Folder {
         &self.path
     }
 
-    /// Appends a line of metrics.
+    /// Appends a line of metrics. A write that fails is tried once more, without what the first has left.
     ///
     /// # Errors
     /// [`Error::Io`].
     pub fn log(&mut self, metrics: &Metrics) -> Result<()> {
-        self.metrics.write_all(line_of(metrics).as_bytes()).map_err(|e| Error::io(self.path.join(METRICS), e))
+        let line = line_of(metrics);
+        let mut write = || {
+            let end = self.metrics.metadata()?.len();
+            let written = self.metrics.write_all(line.as_bytes());
+            written.or_else(|_| self.metrics.set_len(end).and_then(|()| self.metrics.write_all(line.as_bytes())))
+        };
+        write().map_err(|e| Error::io(self.path.join(METRICS), e))
     }
 
     /// Writes a checkpoint, keeps the one before, and gives its place. At every moment one of the two is there, whole.
     ///
     /// # Errors
-    /// As [`Checkpoint::write`].
+    /// As [`Checkpoint::write`]; [`Error::BadInput`] when one of the two is a link.
     pub fn save(&self, origin: &Origin, validations: &Validations, network: &mut Network) -> Result<PathBuf> {
-        let path = Checkpoint::path(&self.path);
-        let new = self.path.join("checkpoint.new.safetensors");
-        Checkpoint::write(origin, validations, network, &new)?;
-        let moved = |from: &Path, to: &Path| fs::rename(from, to).map_err(|e| Error::io(to, e));
-        if path.exists() {
-            moved(&path, &Checkpoint::previous_path(&self.path))?;
-        }
-        moved(&new, &path)?;
+        // Not by what is there now: where the folder is gone its own name would be free.
+        let path = self.path.join(CHECKPOINT);
+        let mut file = WholeFile::create_plain(&path)?;
+        Checkpoint::write_to(origin, validations, network, &mut file)?;
+        file.complete_after(|| keep(&path, &Checkpoint::previous_path(&self.path)))?;
         Ok(path)
     }
 
     /// Writes the checkpoint with the best validation so far in the place of the one before.
     ///
     /// # Errors
-    /// As [`Checkpoint::write`].
+    /// As [`Folder::save`].
     pub fn save_best(&self, origin: &Origin, validations: &Validations, network: &mut Network) -> Result<()> {
-        Checkpoint::write(origin, validations, network, &Checkpoint::best_path(&self.path))
+        let mut file = WholeFile::create_plain(&Checkpoint::best_path(&self.path))?;
+        Checkpoint::write_to(origin, validations, network, &mut file)?;
+        file.complete()
+    }
+
+    /// Puts the checkpoint before the last in the place of the last one, which is damaged: the next would push it out.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn restore_previous(&self) -> Result<()> {
+        let path = self.path.join(CHECKPOINT);
+        let moved = fs::rename(Checkpoint::previous_path(&self.path), &path).and_then(|()| sync_folder_of(&path));
+        moved.map_err(|e| Error::io(path, e))
     }
 }
 
-/// The metrics of the run in a folder, each with where its line ends in the file. A last line that was cut off is left out.
-fn lines(folder: &Path) -> Result<Vec<(usize, Metrics)>> {
+/// Refuses a folder that holds a run.
+fn expect_no_run(path: &Path) -> Result<()> {
+    let has_metrics = fs::metadata(path.join(METRICS)).is_ok_and(|about| about.len() > 0);
+    if !has_checkpoint(path) && !has_metrics {
+        return Ok(());
+    }
+    Err(Error::Usage(format!("{} holds a run already: resume it, or name another folder", path.display())))
+}
+
+fn has_checkpoint(path: &Path) -> bool {
+    path.join(CHECKPOINT).exists() || Checkpoint::previous_path(path).exists()
+}
+
+/// Removes the files that some process began in a folder and did not finish. Whoever has the lock knows that it is dead.
+fn remove_unfinished(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let Some(name) = name.to_str() else { continue };
+        let is_unfinished = FILES.iter().any(|file| is_part_of(name, file)) || [UNFINISHED, SPILLED].contains(&name);
+        if is_unfinished {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// Keeps the last checkpoint, if there is one, as the one before: as a second name of the file, or as a copy where there are no hard links.
+fn keep(last: &Path, previous: &Path) -> Result<()> {
+    if !last.exists() {
+        return Ok(());
+    }
+    expect_plain(previous)?;
+    match fs::remove_file(previous) {
+        Err(e) if e.kind() != ErrorKind::NotFound => return Err(Error::io(previous, e)),
+        _ => {}
+    }
+    if fs::hard_link(last, previous).is_ok() {
+        return Ok(());
+    }
+    let mut copy = WholeFile::create_plain(previous)?;
+    File::open(last).and_then(|mut last| io::copy(&mut last, &mut copy)).map_err(|e| Error::io(previous, e))?;
+    copy.complete()
+}
+
+/// Metrics, each with where its line ends in the file.
+type Lines = Vec<(usize, Metrics)>;
+
+/// The metrics of the run in a folder up to a line that is damaged, and what is wrong with that. A last line that was cut off is left out.
+fn lines(folder: &Path) -> Result<(Lines, Option<Error>)> {
     let path = folder.join(METRICS);
-    let text = fs::read_to_string(&path).map_err(|e| Error::input(path.display(), format!("cannot be read: {e}")))?;
-    let mut end = 0;
-    let parse = |(number, line): (usize, &str)| {
+    let text = fs::read(&path).map_err(|e| Error::input(path.display(), format!("cannot be read: {e}")))?;
+    let (mut lines, mut end) = (Vec::new(), 0);
+    for line in text.split_inclusive(|&byte| byte == b'\n').filter(|line| line.ends_with(b"\n")) {
         end += line.len();
-        let bad = |e| Error::input(path.display(), format!("line {}: {e}", number + 1));
-        Ok((end, serde_json::from_str(line).map_err(bad)?))
-    };
-    text.split_inclusive('\n').filter(|line| line.ends_with('\n')).enumerate().map(parse).collect()
+        match serde_json::from_slice(line) {
+            Ok(metrics) => lines.push((end, metrics)),
+            Err(e) => {
+                let damage = Error::input(path.display(), format!("line {}: {e}", lines.len() + 1));
+                return Ok((lines, Some(damage)));
+            }
+        }
+    }
+    Ok((lines, None))
 }
 
 fn line_of(metrics: &Metrics) -> String {
@@ -243,9 +336,13 @@ mod tests {
         let text = fs::read_to_string(path.join(METRICS)).unwrap();
         assert!(text.starts_with(r#"{"step":10,"loss":0.1,"grad_norm":2.5,"lr":0.002,"#), "{text}");
         fs::write(path.join(METRICS), &text[..text.len() - 9]).unwrap();
-        assert_eq!(Folder::resume(&path, 20).unwrap_err().exit_code(), 2, "it is in use");
+        let error = Folder::of_run(&path).unwrap_err();
+        assert!(error.exit_code() == 7 && error.to_string().contains("there is no checkpoint"), "{error}");
+        fs::write(Checkpoint::path(&path), "").unwrap();
+        assert_eq!(Folder::of_run(&path).unwrap_err().exit_code(), 2, "it is in use");
         drop(folder);
-        let mut folder = Folder::resume(&path, 20).unwrap();
+        let mut folder = Folder::of_run(&path).unwrap();
+        assert!(folder.drop_metrics_after(20).unwrap().is_none());
         folder.log(&step(21)).unwrap();
         assert_eq!(Folder::metrics(&path).unwrap(), [step(10), step(20), evaluation, step(21)]);
 
@@ -255,5 +352,61 @@ mod tests {
         fs::write(path.join(METRICS), "{\"step\":1}\n{}\n").unwrap();
         let error = Folder::metrics(&path).unwrap_err();
         assert!(error.exit_code() == 7 && error.to_string().contains("line 1"), "{error}");
+    }
+
+    #[test]
+    fn metrics_are_cut_at_a_damaged_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut opened = Folder::create(folder.path()).unwrap();
+        (1..=4).for_each(|k| opened.log(&step(k)).unwrap());
+        let path = folder.path().join(METRICS);
+        let whole = fs::read(&path).unwrap();
+        let second = whole.len() / 4 + 5;
+        // No number any more, and no text any more.
+        for byte in [b'x', 0xff] {
+            let mut damaged = whole.clone();
+            damaged[second] = byte;
+            fs::write(&path, damaged).unwrap();
+            let damage = opened.drop_metrics_after(4).unwrap().unwrap();
+            assert!(damage.to_string().contains("line 2: "), "{damage}");
+            assert_eq!(Folder::metrics(folder.path()).unwrap(), [step(1)]);
+        }
+    }
+
+    /// What was begun and not finished blocks no name, and goes; what a run holds, and others' files, stay.
+    #[test]
+    fn a_folder_without_a_checkpoint_is_no_run() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let [unfinished, others] =
+            [["run.toml.71.part", "loss.svg.8.part", UNFINISHED, SPILLED], ["x.71.part", "run.toml.part", "run.toml", "notes"]];
+        unfinished.iter().chain(&others).for_each(|name| fs::write(at(name), "").unwrap());
+        for _ in 0..2 {
+            drop(Folder::create(folder.path()).unwrap());
+        }
+        assert!(!unfinished.iter().any(|name| at(name).exists()));
+        assert!(others.iter().all(|name| at(name).exists()));
+        for name in ["checkpoint.safetensors", "checkpoint.previous.safetensors", METRICS] {
+            fs::write(at(name), "{}\n").unwrap();
+            assert_eq!(Folder::create(folder.path()).unwrap_err().exit_code(), 2, "{name}");
+            fs::remove_file(at(name)).unwrap();
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_in_a_folder_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let mine = folder.path().join("mine");
+        fs::write(&mine, "mine").unwrap();
+        for name in FILES {
+            let run = folder.path().join(format!("of {name}"));
+            fs::create_dir(&run).unwrap();
+            std::os::unix::fs::symlink(&mine, run.join(name)).unwrap();
+            let error = Folder::open(&run).unwrap_err();
+            assert!(error.exit_code() == 7 && error.to_string().contains(&format!("{name}: is a symbolic link")), "{error}");
+            assert_eq!(fs::read_dir(&run).unwrap().count(), 1);
+        }
+        assert_eq!(fs::read_to_string(mine).unwrap(), "mine");
     }
 }

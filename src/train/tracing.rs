@@ -3,11 +3,12 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{Read, Seek, Write};
+use std::io::{ErrorKind, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::folder::SPILLED;
 use crate::batch::Batch;
 use crate::blocks::BLOCK;
 use crate::flow::{Flow, FlowMeter};
@@ -85,7 +86,7 @@ impl Before {
 
     fn spilled(&mut self, folder: &Path) -> Result<&mut Spilled> {
         if self.file.is_none() {
-            self.file = Some(Spilled::create(folder.join("traced.part"))?);
+            self.file = Some(Spilled::create(folder.join(SPILLED))?);
         }
         Ok(self.file.as_mut().expect("it was made"))
     }
@@ -126,7 +127,12 @@ struct Spilled {
 
 impl Spilled {
     fn create(path: PathBuf) -> Result<Spilled> {
-        let file = File::options().read(true).write(true).create(true).truncate(true).open(&path);
+        let create = || File::options().read(true).write(true).create_new(true).open(&path);
+        // One that was left behind goes, be it a link; a new one follows none.
+        let file = match create() {
+            Err(e) if e.kind() == ErrorKind::AlreadyExists => std::fs::remove_file(&path).and_then(|()| create()),
+            created => created,
+        };
         let file = file.map_err(|e| Error::io(&path, e))?;
         Ok(Spilled { path, file })
     }

@@ -5,10 +5,9 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use super::evaluation::evaluate_unless;
 use super::tracing::{Before, flows};
-use super::{
-    Best, Checkpoint, DeviceRecord, Folder, Measures, Metrics, OnDivergence, Origin, Schedule, Settings, Validations, evaluate,
-};
+use super::{Best, Checkpoint, DeviceRecord, Folder, Measures, Metrics, OnDivergence, Origin, Schedule, Settings, Validations};
 use crate::backend::Compute;
 use crate::batch::{Batch, Loss};
 use crate::data::{Choice, Opened, Prefetch, Source};
@@ -33,6 +32,8 @@ pub enum Event<'a> {
     Step(u64),
     /// A line was added to the metrics.
     Logged(&'a Metrics),
+    /// This batch of the held-out data comes next.
+    Evaluating(u64),
     /// A checkpoint was written.
     Saved(&'a Path),
     /// The run has diverged, and goes on from its last checkpoint.
@@ -44,6 +45,8 @@ pub enum Event<'a> {
         /// The learning rate from now on.
         lr: f64,
     },
+    /// A checkpoint could not be written. It is tried once more.
+    NotSaved(&'a Error),
 }
 
 /// What a run came to.
@@ -102,6 +105,12 @@ pub struct Training {
     profile: Option<Trace>,
 }
 
+/// Checkpoints name the files of a run in JSON.
+fn check_names(settings: &Settings) -> Result<()> {
+    let problem = |e| Error::Usage(format!("a checkpoint names the files that its run reads, with their folders, as UTF-8: {e}"));
+    serde_json::to_string(settings).map(|_| ()).map_err(problem)
+}
+
 /// Both directions read whole sequences.
 fn check_direction(settings: &Settings, source: &dyn Source) -> Result<()> {
     if !settings.network.bidirectional || !source.carries() {
@@ -136,6 +145,7 @@ impl Training {
     /// What the configuration's check, the file and the backend report.
     pub fn new(settings: Settings, data: Opened, compute: &Compute, folder: impl FnOnce() -> Result<Folder>) -> Result<Training> {
         let init = settings.init.as_ref().map(TensorFile::open).transpose()?;
+        init.as_ref().map(TensorFile::verify_checksum).transpose()?;
         let mut network = Network::new(&settings.config(), compute)?;
         match &init {
             Some(weights) => network.load_parameters(weights)?,
@@ -177,6 +187,7 @@ impl Training {
         folder: impl FnOnce() -> Result<Folder>,
     ) -> Result<Training> {
         settings.check()?;
+        check_names(&settings)?;
         check_direction(&settings, &*data.source)?;
         check_validation(&settings, &*data.source)?;
         network.set_seed(settings.seed);
@@ -246,11 +257,11 @@ impl Training {
     }
 
     /// Trains to the last step, evaluating and saving on the way and at the end. `watch` hears of all that happens; after
-    /// each step it may ask to stop, and then a checkpoint is written.
+    /// each step, and before each batch of an evaluation, it may ask to stop, and then a checkpoint is written.
     ///
     /// # Errors
     /// [`Error::Interrupted`] when `watch` asked to stop; [`Error::Diverged`] at the first loss, gradient or weight that is not
-    /// finite, which is not saved; [`Error::DeviceLost`]; [`Error::Io`]. They name the last checkpoint.
+    /// finite, which is not saved; [`Error::DeviceLost`]; [`Error::NotWritten`]. They name the last checkpoint.
     pub fn run(&mut self, mut watch: impl FnMut(Event) -> ControlFlow<()>) -> Result<Summary> {
         let outcome = self.go_and_roll_back(&mut watch).and_then(|summary| self.write_profile().map(|()| summary));
         let closed = self.profile.take().map_or(Ok(()), Trace::finish);
@@ -262,6 +273,7 @@ impl Training {
                 checkpoint: checkpoint.or_else(|| self.saved.clone()),
             },
             Error::DeviceLost { reason, .. } => Error::DeviceLost { reason, checkpoint: self.saved.clone() },
+            Error::Io { path, source } => Error::NotWritten { path, source, checkpoint: self.saved.clone() },
             other => other,
         })
     }
@@ -291,7 +303,7 @@ impl Training {
         self.origin.settings.check()?;
         self.validations = checkpoint.validations;
         self.batches.restart(checkpoint.step);
-        self.folder.cut_metrics(checkpoint.step)?;
+        self.folder.drop_metrics_after(checkpoint.step)?;
         (self.last, self.mark) = (None, (Instant::now(), checkpoint.step));
         self.tokens.begin();
         Ok(checkpoint.step)
@@ -304,6 +316,11 @@ impl Training {
         // From the start there is a checkpoint, so that whatever ends the run leaves one.
         if self.network.steps() == 0 {
             self.save(watch)?;
+        }
+        // A validation that was interrupted comes first: what follows from validations must not depend on when a run stops.
+        let step = self.network.steps();
+        if evaluate_every.is_some_and(|every| step > 0 && step.is_multiple_of(every)) && self.validations.last_step < Some(step) {
+            validation_loss = self.validate(watch)?;
         }
         self.mark.0 = Instant::now();
         let mut looked = Instant::now();
@@ -329,22 +346,22 @@ impl Training {
             }
             self.collect(evaluating || saving, watch)?;
             let pause = Instant::now();
+            let mut is_cut_off = false;
             if evaluating && self.batches.held_out_batches() > 0 {
-                let (loss, is_best) = self.evaluate(watch)?;
-                validation_loss = Some(loss);
-                if is_best {
-                    self.folder.save_best(&self.origin, &self.validations, &mut self.network)?;
-                }
+                validation_loss = self.validate(watch)?;
+                is_cut_off = validation_loss.is_none();
             }
             stopped_early = step < steps && patience.is_some_and(|most| self.validations.without_improvement >= most);
             if saving || stopped_early {
                 self.save(watch)?;
             }
             self.mark.0 += pause.elapsed();
-            let stop = watch(Event::Step(step)).is_break();
-            if stop && step < steps && !stopped_early {
-                self.collect(true, watch)?;
-                self.save(watch)?;
+            let stop = watch(Event::Step(step)).is_break() && step < steps && !stopped_early;
+            if stop || is_cut_off {
+                if !(saving || stopped_early) {
+                    self.collect(true, watch)?;
+                    self.save(watch)?;
+                }
                 return Err(Error::Interrupted { step, checkpoint: self.saved.clone() });
             }
         }
@@ -419,18 +436,24 @@ impl Training {
         Ok(())
     }
 
-    /// Measures the held-out data; returns the loss, and whether it is the best validation.
-    fn evaluate(&mut self, watch: &mut dyn FnMut(Event) -> ControlFlow<()>) -> Result<(f64, bool)> {
+    /// Measures the held-out data; returns the loss, and whether it is the best validation; `None` when `watch` asked to stop before it was
+    /// known.
+    fn evaluate(&mut self, watch: &mut dyn FnMut(Event) -> ControlFlow<()>) -> Result<Option<(f64, bool)>> {
         let step = self.network.steps();
         self.write_profile()?;
         let batches = &self.batches;
         let is_classes = self.origin.settings.network.loss == Loss::CrossEntropy;
         // Of values without units the loss says it all.
         let with_measures = is_classes || self.origin.columns.is_some();
-        let found = evaluate(&mut self.network, batches.held_out_batches(), |k| batches.held_out(k), with_measures)?;
-        let loss = found.loss;
+        let batch = |k| match watch(Event::Evaluating(k)) {
+            ControlFlow::Continue(()) => ControlFlow::Continue(batches.held_out(k)),
+            ControlFlow::Break(()) => ControlFlow::Break(()),
+        };
+        let found = evaluate_unless(&mut self.network, batches.held_out_batches(), batch, with_measures)?;
         // The profile is of training.
         self.network.backend().spans()?;
+        let ControlFlow::Continue(found) = found else { return Ok(None) };
+        let loss = found.loss;
         if !loss.is_finite() {
             return Err(Error::Diverged { step, tensor: "the validation loss".into(), last_finite: None, checkpoint: None });
         }
@@ -453,11 +476,39 @@ impl Training {
         if let (Schedule::Plateau { patience, factor }, Some(plateau)) = (schedule, &mut self.validations.plateau) {
             plateau.add(loss, patience, factor);
         }
-        Ok((loss, self.validations.add(step, &found, best_by, min_delta)))
+        Ok(Some((loss, self.validations.add(step, &found, best_by, min_delta))))
+    }
+
+    /// Measures the held-out data, if there are any, and keeps the network if none was better; returns the loss.
+    fn validate(&mut self, watch: &mut dyn FnMut(Event) -> ControlFlow<()>) -> Result<Option<f64>> {
+        if self.batches.held_out_batches() == 0 {
+            return Ok(None);
+        }
+        let found = self.evaluate(watch)?;
+        if let Some((_, true)) = found {
+            self.save_best(watch)?;
+        }
+        Ok(found.map(|(loss, _)| loss))
+    }
+
+    fn save_best(&mut self, watch: &mut dyn FnMut(Event) -> ControlFlow<()>) -> Result<()> {
+        match self.folder.save_best(&self.origin, &self.validations, &mut self.network) {
+            Err(error @ Error::Io { .. }) => {
+                let _ = watch(Event::NotSaved(&error));
+                self.folder.save_best(&self.origin, &self.validations, &mut self.network)
+            }
+            saved => saved,
+        }
     }
 
     fn save(&mut self, watch: &mut dyn FnMut(Event) -> ControlFlow<()>) -> Result<()> {
-        let path = self.folder.save(&self.origin, &self.validations, &mut self.network)?;
+        let path = match self.folder.save(&self.origin, &self.validations, &mut self.network) {
+            Err(error @ Error::Io { .. }) => {
+                let _ = watch(Event::NotSaved(&error));
+                self.folder.save(&self.origin, &self.validations, &mut self.network)?
+            }
+            saved => saved?,
+        };
         let _ = watch(Event::Saved(&path));
         self.saved = Some(path);
         Ok(())

@@ -55,6 +55,8 @@ pub struct Best {
 /// What a run remembers of its validations.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Validations {
+    /// After how many training steps the last one was.
+    pub(super) last_step: Option<u64>,
     /// The best one.
     pub best: Option<Best>,
     /// The value that the last improvement came to.
@@ -79,6 +81,7 @@ impl Validations {
     /// Takes a validation after `step` training steps into account; returns whether it is the best. An improvement is one by more than
     /// `min_delta`.
     pub(super) fn add(&mut self, step: u64, evaluation: &Evaluation, by: BestBy, min_delta: f64) -> bool {
+        self.last_step = Some(step);
         let Some(value) = by.value(evaluation) else { return false };
         let is_best = self.best.is_none_or(|best| by.gain(value, best.value) > 0.0);
         if is_best {

@@ -3,17 +3,23 @@
 mod bare;
 mod bench;
 mod check;
+mod damage;
 mod data;
 mod errors;
+mod folders;
 mod following;
 mod gradient;
 mod improving;
+#[cfg(unix)]
+mod machine;
 mod moved;
 mod predict;
 mod runs;
 mod sample;
 mod sequences;
 mod sessions;
+#[cfg(unix)]
+mod signals;
 mod study;
 mod tables;
 mod tokens;

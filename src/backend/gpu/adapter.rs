@@ -37,26 +37,39 @@ impl Adapter {
         adapters
     }
 
-    /// The first of [`Adapter::all`] that matches: `wanted` is an index into it or a part of a name, in any case. Without
-    /// it `WGPU_ADAPTER_NAME` counts, and without that the first is taken.
+    /// The one of [`Adapter::all`] that is `wanted`: digits are an index into it, and anything else is a part of its name, in any case.
+    /// Without it `WGPU_ADAPTER_NAME` counts, and without that the first is taken.
     ///
     /// # Errors
-    /// [`Error::NoAdapter`] with the names of those that are there.
+    /// [`Error::NoAdapter`] with the names of those that are there when it is none of them, or more than one.
     pub async fn find(wanted: Option<&str>) -> Result<Adapter> {
         let named = std::env::var("WGPU_ADAPTER_NAME").ok().filter(|name| !name.is_empty());
         let wanted = wanted.map(str::to_owned).or(named);
         let mut adapters = Adapter::all().await;
-        let matches = |wanted: &str, adapters: &[Adapter]| match wanted.parse::<usize>() {
-            Ok(index) if index < adapters.len() => Some(index),
-            _ => adapters.iter().position(|a| a.name.to_lowercase().contains(&wanted.to_lowercase())),
-        };
-        let index = match &wanted {
-            Some(wanted) => matches(wanted, &adapters),
-            None => (!adapters.is_empty()).then_some(0),
-        };
-        match index {
+        let names: Vec<&str> = adapters.iter().map(|adapter| adapter.name.as_str()).collect();
+        match choose(wanted.as_deref(), &names) {
             Some(index) => Ok(adapters.swap_remove(index)),
-            None => Err(Error::NoAdapter { wanted, found: adapters.into_iter().map(|a| a.name).collect() }),
+            None => Err(Error::NoAdapter { wanted, found: numbered(&names) }),
+        }
+    }
+
+    /// The adapter that a run was trained on, by its name and driver, and how many there are that cannot be told from it.
+    ///
+    /// # Errors
+    /// [`Error::NoAdapter`] when none has its name.
+    pub async fn find_again(name: &str, driver: &str) -> Result<(Adapter, usize)> {
+        let mut adapters = Adapter::all().await;
+        let with =
+            |has: &dyn Fn(&Adapter) -> bool| -> Vec<usize> { (0..adapters.len()).filter(|&i| has(&adapters[i])).collect() };
+        let same = with(&|adapter| adapter.name == name && adapter.driver == driver);
+        let named = with(&|adapter| adapter.name == name);
+        let found = if same.is_empty() { named } else { same };
+        match found.first() {
+            Some(&first) => Ok((adapters.swap_remove(first), found.len())),
+            None => {
+                let names: Vec<&str> = adapters.iter().map(|adapter| adapter.name.as_str()).collect();
+                Err(Error::NoAdapter { wanted: Some(name.into()), found: numbered(&names) })
+            }
         }
     }
 
@@ -95,5 +108,49 @@ impl Adapter {
     #[must_use]
     pub fn features(&self) -> wgpu::Features {
         self.adapter.features()
+    }
+}
+
+/// The place of the adapter that is wanted, if it is one and no more.
+fn choose(wanted: Option<&str>, names: &[&str]) -> Option<usize> {
+    let Some(wanted) = wanted else { return (!names.is_empty()).then_some(0) };
+    if wanted.bytes().all(|byte| byte.is_ascii_digit()) {
+        return wanted.parse().ok().filter(|&index| index < names.len());
+    }
+    let wanted = wanted.to_lowercase();
+    let mut fitting = (0..names.len()).filter(|&i| names[i].to_lowercase().contains(&wanted));
+    match (fitting.next(), fitting.next()) {
+        (Some(only), None) => Some(only),
+        _ => None,
+    }
+}
+
+/// Names with their indices, for a message.
+fn numbered(names: &[&str]) -> Vec<String> {
+    names.iter().enumerate().map(|(index, name)| format!("{index}: {name}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_is_an_index_and_a_name_is_of_one_adapter() {
+        let names = ["RTX 5090", "Arc A770", "RTX 5090", "llvmpipe (LLVM 15.0.6, 256 bits)"];
+        for (wanted, expected) in [
+            (None, Some(0)),
+            (Some("2"), Some(2)),
+            (Some("4"), None),
+            (Some("5"), None),
+            (Some("256"), None),
+            (Some("99999999999999999999999"), None),
+            (Some("arc"), Some(1)),
+            (Some("LLVM 15"), Some(3)),
+            (Some("rtx"), None),
+            (Some("radeon"), None),
+        ] {
+            assert_eq!(choose(wanted, &names), expected, "{wanted:?}");
+        }
+        assert_eq!(choose(None, &[]), None);
     }
 }

@@ -9,7 +9,7 @@ use retrospect::tensors::TensorFile;
 use retrospect::train::Checkpoint;
 use retrospect::{Error, Result};
 
-use crate::commands::files::in_file;
+use crate::commands::files::{expect_no_pipe, in_file};
 use crate::commands::terminal::note_left_out;
 
 /// The file of `--init`.
@@ -25,6 +25,7 @@ pub struct Init {
 impl Init {
     /// Opens a file of weights, a checkpoint or the checkpoint of a run's folder.
     pub fn open(path: &Path) -> Result<Init> {
+        expect_no_pipe(path, "weights are read twice")?;
         let file = TensorFile::open(Checkpoint::path(path))?;
         let vocabulary = Vocabulary::from_metadata(&file.metadata).map_err(|error| in_file(path, error))?;
         Ok(Init { path: path.into(), vocabulary, columns: Columns::from_metadata(&file)?, file })

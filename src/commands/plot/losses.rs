@@ -29,7 +29,7 @@ pub fn losses(folder: &Path, metrics: &[Metrics]) -> Result<()> {
         return Ok(());
     }
     let training = thinned(&training, 2000);
-    super::write(&folder.join("loss.svg"), SIZE, |canvas| draw(canvas, &training, &validation))
+    super::write_in_run(&folder.join("loss.svg"), SIZE, |canvas| draw(canvas, &training, &validation))
 }
 
 fn draw(canvas: &Canvas, training: &[(f64, f64)], validation: &[(f64, f64)]) -> Drawn {

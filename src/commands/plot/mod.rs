@@ -65,11 +65,23 @@ pub fn file(text: &str) -> std::result::Result<PathBuf, String> {
     }
 }
 
-/// Draws a figure of `size` pixels and writes it, as PNG where the name ends so, else as SVG: the whole file or nothing.
+/// Draws a figure of `size` pixels and writes it where the user said, as PNG where the name ends so, else as SVG: the whole file or nothing.
 ///
 /// # Errors
 /// [`Error::Io`].
 fn write(path: &Path, size: (u32, u32), figure: impl FnOnce(&Canvas) -> Drawn) -> Result<()> {
+    write_to(WholeFile::create(path)?, path, size, figure)
+}
+
+/// The same in the folder of a run, where no link is followed.
+///
+/// # Errors
+/// [`Error::BadInput`] when there is a link; [`Error::Io`].
+fn write_in_run(path: &Path, size: (u32, u32), figure: impl FnOnce(&Canvas) -> Drawn) -> Result<()> {
+    write_to(WholeFile::create_plain(path)?, path, size, figure)
+}
+
+fn write_to(mut file: WholeFile, path: &Path, size: (u32, u32), figure: impl FnOnce(&Canvas) -> Drawn) -> Result<()> {
     let mut text = String::new();
     let draw = |text| -> Drawn {
         let canvas = SVGBackend::with_string(text, size).into_drawing_area();
@@ -80,7 +92,6 @@ fn write(path: &Path, size: (u32, u32), figure: impl FnOnce(&Canvas) -> Drawn) -
     draw(&mut text).map_err(|error| failed(path, std::io::Error::other(error.to_string())))?;
     let is_png = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("png"));
     let bytes = if is_png { png(&text).map_err(|error| failed(path, std::io::Error::other(error)))? } else { text.into_bytes() };
-    let mut file = WholeFile::create(path)?;
     file.write_all(&bytes).map_err(|error| failed(path, error))?;
     file.complete()
 }

@@ -52,7 +52,7 @@ pub fn tracing(folder: &Path, metrics: &[Metrics]) -> Result<()> {
         return Ok(());
     }
     let height = HEAD + layers as u32 * (MAP + SHARES) + UPDATES;
-    super::write(&folder.join("gradients.svg"), (WIDTH, height), |canvas| {
+    super::write_in_run(&folder.join("gradients.svg"), (WIDTH, height), |canvas| {
         let (head, mut rest) = canvas.split_vertically(HEAD);
         head.draw(&Text::new("Gradients through time, during training".to_owned(), (24, 16), font(TITLE)))?;
         let mut what = "‖∂L/∂h‖ of a loss at the last step, relative to that step's".to_owned();

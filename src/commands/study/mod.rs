@@ -6,10 +6,11 @@ mod rates;
 mod tasks;
 mod training;
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use retrospect::{Error, Result};
+use retrospect::{Error, Result, WholeFile};
 
 use super::plot;
 use super::terminal::{note, print};
@@ -68,7 +69,9 @@ impl Output {
     fn csv(&self, heading: &str, rows: impl Iterator<Item = String>) -> Result<()> {
         let Some(path) = &self.csv else { return Ok(()) };
         let text = std::iter::once(heading.to_owned()).chain(rows).collect::<Vec<_>>().join("\n") + "\n";
-        std::fs::write(path, text).map_err(|source| Error::Io { path: path.into(), source })?;
+        let mut file = WholeFile::create(path)?;
+        file.write_all(text.as_bytes()).map_err(|source| Error::Io { path: path.into(), source })?;
+        file.complete()?;
         note(format_args!("Numbers: {}", path.display()));
         Ok(())
     }

@@ -53,32 +53,15 @@ type Take<'a> = &'a mut dyn FnMut(usize, Range<usize>, &[f32]) -> Result<()>;
 /// of all were checked. Behind a prefix are an optimiser's states, of what is trained. Without one, tensors of another network are refused:
 /// [`left_out`].
 pub(crate) fn in_blocks(config: &Config, prefix: &str, file: &TensorFile, take: Take) -> Result<()> {
+    expect_shapes(config, prefix, file)?;
     let table = table(config);
-    let wanted = || table.iter().enumerate().filter(|(_, parameter)| parameter.is_trained() || prefix.is_empty());
-    let second_of = |parameter: &Parameter| {
-        let second = parameter.second_bias().map(|second| format!("{prefix}{second}"));
-        second.filter(|name| file.contains(name))
-    };
-    expect_cell(config.cell, prefix, file)?;
-    if prefix.is_empty() {
-        left_out(config, file)?;
-    } else {
-        expect_directions(config, prefix, file)?;
-    }
-    for (_, parameter) in wanted().filter(|(_, parameter)| parameter.role != Role::Leak) {
-        let name = format!("{prefix}{}", parameter.name);
-        // A file may have one bias alone.
-        let is_there = parameter.role != Role::RecurrentBias || file.contains(&name);
-        let names = [is_there.then_some(name), second_of(parameter)];
-        names.iter().flatten().try_for_each(|name| file.expect_shape(name, &parameter.extents()))?;
-    }
-    for (index, parameter) in wanted() {
+    for (index, parameter) in table.iter().enumerate().filter(|(_, parameter)| is_wanted(parameter, prefix)) {
         if parameter.role == Role::Leak {
             take(index, 0..1, &leaks(config, parameter, file)?)?;
             continue;
         }
         let (name, cols) = (format!("{prefix}{}", parameter.name), parameter.shape.1);
-        let second = second_of(parameter).map(|second| (second, merged(config)));
+        let second = second_of(parameter, prefix, file).map(|second| (second, merged(config)));
         for block in parameter.blocks() {
             let elements = block.start * cols..block.end * cols;
             let mut values =
@@ -100,6 +83,35 @@ pub(crate) fn in_blocks(config: &Config, prefix: &str, file: &TensorFile, take: 
         }
     }
     Ok(())
+}
+
+/// Checks that all that [`in_blocks`] reads is there, in its shape, by the file's header alone.
+pub(crate) fn expect_shapes(config: &Config, prefix: &str, file: &TensorFile) -> Result<()> {
+    expect_cell(config.cell, prefix, file)?;
+    if prefix.is_empty() {
+        left_out(config, file)?;
+    } else {
+        expect_directions(config, prefix, file)?;
+    }
+    for parameter in table(config).iter().filter(|parameter| is_wanted(parameter, prefix) && parameter.role != Role::Leak) {
+        let name = format!("{prefix}{}", parameter.name);
+        // A file may have one bias alone.
+        let is_there = parameter.role != Role::RecurrentBias || file.contains(&name);
+        let names = [is_there.then_some(name), second_of(parameter, prefix, file)];
+        names.iter().flatten().try_for_each(|name| file.expect_shape(name, &parameter.extents()))?;
+    }
+    Ok(())
+}
+
+/// Whether something of a parameter is behind a prefix.
+fn is_wanted(parameter: &Parameter, prefix: &str) -> bool {
+    parameter.is_trained() || prefix.is_empty()
+}
+
+/// The tensor of a layer's second bias, where the file has one.
+fn second_of(parameter: &Parameter, prefix: &str, file: &TensorFile) -> Option<String> {
+    let second = parameter.second_bias().map(|second| format!("{prefix}{second}"));
+    second.filter(|name| file.contains(name))
 }
 
 /// The gates whose recurrent bias is part of the first bias.
