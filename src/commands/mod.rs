@@ -5,22 +5,22 @@ mod bare;
 mod bench;
 mod cell;
 mod check;
-mod compare;
 mod compute;
 mod drawing;
 mod evaluate;
 mod examples;
 mod files;
 mod gradient;
+#[cfg(test)]
+mod help_page;
 mod interrupt;
 mod missing;
 mod options;
 mod plot;
+mod plot_runs;
 mod predict;
 mod program;
 mod progress;
-#[cfg(test)]
-mod reference;
 mod runs;
 mod sample;
 mod sketch;
@@ -56,7 +56,7 @@ enum Command {
     Evaluate(evaluate::Evaluate),
     Predict(predict::Predict),
     Runs(runs::Runs),
-    Plot(compare::Plot),
+    Plot(plot_runs::Plot),
     Gradient(gradient::Gradient),
     Check(check::Check),
     Bench(bench::Bench),

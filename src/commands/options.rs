@@ -117,12 +117,12 @@ pub struct RunArgs {
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = count())]
     loss_every: Option<u64>,
 
-    /// How the learning rate changes after the warm-up: constant, linear, cosine, step:N:γ, exponential:γ, plateau:N:γ (times γ after more
-    /// than N validations without a lower loss) or onecycle; PyTorch's formulas, with training steps for its epochs [default: constant]
+    /// How the learning rate changes after the warm-up: constant, linear, cosine, step:N:γ, exponential:γ, plateau:N:γ (times γ after
+    /// more than N validations that do not lower the best loss by 0.01 %) or onecycle; PyTorch's formulas, with training steps for its epochs [default: constant]
     #[arg(long, value_name = "SCHEDULE", value_parser = schedule)]
     schedule: Option<Schedule>,
 
-    /// Let the learning rate grow to its whole over the first N steps [default: 0]
+    /// Raise the learning rate in equal steps to --lr over the first N training steps [default: 0]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     warmup: Option<u64>,
 
@@ -130,13 +130,13 @@ pub struct RunArgs {
     #[arg(long, value_name = "N|off", allow_negative_numbers = true, value_parser = every)]
     evaluate_every: Option<Every>,
 
-    /// The validation whose network is kept beside the last one, as best.safetensors [default: loss]
+    /// Which measure decides the best network, kept as best.safetensors: the lowest loss or the highest accuracy [default: loss]
     #[arg(long, value_name = "METRIC")]
     best: Option<BestBy>,
 
-    /// End the run after N validations in a row without an improvement [default: none]
-    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = count())]
-    patience: Option<u64>,
+    /// End the run after N validations in a row without an improvement [default: off]
+    #[arg(long, value_name = "N|off", allow_negative_numbers = true, value_parser = every)]
+    patience: Option<Every>,
 
     /// By how much more a validation must be better to count as an improvement [default: 0]
     #[arg(long, value_name = "X", allow_negative_numbers = true, value_parser = not_negative)]
@@ -208,7 +208,8 @@ struct WhatArgs {
     #[arg(long, value_name = "X", allow_negative_numbers = true, value_parser = decay, help_heading = "Optimiser")]
     beta1: Option<f32>,
 
-    /// β₂ of --optimizer adam or adamw [default: 0.999], or the β of rmsprop, PyTorch's alpha [default: 0.95]
+    /// β₂ of --optimizer adam or adamw [default: 0.999], or the β of rmsprop, which PyTorch calls
+    /// alpha [default: 0.95, as char-rnn; PyTorch's is 0.99]
     #[arg(long, value_name = "X", allow_negative_numbers = true, value_parser = decay, help_heading = "Optimiser")]
     beta2: Option<f32>,
 
@@ -216,7 +217,7 @@ struct WhatArgs {
     #[arg(long, value_name = "X", allow_negative_numbers = true, value_parser = bound, help_heading = "Optimiser")]
     epsilon: Option<f32>,
 
-    /// The share of each weight, biases excepted, that --optimizer adamw takes away at a rate of 1 [default: 0.01]
+    /// Weight decay of --optimizer adamw: w ← w − rate·X·w before each update, biases excepted [default: 0.01]
     #[arg(long, value_name = "X", allow_negative_numbers = true, value_parser = small, help_heading = "Optimiser")]
     weight_decay: Option<f32>,
 
@@ -412,7 +413,7 @@ impl RunArgs {
             .collect();
         let (settings, opened) = self.model.settings(&given)?;
         let settings = self.changed(Settings { steps: self.steps_of(&settings, &*opened.source)?, ..settings })?;
-        // A run without an end of its own is validated ten times.
+        // By default a run is validated ten times.
         let evaluate_every = self.evaluate_every.map_or(Some((settings.steps / 10).max(1)), |Every(every)| every);
         Ok((Settings { evaluate_every, ..settings }, opened))
     }
@@ -427,7 +428,9 @@ impl RunArgs {
             (Some(epochs), Some(batches)) => Ok(epochs.saturating_mul(batches).max(1)),
             (Some(_), None) => {
                 let name = settings.data.name();
-                Err(Error::Usage(format!("--epochs counts passes over data, and the sequences of {name} are drawn without end")))
+                Err(Error::Usage(format!(
+                    "--epochs needs data of a fixed size, and the sequences of {name} are drawn without end; use --steps"
+                )))
             }
         }
     }
@@ -457,7 +460,7 @@ impl RunArgs {
             warmup: self.warmup.unwrap_or(settings.warmup),
             evaluate_every: self.evaluate_every.map_or(settings.evaluate_every, |Every(every)| every),
             best_by: self.best.unwrap_or(settings.best_by),
-            patience: self.patience.or(settings.patience),
+            patience: self.patience.map_or(settings.patience, |Every(most)| most),
             min_delta: self.min_delta.unwrap_or(settings.min_delta),
             on_divergence: self.on_divergence.unwrap_or(settings.on_divergence),
             checkpoint_every: self.checkpoint_every.unwrap_or(settings.checkpoint_every),

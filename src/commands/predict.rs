@@ -220,9 +220,9 @@ impl Predict {
 
     /// Refuses to overwrite what is read.
     fn check_out(&self, input: &Path) -> Result<()> {
-        let (last, previous) = (Checkpoint::path(&self.run), Checkpoint::previous_path(&self.run));
-        let files = [input, &self.run, &last, &previous];
-        self.out.iter().try_for_each(|out| refuse_overwrite("--out", out, files))?;
-        self.plot.iter().try_for_each(|plot| refuse_overwrite("--plot", plot, files))
+        let of_run = Checkpoint::files(&self.run);
+        let files = || [input, self.run.as_path()].into_iter().chain(of_run.iter().map(PathBuf::as_path));
+        self.out.iter().try_for_each(|out| refuse_overwrite("--out", out, files()))?;
+        self.plot.iter().try_for_each(|plot| refuse_overwrite("--plot", plot, files()))
     }
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use retrospect::train::{BestBy, Overview};
+use retrospect::train::{Best, BestBy, Header, Overview};
 use retrospect::{Error, Result};
 use serde_json::{Value, json};
 
@@ -54,7 +54,10 @@ impl Runs {
             paths.sort();
         }
         let read = |path: PathBuf| match Overview::read(&path) {
-            Ok(run) => Some(Named { name: name_of(&path), path, run }),
+            Ok(run) => {
+                run.metrics.as_ref().err().iter().for_each(note);
+                Some(Named { name: name_of(&path), path, run })
+            }
             Err(error) => {
                 note(format_args!("{error}; left out."));
                 None
@@ -67,28 +70,33 @@ impl Runs {
 /// The name of a folder; of `.` its place.
 pub fn name_of(path: &Path) -> String {
     let name = path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned());
-    name.chars().filter(|c| !c.is_control()).collect()
+    without_control(&name)
+}
+
+/// A text without control characters, for tables and figures.
+pub fn without_control(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).collect()
 }
 
 impl Named {
     /// Its data, in a word.
     fn data(&self) -> String {
-        let data = &self.run.settings.data;
+        let data = &self.run.header.settings.data;
         data.path().map_or_else(|| data.name().to_owned(), name_of)
     }
 
     /// Its network, in a few characters.
     fn network(&self) -> String {
-        let network = &self.run.settings.network;
+        let network = &self.run.header.settings.network;
         let layers = if network.layers == 1 { String::new() } else { format!("{} × ", network.layers) };
         let both = if network.bidirectional { ", both ways" } else { "" };
         format!("{} {layers}{}{both}", network.cell, network.hidden)
     }
 
     fn row(&self) -> Vec<String> {
-        let Overview { settings, step, validations, device, .. } = &self.run;
-        let sign = if settings.best_by == BestBy::Accuracy { "accuracy " } else { "" };
-        let best = validations.best.map(|best| format!("{sign}{} at {}", significant(best.value), thousands(best.step)));
+        let Header { settings, step, validations, device, .. } = &self.run.header;
+        let sign = |best: &Best| if best.metric == BestBy::Accuracy { "accuracy " } else { "" };
+        let best = validations.best.map(|best| format!("{}{} at {}", sign(&best), significant(best.value), thousands(best.step)));
         let steps = if *step < settings.steps {
             format!("{} of {}", thousands(*step), thousands(settings.steps))
         } else {
@@ -107,7 +115,7 @@ impl Named {
     }
 
     fn describe(&self) -> Value {
-        let Overview { settings, step, validations, device, .. } = &self.run;
+        let Header { settings, step, validations, device, .. } = &self.run.header;
         json!({
             "run": self.path.display().to_string(),
             "data": self.data(),
@@ -130,9 +138,9 @@ impl Named {
 /// Seconds, or minutes or hours with them.
 fn duration(seconds: f64) -> String {
     match seconds {
-        s if s < 60.0 => format!("{s:.1} s"),
-        s if s < 3600.0 => format!("{:.0} min {:02.0} s", (s / 60.0).floor(), (s % 60.0).floor()),
-        s => format!("{:.0} h {:02.0} min", (s / 3600.0).floor(), (s % 3600.0 / 60.0).floor()),
+        s if s < 59.95 => format!("{s:.1} s"),
+        s if s < 3599.5 => format!("{:.0} min {:02.0} s", (s.round() / 60.0).floor(), s.round() % 60.0),
+        s => format!("{:.0} h {:02.0} min", (s.round() / 3600.0).floor(), (s.round() % 3600.0 / 60.0).floor()),
     }
 }
 
@@ -142,7 +150,7 @@ mod tests {
 
     #[test]
     fn durations_are_short() {
-        let all = [0.04, 59.94, 60.0, 125.9, 3599.0, 3600.0, 90_061.0].map(duration);
-        assert_eq!(all, ["0.0 s", "59.9 s", "1 min 00 s", "2 min 05 s", "59 min 59 s", "1 h 00 min", "25 h 01 min"]);
+        let all = [0.04, 59.94, 59.96, 125.9, 3599.0, 3599.7, 90_061.0].map(duration);
+        assert_eq!(all, ["0.0 s", "59.9 s", "1 min 00 s", "2 min 06 s", "59 min 59 s", "1 h 00 min", "25 h 01 min"]);
     }
 }

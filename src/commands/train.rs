@@ -9,7 +9,7 @@ use clap::Args;
 use retrospect::data::{Choice, Opened, Task, guess};
 use retrospect::model::Config;
 use retrospect::trace::Trace;
-use retrospect::train::{Best, Checkpoint, Event, Folder, LayerFlow, Metrics, Settings, Summary, Training};
+use retrospect::train::{Best, BestBy, Checkpoint, Event, Folder, LayerFlow, Metrics, Settings, Summary, Training};
 use retrospect::{Error, Result, WholeFile};
 
 use super::compute::ComputeArgs;
@@ -142,14 +142,14 @@ impl Train {
         checkpoint.origin.settings.steps = steps;
         if step >= steps {
             return Err(Error::Usage(format!(
-                "{} is at step {step}, and {steps} steps end no later; --steps N goes on to N, above {step}",
+                "{} is at step {step}, and the run ends at step {steps}; give --steps above {step}",
                 path.display()
             )));
         }
         let mut compute = self.compute.choose_again(&checkpoint.origin.device)?;
         self.tune.prepare_network(&mut compute, &checkpoint.origin.settings.network)?;
         note(format_args!("Going on from step {step} of {}.", path.display()));
-        let of_run = [Checkpoint::path(run), Checkpoint::previous_path(run), run.join("metrics.jsonl"), run.join("run.toml")];
+        let of_run = Checkpoint::files(run);
         let data = checkpoint.origin.settings.data.path().map(Path::to_owned);
         let inputs: Vec<PathBuf> = of_run.into_iter().chain(data).collect();
         Training::resume(&checkpoint, opened, &compute, || {
@@ -221,10 +221,10 @@ impl Train {
             ("loss", significant(loss.into())),
         ];
         rows.extend(validation_loss.map(|loss| ("validation loss", significant(loss))));
-        let better = best.filter(|best| best.step != steps);
-        rows.extend(
-            better.map(|best| ("best validation", format!("{} at step {}", significant(best.value), thousands(best.step)))),
-        );
+        rows.extend(best.map(|best| {
+            let name = if best.metric == BestBy::Loss { "best loss" } else { "best accuracy" };
+            (name, format!("{} at step {}", significant(best.value), thousands(best.step)))
+        }));
         rows.extend(traced.map(|flow| {
             let rate = match (flow.rate, &flow.norms[..]) {
                 (Some(rate), _) => format!("× {rate:.4} a step back"),

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use retrospect::tensors::TensorFile;
-use retrospect::train::Checkpoint;
+use retrospect::train::{Checkpoint, Header, Settings};
 use retrospect::{Error, Result};
 
 use super::terminal::{note, note_left_out, significant};
@@ -24,6 +24,11 @@ enum Which {
 }
 
 impl WhichArgs {
+    /// Whether the flag is given.
+    pub fn is_given(&self) -> bool {
+        self.checkpoint.is_some()
+    }
+
     /// Refuses the flag where there is no run: weights alone have no checkpoints.
     ///
     /// # Errors
@@ -51,29 +56,36 @@ impl WhichArgs {
             }
             Some(Which::Last) => load_last(run),
             _ if !best.exists() => load_last(run),
-            _ => load_best(run, &best),
+            asked => load_best(run, &best, asked.is_some()),
         }
     }
 }
 
-/// The best checkpoint, or the last one where that is of the same training step or the best one cannot be read.
-fn load_best(run: &Path, path: &Path) -> Result<(Checkpoint, PathBuf)> {
-    let step_of = |path: &Path| TensorFile::open(path).ok()?.metadata.get("step")?.parse::<u64>().ok();
-    let last = step_of(&Checkpoint::path(run));
-    if last.is_some() && step_of(path) == last {
+/// The best checkpoint; the last one where that is of the same training step, or where the best one cannot be read and was not asked for.
+fn load_best(run: &Path, path: &Path, is_asked: bool) -> Result<(Checkpoint, PathBuf)> {
+    let header = |path: &Path| Header::read(&TensorFile::open(path)?);
+    let last = header(&Checkpoint::path(run)).ok();
+    let step = last.as_ref().map(|last| last.step);
+    if step.is_some() && header(path).ok().map(|best| best.step) == step {
         return load_last(run);
     }
-    let checkpoint = match Checkpoint::read(path) {
-        Ok(checkpoint) => checkpoint,
-        Err(error) => {
+    let mut checkpoint = match Checkpoint::read(path) {
+        Err(error) if !is_asked => {
             note(format_args!("{error}; taking the last checkpoint instead."));
             return load_last(run);
         }
+        read => read?,
     };
-    let by = checkpoint.origin.settings.best_by.name();
-    let value = checkpoint.validations.best.map_or(String::new(), |best| format!(" ({})", significant(best.value)));
-    let last = last.map_or("the last one".into(), |step| format!("step {step}"));
-    note(format_args!("Taking step {}, with the best {by}{value}; --checkpoint last takes {last}.", checkpoint.step));
+    // The data may have moved since.
+    if let Some(last) = last.filter(|last| last.fingerprint == checkpoint.origin.fingerprint) {
+        checkpoint.origin.settings = Settings { network: checkpoint.origin.settings.network, ..last.settings };
+    }
+    let value = checkpoint
+        .validations
+        .best
+        .map_or(String::new(), |best| format!(", with the best {} ({})", best.metric.name(), significant(best.value)));
+    let last = step.map_or("the last one".into(), |step| format!("step {step}"));
+    note(format_args!("Taking step {}{value}; --checkpoint last takes {last}.", checkpoint.step));
     note_left_out(path, &checkpoint.left_out()?);
     Ok((checkpoint, path.into()))
 }

@@ -408,8 +408,9 @@ fn clipped(norm: &View<f64>, clipping: Clipping) -> impl Fn(f64) -> [f64; 2] {
             true => OFF * (g * factor).abs() + flushed(g) * factor + g.abs() * flushed(factor) + TINY,
             false => flushed(g),
         };
-        // A bound brings numbers no further apart.
-        [clipped.of(g), off]
+        // A bound brings numbers no further apart, and what is beyond it either way is the bound itself.
+        let is_beyond = (g * factor).abs() - off > clipped.bound || (g * factor).is_infinite();
+        [clipped.of(g), if is_beyond && clipped.bound.is_finite() { 0.0 } else { off }]
     }
 }
 

@@ -1,13 +1,13 @@
 //! How gradients become updates.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::kernels::update::Adam;
 use crate::{Error, Result};
 
 /// How gradients become updates, by PyTorch's formulas. `rate` is the learning rate of the training step.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "lowercase", remote = "Self")]
 pub enum Optimizer {
     /// w ← w − rate·g.
     Sgd,
@@ -42,6 +42,34 @@ pub enum Optimizer {
         /// ε, above 0.
         epsilon: f32,
     },
+}
+
+impl Serialize for Optimizer {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        Optimizer::serialize(self, serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Optimizer {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Optimizer, D::Error> {
+        /// As runs were written before Adam's constants could be chosen.
+        #[derive(Deserialize)]
+        #[serde(rename_all = "lowercase")]
+        enum Early {
+            Adam,
+        }
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Written {
+            Early(Early),
+            #[serde(deserialize_with = "Optimizer::deserialize")]
+            Now(Optimizer),
+        }
+        match <Written as Deserialize>::deserialize(deserializer)? {
+            Written::Early(Early::Adam) => Ok(Optimizer::ADAM),
+            Written::Now(optimizer) => Ok(optimizer),
+        }
+    }
 }
 
 impl Optimizer {
@@ -93,5 +121,31 @@ impl Optimizer {
             Optimizer::RmsProp { beta, epsilon } => share("beta2", beta).and_then(|()| positive("epsilon", epsilon)),
             Optimizer::AdaGrad { epsilon } => positive("epsilon", epsilon),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_again_and_so_is_adam_as_it_was() {
+        let adam = Adam { beta1: 0.8, beta2: 0.99, epsilon: 1e-6 };
+        for optimizer in [
+            Optimizer::Sgd,
+            Optimizer::Momentum { momentum: 0.9 },
+            Optimizer::Nesterov { momentum: 0.9 },
+            Optimizer::Adam(adam),
+            Optimizer::AdamW { adam, decay: 0.1 },
+            Optimizer::RmsProp { beta: 0.95, epsilon: 1e-8 },
+            Optimizer::AdaGrad { epsilon: 1e-10 },
+        ] {
+            let text = serde_json::to_string(&optimizer).unwrap();
+            assert_eq!(serde_json::from_str::<Optimizer>(&text).unwrap(), optimizer, "{text}");
+        }
+        let early = |text| serde_json::from_str::<Optimizer>(text).ok();
+        assert_eq!(early(r#""adam""#), Some(Optimizer::ADAM));
+        assert_eq!(early(r#"{"momentum":{"momentum":0.5}}"#), Some(Optimizer::Momentum { momentum: 0.5 }));
+        assert_eq!((early(r#""sgd""#), early(r#""adamax""#)), (Some(Optimizer::Sgd), None));
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use ndarray::Ix3;
 use serde::{Deserialize, Serialize};
 
-use super::{Settings, Validations};
+use super::{Header, Settings, Validations};
 use crate::backend::Compute;
 use crate::batch::{Input, States};
 use crate::data::{Choice, Columns, Known, Opened, Part, Vocabulary};
@@ -118,6 +118,14 @@ impl Checkpoint {
         run.join("best.safetensors")
     }
 
+    /// All files that a run reads from its folder when it goes on.
+    #[must_use]
+    pub fn files(run: &Path) -> Vec<PathBuf> {
+        let names =
+            ["checkpoint.safetensors", "checkpoint.previous.safetensors", "best.safetensors", "metrics.jsonl", "run.toml"];
+        names.iter().map(|name| run.join(name)).collect()
+    }
+
     /// Reads the last checkpoint of a run, and gives its place; where that is damaged or gone the one before, and why.
     ///
     /// # Errors
@@ -148,11 +156,8 @@ impl Checkpoint {
         if !has_checksum && tensors.metadata.contains_key(FORMAT.0) {
             tensors.metadata(checksum::KEY)?;
         }
-        let settings: Settings =
-            serde_json::from_str(tensors.metadata("configuration")?).map_err(|e| bad("configuration", &e))?;
-        settings.check().map_err(|e| bad("configuration", &e))?;
-        let number = |key: &str| tensors.metadata(key)?.parse::<u64>().map_err(|e| bad(key, &e));
-        let (step, position) = (number("step")?, number("position")?);
+        let Header { settings, step, validations, fingerprint, device } = Header::read(&tensors)?;
+        let position: u64 = tensors.metadata("position")?.parse().map_err(|e| bad("position", &e))?;
         if position != step {
             return Err(bad("position", &format!("is {position}, and the step is {step}; expected the same")));
         }
@@ -179,16 +184,12 @@ impl Checkpoint {
                 false => parameters::in_blocks(network, &prefix, &tensors, &mut |_, _, _| Ok(()))?,
             }
         }
-        let validations =
-            tensors.metadata.get("validations").map_or(Ok(Validations::default()), |text| serde_json::from_str(text));
-        let validations = validations.map_err(|e| bad("validations", &e))?;
-        let device = serde_json::from_str(tensors.metadata("device")?).map_err(|e| bad("device", &e))?;
         Ok(Checkpoint {
             step,
             validations,
             states,
             has_checksum,
-            origin: Origin { vocabulary, columns, fingerprint: tensors.metadata.get("fingerprint").cloned(), device, settings },
+            origin: Origin { vocabulary, columns, fingerprint, device, settings },
             file: tensors,
         })
     }

@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Checkpoint, ColumnError, LayerFlow, Origin, Validations};
+use super::{Best, Checkpoint, ColumnError, Header, LayerFlow, Origin, Validations};
 use crate::network::Network;
+use crate::tensors::TensorFile;
 use crate::whole_file::{WholeFile, expect_plain, is_part_of, sync_folder_of};
 use crate::{Error, Result};
 
@@ -223,6 +224,21 @@ impl Folder {
         let mut file = WholeFile::create_plain(&Checkpoint::best_path(&self.path))?;
         Checkpoint::write_to(origin, validations, network, &mut file)?;
         file.complete()
+    }
+
+    /// The best validation of the network that is kept as the best, if that was trained on these data.
+    pub(super) fn best(&self, fingerprint: Option<&String>) -> Option<Best> {
+        let header = Header::read(&TensorFile::open(Checkpoint::best_path(&self.path)).ok()?).ok()?;
+        header.validations.best.filter(|_| header.fingerprint.as_ref() == fingerprint)
+    }
+
+    /// Renames the best network to `best.previous.safetensors`, if there is one.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub(super) fn set_best_aside(&self) -> Result<()> {
+        let (best, aside) = (Checkpoint::best_path(&self.path), self.path.join("best.previous.safetensors"));
+        if best.exists() { fs::rename(best, &aside).map_err(|e| Error::io(aside, e)) } else { Ok(()) }
     }
 
     /// Puts the checkpoint before the last in the place of the last one, which is damaged: the next would push it out.

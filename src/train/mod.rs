@@ -3,6 +3,7 @@
 mod checkpoint;
 mod evaluation;
 mod folder;
+mod header;
 mod measures;
 mod overview;
 mod reopen;
@@ -15,6 +16,7 @@ mod validations;
 pub use checkpoint::{Checkpoint, DeviceRecord, Origin};
 pub use evaluation::{Evaluation, evaluate};
 pub use folder::{Folder, Metrics};
+pub use header::Header;
 pub use measures::{ColumnError, Confusion, Deviation, Measures, likeliest};
 pub use overview::Overview;
 pub use schedule::{FORMS, Schedule};

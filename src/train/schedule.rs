@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::validations::Plateau;
 use crate::{Error, Result};
 
-/// How the learning rate changes after the warm-up. With n steps left then, step k of them, counted from 0, has the rate times:
+/// How the learning rate changes. Each variant says its factor at step k, counted from 0, of the n training steps after the warm-up.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Schedule {
@@ -32,7 +32,7 @@ pub enum Schedule {
         /// γ, above 0 and at most 1.
         factor: f64,
     },
-    /// γ for every time that the validation loss has not improved by a ten-thousandth for more than `patience` validations.
+    /// γ for each time that more than `patience` validations in a row do not lower the best loss by 0.01 %.
     Plateau {
         /// Validations.
         patience: u64,

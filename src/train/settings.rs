@@ -28,12 +28,12 @@ pub enum OnDivergence {
 pub struct Settings {
     /// The training steps of the whole run.
     pub steps: u64,
-    /// The learning rate, of which a schedule makes that of each training step.
+    /// The learning rate. The schedule multiplies it by a factor at each training step.
     pub lr: f64,
     /// How the learning rate changes.
     #[serde(default, skip_serializing_if = "is_usual")]
     pub schedule: Schedule,
-    /// The training steps at the start in which the learning rate grows to its whole.
+    /// Training steps over which the learning rate rises to [`Settings::lr`].
     #[serde(default, skip_serializing_if = "is_usual")]
     pub warmup: u64,
     /// Random seed.
@@ -137,6 +137,16 @@ impl Settings {
             return Err(Error::Usage(format!("the learning rate is {:e}, beyond f32", self.lr)));
         }
         self.schedule.check()?;
+        if self.warmup > 0 && self.schedule == Schedule::OneCycle {
+            return Err(Error::Usage("schedule onecycle has a warm-up of its own; leave --warmup out".into()));
+        }
+        if self.warmup > self.steps {
+            let (warmup, steps) = (self.warmup, self.steps);
+            return Err(Error::Usage(format!("a warm-up of {warmup} training steps does not end in a run of {steps}")));
+        }
+        if self.min_delta > 0.0 && self.patience.is_none() {
+            return Err(Error::Usage("--min-delta is for runs with --patience".into()));
+        }
         if !(self.min_delta.is_finite() && self.min_delta >= 0.0) {
             return Err(Error::Usage(format!("min-delta is {}; it must be finite and not negative", self.min_delta)));
         }

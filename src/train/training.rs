@@ -134,8 +134,8 @@ fn check_validation(settings: &Settings, source: &dyn Source) -> Result<()> {
     if is_validated && settings.evaluate_every.is_some() {
         return Ok(());
     }
-    let problem = if is_validated { "--evaluate-every is off" } else { "nothing is held out of the data" };
-    Err(Error::Usage(format!("{needs} follows validations, and {problem}")))
+    let problem = if is_validated { "--evaluate-every is off" } else { "nothing is held out of the data (--validation)" };
+    Err(Error::Usage(format!("{needs} needs validations, and {problem}")))
 }
 
 impl Training {
@@ -169,13 +169,22 @@ impl Training {
         let mut network = Network::new(&checkpoint.origin.settings.config(), compute)?;
         checkpoint.restore(&mut network)?;
         let settings = checkpoint.origin.settings.clone();
-        // Those on other data tell nothing of these.
-        let same = checkpoint.origin.fingerprint == data.fingerprint;
-        let known = if same { checkpoint.validations } else { Validations::default() };
-        let validations = known.with_plateau(settings.schedule.plateau());
-        let mut training = Training::start(network, (settings, validations), data, compute, folder)?;
+        let is_same = checkpoint.origin.fingerprint == data.fingerprint;
+        let mut training = Training::start(network, (settings, Validations::default()), data, compute, folder)?;
+        if !is_same {
+            // It was measured on other data.
+            training.folder.set_best_aside()?;
+        }
+        training.validations = training.validations_after(checkpoint, is_same);
         training.saved = Some(Checkpoint::path(training.folder()));
         Ok(training)
+    }
+
+    /// What the run remembers of its validations when it goes on from a checkpoint, on the same data or on others. A better network that was
+    /// kept after the checkpoint stays the best.
+    fn validations_after(&self, checkpoint: &Checkpoint, is_same: bool) -> Validations {
+        let known = if is_same { checkpoint.validations } else { Validations::default() };
+        known.going_on(&self.origin.settings, self.folder.best(self.origin.fingerprint.as_ref()))
     }
 
     /// The folder comes last: what cannot start leaves none behind.
@@ -282,10 +291,10 @@ impl Training {
     fn go_and_roll_back(&mut self, watch: &mut dyn FnMut(Event) -> ControlFlow<()>) -> Result<Summary> {
         for _ in 0..MOST_ROLLBACKS {
             match (self.go(watch), self.saved.clone()) {
-                (Err(Error::Diverged { step, .. }), Some(saved))
-                    if self.origin.settings.on_divergence == OnDivergence::Rollback =>
-                {
+                (Err(Error::Diverged { step, .. }), Some(saved)) if self.can_roll_back() => {
                     let to = self.roll_back(&saved)?;
+                    // With the new rate, which is kept even if the program ends now.
+                    self.save(watch)?;
                     let _ = watch(Event::RolledBack { from: step, to, lr: self.origin.settings.lr });
                 }
                 (outcome, _) => return outcome,
@@ -294,14 +303,20 @@ impl Training {
         self.go(watch)
     }
 
+    /// Whether it is asked for, and half the learning rate is still a rate in f32.
+    fn can_roll_back(&self) -> bool {
+        let Settings { on_divergence, lr, .. } = self.origin.settings;
+        on_divergence == OnDivergence::Rollback && (lr * 0.5) as f32 > 0.0
+    }
+
     /// Puts the run where its last checkpoint was, with half the learning rate; returns the step.
     fn roll_back(&mut self, saved: &Path) -> Result<u64> {
         let checkpoint = Checkpoint::read(saved)?;
         self.network.backend().wait()?;
         checkpoint.restore(&mut self.network)?;
         self.origin.settings.lr *= 0.5;
-        self.origin.settings.check()?;
-        self.validations = checkpoint.validations;
+        let is_same = checkpoint.origin.fingerprint == self.origin.fingerprint;
+        self.validations = self.validations_after(&checkpoint, is_same);
         self.batches.restart(checkpoint.step);
         self.folder.drop_metrics_after(checkpoint.step)?;
         (self.last, self.mark) = (None, (Instant::now(), checkpoint.step));
@@ -351,7 +366,8 @@ impl Training {
                 validation_loss = self.validate(watch)?;
                 is_cut_off = validation_loss.is_none();
             }
-            stopped_early = step < steps && patience.is_some_and(|most| self.validations.without_improvement >= most);
+            stopped_early =
+                evaluating && step < steps && patience.is_some_and(|most| self.validations.without_improvement >= most);
             if saving || stopped_early {
                 self.save(watch)?;
             }

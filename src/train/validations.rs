@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Evaluation;
+use super::{Evaluation, Settings};
 
 /// Which number of a validation tells the better network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -50,6 +50,8 @@ pub struct Best {
     pub step: u64,
     /// Its loss or accuracy.
     pub value: f64,
+    /// Which of them.
+    pub metric: BestBy,
 }
 
 /// What a run remembers of its validations.
@@ -59,7 +61,7 @@ pub struct Validations {
     pub(super) last_step: Option<u64>,
     /// The best one.
     pub best: Option<Best>,
-    /// The value that the last improvement came to.
+    /// The value at the last improvement.
     improved_to: Option<f64>,
     /// The validations since then.
     pub without_improvement: u64,
@@ -73,9 +75,23 @@ impl Validations {
         Validations { plateau, ..Validations::default() }
     }
 
-    /// The same of a run that goes on, with the plateaus of its own schedule, or those that one begins with.
-    pub(super) fn with_plateau(self, new: Option<Plateau>) -> Validations {
-        Validations { plateau: new.map(|new| self.plateau.unwrap_or(new)), ..self }
+    /// The same of a run that goes on: by the plateaus and the measure of its own settings, with the best that is kept, and as patient as at
+    /// the start if it has ended early before.
+    pub(super) fn going_on(self, settings: &Settings, kept: Option<Best>) -> Validations {
+        let plateau = settings.schedule.plateau().map(|new| self.plateau.unwrap_or(new));
+        let has_ended = settings.patience.is_some_and(|most| self.without_improvement >= most);
+        let is_by = |best: &Best| best.metric == settings.best_by;
+        let better = |a: Best, b: Best| if settings.best_by.gain(b.value, a.value) > 0.0 { b } else { a };
+        let best = self.best.into_iter().chain(kept).filter(is_by).reduce(better);
+        // Losses and accuracies are not compared.
+        let is_measured_alike = self.best.is_none_or(|best| is_by(&best));
+        Validations {
+            plateau,
+            best,
+            improved_to: self.improved_to.filter(|_| is_measured_alike),
+            without_improvement: if has_ended || !is_measured_alike { 0 } else { self.without_improvement },
+            ..self
+        }
     }
 
     /// Takes a validation after `step` training steps into account; returns whether it is the best. An improvement is one by more than
@@ -85,7 +101,7 @@ impl Validations {
         let Some(value) = by.value(evaluation) else { return false };
         let is_best = self.best.is_none_or(|best| by.gain(value, best.value) > 0.0);
         if is_best {
-            self.best = Some(Best { step, value });
+            self.best = Some(Best { step, value, metric: by });
         }
         if self.improved_to.is_none_or(|before| by.gain(value, before) > min_delta) {
             (self.improved_to, self.without_improvement) = (Some(value), 0);
@@ -151,7 +167,7 @@ mod tests {
         let mut all = Validations::new(None);
         let mut add = |step, loss| all.add(step, &evaluation(loss), BestBy::Loss, 0.1);
         assert!(add(10, 2.0) && !add(20, 2.5) && add(30, 1.95) && !add(40, 1.95) && add(50, 1.88));
-        assert_eq!((all.best, all.without_improvement), (Some(Best { step: 50, value: 1.88 }), 0));
+        assert_eq!((all.best, all.without_improvement), (Some(Best { step: 50, value: 1.88, metric: BestBy::Loss }), 0));
         assert!(!all.add(60, &evaluation(1.9), BestBy::Loss, 0.1) && all.without_improvement == 1);
         // Values have no accuracy.
         assert!(!all.add(70, &evaluation(0.1), BestBy::Accuracy, 0.0) && all.without_improvement == 1);

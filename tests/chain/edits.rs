@@ -77,6 +77,7 @@ const NORM_TREE: [&str; 2] = ["norm", "tree"];
 const SGD: [&str; 2] = ["sgd", "vectors"];
 const MOMENTUM: [&str; 2] = ["momentum", "vectors"];
 const ADAM: [&str; 2] = ["adam", "vectors"];
+const RMSPROP: [&str; 2] = ["rmsprop", "vectors"];
 const JOURNAL: [&str; 2] = ["journal", "one"];
 const TRANSPOSE: [&str; 2] = ["transpose", "blocks"];
 const DROPOUT: [&str; 2] = ["dropout", "rows"];
@@ -549,6 +550,14 @@ pub const EDITS: &[Edit] = &[
     edit("no momentum", MOMENTUM, "params.momentum * ", ""),
     edit("momentum 1e-4 too large", MOMENTUM, "params.momentum * ", "1.0001 * params.momentum * "),
     edit("a diverged run goes on with momentum", MOMENTUM, " || halted()", ""),
+    edit("elements are not clipped", SGD, "if params.bound == 0.0 {", "if true {"),
+    edit("the bound 1e-4 too large", MOMENTUM, "vec4<f32>(params.bound), low >", "vec4<f32>(1.0001 * params.bound), low >"),
+    edit("Nesterov's step without the gradient", MOMENTUM, "g + params.momentum * mean,", "params.momentum * mean,"),
+    edit("no decay", ADAM, "(1.0 - now.x * params.decay)", "1.0"),
+    edit("decay 1e-4 too large", ADAM, "now.x * params.decay", "1.0001 * now.x * params.decay"),
+    edit("the squares' share 1e-4 too small", RMSPROP, "params.kept * v[", "0.9999 * params.kept * v["),
+    edit("no root of the squares", RMSPROP, "sqrt(square)", "square"),
+    edit("a diverged run goes on with rmsprop", RMSPROP, " || halted()", ""),
     edit("the moments' decays swapped", ADAM, "params.beta1 * m[", "params.beta2 * m["),
     edit("beta1 1e-4 too small", ADAM, "params.beta1 * m[", "0.9999 * params.beta1 * m["),
     edit("1 - beta1 1e-4 too large", ADAM, "(1.0 - params.beta1) * g", "1.0001 * (1.0 - params.beta1) * g"),

@@ -96,7 +96,7 @@ fn plants() -> Vec<Plant> {
         adam("    epsilon: f32,\n", "", "invalid field accessor `epsilon`"),
         adam("epsilon: f32,", "epsilon: u32,", "member epsilon of Params"),
         adam("beta2: f32,", "@align(16) beta2: f32,", "member beta2 of Params lies at 128"),
-        adam("limit: f32,\n}", "@size(16) limit: f32,\n}", "Params is 140 bytes"),
+        adam("decay: f32,\n}", "@size(16) decay: f32,\n}", "Params is 148 bytes"),
         adam("    m: Window,\n    v: Window,", "    v: Window,\n    m: Window,", "member 2 of Params is v"),
         adam("read_write> m:", "read> m:", "binding m is Storage"),
         adam("read> gradient:", "read_write> gradient:", "binding gradient is Storage"),
@@ -167,7 +167,7 @@ fn a_host_that_says_something_else_is_caught() {
     for (wrong, said) in [
         (copy(momentum.bindings, adam.scalars, "main"), "binding 4 is v"),
         (copy(adam.bindings, momentum.scalars, "main"), "member 7 of Params is beta1"),
-        (copy(adam.bindings, &["beta1", "beta2"], "main"), "Params has 11 members"),
+        (copy(adam.bindings, &["beta1", "beta2"], "main"), "Params has 13 members"),
         (copy(adam.bindings, adam.scalars, "step"), "no compute entry point step"),
     ] {
         let found = problems(&adam.wgsl(), &wrong, Needs::NOTHING);

@@ -204,7 +204,7 @@ fn runs_and_checkpoints() {
         &[
             ("train --out run", 2, "run holds a run already"),
             ("train --steps 1 --out file/run", 1, "file/run"),
-            ("train --resume run", 2, "is at step 3, and 3 steps end no later; --steps N goes on to N, above 3"),
+            ("train --resume run", 2, "is at step 3, and the run ends at step 3; give --steps above 3"),
             ("train --resume missing", 7, "missing: is not the folder of a run"),
             ("train --resume no-run", 7, "checkpoint.safetensors: cannot be read"),
             ("evaluate run --text other", 7, "other: line 1, column 10: 'ß' is none of the"),

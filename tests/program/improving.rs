@@ -95,6 +95,11 @@ fn what_a_run_remembers_goes_on_with_it() {
         let saved = Tensors::read(part.join("checkpoint.previous.safetensors")).unwrap().metadata["step"].parse::<u64>().unwrap();
         assert!(saved < steps && saved % 70 == 0, "{name}: {saved} of {steps}");
         fs::rename(part.join("checkpoint.previous.safetensors"), part.join("checkpoint.safetensors")).unwrap();
+        // What came after it is made again.
+        let best = Tensors::read(part.join("best.safetensors")).unwrap().metadata["step"].parse::<u64>().unwrap();
+        if best > saved {
+            fs::remove_file(part.join("best.safetensors")).unwrap();
+        }
         succeed(at, &format!("train --resume {name}-part"));
         for number in ["loss", "lr", "grad_norm", "validation_loss"] {
             assert_eq!(numbers(&part, number), numbers(&whole, number), "{name}, {number}");
@@ -164,11 +169,16 @@ fn what_makes_no_sense_is_refused() {
             (&format!("{train} --epsilon 0"), 2, "0 is not positive and finite in f32"),
             (&format!("{train} --schedule cosines"), 2, "expected constant, linear, cosine, step:N:γ"),
             (&format!("{train} --schedule step:0:0.5"), 2, "the steps of schedule step:0:0.5 must be at least 1"),
-            (&format!("{train} --patience 3 --validation 0"), 2, "--patience follows validations, and nothing is held out"),
+            (&format!("{train} --patience 3 --validation 0"), 2, "--patience needs validations, and nothing is held out"),
             (&format!("{train} --schedule plateau:1:0.5 --evaluate-every off"), 2, "--evaluate-every is off"),
-            ("train --epochs 3 --backend cpu --out x", 2, "--epochs counts passes over data, and the sequences of adding are"),
+            ("train --epochs 3 --backend cpu --out x", 2, "--epochs needs data of a fixed size, and the sequences of adding are"),
+            (&format!("{train} --schedule onecycle --warmup 2"), 2, "schedule onecycle has a warm-up of its own"),
+            (&format!("{train} --warmup 4"), 2, "a warm-up of 4 training steps does not end in a run of 3"),
+            (&format!("{train} --min-delta 0.1"), 2, "--min-delta is for runs with --patience"),
+            ("study gradients --checkpoint last", 2, "--checkpoint is for --run"),
+            ("predict run --text text --out run/best.safetensors", 2, "--out would overwrite"),
             ("train --best accuracy --backend cpu --out x", 2, "the best accuracy is of classes"),
-            ("train --resume run --steps 10", 2, "is at step 20, and 10 steps end no later; --steps N goes on to N, above 20"),
+            ("train --resume run --steps 10", 2, "is at step 20, and the run ends at step 10; give --steps above 20"),
         ],
     );
     assert!(!at.join("x").exists());
@@ -189,13 +199,66 @@ fn a_run_that_diverges_goes_on_with_a_smaller_rate() {
     assert!(code == 0 && (1..=3).contains(&err.matches("The run diverged at step").count()), "{code}: {err}");
     let (losses, rates) = (numbers(&at.join("run"), "loss"), numbers(&at.join("run"), "lr"));
     assert_eq!(losses.iter().map(|(step, _)| *step).collect::<Vec<_>>(), (1..=60).collect::<Vec<_>>());
-    assert!(losses.iter().all(|(_, loss)| loss.is_finite()) && rates.last().unwrap().1 <= 2.0, "{rates:?}");
+    let count = err.matches("The run diverged at step").count() as i32;
+    let is_halved = |rate: f64| (0..=count).any(|halved| rate == 4.0 * 0.5_f64.powi(halved));
+    assert!(losses.iter().all(|(_, loss)| loss.is_finite()) && rates.iter().all(|(_, rate)| is_halved(*rate)), "{rates:?}");
+    assert_eq!(rates.last().unwrap().1, 4.0 * 0.5_f64.powi(count));
     // It is remembered.
     succeed(at, "train --resume run --steps 62");
     assert_eq!(numbers(&at.join("run"), "lr")[61].1, rates.last().unwrap().1);
     // Not for ever.
     let (code, _, err) = run(at, &format!("{train} --lr 1e30 --on-divergence rollback --out wild"));
     assert!(code == 6 && err.matches("It goes on from step 0").count() == 3, "{code}: {err}");
+}
+
+/// A better network that was kept after the checkpoint is not lost to a worse one, and goes with the data and the measure that it was
+/// chosen by.
+#[test]
+fn the_best_is_that_of_the_whole_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    with_text(at);
+    let train = TRAIN.replace("--steps 300", "--steps 100");
+    succeed(at, &format!("{train} --checkpoint-every 30 --out run"));
+    let metadata = |file: &str| Tensors::read(at.join("run").join(file)).unwrap().metadata;
+    let best_loss = || json(at, "runs run --json")[0]["best"]["value"].as_f64().unwrap();
+    let best: u64 = metadata("best.safetensors")["step"].parse().unwrap();
+    let (before, kept) = (best_loss(), fs::read(at.join("run/best.safetensors")).unwrap());
+    // From an older checkpoint with a rate at which nothing gets better.
+    fs::rename(at.join("run/checkpoint.previous.safetensors"), at.join("run/checkpoint.safetensors")).unwrap();
+    let saved: u64 = metadata("checkpoint.safetensors")["step"].parse().unwrap();
+    assert!(best >= saved, "{best} {saved}");
+    succeed(at, "train --resume run --lr 1e-7 --steps 140");
+    assert_eq!(best_loss(), before);
+    assert!(fs::read(at.join("run/best.safetensors")).unwrap() == kept);
+
+    // Its data are where they are now.
+    fs::create_dir(at.join("there")).unwrap();
+    fs::rename(at.join("text"), at.join("there/text")).unwrap();
+    succeed(at, "train --resume run --text there/text --steps 150");
+    assert_eq!(json(at, "evaluate run --json")["loss"].as_f64().unwrap(), before);
+    // Accuracies are not compared with losses.
+    succeed(at, "train --resume run --best accuracy --steps 160");
+    assert!(best_loss() < 1.0 && metadata("best.safetensors")["step"] == "160");
+    // The best on other data is kept apart.
+    fs::write(at.join("other"), text(1300)).unwrap();
+    succeed(at, "train --resume run --text other --new-data --steps 170 --evaluate-every 50");
+    assert!(at.join("run/best.previous.safetensors").exists() && metadata("best.safetensors")["step"] == "170");
+}
+
+#[test]
+fn a_run_that_ended_early_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    with_text(at);
+    let ended = json(at, &format!("{TRAIN} --patience 2 --out run --json"));
+    let end = ended["steps"].as_u64().unwrap();
+    assert!(ended["stopped_early"] == true && end < 240);
+    // As patient as at the start, or without an end.
+    let more = json(at, "train --resume run --json");
+    assert_eq!((more["steps"].as_u64().unwrap(), &more["stopped_early"]), (end + 40, &Value::from(true)));
+    let more = json(at, &format!("train --resume run --patience off --steps {} --json", end + 70));
+    assert_eq!((more["steps"].as_u64().unwrap(), &more["stopped_early"]), (end + 70, &Value::from(false)));
 }
 
 #[test]

@@ -26,7 +26,7 @@ pub fn gradients(path: &Path, cells: &[Part]) -> Result<()> {
         let lines = Lines::new(cells.iter().flat_map(|(_, cell)| cell.iter()));
         let has_bound = cells.iter().flat_map(|(_, cell)| cell.iter()).any(|gradients| gradients.bound.is_some());
         let besides = if has_bound { "shaded: the spread; thin: at most" } else { "shaded: the spread" };
-        let title = "The gradient by a state on its way back through time, from a loss at the last step";
+        let title = "The gradient of each state back through time, for a loss at the last step";
         let body = titled_lines(canvas, title, &lines.entries(), besides)?;
         let places = body.split_evenly((rows, 2));
         for (place, (name, cell)) in places.iter().zip(cells) {
@@ -126,14 +126,24 @@ fn shares(canvas: &Canvas, cell: &[Gradients], lines: &Lines) -> Drawn {
     Ok(())
 }
 
-fn singular(canvas: &Canvas, cells: &[Part]) -> Drawn {
+fn singular(canvas: &Canvas, panels: &[Part]) -> Drawn {
     const LINE: u32 = 26;
     /// As many names as there is room for.
     const NAMED: usize = 12;
-    let rows = cells.len().min(NAMED).div_ceil(2) as u32;
+    // In a panel the networks of a cell have the same weights, and their states too.
+    let mut all: Vec<(String, &[f64])> = Vec::new();
+    for (name, panel) in panels {
+        let is_alone = panel.iter().all(|gradients| gradients.cell == panel[0].cell);
+        for gradients in panel.iter() {
+            let name = if is_alone { name.clone() } else { format!("{}, {name}", gradients.cell) };
+            if !all.iter().any(|(known, _)| *known == name) {
+                all.push((name, &gradients.singular_values));
+            }
+        }
+    }
+    let rows = all.len().min(NAMED).div_ceil(2) as u32;
     let (above, below) = canvas.split_vertically(CELL.1 - rows * LINE - 10);
-    // All of a cell have the same weight.
-    let all: Vec<(&str, &[f64])> = cells.iter().map(|(name, cell)| (name.as_str(), &cell[0].singular_values[..])).collect();
+    let count = all.len();
     let most = all.iter().map(|(_, values)| values.len()).max().unwrap_or(1).max(2);
     let high = all.iter().filter_map(|(_, values)| values.first().copied()).fold(1e-6, f64::max) * 1.1;
     let title = "singular values of W, the largest first";
@@ -148,8 +158,8 @@ fn singular(canvas: &Canvas, cells: &[Part]) -> Drawn {
         line(&mut chart, look, (1..).zip(values).map(|(place, value)| (f64::from(place), *value)).collect())?;
         if i < NAMED {
             let at = (90 + (i % 2) as i32 * 210, 12 + (i / 2) as i32 * LINE as i32);
-            let more = if i + 1 == NAMED && cells.len() > NAMED { "and more" } else { "" };
-            legend(&below, at, &[(look, name)], more)?;
+            let more = if i + 1 == NAMED && count > NAMED { "and more" } else { "" };
+            legend(&below, at, &[(look, name.as_str())], more)?;
         }
     }
     Ok(())

@@ -83,6 +83,7 @@ impl Gradients {
     pub fn run(&self) -> Result<()> {
         let all = match &self.run {
             Some(run) => self.of_run(run)?,
+            None if self.which.is_given() => return Err(Error::Usage("--checkpoint is for --run".into())),
             None => self.untrained()?,
         };
         let rows = all.iter().flat_map(|gradients| {
@@ -211,8 +212,14 @@ impl Gradients {
         let told: Vec<usize> = (0..heading.len()).filter(|column| is_told(*column)).collect();
         let rows: Vec<Vec<String>> = rows.iter().map(|row| told.iter().map(|column| row[*column].clone()).collect()).collect();
         let mut text = table(&rows);
-        text += "\n‖W‖ and least: the recurrent weight's largest and smallest singular values. a step: the factor by which ‖∂L/∂h‖ changes with each\n\
-                 step back, fitted; at most: γ·‖W‖. saturated: units with a derivative below 0.01; dead: those that are so at every step of every sequence.\n";
+        text += "\n‖W‖ and least: the largest and smallest singular value of the recurrent weight, or the means of its gates' blocks.\n\
+                 a step: the factor by which the norm of the gradient changes with each step back, fitted.\n";
+        if all.iter().any(|gradients| gradients.bound.is_some()) {
+            text += "at most: γ·‖W‖, and of a leaky network 1 − α + α·γ·‖W‖.\n";
+        }
+        if all.iter().any(|gradients| !gradients.flow.saturated.is_empty()) {
+            text += "saturated: units with a derivative below 0.01; dead: those that are so at every step of every sequence.\n";
+        }
         if all.iter().any(|gradients| gradients.flow.imprecise_after.is_some()) {
             text += "imprecise: by more than 1e-4, by an estimate; f32 leaves few places to the derivatives of saturated units, and where gradients\n\
                      explode, so do the roundings of the states.\n";
@@ -263,7 +270,8 @@ fn verdict(gradients: &study::Gradients) -> String {
     let is_top = gradients.bound.is_some();
     let is_orthogonal = gradients.smallest > 0.9 * gradients.gain;
     // An orthogonal weight scaled by 1 over the rate would keep the gradient of the top layer but for what else that changes.
-    let near = flow.rate.filter(|_| is_top && is_orthogonal).map(|rate| gradients.gain / rate);
+    let is_elman = gradients.cell == Cell::usual();
+    let near = flow.rate.filter(|_| is_elman && is_top && is_orthogonal).map(|rate| gradients.gain / rate);
     let known = flow.known();
     let a_step = || flow.rate.map_or("f32 ran out".into(), |rate| format!("× {rate:.4} a step"));
     let steps = |n: usize| if n == 1 { "a step".into() } else { format!("{n} steps") };
@@ -280,7 +288,9 @@ fn verdict(gradients: &study::Gradients) -> String {
             let orthogonal = "an orthogonal recurrent weight";
             let change = match gradients.activation {
                 None if gradients.cell.forget_gate.is_some() => "a larger --forget-bias, which keeps more of c".into(),
-                None => format!("{orthogonal} that is larger"),
+                None if is_orthogonal => "a larger recurrent weight".into(),
+                None => orthogonal.into(),
+                Some(_) if !is_elman => "a smaller --leak, which keeps more of h, or a larger recurrent weight".into(),
                 Some(phi) if phi.steepest() * gradients.gain < 1.0 && phi.steepest() < 1.0 => {
                     let (most, least) = (phi.steepest(), short(1.0 / phi.steepest()));
                     format!("tanh, or {identity}: φ′ is at most {most}, so that ‖W‖ would have to be above {least}")

@@ -1,6 +1,6 @@
 //! `retrospect plot`: several runs in one figure.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use retrospect::train::Overview;
@@ -8,7 +8,7 @@ use retrospect::{Error, Result};
 
 use super::files::refuse_overwrite;
 use super::plot;
-use super::runs::name_of;
+use super::runs::{name_of, without_control};
 use super::terminal::note;
 
 /// Draws losses, validation, learning rate and gradient norm of several runs in one figure
@@ -27,15 +27,22 @@ impl Plot {
     pub fn run(&self) -> Result<()> {
         refuse_overwrite("--out", &self.out, self.runs.iter().map(PathBuf::as_path))?;
         let read = |path: &PathBuf| {
-            let run = Overview::read(path)?;
-            match run.metrics.is_empty() {
+            let metrics = Overview::read(path)?.metrics?;
+            match metrics.is_empty() {
                 true => Err(Error::BadInput { what: path.display().to_string(), problem: "has no metrics to draw".into() }),
-                false => Ok((name_of(path), run.metrics)),
+                false => Ok((self.name(path), metrics)),
             }
         };
         let runs = self.runs.iter().map(read).collect::<Result<Vec<_>>>()?;
         plot::runs(&self.out, &runs)?;
         note(format_args!("{}", self.out.display()));
         Ok(())
+    }
+
+    /// The name of a run's folder, or all of its path where others have the same name.
+    fn name(&self, run: &Path) -> String {
+        let name = name_of(run);
+        let is_alone = self.runs.iter().filter(|other| name_of(other) == name).count() == 1;
+        if is_alone { name } else { without_control(&run.display().to_string()) }
     }
 }

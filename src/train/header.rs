@@ -1,0 +1,41 @@
+//! What the metadata of a checkpoint say of its run, without its tensors.
+
+use super::{DeviceRecord, Settings, Validations};
+use crate::Result;
+use crate::tensors::TensorFile;
+
+/// The metadata of a checkpoint.
+#[derive(Debug, Clone)]
+pub struct Header {
+    /// What the run follows from.
+    pub settings: Settings,
+    /// The training steps taken.
+    pub step: u64,
+    /// What the run remembers of its validations.
+    pub validations: Validations,
+    /// The fingerprint of its data.
+    pub fingerprint: Option<String>,
+    /// The device that it ran on.
+    pub device: DeviceRecord,
+}
+
+impl Header {
+    /// Parses the metadata of an opened file.
+    ///
+    /// # Errors
+    /// [`crate::Error::BadInput`] with the key that is missing or cannot be read.
+    pub fn read(file: &TensorFile) -> Result<Header> {
+        let bad = |key: &str, e: &dyn std::fmt::Display| file.bad(&format!("metadata {key}"), e.to_string());
+        let settings: Settings = serde_json::from_str(file.metadata("configuration")?).map_err(|e| bad("configuration", &e))?;
+        settings.check().map_err(|e| bad("configuration", &e))?;
+        let validations = file.metadata.get("validations");
+        let validations = validations.map_or(Ok(Validations::default()), |text| serde_json::from_str(text));
+        Ok(Header {
+            settings,
+            step: file.metadata("step")?.parse().map_err(|e| bad("step", &e))?,
+            validations: validations.map_err(|e| bad("validations", &e))?,
+            fingerprint: file.metadata.get("fingerprint").cloned(),
+            device: serde_json::from_str(file.metadata("device")?).map_err(|e| bad("device", &e))?,
+        })
+    }
+}
