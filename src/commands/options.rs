@@ -142,8 +142,8 @@ pub struct RunArgs {
     #[arg(long, value_name = "X", allow_negative_numbers = true, value_parser = not_negative)]
     min_delta: Option<f64>,
 
-    /// When the loss is no longer finite: stop, or go on from the last checkpoint with half the learning rate, three times at most
-    /// [default: stop]
+    /// When the loss is no longer finite: stop, or go on from the best checkpoint (or the last one) with half the learning rate, three times at
+    /// most [default: stop]
     #[arg(long, value_name = "WHAT")]
     on_divergence: Option<OnDivergence>,
 

@@ -141,8 +141,8 @@ impl Vocabulary {
             Known::Words(words) => words.id(token),
         };
         let room = |count: usize| {
-            check_memory_or("the tokens of a text", count as u64 * 4, |_| SHORTER.into())?;
-            with_room::<u32>("the tokens of a text", count as u64, SHORTER)
+            check_memory_or("the list of a text's tokens", count as u64 * 4, |_| SHORTER.into())?;
+            with_room::<u32>("the list of a text's tokens", count as u64, SHORTER)
         };
         if self.tokens() == Tokens::Bytes {
             let mut ids = room(content.len())?;

@@ -1,14 +1,17 @@
 //! A checkpoint: all that a run needs to go on as if it had never stopped, as a file that PyTorch reads too.
 
+mod checks;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use ndarray::Ix3;
 use serde::{Deserialize, Serialize};
 
+use self::checks::{expect_columns, expect_size, vocabulary_of};
 use super::{Header, Settings, Validations};
 use crate::backend::Compute;
-use crate::batch::{Input, States};
+use crate::batch::States;
 use crate::data::{Choice, Columns, Known, Opened, Part, Vocabulary};
 use crate::model::{Config, Named, Optimizer, from_file, left_out, parameters};
 use crate::network::Network;
@@ -167,6 +170,7 @@ impl Checkpoint {
         }
         let vocabulary = vocabulary_of(&tensors, &settings).map_err(|e| bad("vocabulary", &e))?;
         let columns = Columns::from_metadata(&tensors)?;
+        columns.iter().try_for_each(|columns| expect_columns(columns, &settings.network)).map_err(|e| bad("columns", &e))?;
         let network = &settings.network;
         let (layers, batch, hidden) = network.state_shape();
         let mut states = States::new();
@@ -306,28 +310,4 @@ impl Checkpoint {
         network.set_steps(self.step);
         Ok(())
     }
-}
-
-/// The vocabulary of a checkpoint: as many tokens as the network reads and predicts. A run on a text has one.
-fn vocabulary_of(tensors: &TensorFile, settings: &Settings) -> Result<Option<Vocabulary>> {
-    let Some(vocabulary) = Vocabulary::from_metadata(&tensors.metadata)? else {
-        return match settings.data {
-            Choice::Text(_) => Err(Error::input("text", "there is none, and the run was trained on a text")),
-            Choice::Task(_) | Choice::Data(_) => Ok(None),
-        };
-    };
-    expect_size(&vocabulary, &settings.network).map(|()| Some(vocabulary))
-}
-
-/// Checks that a network reads and predicts the tokens of a vocabulary.
-fn expect_size(vocabulary: &Vocabulary, network: &Config) -> Result<()> {
-    let size = vocabulary.size();
-    if (network.input, network.outputs) == (Input::Tokens(size), size) {
-        return Ok(());
-    }
-    let (reads, outputs) = (network.input.size(), network.outputs);
-    Err(Error::input(
-        format!("{}s", vocabulary.tokens().noun()),
-        format!("there are {size}; the network has {reads} inputs and {outputs} outputs"),
-    ))
 }

@@ -2,17 +2,21 @@
 //!
 //! Another may have filled it, so no link in it is followed on writing. Whoever writes in it or removes something holds its lock.
 
+mod files;
+
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, ErrorKind, Write};
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+pub(super) use self::files::SPILLED;
+use self::files::{CHECKPOINT, FILES, METRICS, keep, remove_unfinished};
 use super::{Best, Checkpoint, ColumnError, Header, LayerFlow, Origin, Validations};
 use crate::network::Network;
 use crate::tensors::TensorFile;
-use crate::whole_file::{WholeFile, expect_plain, is_part_of, sync_folder_of};
+use crate::whole_file::{WholeFile, expect_plain, sync_folder_of};
 use crate::{Error, Result};
 
 /// A line of `metrics.jsonl`: of a training step, of what was traced in it, or of an evaluation after it.
@@ -78,16 +82,6 @@ pub struct Folder {
     metrics: File,
 }
 
-const METRICS: &str = "metrics.jsonl";
-const CHECKPOINT: &str = "checkpoint.safetensors";
-/// What early versions wrote before they renamed it.
-const UNFINISHED: &str = "checkpoint.new.safetensors";
-/// Where a traced step keeps large weights.
-pub(super) const SPILLED: &str = "traced.part";
-/// What a run writes in its folder.
-const FILES: [&str; 8] =
-    [METRICS, UNFINISHED, SPILLED, "run.toml", CHECKPOINT, "checkpoint.previous.safetensors", "loss.svg", "gradients.svg"];
-
 impl Folder {
     /// Makes a folder for a new run, and those above it. A folder without a checkpoint and without metrics is no run: something ended
     /// one before it began.
@@ -97,7 +91,7 @@ impl Folder {
     /// [`Error::Io`].
     pub fn create(path: &Path) -> Result<Folder> {
         expect_no_run(path)?;
-        fs::create_dir_all(path).map_err(|e| Error::io(path, e))?;
+        fs::create_dir_all(path).and_then(|()| sync_folder_of(path)).map_err(|e| Error::io(path, e))?;
         let folder = Folder::open(path)?;
         // Another process may have been faster.
         expect_no_run(path).map(|()| folder)
@@ -212,6 +206,8 @@ impl Folder {
         let path = self.path.join(CHECKPOINT);
         let mut file = WholeFile::create_plain(&path)?;
         Checkpoint::write_to(origin, validations, network, &mut file)?;
+        // What led to a checkpoint is on the disk before it.
+        self.metrics.sync_data().map_err(|e| Error::io(self.path.join(METRICS), e))?;
         file.complete_after(|| keep(&path, &Checkpoint::previous_path(&self.path)))?;
         Ok(path)
     }
@@ -265,38 +261,6 @@ fn has_checkpoint(path: &Path) -> bool {
     path.join(CHECKPOINT).exists() || Checkpoint::previous_path(path).exists()
 }
 
-/// Removes the files that some process began in a folder and did not finish. Whoever has the lock knows that it is dead.
-fn remove_unfinished(folder: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        let Some(name) = name.to_str() else { continue };
-        let is_unfinished = FILES.iter().any(|file| is_part_of(name, file)) || [UNFINISHED, SPILLED].contains(&name);
-        if is_unfinished {
-            fs::remove_file(entry.path())?;
-        }
-    }
-    Ok(())
-}
-
-/// Keeps the last checkpoint, if there is one, as the one before: as a second name of the file, or as a copy where there are no hard links.
-fn keep(last: &Path, previous: &Path) -> Result<()> {
-    if !last.exists() {
-        return Ok(());
-    }
-    expect_plain(previous)?;
-    match fs::remove_file(previous) {
-        Err(e) if e.kind() != ErrorKind::NotFound => return Err(Error::io(previous, e)),
-        _ => {}
-    }
-    if fs::hard_link(last, previous).is_ok() {
-        return Ok(());
-    }
-    let mut copy = WholeFile::create_plain(previous)?;
-    File::open(last).and_then(|mut last| io::copy(&mut last, &mut copy)).map_err(|e| Error::io(previous, e))?;
-    copy.complete()
-}
-
 /// Metrics, each with where its line ends in the file.
 type Lines = Vec<(usize, Metrics)>;
 
@@ -326,6 +290,7 @@ fn line_of(metrics: &Metrics) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::files::UNFINISHED;
     use super::*;
 
     fn step(step: u64) -> Metrics {

@@ -19,7 +19,7 @@ pub enum OnDivergence {
     /// It ends, with the last checkpoint named.
     #[default]
     Stop,
-    /// It goes on from its last checkpoint with half the learning rate, three times at most.
+    /// It goes on from its best checkpoint, or without validations its last one, with half the learning rate, three times at most.
     Rollback,
 }
 

@@ -36,7 +36,7 @@ pub enum Event<'a> {
     Evaluating(u64),
     /// A checkpoint was written.
     Saved(&'a Path),
-    /// The run has diverged, and goes on from its last checkpoint.
+    /// The run has diverged, and goes on from an earlier checkpoint.
     RolledBack {
         /// The step that was not finite.
         from: u64,
@@ -287,7 +287,7 @@ impl Training {
         })
     }
 
-    /// [`Training::go`], and again from the last checkpoint when it diverges, where that is asked for.
+    /// [`Training::go`], and again from an earlier checkpoint when it diverges, where that is asked for.
     fn go_and_roll_back(&mut self, watch: &mut dyn FnMut(Event) -> ControlFlow<()>) -> Result<Summary> {
         for _ in 0..MOST_ROLLBACKS {
             match (self.go(watch), self.saved.clone()) {
@@ -309,9 +309,11 @@ impl Training {
         on_divergence == OnDivergence::Rollback && (lr * 0.5) as f32 > 0.0
     }
 
-    /// Puts the run where its last checkpoint was, with half the learning rate; returns the step.
+    /// Puts the run where its best checkpoint was, or without validations its last one, with half the learning rate; returns the step. The last
+    /// one before a divergence may be finite and absurd.
     fn roll_back(&mut self, saved: &Path) -> Result<u64> {
-        let checkpoint = Checkpoint::read(saved)?;
+        let best = Checkpoint::best_path(self.folder.path());
+        let checkpoint = Checkpoint::read(&best).or_else(|_| Checkpoint::read(saved))?;
         self.network.backend().wait()?;
         checkpoint.restore(&mut self.network)?;
         self.origin.settings.lr *= 0.5;

@@ -86,7 +86,7 @@ fn a_run_with_a_damaged_checkpoint_ends_with_the_same_bits() {
 
     fs::write(at.join(LAST), &last[..half]).unwrap();
     fs::write(at.join(PREVIOUS), &previous[..half]).unwrap();
-    for line in ["train --resume run --steps 12", "evaluate run", "sample run"] {
+    for line in ["train --resume run --steps 12", "evaluate run --checkpoint last", "sample run --checkpoint last"] {
         let (code, _, err) = run(folder.path(), line);
         assert!(code == 7 && err.contains("no better"), "{line}: {code}: {err}");
     }
@@ -152,6 +152,43 @@ fn edited_metadata_are_refused() {
         edited.write(&path).unwrap();
         let error = Checkpoint::read(&path).unwrap_err();
         assert!(error.to_string().contains("position: is 5, and the step is 6"), "{error}");
+    }
+}
+
+/// Columns that are not those of the network, in a file whose checksum is right.
+#[test]
+fn columns_are_those_of_the_network() {
+    let folder = tempfile::tempdir().unwrap();
+    let rows: String = (0..60).map(|k| format!("{},{},{}\n", k % 7, k % 5, (k % 7) * 2 + k % 5)).collect();
+    fs::write(folder.path().join("t.csv"), format!("a,b,y\n{rows}")).unwrap();
+    succeed(folder.path(), "train --data t.csv --target y --hidden 4 --window 5 --batch 2 --steps 2 --backend cpu --out run");
+    let path = folder.path().join("run").join(LAST);
+    let whole = Tensors::read(&path).unwrap();
+    let columns: serde_json::Value = serde_json::from_str(whole.metadata("columns").unwrap()).unwrap();
+    let edit = |change: fn(&mut serde_json::Value)| {
+        let (mut edited, mut columns) = (whole.clone(), columns.clone());
+        change(&mut columns);
+        edited.metadata.insert("columns".into(), columns.to_string());
+        edited.write(&path).unwrap();
+        Checkpoint::read(&path)
+    };
+    assert!(edit(|_| ()).is_ok());
+    for (change, message) in [
+        (
+            (|columns| drop(columns["inputs"].as_array_mut().unwrap().pop())) as fn(&mut serde_json::Value),
+            "inputs: the columns have 1",
+        ),
+        (
+            |columns| {
+                let more = columns["inputs"][0].clone();
+                columns["targets"].as_array_mut().unwrap().push(more);
+            },
+            "values: the columns have 2",
+        ),
+        (|columns| columns["inputs"][1]["kind"]["number"]["scale"] = 0.into(), "b: its scale is"),
+    ] {
+        let error = edit(change).unwrap_err();
+        assert!(error.exit_code() == 7 && error.to_string().contains(message), "{error}");
     }
 }
 

@@ -11,7 +11,8 @@ use retrospect::{Error, Result};
 
 use super::{run, succeed};
 
-const LINE: &str = "train --hidden 5 --window 6 --steps 6 --checkpoint-every 2 --loss-every 1 --backend cpu --out run";
+const LINE: &str =
+    "train --hidden 5 --window 6 --steps 6 --checkpoint-every 2 --loss-every 1 --evaluate-every off --backend cpu --out run";
 
 /// Goes on with a run in this process up to step 12, with a checkpoint every two steps.
 fn go_on(run: &Path, watch: impl FnMut(Event) -> ControlFlow<()>) -> Result<Summary> {
@@ -84,7 +85,15 @@ fn there_are_two_checkpoints_and_nothing_unfinished() {
     let mut names: Vec<String> =
         fs::read_dir(&run).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
-    let expected = ["checkpoint.previous.safetensors", "checkpoint.safetensors", "loss.svg", "metrics.jsonl", "run.toml"];
+    let expected = [
+        "best.safetensors",
+        "checkpoint.previous.safetensors",
+        "checkpoint.safetensors",
+        "loss.svg",
+        "metrics.csv",
+        "metrics.jsonl",
+        "run.toml",
+    ];
     assert_eq!(names, expected);
 }
 

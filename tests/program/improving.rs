@@ -190,25 +190,25 @@ fn a_run_that_diverges_goes_on_with_a_smaller_rate() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
     with_text(at);
-    // ReLU units and plain descent: without an end at this rate, and fine at an eighth of it.
-    let train = "train --text text --hidden 32 --activation relu --recurrent-init identity --optimizer sgd --batch 2 --window 16 \
-                 --steps 60 --checkpoint-every 10 --loss-every 1 --backend cpu";
-    let (code, _, err) = run(at, &format!("{train} --lr 4 --out stopped"));
+    // Units without bounds and plain descent.
+    let train = "train --text text --hidden 32 --activation identity --optimizer sgd --batch 2 --window 16 --steps 60 \
+                 --checkpoint-every 10 --evaluate-every 3 --loss-every 1 --backend cpu";
+    let (code, _, err) = run(at, &format!("{train} --lr 1 --out stopped"));
     assert!(code == 6 && !err.contains("It goes on"), "{code}: {err}");
-    let (code, _, err) = run(at, &format!("{train} --lr 4 --on-divergence rollback --out run"));
+    let (code, _, err) = run(at, &format!("{train} --lr 1 --on-divergence rollback --out run"));
     assert!(code == 0 && (1..=3).contains(&err.matches("The run diverged at step").count()), "{code}: {err}");
     let (losses, rates) = (numbers(&at.join("run"), "loss"), numbers(&at.join("run"), "lr"));
     assert_eq!(losses.iter().map(|(step, _)| *step).collect::<Vec<_>>(), (1..=60).collect::<Vec<_>>());
     let count = err.matches("The run diverged at step").count() as i32;
-    let is_halved = |rate: f64| (0..=count).any(|halved| rate == 4.0 * 0.5_f64.powi(halved));
+    let is_halved = |rate: f64| (0..=count).any(|halved| rate == 0.5_f64.powi(halved));
     assert!(losses.iter().all(|(_, loss)| loss.is_finite()) && rates.iter().all(|(_, rate)| is_halved(*rate)), "{rates:?}");
-    assert_eq!(rates.last().unwrap().1, 4.0 * 0.5_f64.powi(count));
+    assert_eq!(rates.last().unwrap().1, 0.5_f64.powi(count));
     // It is remembered.
     succeed(at, "train --resume run --steps 62");
     assert_eq!(numbers(&at.join("run"), "lr")[61].1, rates.last().unwrap().1);
     // Not for ever.
     let (code, _, err) = run(at, &format!("{train} --lr 1e30 --on-divergence rollback --out wild"));
-    assert!(code == 6 && err.matches("It goes on from step 0").count() == 3, "{code}: {err}");
+    assert!(code == 6 && err.matches("It goes on from step").count() == 3, "{code}: {err}");
 }
 
 /// A better network that was kept after the checkpoint is not lost to a worse one, and goes with the data and the measure that it was
@@ -219,7 +219,7 @@ fn the_best_is_that_of_the_whole_run() {
     let at = folder.path();
     with_text(at);
     let train = TRAIN.replace("--steps 300", "--steps 100");
-    succeed(at, &format!("{train} --checkpoint-every 30 --out run"));
+    succeed(at, &format!("{train} --checkpoint-every 100 --out run"));
     let metadata = |file: &str| Tensors::read(at.join("run").join(file)).unwrap().metadata;
     let best_loss = || json(at, "runs run --json")[0]["best"]["value"].as_f64().unwrap();
     let best: u64 = metadata("best.safetensors")["step"].parse().unwrap();
@@ -227,7 +227,7 @@ fn the_best_is_that_of_the_whole_run() {
     // From an older checkpoint with a rate at which nothing gets better.
     fs::rename(at.join("run/checkpoint.previous.safetensors"), at.join("run/checkpoint.safetensors")).unwrap();
     let saved: u64 = metadata("checkpoint.safetensors")["step"].parse().unwrap();
-    assert!(best >= saved, "{best} {saved}");
+    assert!(best > saved, "{best} {saved}");
     succeed(at, "train --resume run --lr 1e-7 --steps 140");
     assert_eq!(best_loss(), before);
     assert!(fs::read(at.join("run/best.safetensors")).unwrap() == kept);
@@ -256,9 +256,10 @@ fn a_run_that_ended_early_goes_on() {
     assert!(ended["stopped_early"] == true && end < 240);
     // As patient as at the start, or without an end.
     let more = json(at, "train --resume run --json");
-    assert_eq!((more["steps"].as_u64().unwrap(), &more["stopped_early"]), (end + 40, &Value::from(true)));
-    let more = json(at, &format!("train --resume run --patience off --steps {} --json", end + 70));
-    assert_eq!((more["steps"].as_u64().unwrap(), &more["stopped_early"]), (end + 70, &Value::from(false)));
+    let next = more["steps"].as_u64().unwrap();
+    assert!(next >= end + 40 && more["stopped_early"] == true, "{more}");
+    let more = json(at, &format!("train --resume run --patience off --steps {} --json", next + 70));
+    assert_eq!((more["steps"].as_u64().unwrap(), &more["stopped_early"]), (next + 70, &Value::from(false)));
 }
 
 #[test]

@@ -73,8 +73,8 @@ fn an_evaluation_can_be_interrupted() {
     let folder = tempfile::tempdir().unwrap();
     // Nine tenths are held out: a minute and more.
     fs::write(folder.path().join("text"), text(4_000_000)).unwrap();
-    let line =
-        "train --text text --validation 0.9 --hidden 256 --batch 1 --window 8 --steps 3 --loss-every 1 --backend cpu --out run";
+    let line = "train --text text --validation 0.9 --hidden 256 --batch 1 --window 8 --steps 3 --evaluate-every off --loss-every 1 --backend cpu \
+         --out run";
     let child = start(folder.path(), "true", line);
     wait_for(folder.path(), 3);
     std::thread::sleep(Duration::from_millis(500));
