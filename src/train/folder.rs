@@ -228,13 +228,17 @@ impl Folder {
         header.validations.best.filter(|_| header.fingerprint.as_ref() == fingerprint)
     }
 
-    /// Renames the best network to `best.previous.safetensors`, if there is one.
+    /// Renames the best network to `best.previous.safetensors`, if it was trained on other data.
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub(super) fn set_best_aside(&self) -> Result<()> {
+    pub(super) fn set_other_best_aside(&self, fingerprint: Option<&String>) -> Result<()> {
         let (best, aside) = (Checkpoint::best_path(&self.path), self.path.join("best.previous.safetensors"));
-        if best.exists() { fs::rename(best, &aside).map_err(|e| Error::io(aside, e)) } else { Ok(()) }
+        let header = TensorFile::open(&best).and_then(|file| Header::read(&file));
+        match header {
+            Ok(header) if header.fingerprint.as_ref() != fingerprint => fs::rename(best, &aside).map_err(|e| Error::io(aside, e)),
+            _ => Ok(()),
+        }
     }
 
     /// Puts the checkpoint before the last in the place of the last one, which is damaged: the next would push it out.

@@ -1,6 +1,6 @@
 //! The data of a run that goes on: where they were, at another place, or other data of the same kind.
 
-use super::Checkpoint;
+use super::{Checkpoint, Validations};
 use crate::batch::{Input, Loss};
 use crate::data::{Choice, Opened, Part};
 use crate::model::Config;
@@ -45,7 +45,11 @@ impl Checkpoint {
         }
         self.origin.settings = settings;
         self.origin.settings.network.lengths |= data.source.has_lengths();
-        self.origin.fingerprint.clone_from(&data.fingerprint);
+        if self.origin.fingerprint != data.fingerprint {
+            // Validations on other data tell nothing of these.
+            self.validations = Validations::default();
+            self.origin.fingerprint.clone_from(&data.fingerprint);
+        }
         Ok(data)
     }
 

@@ -169,20 +169,17 @@ impl Training {
         let mut network = Network::new(&checkpoint.origin.settings.config(), compute)?;
         checkpoint.restore(&mut network)?;
         let settings = checkpoint.origin.settings.clone();
-        let is_same = checkpoint.origin.fingerprint == data.fingerprint;
         let mut training = Training::start(network, (settings, Validations::default()), data, compute, folder)?;
-        if !is_same {
-            // It was measured on other data.
-            training.folder.set_best_aside()?;
-        }
-        training.validations = training.validations_after(checkpoint, is_same);
+        training.folder.set_other_best_aside(training.origin.fingerprint.as_ref())?;
+        training.validations = training.validations_after(checkpoint);
         training.saved = Some(Checkpoint::path(training.folder()));
         Ok(training)
     }
 
-    /// What the run remembers of its validations when it goes on from a checkpoint, on the same data or on others. A better network that was
-    /// kept after the checkpoint stays the best.
-    fn validations_after(&self, checkpoint: &Checkpoint, is_same: bool) -> Validations {
+    /// What the run remembers of its validations when it goes on from a checkpoint. A better network that was kept after the checkpoint stays
+    /// the best.
+    fn validations_after(&self, checkpoint: &Checkpoint) -> Validations {
+        let is_same = checkpoint.origin.fingerprint == self.origin.fingerprint;
         let known = if is_same { checkpoint.validations } else { Validations::default() };
         known.going_on(&self.origin.settings, self.folder.best(self.origin.fingerprint.as_ref()))
     }
@@ -317,8 +314,7 @@ impl Training {
         self.network.backend().wait()?;
         checkpoint.restore(&mut self.network)?;
         self.origin.settings.lr *= 0.5;
-        let is_same = checkpoint.origin.fingerprint == self.origin.fingerprint;
-        self.validations = self.validations_after(&checkpoint, is_same);
+        self.validations = self.validations_after(&checkpoint);
         self.batches.restart(checkpoint.step);
         self.folder.drop_metrics_after(checkpoint.step)?;
         (self.last, self.mark) = (None, (Instant::now(), checkpoint.step));

@@ -92,7 +92,7 @@ fn plants() -> Vec<Plant> {
     let sum_parts = move |from, to, said| Plant { shader, from, to, said };
     vec![
         adam("beta1: f32,\n    beta2: f32,", "beta2: f32,\n    beta1: f32,", "member 7 of Params is beta2"),
-        adam("epsilon: f32,", "epsilon: f32,\n    rest: f32,", "Params has 12 members"),
+        adam("epsilon: f32,", "epsilon: f32,\n    rest: f32,", "Params has 14 members"),
         adam("    epsilon: f32,\n", "", "invalid field accessor `epsilon`"),
         adam("epsilon: f32,", "epsilon: u32,", "member epsilon of Params"),
         adam("beta2: f32,", "@align(16) beta2: f32,", "member beta2 of Params lies at 128"),
