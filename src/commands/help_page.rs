@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use clap::Command;
 
-const HEAD: &str = "# Commands\n\nThis page is the help of every command, as `retrospect COMMAND --help` prints it. It is made from the program: a test \
-                    compares\nthe two, and writes the page anew with `RETROSPECT_UPDATE=1` in the environment.\n";
+const HEAD: &str = "# Commands\n\nThis page is the help of every command, as `retrospect COMMAND --help` prints it. It is made from the \
+                    program.\nA test compares the two, and writes the page anew with `RETROSPECT_UPDATE=1` in the environment.\n";
 
 /// The page.
 fn page(mut program: Command) -> String {
