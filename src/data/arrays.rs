@@ -337,7 +337,7 @@ mod tests {
         let computed: usize = lengths.iter().map(|lengths| 4 * lengths.iter().max().unwrap().max(&2)).sum();
         assert_eq!(similar, 1.0 - read as f64 / computed as f64);
         let note = source.note();
-        assert!(note.starts_with("183 sequences to train and 20 held out, of 1 to 3 time steps; "), "{note}");
+        assert!(note.starts_with("183 sequences to train and 20 held out, of 1 to 3 time steps.\nPadding is 6."), "{note}");
 
         // Of one length, or without lengths, it is the order at random.
         for lengths in [None, Some(vec![3; 47])] {

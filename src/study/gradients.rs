@@ -226,9 +226,9 @@ mod tests {
         assert!(closed.iter().all(|g| g.activation.is_none() && g.bound.is_none() && g.flow.saturated.is_empty()));
         assert!((closed[0].gain - 1.0).abs() < 1e-5 && (closed[0].smallest - 1.0).abs() < 1e-5);
         let open = of_cell("lstm", None, 4.0, 1.0);
-        // σ(0) = 0.5, and σ(4) = 0.982.
+        // On its own path c keeps σ(0) = 0.5 and σ(4) = 0.982 of its gradient; more comes by h.
         let [closed, open] = [closed, open].map(|flows| rate(&flows, "c"));
-        assert!((0.4..0.75).contains(&closed) && (0.95..1.03).contains(&open), "{closed} and {open}");
+        assert!((0.5..0.75).contains(&closed) && (0.982..1.1).contains(&open), "{closed} and {open}");
         for leak in [0.1, 0.5] {
             let flows = of_cell("leaky", Some(leak), 0.0, 0.5);
             let (least, bound) = (1.0 - f64::from(leak), flows[0].bound.unwrap());
