@@ -237,7 +237,9 @@ mod tests {
         }
         let elman = of_cell("elman", None, 0.0, 1.0);
         let leaky = of_cell("leaky", Some(1.0), 0.0, 1.0);
-        assert_eq!(rate(&elman, "h"), rate(&leaky, "h"));
+        // Of other output weights, which are drawn behind the leaks.
+        let [elman, leaky] = [elman, leaky].map(|flows| rate(&flows, "h"));
+        assert!((elman - leaky).abs() < 0.01, "{elman} and {leaky}");
     }
 
     #[test]
