@@ -36,7 +36,7 @@ const ALL: &[Examples] = &[
         &["predict"],
         &[
             "retrospect predict runs/flow --data new.csv --out predicted.csv --plot predicted.svg",
-            "retrospect predict runs/flow --data new.csv --steps 24 --last",
+            "retrospect predict runs/flow --data new.csv --steps 24 --out next.csv",
             "retrospect predict runs/book --text page.txt | head",
         ],
     ),
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn every_example_is_one() {
+    fn every_example_is_accepted() {
         for line in ALL.iter().flat_map(|(_, lines)| *lines) {
             let found = program().try_get_matches_from(words(line));
             assert!(found.is_ok(), "{line}: {}", found.unwrap_err());
