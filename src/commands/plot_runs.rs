@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use retrospect::train::Overview;
+use retrospect::train::{Checkpoint, Overview};
 use retrospect::{Error, Result};
 
 use super::files::refuse_overwrite;
@@ -25,15 +25,19 @@ pub struct Plot {
 
 impl Plot {
     pub fn run(&self) -> Result<()> {
-        refuse_overwrite("--out", &self.out, self.runs.iter().map(PathBuf::as_path))?;
-        let read = |path: &PathBuf| {
-            let metrics = Overview::read(path)?.metrics?;
-            match metrics.is_empty() {
-                true => Err(Error::BadInput { what: path.display().to_string(), problem: "has no metrics to draw".into() }),
-                false => Ok((self.name(path), metrics)),
+        let files: Vec<PathBuf> = self.runs.iter().flat_map(|run| Checkpoint::files(run)).chain(self.runs.clone()).collect();
+        refuse_overwrite("--out", &self.out, files.iter().map(PathBuf::as_path))?;
+        let mut runs = Vec::new();
+        for path in &self.runs {
+            match Overview::read(path)?.metrics? {
+                metrics if metrics.is_empty() => note(format_args!("{} has no metrics and is left out.", path.display())),
+                metrics => runs.push((self.name(path), metrics)),
             }
-        };
-        let runs = self.runs.iter().map(read).collect::<Result<Vec<_>>>()?;
+        }
+        if runs.is_empty() {
+            let all: Vec<String> = self.runs.iter().map(|run| run.display().to_string()).collect();
+            return Err(Error::BadInput { what: all.join(", "), problem: "has no metrics to draw".into() });
+        }
         plot::runs(&self.out, &runs)?;
         note(format_args!("{}", self.out.display()));
         Ok(())

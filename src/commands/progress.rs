@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use retrospect::train::{ColumnError, Event, Metrics, Settings};
 
-use super::terminal::{note, significant, thousands};
+use super::terminal::{note, rounded, significant, thousands};
 
 /// Where stderr is no terminal, a line at most this often.
 const QUIET: Duration = Duration::from_secs(10);
@@ -58,7 +58,7 @@ impl Progress {
             Event::RolledBack { from, to, lr } => {
                 let said = format!(
                     "The run diverged at step {from}. It goes on from step {to} with a learning rate of {}.",
-                    significant(lr)
+                    rounded(lr, 5, 1e-3..1e7)
                 );
                 self.bar.suspend(|| note(said));
             }

@@ -1,5 +1,6 @@
 //! `retrospect runs`: which runs there are, and what each has come to.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -9,11 +10,14 @@ use serde_json::{Value, json};
 
 use super::terminal::{note, print, significant, table, thousands};
 
+/// The folder in which runs lie where nothing else is said.
+const USUAL: &str = "runs";
+
 /// Lists the runs in a folder: data, network, steps, best validation, time and device
 #[derive(Args)]
 pub struct Runs {
     /// The folder with the folders of runs
-    #[arg(value_name = "DIR", default_value = "runs")]
+    #[arg(value_name = "DIR", default_value = USUAL)]
     folder: PathBuf,
 
     /// Print JSON
@@ -45,10 +49,14 @@ impl Runs {
 
     /// The folder itself, if it is that of a run, or the runs in it, by their names.
     fn find(&self) -> Result<Vec<Named>> {
-        let failed = |source| Error::Io { path: self.folder.clone(), source };
+        let failed = |e| Error::BadInput { what: self.folder.display().to_string(), problem: format!("cannot be read: {e}") };
         let mut paths = vec![self.folder.clone()];
         if !Overview::is_run(&self.folder) {
-            let entries = std::fs::read_dir(&self.folder).map_err(failed)?;
+            let entries = match std::fs::read_dir(&self.folder) {
+                // Where no folder is named, none is needed.
+                Err(e) if e.kind() == ErrorKind::NotFound && self.folder == Path::new(USUAL) => return Ok(Vec::new()),
+                entries => entries.map_err(failed)?,
+            };
             paths = entries.map(|entry| Ok(entry.map_err(failed)?.path())).collect::<Result<_>>()?;
             paths.retain(|path| Overview::is_run(path));
             paths.sort();
@@ -98,7 +106,8 @@ impl Named {
         let sign = |best: &Best| if best.metric == BestBy::Accuracy { "accuracy " } else { "" };
         let best = validations.best.map(|best| format!("{}{} at {}", sign(&best), significant(best.value), thousands(best.step)));
         let steps = if *step < settings.steps {
-            format!("{} of {}", thousands(*step), thousands(settings.steps))
+            let end = if validations.have_lost(settings.patience) { ", stopped early" } else { "" };
+            format!("{} of {}{end}", thousands(*step), thousands(settings.steps))
         } else {
             thousands(*step)
         };

@@ -215,11 +215,21 @@ impl Train {
             let result = serde_json::to_string(&result).expect("numbers and a path");
             return print(&escaped(&format!("{result}\n")));
         }
+        let time = format!("{:.1} s", started.elapsed().as_secs_f64());
         let mut rows = vec![
             ("steps", if stopped_early { format!("{}, stopped early", thousands(steps)) } else { thousands(steps) }),
-            ("time", format!("{:.1} s, {ms_per_step:.2} ms a step", started.elapsed().as_secs_f64())),
-            ("loss", significant(loss.into())),
+            // Nothing but an interrupted validation may have been left to do.
+            ("time", if ms_per_step.is_nan() { time } else { format!("{time}, {ms_per_step:.2} ms a step") }),
+            ("loss", if loss.is_nan() { "not measured".into() } else { significant(loss.into()) }),
         ];
+        if sketch::is_wanted() {
+            let loss = |line: &Metrics| match line {
+                Metrics::Step { loss, .. } if *loss > 0.0 => Some(f64::from(*loss).ln()),
+                _ => None,
+            };
+            let losses: Vec<f64> = metrics.iter().filter_map(loss).collect();
+            rows.push(("", sketch::spread(&sketch::means(&losses))));
+        }
         rows.extend(validation_loss.map(|loss| ("validation loss", significant(loss))));
         rows.extend(best.map(|best| {
             let name = if best.metric == BestBy::Loss { "best loss" } else { "best accuracy" };
@@ -235,14 +245,6 @@ impl Train {
             let shares = format!("{:.1} % saturated, {:.1} % dead", flow.saturated * 100.0, flow.dead * 100.0);
             ("gradient, top layer", format!("{rate}; {shares}; {}", folder.join("gradients.svg").display()))
         }));
-        if sketch::is_wanted() {
-            let loss = |line: &Metrics| match line {
-                Metrics::Step { loss, .. } if *loss > 0.0 => Some(f64::from(*loss).ln()),
-                _ => None,
-            };
-            let losses: Vec<f64> = metrics.iter().filter_map(loss).collect();
-            rows.insert(3, ("", sketch::spread(&sketch::means(&losses))));
-        }
         rows.push(("run", folder.display().to_string()));
         print(&pairs(&rows))
     }

@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use retrospect::tensors::TensorFile;
 use retrospect::train::{Checkpoint, Header, Settings};
 use retrospect::{Error, Result};
 
@@ -47,10 +46,10 @@ impl WhichArgs {
     pub fn load(&self, run: &Path) -> Result<(Checkpoint, PathBuf)> {
         let best = Checkpoint::best_path(run);
         match self.checkpoint {
-            Some(_) if !run.is_dir() => {
+            Some(_) if run.exists() && !run.is_dir() => {
                 Err(Error::Usage(format!("--checkpoint is for the folder of a run, and {} is a file", run.display())))
             }
-            Some(Which::Best) if !best.exists() => {
+            Some(Which::Best) if run.is_dir() && !best.exists() => {
                 let problem = "has no best checkpoint: nothing was validated; --checkpoint last takes the last one";
                 Err(Error::BadInput { what: run.display().to_string(), problem: problem.into() })
             }
@@ -63,10 +62,9 @@ impl WhichArgs {
 
 /// The best checkpoint; the last one where that is of the same training step, or where the best one cannot be read and was not asked for.
 fn load_best(run: &Path, path: &Path, is_asked: bool) -> Result<(Checkpoint, PathBuf)> {
-    let header = |path: &Path| Header::read(&TensorFile::open(path)?);
-    let last = header(&Checkpoint::path(run)).ok();
+    let last = Header::open(&Checkpoint::path(run)).ok();
     let step = last.as_ref().map(|last| last.step);
-    if step.is_some() && header(path).ok().map(|best| best.step) == step {
+    if step.is_some() && Header::open(path).ok().map(|best| best.step) == step {
         return load_last(run);
     }
     let mut checkpoint = match Checkpoint::read(path) {

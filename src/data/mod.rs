@@ -63,7 +63,8 @@ pub struct Shape {
 }
 
 impl Shape {
-    /// The smallest shape that holds a batch: vocabulary and classes end with the largest id that is read or counts.
+    /// The smallest shape that holds a batch: vocabulary and classes end with the largest id that is read or counts, and there is a class for
+    /// each weight.
     #[must_use]
     pub fn from_batch(batch: &Batch) -> Shape {
         let beyond = |ids: &ndarray::Array2<u32>, matters: &dyn Fn(usize, usize) -> bool| {
@@ -75,7 +76,10 @@ impl Shape {
             Inputs::Vectors(x) => Input::Vectors(x.dim().2),
         };
         let (outputs, loss) = match &batch.targets {
-            Targets::Classes(ids) => (beyond(ids, &|t, b| batch.counts(t, b)), Loss::CrossEntropy),
+            Targets::Classes(ids) => {
+                let weights = batch.class_weights.as_ref().map_or(0, Vec::len);
+                (beyond(ids, &|t, b| batch.counts(t, b)).max(weights), Loss::CrossEntropy)
+            }
             Targets::Values(y) => (y.dim().2, Loss::SquaredError),
         };
         Shape { input, outputs, loss }

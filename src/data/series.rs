@@ -280,7 +280,7 @@ impl Source for Series {
     fn batches_in_pass(&self) -> Option<u64> {
         let Cut { window, batch, windows, .. } = self.cut;
         let steps = || self.training.iter().map(|stretch| stretch.steps.len()).sum::<usize>();
-        Some(if windows == Windows::Random { steps().div_ceil(window * batch) } else { self.walk.windows.len() } as u64)
+        Some(if windows == Windows::Random { steps().div_ceil(window * batch) } else { self.pass_of(0).windows.len() } as u64)
     }
 
     fn batch(&mut self, step: u64) -> Batch {

@@ -99,17 +99,16 @@ impl Tensors {
             "values" => (self.values(batch, layout)?, 0),
             _ => self.classes(batch, layout)?,
         };
+        let classes = Shape::from_batch(&batch).outputs;
         if self.contains("class_weights") {
             let weights: Array1<f32> = self.ranked("class_weights", "[O]", self.any_f32("class_weights")?)?;
             batch.class_weights = Some(weights.to_vec());
         }
 
         let shape = Shape::from_batch(&batch);
-        batch
-            .check_alone(shape.input, shape.outputs.max(batch.class_weights.as_ref().map_or(0, Vec::len)))
-            .map_err(|error| self.in_file(error))?;
-        if let Some(weights) = batch.class_weights.as_ref().filter(|weights| weights.len() < shape.outputs) {
-            let problem = format!("expected one for each of at least {} classes, got {}", shape.outputs, weights.len());
+        batch.check_alone(shape.input, shape.outputs).map_err(|error| self.in_file(error))?;
+        if let Some(weights) = batch.class_weights.as_ref().filter(|weights| weights.len() < classes) {
+            let problem = format!("expected one for each of at least {classes} classes, got {}", weights.len());
             return Err(self.bad("class_weights", problem));
         }
         Ok(ReadBatch { batch, ignored })

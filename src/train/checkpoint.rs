@@ -121,12 +121,24 @@ impl Checkpoint {
         run.join("best.safetensors")
     }
 
-    /// All files that a run reads from its folder when it goes on.
+    /// The place of the best network on other data that the run was trained on before.
+    #[must_use]
+    pub fn previous_best_path(run: &Path) -> PathBuf {
+        run.join("best.previous.safetensors")
+    }
+
+    /// Whether a folder has a checkpoint, or the one before the last.
+    #[must_use]
+    pub fn is_in(folder: &Path) -> bool {
+        folder.join("checkpoint.safetensors").exists() || Checkpoint::previous_path(folder).exists()
+    }
+
+    /// All files that a run has in its folder and that are not made anew from others.
     #[must_use]
     pub fn files(run: &Path) -> Vec<PathBuf> {
-        let names =
-            ["checkpoint.safetensors", "checkpoint.previous.safetensors", "best.safetensors", "metrics.jsonl", "run.toml"];
-        names.iter().map(|name| run.join(name)).collect()
+        let checkpoints = [run.join("checkpoint.safetensors"), Checkpoint::previous_path(run)];
+        let best = [Checkpoint::best_path(run), Checkpoint::previous_best_path(run)];
+        checkpoints.into_iter().chain(best).chain(["metrics.jsonl", "run.toml"].map(|name| run.join(name))).collect()
     }
 
     /// Reads the last checkpoint of a run, and gives its place; where that is damaged or gone the one before, and why.

@@ -15,7 +15,6 @@ pub(super) use self::files::SPILLED;
 use self::files::{CHECKPOINT, FILES, METRICS, keep, remove_unfinished};
 use super::{Best, Checkpoint, ColumnError, Header, LayerFlow, Origin, Validations};
 use crate::network::Network;
-use crate::tensors::TensorFile;
 use crate::whole_file::{WholeFile, expect_plain, sync_folder_of};
 use crate::{Error, Result};
 
@@ -128,7 +127,7 @@ impl Folder {
         if !path.is_dir() {
             return Err(Error::input(path.display(), "is not the folder of a run"));
         }
-        if !has_checkpoint(path) {
+        if !Checkpoint::is_in(path) {
             return Err(Error::input(path.join(CHECKPOINT).display(), "cannot be read: there is no checkpoint"));
         }
         Folder::open(path)
@@ -224,7 +223,7 @@ impl Folder {
 
     /// The best validation of the network that is kept as the best, if that was trained on these data.
     pub(super) fn best(&self, fingerprint: Option<&String>) -> Option<Best> {
-        let header = Header::read(&TensorFile::open(Checkpoint::best_path(&self.path)).ok()?).ok()?;
+        let header = Header::open(&Checkpoint::best_path(&self.path)).ok()?;
         header.validations.best.filter(|_| header.fingerprint.as_ref() == fingerprint)
     }
 
@@ -233,9 +232,8 @@ impl Folder {
     /// # Errors
     /// [`Error::Io`].
     pub(super) fn set_other_best_aside(&self, fingerprint: Option<&String>) -> Result<()> {
-        let (best, aside) = (Checkpoint::best_path(&self.path), self.path.join("best.previous.safetensors"));
-        let header = TensorFile::open(&best).and_then(|file| Header::read(&file));
-        match header {
+        let (best, aside) = (Checkpoint::best_path(&self.path), Checkpoint::previous_best_path(&self.path));
+        match Header::open(&best) {
             Ok(header) if header.fingerprint.as_ref() != fingerprint => fs::rename(best, &aside).map_err(|e| Error::io(aside, e)),
             _ => Ok(()),
         }
@@ -255,14 +253,10 @@ impl Folder {
 /// Refuses a folder that holds a run.
 fn expect_no_run(path: &Path) -> Result<()> {
     let has_metrics = fs::metadata(path.join(METRICS)).is_ok_and(|about| about.len() > 0);
-    if !has_checkpoint(path) && !has_metrics {
+    if !Checkpoint::is_in(path) && !has_metrics {
         return Ok(());
     }
     Err(Error::Usage(format!("{} holds a run already: resume it, or name another folder", path.display())))
-}
-
-fn has_checkpoint(path: &Path) -> bool {
-    path.join(CHECKPOINT).exists() || Checkpoint::previous_path(path).exists()
 }
 
 /// Metrics, each with where its line ends in the file.

@@ -1,5 +1,7 @@
 //! What the metadata of a checkpoint say of its run, without its tensors.
 
+use std::path::Path;
+
 use super::{DeviceRecord, Settings, Validations};
 use crate::Result;
 use crate::tensors::TensorFile;
@@ -20,6 +22,14 @@ pub struct Header {
 }
 
 impl Header {
+    /// Reads the metadata of a file.
+    ///
+    /// # Errors
+    /// As [`TensorFile::open`] and [`Header::read`].
+    pub fn open(path: &Path) -> Result<Header> {
+        Header::read(&TensorFile::open(path)?)
+    }
+
     /// Parses the metadata of an opened file.
     ///
     /// # Errors

@@ -4,7 +4,6 @@ use std::path::Path;
 
 use super::{Checkpoint, Folder, Header, Metrics};
 use crate::Result;
-use crate::tensors::TensorFile;
 
 /// A run, read from its last checkpoint's header and its metrics.
 #[derive(Debug)]
@@ -21,16 +20,15 @@ impl Overview {
     /// # Errors
     /// [`crate::Error::BadInput`] when neither checkpoint has a header of this crate.
     pub fn read(run: &Path) -> Result<Overview> {
-        let header = |path: &Path| Header::read(&TensorFile::open(path)?);
-        let header =
-            header(&Checkpoint::path(run)).or_else(|error| header(&Checkpoint::previous_path(run)).map_err(|_| error))?;
+        let last = Header::open(&Checkpoint::path(run));
+        let header = last.or_else(|error| Header::open(&Checkpoint::previous_path(run)).map_err(|_| error))?;
         Ok(Overview { header, metrics: Folder::metrics(run) })
     }
 
     /// Whether a folder is that of a run with a checkpoint.
     #[must_use]
     pub fn is_run(folder: &Path) -> bool {
-        folder.is_dir() && [Checkpoint::path(folder), Checkpoint::previous_path(folder)].iter().any(|path| path.exists())
+        folder.is_dir() && Checkpoint::is_in(folder)
     }
 
     /// The seconds that its training steps took, by the mean of each line of metrics; `None` without any.

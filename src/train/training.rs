@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use super::evaluation::evaluate_unless;
 use super::tracing::{Before, flows};
-use super::{Best, Checkpoint, DeviceRecord, Folder, Measures, Metrics, OnDivergence, Origin, Schedule, Settings, Validations};
+use super::{
+    Best, BestBy, Checkpoint, DeviceRecord, Folder, Measures, Metrics, OnDivergence, Origin, Schedule, Settings, Validations,
+};
 use crate::backend::Compute;
 use crate::batch::{Batch, Loss};
 use crate::data::{Choice, Opened, Prefetch, Source};
@@ -97,7 +99,7 @@ pub struct Training {
     folder: Folder,
     validations: Validations,
     saved: Option<PathBuf>,
-    last: Option<(u64, f32)>,
+    last: Option<Report>,
     /// When the last line of metrics was due, and its step.
     mark: (Instant, u64),
     tokens: Tokens,
@@ -126,9 +128,11 @@ fn check_direction(settings: &Settings, source: &dyn Source) -> Result<()> {
 /// What follows from validations needs some.
 fn check_validation(settings: &Settings, source: &dyn Source) -> Result<()> {
     let is_validated = source.held_out_batches() > 0;
-    let needs = match (settings.patience, settings.schedule) {
-        (Some(_), _) => "--patience",
-        (None, Schedule::Plateau { .. }) => "--schedule plateau",
+    let needs = match (settings.patience, settings.schedule, settings.best_by) {
+        (Some(_), _, _) => "--patience",
+        (None, Schedule::Plateau { .. }, _) => "--schedule plateau",
+        // One at the end is enough.
+        (None, _, BestBy::Accuracy) if !is_validated => "--best accuracy",
         _ => return Ok(()),
     };
     if is_validated && settings.evaluate_every.is_some() {
@@ -275,7 +279,7 @@ impl Training {
             Error::Diverged { step, tensor, last_finite, checkpoint } => Error::Diverged {
                 step,
                 tensor,
-                last_finite: last_finite.or(self.last),
+                last_finite: last_finite.or(self.last.map(|report| (report.step, report.loss))),
                 checkpoint: checkpoint.or_else(|| self.saved.clone()),
             },
             Error::DeviceLost { reason, .. } => Error::DeviceLost { reason, checkpoint: self.saved.clone() },
@@ -323,17 +327,22 @@ impl Training {
     }
 
     fn go(&mut self, watch: &mut dyn FnMut(Event) -> ControlFlow<()>) -> Result<Summary> {
-        let Settings { steps, loss_every, evaluate_every, checkpoint_every, trace_gradients, patience, .. } =
-            self.origin.settings;
+        let Settings { steps, loss_every, evaluate_every, checkpoint_every, trace_gradients, .. } = self.origin.settings;
         let (mut validation_loss, mut stopped_early) = (None, false);
         // From the start there is a checkpoint, so that whatever ends the run leaves one.
         if self.network.steps() == 0 {
             self.save(watch)?;
         }
         // A validation that was interrupted comes first: what follows from validations must not depend on when a run stops.
-        let step = self.network.steps();
-        if evaluate_every.is_some_and(|every| step > 0 && step.is_multiple_of(every)) && self.validations.last_step < Some(step) {
+        if self.owes_validation() {
             validation_loss = self.validate(watch)?;
+            let step = self.network.steps();
+            if validation_loss.is_none() {
+                return Err(Error::Interrupted { step, checkpoint: self.saved.clone() });
+            }
+            stopped_early = step < steps && self.has_lost_patience();
+            // Its line of metrics is written, so that it must not be measured again.
+            self.save(watch)?;
         }
         self.mark.0 = Instant::now();
         let mut looked = Instant::now();
@@ -364,8 +373,10 @@ impl Training {
                 validation_loss = self.validate(watch)?;
                 is_cut_off = validation_loss.is_none();
             }
-            stopped_early =
-                evaluating && step < steps && patience.is_some_and(|most| self.validations.without_improvement >= most);
+            stopped_early = evaluating && step < steps && self.has_lost_patience();
+            if stopped_early {
+                self.log_last(pause, watch)?;
+            }
             if saving || stopped_early {
                 self.save(watch)?;
             }
@@ -382,13 +393,24 @@ impl Training {
         self.paces.sort_by(f64::total_cmp);
         Ok(Summary {
             steps: self.network.steps(),
-            loss: self.last.map_or(f32::NAN, |(_, loss)| loss),
+            loss: self.last.map_or(f32::NAN, |report| report.loss),
             validation_loss,
             best: self.validations.best,
             stopped_early,
             ms_per_step: self.paces.get(self.paces.len() / 2).copied().unwrap_or(f64::NAN),
             checkpoint: self.saved.clone().unwrap_or_default(),
         })
+    }
+
+    /// Whether a validation was due after the last training step and was not made.
+    fn owes_validation(&self) -> bool {
+        let step = self.network.steps();
+        let is_due = self.origin.settings.evaluate_every.is_some_and(|every| step > 0 && step.is_multiple_of(every));
+        is_due && self.validations.last_step < Some(step) && self.batches.held_out_batches() > 0
+    }
+
+    fn has_lost_patience(&self) -> bool {
+        self.validations.have_lost(self.origin.settings.patience)
     }
 
     /// Looks at what came back. With `wait` at all that is under way.
@@ -404,7 +426,7 @@ impl Training {
             if let Some(tensor) = self.network.diverged(&report) {
                 return Err(Error::Diverged { step: report.step, tensor, last_finite: None, checkpoint: None });
             }
-            self.last = Some((report.step, report.loss));
+            self.last = Some(report);
             if report.step.is_multiple_of(self.origin.settings.loss_every) || report.step == self.origin.settings.steps {
                 self.log(&report, seconds, watch)?;
                 self.tokens.begin();
@@ -412,6 +434,18 @@ impl Training {
             }
         }
         Ok(())
+    }
+
+    /// Logs the last training step, when the run ends at one that has no line yet; `now` is when it was done.
+    fn log_last(&mut self, now: Instant, watch: &mut dyn FnMut(Event) -> ControlFlow<()>) -> Result<()> {
+        let (since, from) = self.mark;
+        match self.last.filter(|report| report.step > from) {
+            Some(report) => {
+                let seconds = now.duration_since(since).as_secs_f64() / (report.step - from) as f64;
+                self.log(&report, seconds, watch)
+            }
+            None => Ok(()),
+        }
     }
 
     fn log(&mut self, report: &Report, seconds: f64, watch: &mut dyn FnMut(Event) -> ControlFlow<()>) -> Result<()> {

@@ -79,7 +79,7 @@ impl Validations {
     /// the start if it has ended early before.
     pub(super) fn going_on(self, settings: &Settings, kept: Option<Best>) -> Validations {
         let plateau = settings.schedule.plateau().map(|new| self.plateau.unwrap_or(new));
-        let has_ended = settings.patience.is_some_and(|most| self.without_improvement >= most);
+        let has_ended = self.have_lost(settings.patience);
         let is_by = |best: &Best| best.metric == settings.best_by;
         let better = |a: Best, b: Best| if settings.best_by.gain(b.value, a.value) > 0.0 { b } else { a };
         let best = self.best.into_iter().chain(kept).filter(is_by).reduce(better);
@@ -92,6 +92,12 @@ impl Validations {
             without_improvement: if has_ended || !is_measured_alike { 0 } else { self.without_improvement },
             ..self
         }
+    }
+
+    /// Whether so many in a row, if a number is set, brought no improvement that a run ends.
+    #[must_use]
+    pub fn have_lost(&self, patience: Option<u64>) -> bool {
+        patience.is_some_and(|most| self.without_improvement >= most)
     }
 
     /// Takes a validation after `step` training steps into account; returns whether it is the best. An improvement is one by more than

@@ -175,14 +175,20 @@ fn what_is_held_out_is_chosen_at_random_and_may_be_nothing() {
 fn class_weights_of_a_file_are_checked() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    for (name, weights) in
-        [("good", vec![1.0, 2.0, 0.5]), ("short", vec![1.0, 2.0]), ("zero", vec![0.0; 3]), ("below", vec![1.0, -1.0, 1.0])]
-    {
+    for (name, weights) in [
+        ("good", vec![1.0, 2.0, 0.5]),
+        ("short", vec![1.0, 2.0]),
+        ("zero", vec![0.0; 3]),
+        ("below", vec![1.0, -1.0, 1.0]),
+        ("wide", vec![1.0; 4]),
+    ] {
         let weights: Array1<f32> = weights.into();
         write(folder, name, [("inputs", inputs().into()), ("classes", classes().into()), ("class_weights", weights.into())]);
     }
     write(folder, "plain", [("inputs", inputs().into()), ("classes", classes().into())]);
     assert_ne!(losses(folder, "good").0, losses(folder, "plain").0, "weights count");
+    // A weight for a class that does not occur makes an output for it.
+    losses(folder, "wide");
     let line = |name: &str| format!("{TRAIN} --data {name} --out x");
     let lines = ["short", "zero", "below"].map(line);
     expect(

@@ -3,9 +3,14 @@
 
 use std::f64::consts::PI;
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::Path;
 
+use retrospect::Error;
+use retrospect::backend::Compute;
+use retrospect::data::Choice;
 use retrospect::tensors::Tensors;
+use retrospect::train::{Checkpoint, Event, Folder, Metrics, Training};
 use serde_json::Value;
 
 use super::errors::expect;
@@ -178,6 +183,8 @@ fn what_makes_no_sense_is_refused() {
             ("study gradients --checkpoint last", 2, "--checkpoint is for --run"),
             ("predict run --text text --out run/best.safetensors", 2, "--out would overwrite"),
             ("train --best accuracy --backend cpu --out x", 2, "the best accuracy is of classes"),
+            (&format!("{train} --best accuracy --validation 0"), 2, "--best accuracy needs validations, and nothing is held out"),
+            (&format!("{train} --patience x"), 2, "expected off or a whole number"),
             ("train --resume run --steps 10", 2, "is at step 20, and the run ends at step 10; give --steps above 20"),
         ],
     );
@@ -209,6 +216,42 @@ fn a_run_that_diverges_goes_on_with_a_smaller_rate() {
     // Not for ever.
     let (code, _, err) = run(at, &format!("{train} --lr 1e30 --on-divergence rollback --out wild"));
     assert!(code == 6 && err.matches("It goes on from step").count() == 3, "{code}: {err}");
+}
+
+/// A validation that was interrupted is owed: it is made before the next step, once, and what follows from it follows.
+#[test]
+fn an_interrupted_validation_is_made_when_the_run_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    with_text(at);
+    let end = json(at, &format!("{TRAIN} --patience 3 --out whole --json"))["steps"].as_u64().unwrap();
+    let short = TRAIN.replace("--steps 300", "--steps 10");
+    succeed(at, &format!("{short} --patience 3 --out run"));
+    // Interrupted in the validation at which the run would have ended, and at once again.
+    let run_path = at.join("run");
+    for _ in 0..2 {
+        let (mut checkpoint, _, _) = Checkpoint::of_run(&run_path).unwrap();
+        checkpoint.origin.settings.steps = 300;
+        checkpoint.origin.settings.data = Choice::Text(at.join("text"));
+        let opened = checkpoint.reopen(None, false).unwrap();
+        let mut last = checkpoint.step;
+        let open = || Folder::of_run(&run_path);
+        let stopped = Training::resume(&checkpoint, opened, &Compute::Cpu(Some(1)), open).unwrap().run(|event| match event {
+            Event::Logged(Metrics::Step { step, .. }) => {
+                last = *step;
+                ControlFlow::Continue(())
+            }
+            Event::Evaluating(_) if last == end => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        });
+        assert!(matches!(stopped, Err(Error::Interrupted { step, .. }) if step == end), "{stopped:?}, expected the end at {end}");
+    }
+    let more = json(at, "train --resume run --json");
+    assert_eq!((&more["steps"], &more["stopped_early"]), (&Value::from(end), &Value::from(true)));
+    let of = |run: &str| numbers(&at.join(run), "validation_loss");
+    // The run of ten steps was measured at its end.
+    assert_eq!(of("run").into_iter().filter(|(step, _)| *step != 10).collect::<Vec<_>>(), of("whole"));
+    assert!(bytes(&run_path, "best.safetensors") == bytes(&at.join("whole"), "best.safetensors"));
 }
 
 /// A better network that was kept after the checkpoint is not lost to a worse one, and goes with the data and the measure that it was
@@ -251,9 +294,15 @@ fn a_run_that_ended_early_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
     with_text(at);
-    let ended = json(at, &format!("{TRAIN} --patience 2 --out run --json"));
+    let train = TRAIN.replace("--loss-every 1", "--loss-every 300");
+    let ended = json(at, &format!("{train} --patience 2 --min-delta 1e-6 --out run --json"));
     let end = ended["steps"].as_u64().unwrap();
     assert!(ended["stopped_early"] == true && end < 240);
+    // The step that it ended after is logged, as a last one is.
+    let losses = numbers(&at.join("run"), "loss");
+    assert_eq!(losses, [(end, ended["loss"].as_f64().unwrap())]);
+    assert!(ended["ms_per_step"].as_f64().unwrap() > 0.0);
+    assert!(succeed(at, "runs run").contains(&format!("{end} of 300, stopped early")));
     // As patient as at the start, or without an end.
     let more = json(at, "train --resume run --json");
     let next = more["steps"].as_u64().unwrap();
@@ -285,6 +334,19 @@ fn runs_are_listed_and_drawn_together() {
     for text in ["first", "second", "training loss", "validation loss", "norm of the gradient", "learning rate"] {
         assert!(drawn.contains(text), "{text}");
     }
+    // A run that has no metrics is left out, unless there are no others.
+    fs::create_dir(at.join("runs/new")).unwrap();
+    fs::copy(at.join("runs/first/checkpoint.safetensors"), at.join("runs/new/checkpoint.safetensors")).unwrap();
+    fs::write(at.join("runs/new/metrics.jsonl"), "").unwrap();
+    let (code, _, err) = run(at, "plot runs/new runs/first --out some.svg");
+    assert!(code == 0 && err.contains("runs/new has no metrics and is left out.") && at.join("some.svg").exists(), "{err}");
+    expect(at, &[("plot runs/new --out x.svg", 7, "has no metrics to draw")]);
+    fs::remove_dir_all(at.join("runs/new")).unwrap();
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink("runs/first/best.safetensors", at.join("link.svg")).unwrap();
+        expect(at, &[("plot runs/first --out link.svg", 2, "--out would overwrite")]);
+    }
     // One that cannot be read is left out of the list, and an error of the figure.
     fs::create_dir(at.join("runs/broken")).unwrap();
     fs::write(at.join("runs/broken/checkpoint.safetensors"), "broken").unwrap();
@@ -296,10 +358,14 @@ fn runs_are_listed_and_drawn_together() {
             ("plot runs/first runs/broken --out x.svg", 7, "broken"),
             ("plot runs/first --out x.pdf", 2, "figures are .svg or .png"),
             ("plot --out x.svg", 2, "<RUN>"),
-            ("runs nowhere", 1, "nowhere"),
+            ("runs nowhere", 7, "nowhere: cannot be read"),
+            ("evaluate nowhere --checkpoint best", 7, "nowhere"),
         ],
     );
     assert!(!at.join("x.svg").exists());
+    // Where no folder is named, none is needed.
+    let (code, out, err) = run(&at.join("runs/empty"), "runs");
+    assert!(code == 0 && out.is_empty() && err.contains("There are no runs in runs."), "{out}{err}");
     let (code, out, err) = run(at, "runs runs/empty");
     assert!(code == 0 && out.is_empty() && err.contains("There are no runs in runs/empty."), "{out}{err}");
 }

@@ -49,6 +49,9 @@ where
     Ok(())
 }
 
+/// How long the sample of a line in a legend is.
+pub const SAMPLE: i32 = 34;
+
 /// Names of lines beside samples of them from a place on, and a remark behind; gives the middles of the samples.
 pub fn legend(
     canvas: &Canvas,
@@ -56,7 +59,6 @@ pub fn legend(
     entries: &[(Line, &str)],
     besides: &str,
 ) -> std::result::Result<Vec<Place>, Box<dyn std::error::Error>> {
-    const SAMPLE: i32 = 34;
     let mut middles = Vec::new();
     for &((color, width, dashes), name) in entries {
         let (dash, gap) = dashes.unwrap_or((SAMPLE as u32, 0));

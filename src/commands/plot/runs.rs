@@ -7,9 +7,10 @@ use plotters::prelude::*;
 use retrospect::Result;
 use retrospect::train::Metrics;
 
+use super::super::terminal::rounded;
 use super::axis::Axis;
-use super::lines::{Line, axes, line, varied};
-use super::{Canvas, Drawn, HEADING, Place, TEXT, TITLE, cut_inside, font, spread, thinned, ticks};
+use super::lines::{SAMPLE, axes, legend, line, varied};
+use super::{Canvas, Drawn, HEADING, TEXT, TITLE, cut_inside, font, spread, thinned, ticks};
 
 type Points = Vec<(f64, f64)>;
 
@@ -17,6 +18,10 @@ const PANEL: (u32, u32) = (900, 300);
 /// What the title takes, and each name of a run below it.
 const TITLE_HEIGHT: u32 = 50;
 const NAME_HEIGHT: u32 = 24;
+/// What is free on both sides of the title and the names.
+const MARGIN: i32 = 24;
+/// What a name has beside the sample of its line.
+const NAME_WIDTH: i32 = PANEL.0 as i32 - 2 * MARGIN - SAMPLE - 8;
 /// Points of a line, at most: with more its dashes are not seen.
 const POINTS: usize = 250;
 /// Values that differ by more are drawn by their logarithms.
@@ -73,26 +78,15 @@ pub fn runs(path: &Path, runs: &[(String, Vec<Metrics>)]) -> Result<()> {
     let head_height = TITLE_HEIGHT + NAME_HEIGHT * runs.len() as u32;
     super::write(path, (PANEL.0, head_height + PANEL.1 * panels.len() as u32), |canvas| {
         let (head, body) = canvas.split_vertically(head_height);
-        head.draw(&Text::new("Training runs", (24, 16), font(TITLE)))?;
+        head.draw(&Text::new("Training runs", (MARGIN, 16), font(TITLE)))?;
         for (i, (name, _)) in runs.iter().enumerate() {
-            draw_name(&head, (24, (TITLE_HEIGHT + NAME_HEIGHT * i as u32) as i32), varied(i), name)?;
+            let middle = (TITLE_HEIGHT + NAME_HEIGHT * i as u32) as i32 + 8;
+            legend(&head, (MARGIN, middle), &[(varied(i), &cut_inside(name, TEXT, NAME_WIDTH))], "")?;
         }
         let last = panels.iter().flat_map(|(_, lines)| lines.iter().flatten()).fold(1.0_f64, |last, p| last.max(p.0));
         let places = body.split_evenly((panels.len(), 1));
         places.iter().zip(&panels).try_for_each(|(place, (name, lines))| draw(place, name, lines, last))
     })
-}
-
-/// The name of a run beside a sample of its line.
-fn draw_name(canvas: &Canvas, (x, y): Place, (color, width, dashes): Line, name: &str) -> Drawn {
-    const SAMPLE: i32 = 34;
-    let (dash, gap) = dashes.unwrap_or((SAMPLE as u32, 0));
-    let middle = y + 8;
-    let sample = vec![(x, middle), (x + SAMPLE, middle)];
-    canvas.draw(&plotters::element::DashedPathElement::new(sample, dash, gap, color.stroke_width(width)))?;
-    let name = cut_inside(name, TEXT, PANEL.0 as i32 - 2 * x - SAMPLE - 8);
-    canvas.draw(&Text::new(name, (x + SAMPLE + 8, y), font(TEXT)))?;
-    Ok(())
 }
 
 fn draw(canvas: &Canvas, name: &str, lines: &[Points], last: f64) -> Drawn {
@@ -101,7 +95,7 @@ fn draw(canvas: &Canvas, name: &str, lines: &[Points], last: f64) -> Drawn {
     if low > 0.0 && high / low > WIDE {
         let range = spread(values(), 2.0);
         let marks = ticks(&range, 7);
-        let label = |y: &f64| if *y >= 1e-3 && *y < 1e4 { super::number(*y) } else { format!("{y:e}") };
+        let label = |y: &f64| if *y >= 1e-3 && *y < 1e4 { super::number(*y) } else { rounded(*y, 2, 1e-3..1e4) };
         draw_with(range.log_scale().with_key_points(marks), &label, canvas, (name, lines, last))
     } else {
         let axis = Axis::around([low, high], 7);
@@ -116,8 +110,8 @@ where
 {
     let mut builder = axes(canvas);
     builder.caption(name, font(HEADING)).y_label_area_size(90);
-    let mut chart = builder.build_cartesian_2d(Axis::of_wholes([0.0, last], 11), y)?;
     let steps = Axis::of_wholes([0.0, last], 11);
+    let mut chart = builder.build_cartesian_2d(steps.clone(), y)?;
     super::mesh(&mut chart, ["training step", ""], [11, 7], [&|x| steps.label(x), &label])?;
     for (i, points) in lines.iter().enumerate().filter(|(_, points)| !points.is_empty()) {
         line(&mut chart, varied(i), points.clone())?;

@@ -7,7 +7,7 @@ use retrospect::data::Task;
 use retrospect::study::{Budget, Trained};
 
 use super::Output;
-use crate::commands::options::{Clip, Constants, OptimizerChoice, clip, size};
+use crate::commands::options::{Clip, OptimizerChoice, clip, size};
 
 #[derive(Args)]
 pub struct BudgetArgs {
@@ -49,7 +49,7 @@ impl BudgetArgs {
             batch: self.batch,
             window: window.unwrap_or(task.defaults.window),
             steps: self.steps.unwrap_or(steps),
-            optimizer: self.optimizer(task).with(Constants::default()).expect("usual constants are in range"),
+            optimizer: self.optimizer(task).usual(),
             clip: self.clip.map_or(task.defaults.clip.map(|clip| clip as f32), |Clip(clip)| clip),
             seed: self.seed,
         }

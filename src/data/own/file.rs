@@ -31,7 +31,7 @@ impl DataFile {
                 return Ok(DataFile::Table(bytes));
             }
             let sum = fingerprint(&bytes[..]).ok();
-            return Ok(DataFile::Tensors(Tensors::from_bytes(&path.display().to_string(), bytes)?, sum));
+            return Ok(DataFile::Tensors(Tensors::from_bytes(&name_of(path), bytes)?, sum));
         }
         let unread = |e| Error::input(path.display(), format!("cannot be read: {e}"));
         let mut first = Vec::new();
