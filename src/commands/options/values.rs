@@ -1,87 +1,8 @@
 //! The values of options, and how they are read.
 
-use clap::ValueEnum;
-use retrospect::data::Defaults;
-use retrospect::kernels::update::Adam as AdamConstants;
-use retrospect::model::{Config, Optimizer};
+use retrospect::Activation;
+use retrospect::model::Config;
 use retrospect::train::Schedule;
-use retrospect::{Activation, Error, Result};
-
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum OptimizerChoice {
-    Adam,
-    /// Adam with --weight-decay
-    Adamw,
-    Sgd,
-    Momentum,
-    /// Nesterov's momentum
-    Nesterov,
-    Rmsprop,
-    Adagrad,
-}
-
-/// The constants of an optimiser that are asked for.
-#[derive(Clone, Copy, Default)]
-pub struct Constants {
-    pub momentum: Option<f32>,
-    pub beta1: Option<f32>,
-    pub beta2: Option<f32>,
-    pub epsilon: Option<f32>,
-    pub weight_decay: Option<f32>,
-}
-
-impl OptimizerChoice {
-    /// A task's own.
-    pub fn usual_for(defaults: &Defaults) -> OptimizerChoice {
-        defaults.optimizer.and_then(|name| OptimizerChoice::from_str(name, true).ok()).unwrap_or(OptimizerChoice::Adam)
-    }
-
-    /// The optimiser with constants that were asked for, or else the usual ones.
-    ///
-    /// # Errors
-    /// [`Error::Usage`] for a constant that it does not have.
-    pub fn with(self, constants: Constants) -> Result<Optimizer> {
-        use OptimizerChoice::{Adagrad, Adam, Adamw, Momentum, Nesterov, Rmsprop};
-        let Constants { momentum, beta1, beta2, epsilon, weight_decay } = constants;
-        let flags: [(&str, bool, &[OptimizerChoice]); 5] = [
-            ("momentum", momentum.is_some(), &[Momentum, Nesterov]),
-            ("beta1", beta1.is_some(), &[Adam, Adamw]),
-            ("beta2", beta2.is_some(), &[Adam, Adamw, Rmsprop]),
-            ("epsilon", epsilon.is_some(), &[Adam, Adamw, Rmsprop, Adagrad]),
-            ("weight-decay", weight_decay.is_some(), &[Adamw]),
-        ];
-        if let Some((flag, _, having)) = flags.iter().find(|(_, is_given, having)| *is_given && !having.contains(&self)) {
-            let names: Vec<String> = having.iter().map(|choice| choice.name()).collect();
-            let (names, name) = (names.join(" or "), self.name());
-            return Err(Error::Usage(format!("--{flag} needs --optimizer {names}; this run has {name}")));
-        }
-        let usual = AdamConstants::USUAL;
-        let adam = AdamConstants {
-            beta1: beta1.unwrap_or(usual.beta1),
-            beta2: beta2.unwrap_or(usual.beta2),
-            epsilon: epsilon.unwrap_or(usual.epsilon),
-        };
-        let momentum = momentum.unwrap_or(0.9);
-        Ok(match self {
-            Adam => Optimizer::Adam(adam),
-            Adamw => Optimizer::AdamW { adam, decay: weight_decay.unwrap_or(0.01) },
-            OptimizerChoice::Sgd => Optimizer::Sgd,
-            Momentum => Optimizer::Momentum { momentum },
-            Nesterov => Optimizer::Nesterov { momentum },
-            Rmsprop => Optimizer::RmsProp { beta: beta2.unwrap_or(0.95), epsilon: epsilon.unwrap_or(1e-8) },
-            Adagrad => Optimizer::AdaGrad { epsilon: epsilon.unwrap_or(1e-10) },
-        })
-    }
-
-    /// Whether it scales updates by the size of past gradients, so that a usual rate is small.
-    pub fn scales(self) -> bool {
-        !matches!(self, OptimizerChoice::Sgd | OptimizerChoice::Momentum | OptimizerChoice::Nesterov)
-    }
-
-    fn name(self) -> String {
-        self.to_possible_value().map_or(String::new(), |value| value.get_name().to_owned())
-    }
-}
 
 /// What gradients are clipped to, if they are.
 #[derive(Clone, Copy)]
@@ -182,9 +103,9 @@ pub(super) fn every(text: &str) -> std::result::Result<Every, String> {
     match text {
         "off" => Ok(Every(None)),
         number => match number.parse::<u64>() {
-            Ok(0) => Err("0 is not in 1..".into()),
+            Ok(0) => Err("0 is not in 1..; `off` is never".into()),
             Ok(every) => Ok(Every(Some(every))),
-            Err(error) => Err(format!("{error}; expected off or a number of training steps")),
+            Err(error) => Err(format!("{error}; expected off or a whole number")),
         },
     }
 }

@@ -1,0 +1,51 @@
+//! The flags of the network.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use retrospect::Activation;
+use retrospect::model::RecurrentInit;
+
+use super::values::{Recompute, activation, probability, recompute, size};
+use crate::commands::cell::about_activation;
+
+/// The network, but for its cell and biases.
+#[derive(Args)]
+#[group(id = "NetworkArgs", multiple = true)]
+pub(super) struct NetworkArgs {
+    /// Keep the hidden states of every N-th time step only and compute the others again for the backward pass: the memory of 4·√T steps
+    /// with `auto`, where N is about √T, for a third more time; `off` keeps all [default: off]
+    #[arg(long, value_name = "auto|off|N", value_parser = recompute, help_heading = "Network")]
+    pub recompute: Option<Recompute>,
+
+    /// Embed tokens as vectors of N numbers, which are trained too (`encoder.weight`) [default: those of --init, or none]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = size(), help_heading = "Network")]
+    pub embedding: Option<usize>,
+
+    /// Units of a layer [default: the task's or those of --init, or 256]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = size(), help_heading = "Network")]
+    pub hidden: Option<usize>,
+
+    /// Stacked layers [default: those of --init, or 1]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = size(), help_heading = "Network")]
+    pub layers: Option<usize>,
+
+    #[arg(long, value_name = "NAME", value_parser = activation, help = about_activation("the task's, or tanh"), help_heading = "Network")]
+    pub activation: Option<Activation>,
+
+    /// What the recurrent weights start as [default: the task's, or uniform]
+    #[arg(long, value_name = "NAME", help_heading = "Network")]
+    pub recurrent_init: Option<RecurrentInit>,
+
+    /// Start from these weights (safetensors, PyTorch's names), a checkpoint or a run's folder; a text is read with the vocabulary of the run
+    #[arg(long, value_name = "FILE", conflicts_with = "recurrent_init", help_heading = "Network")]
+    pub init: Option<PathBuf>,
+
+    /// Drop each output of every layer but the last with this probability while training, as PyTorch's `dropout` [default: 0]
+    #[arg(long, value_name = "P", allow_negative_numbers = true, value_parser = probability, help_heading = "Network")]
+    pub dropout: Option<f64>,
+
+    /// Drop each input of the output layer with this probability while training [default: 0]
+    #[arg(long, value_name = "P", allow_negative_numbers = true, value_parser = probability, help_heading = "Network")]
+    pub output_dropout: Option<f64>,
+}
