@@ -6,7 +6,7 @@ use retrospect::backend::Adapter;
 use retrospect::{Error, Result};
 use serde_json::json;
 
-use super::terminal::{print, table, thousands};
+use super::terminal::{print, print_json, table, thousands};
 
 /// Lists adapters with driver, limits and features
 #[derive(Args)]
@@ -24,7 +24,7 @@ impl Adapters {
         }
         if self.json {
             let all: Vec<_> = adapters.iter().enumerate().map(|(index, adapter)| describe(index, adapter)).collect();
-            return print(&format!("{:#}\n", json!(all)));
+            return print_json(&all);
         }
         let mut rows =
             vec![["", "name", "kind", "api", "driver", "largest binding, bytes", "workgroup memory"].map(String::from).to_vec()];

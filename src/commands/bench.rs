@@ -11,7 +11,7 @@ use retrospect::{Error, Result};
 use super::compute::ComputeArgs;
 use super::options::size;
 use super::plot;
-use super::terminal::{note, print, table, thousands};
+use super::terminal::{note, print, print_json, table, thousands};
 use super::tune::TuneArgs;
 
 /// Times training steps on the CPU and on a GPU, next to what the machine can do at most
@@ -147,8 +147,7 @@ impl Bench {
             Ok(())
         });
         if self.json {
-            let text = serde_json::to_string_pretty(&report).expect("a report is plain data");
-            print(&format!("{text}\n"))?;
+            print_json(&report)?;
         } else {
             print(&show(&report))?;
         }

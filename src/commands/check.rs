@@ -8,7 +8,7 @@ use retrospect::check::{self, Outcome, Progress, Report, Scope};
 use retrospect::{Error, Result};
 
 use super::compute::ComputeArgs;
-use super::terminal::{print, table, thousands};
+use super::terminal::{print, print_json, table, thousands};
 
 /// Proves the kernels right on this adapter: every kernel and variant, then whole training steps
 #[derive(Args)]
@@ -47,8 +47,7 @@ impl Check {
         bar.finish_and_clear();
         let report = report?;
         if self.json {
-            let text = serde_json::to_string_pretty(&report).expect("a report is plain data");
-            print(&format!("{text}\n"))?;
+            print_json(&report)?;
         } else {
             print(&show(&report))?;
         }

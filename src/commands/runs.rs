@@ -8,7 +8,7 @@ use retrospect::train::{Best, BestBy, Header, Overview};
 use retrospect::{Error, Result};
 use serde_json::{Value, json};
 
-use super::terminal::{note, print, significant, table, thousands};
+use super::terminal::{note, print, print_json, significant, table, thousands};
 
 /// The folder in which runs lie where nothing else is said.
 const USUAL: &str = "runs";
@@ -36,7 +36,7 @@ impl Runs {
     pub fn run(&self) -> Result<()> {
         let runs = self.find()?;
         if self.json {
-            return print(&format!("{:#}\n", Value::from(runs.iter().map(Named::describe).collect::<Vec<_>>())));
+            return print_json(&runs.iter().map(Named::describe).collect::<Vec<_>>());
         }
         if runs.is_empty() {
             note(format_args!("There are no runs in {}.", self.folder.display()));

@@ -8,7 +8,7 @@ use retrospect::program::{Mat, Program};
 use serde_json::json;
 
 use super::program::ProgramArgs;
-use super::terminal::{print, table, thousands};
+use super::terminal::{print, print_json, table, thousands};
 
 /// Prints a model's program: every step with its kernel, variant, windows, dispatches, bytes and operations
 #[derive(Args)]
@@ -28,7 +28,7 @@ impl Steps {
         let model = Model::new(&settings.config())?;
         let program = model.program();
         if self.memory {
-            return print(&memory(&compute, program, self.program.json));
+            return print_memory(&compute, program, self.program.json);
         }
         let cuts = match &compute {
             Compute::Cpu(_) => None,
@@ -77,7 +77,7 @@ impl Steps {
             rows.push(row);
         }
         if self.program.json {
-            return print(&format!("{:#}\n", json!({ "steps": steps, "buffer_bytes": program.plan().bytes() })));
+            return print_json(&json!({ "steps": steps, "buffer_bytes": program.plan().bytes() }));
         }
         let [dispatches, bytes, flops] = in_a_step.map(thousands);
         let buffers = thousands(program.plan().bytes());
@@ -89,8 +89,8 @@ impl Steps {
     }
 }
 
-/// The places of a program's plan, the largest first, and their sum.
-fn memory(compute: &Compute, program: &Program, is_json: bool) -> String {
+/// Prints the places of a program's plan, the largest first, and their sum.
+fn print_memory(compute: &Compute, program: &Program, is_json: bool) -> Result<()> {
     let plan = program.plan();
     let [places, besides] = compute.memory(program);
     let besides_of = if matches!(compute, Compute::Cpu(_)) { "weights laid out anew while a step runs" } else { "scratch" };
@@ -100,7 +100,7 @@ fn memory(compute: &Compute, program: &Program, is_json: bool) -> String {
             |b: usize| json!({ "name": program.buffers()[b].name, "bytes": program.buffers()[b].len * 4, "life": life(b) });
         let place = |(place, size): (usize, &u64)| json!({ "bytes": size * 4, "buffers": plan.buffers(place).map(buffer).collect::<Vec<_>>() });
         let all: Vec<_> = plan.sizes().iter().enumerate().map(place).collect();
-        return format!("{:#}\n", json!({ "places": all, "working_bytes": besides, "peak_bytes": places + besides }));
+        return print_json(&json!({ "places": all, "working_bytes": besides, "peak_bytes": places + besides }));
     }
     let mut rows = vec![["bytes", "buffers; of those that share, the steps in which they are needed"].map(String::from).to_vec()];
     for (place, size) in plan.sizes().iter().enumerate() {
@@ -112,7 +112,7 @@ fn memory(compute: &Compute, program: &Program, is_json: bool) -> String {
     }
     rows.push(vec![thousands(besides), besides_of.into()]);
     let (peak, alone) = (thousands(places + besides), thousands(program.bytes() + besides));
-    format!("{}\nPeak: {peak} bytes; {alone} if no buffers shared memory.\n", table(&rows))
+    print(&format!("{}\nPeak: {peak} bytes; {alone} if no buffers shared memory.\n", table(&rows)))
 }
 
 /// A window as buffer[rows × cols], with its offset where it has one.

@@ -9,6 +9,7 @@ use std::path::Path;
 use clap::ColorChoice;
 use clap::builder::styling::{AnsiColor, Style};
 use retrospect::{Error, Result};
+use serde::Serialize;
 use serde_json::Value;
 
 const BOLD: Style = Style::new().bold();
@@ -35,6 +36,21 @@ pub fn print(text: &str) -> Result<()> {
         false => out.lock().write_all(text.as_bytes()),
     };
     written.and_then(|()| out.lock().flush()).map_err(|source| Error::Io { path: "stdout".into(), source })
+}
+
+/// Writes one JSON document to stdout. No text in it can command a terminal, and it is valid JSON all the same.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn print_json(document: &impl Serialize) -> Result<()> {
+    let text = serde_json::to_string_pretty(document).expect("numbers, names and lists of them");
+    print(&(without_controls(&text) + "\n"))
+}
+
+/// JSON with the control characters that JSON itself allows (U+007F to U+009F) as its own escapes.
+fn without_controls(json: &str) -> String {
+    let escape = |c: char| if matches!(c, '\u{7f}'..='\u{9f}') { format!("\\u{:04x}", c as u32) } else { c.to_string() };
+    json.chars().map(escape).collect()
 }
 
 /// Writes bytes, of a text or not, to stdout: exactly as they are, but on a terminal, which control characters would command, these as
@@ -191,6 +207,17 @@ mod tests {
         ] {
             assert_eq!(without_commands(text), expected);
         }
+    }
+
+    /// What JSON allows raw and a terminal obeys is escaped, and read back it is the same.
+    #[test]
+    fn json_commands_nothing() {
+        let names = ["\u{9b}2J\u{7f}", "\u{1b}]0;é", "plain é\n"];
+        let json = serde_json::to_string(&names).unwrap();
+        assert!(json.contains('\u{9b}'));
+        let safe = without_controls(&json);
+        assert!(!safe.contains(char::is_control), "{safe}");
+        assert_eq!(serde_json::from_str::<Vec<String>>(&safe).unwrap(), names);
     }
 
     #[test]

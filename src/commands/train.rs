@@ -21,7 +21,7 @@ use super::plot;
 use super::progress::Progress;
 use super::sketch;
 use super::spreadsheet::spreadsheet;
-use super::terminal::{escaped, note, pairs, print, significant, thousands};
+use super::terminal::{note, pairs, print, print_json, significant, thousands};
 use super::trained::load_last;
 use super::tune::TuneArgs;
 
@@ -212,8 +212,7 @@ impl Train {
                 ms_per_step: f64,
             }
             let result = Result { run: folder, steps, loss, validation_loss, best, stopped_early, ms_per_step };
-            let result = serde_json::to_string(&result).expect("numbers and a path");
-            return print(&escaped(&format!("{result}\n")));
+            return print_json(&result);
         }
         let time = format!("{:.1} s", started.elapsed().as_secs_f64());
         let mut rows = vec![

@@ -11,7 +11,7 @@ use retrospect::{Error, Result};
 use serde_json::json;
 
 use super::program::ProgramArgs;
-use super::terminal::{note, print, table};
+use super::terminal::{note, print, print_json, table};
 
 #[derive(Args)]
 #[command(next_help_heading = "Where to run")]
@@ -81,8 +81,7 @@ impl Tune {
         outcome.notes.iter().for_each(note);
         if self.program.json {
             let adapter = &device.adapter;
-            let all = json!({ "adapter": adapter.name, "driver": adapter.driver, "measured": outcome.measured });
-            print(&format!("{all:#}\n"))?;
+            print_json(&json!({ "adapter": adapter.name, "driver": adapter.driver, "measured": outcome.measured }))?;
         } else {
             print(&show(&outcome))?;
         }

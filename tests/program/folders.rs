@@ -101,14 +101,10 @@ fn there_are_two_checkpoints_and_nothing_unfinished() {
 #[cfg(unix)]
 #[test]
 fn a_run_that_could_not_begin_leaves_its_name_free() {
-    use std::process::Command;
-
     for limit in ["0", "2"] {
         let folder = tempfile::tempdir().unwrap();
-        let inner = super::command(folder.path(), &LINE.replace("--hidden 5", "--hidden 99"));
-        let mut shell = Command::new("sh");
-        shell.args(["-c", &format!("trap '' XFSZ; ulimit -f {limit}; exec \"$@\""), "sh"]);
-        shell.arg(inner.get_program()).args(inner.get_args()).current_dir(folder.path());
+        let limited = format!("trap '' XFSZ; ulimit -f {limit}");
+        let mut shell = super::command_after(folder.path(), &limited, &LINE.replace("--hidden 5", "--hidden 99"));
         let (code, _, err) = super::finished("with no room", shell.output().unwrap());
         assert!(code == 1 && err.contains("File too large"), "{limit}: {code}: {err}");
         let (code, _, err) = run(folder.path(), "train --resume run");

@@ -10,16 +10,13 @@ use ndarray::Array2;
 use retrospect::tensors::Tensors;
 
 use super::errors::expect;
-use super::{command, finished, run, succeed, text};
+use super::{command, command_after, finished, run, succeed, text};
 
 const SIZES: &str = "--hidden 7 --batch 4 --window 8 --steps 3 --backend cpu";
 
 /// The line behind what a shell does first.
 fn after(folder: &Path, first: &str, line: &str) -> (i32, String, String) {
-    let inner = command(folder, line);
-    let mut shell = Command::new("sh");
-    shell.args(["-c", &format!("{first}\nexec \"$@\""), "sh"]).arg(inner.get_program()).args(inner.get_args());
-    finished(line, shell.current_dir(folder).output().unwrap())
+    finished(line, command_after(folder, first, line).output().unwrap())
 }
 
 fn pipe(folder: &Path, name: &str) {

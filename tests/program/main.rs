@@ -41,6 +41,22 @@ pub fn command(folder: &Path, line: &str) -> Command {
     command
 }
 
+/// The program behind what a shell does first, such as `ulimit -n 4`.
+#[cfg(unix)]
+pub fn command_after(folder: &Path, first: &str, line: &str) -> Command {
+    let program = command(folder, line);
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &format!("{first}\nexec \"$@\""), "sh"]).arg(program.get_program()).args(program.get_args());
+    shell.current_dir(folder).stdin(Stdio::null());
+    for (variable, value) in program.get_envs() {
+        match value {
+            Some(value) => shell.env(variable, value),
+            None => shell.env_remove(variable),
+        };
+    }
+    shell
+}
+
 /// Its exit code, stdout and stderr. A panic is a failure whatever the code.
 pub fn run(folder: &Path, line: &str) -> (i32, String, String) {
     finished(line, command(folder, line).output().expect("the program starts"))

@@ -5,16 +5,13 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::{command, finished, succeed, text};
+use super::{command_after, finished, succeed, text};
 
 const LINE: &str = "train --hidden 16 --window 20 --steps 4000000 --loss-every 1 --backend cpu --out run";
 
 /// Starts a program from a shell that does something first.
 fn start(folder: &Path, first: &str, line: &str) -> Child {
-    let inner = command(folder, line);
-    let mut shell = Command::new("sh");
-    shell.args(["-c", &format!("{first}; exec \"$@\""), "sh"]).arg(inner.get_program()).args(inner.get_args());
-    shell.current_dir(folder).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    command_after(folder, first, line).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
 fn send(signal: &str, child: &Child) {

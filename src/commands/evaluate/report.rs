@@ -8,7 +8,7 @@ use retrospect::data::{Tokens, Vocabulary};
 use retrospect::train::{Checkpoint, Confusion, Deviation, Evaluation, Measures};
 use serde_json::{Map, Value, json};
 
-use crate::commands::terminal::{escaped, json_number, pairs, print, significant, table, thousands};
+use crate::commands::terminal::{json_number, pairs, print, print_json, significant, table, thousands};
 
 /// Classes that a terminal of 80 columns shows.
 const MOST_CLASSES: usize = 20;
@@ -84,7 +84,7 @@ impl Report<'_> {
         if !columns.is_empty() {
             all.insert("columns".into(), json!(columns));
         }
-        print(&escaped(&format!("{:#}\n", Value::Object(all))))
+        print_json(&all)
     }
 
     pub fn print(&self) -> Result<()> {

@@ -13,7 +13,7 @@ use clap::{Args, Subcommand};
 use retrospect::{Error, Result, WholeFile};
 
 use super::plot;
-use super::terminal::{note, print};
+use super::terminal::{note, print, print_json};
 
 /// Shows what activations are, and what they do to gradients on their way back through time
 #[derive(Args)]
@@ -79,8 +79,11 @@ impl Output {
     /// Prints the numbers as JSON if that was asked for, or else what `text` makes of them; and then says what came of the files, so that
     /// one that could not be written does not lose what took minutes to train.
     fn print(&self, numbers: &impl serde::Serialize, text: impl FnOnce() -> String, files: [Result<()>; 2]) -> Result<()> {
-        let json = || format!("{}\n", serde_json::to_string_pretty(numbers).expect("numbers and names"));
-        print(&if self.json { json() } else { text() })?;
+        if self.json {
+            print_json(numbers)?
+        } else {
+            print(&text())?
+        }
         files.into_iter().collect()
     }
 }
