@@ -1,11 +1,13 @@
 //! What a network is fed and what it is measured against: one window of `T` steps of `B` sequences, time first.
 
+mod loss;
 mod sequences;
 
 use std::collections::BTreeMap;
 
 use ndarray::{Array2, Array3};
 
+pub use loss::{Loss, TargetKind};
 pub use sequences::Sequences;
 
 use crate::{Error, Result};
@@ -28,16 +30,6 @@ impl Input {
             Input::Tokens(n) | Input::Vectors(n) => n,
         }
     }
-}
-
-/// What an output is measured by. The loss of a window is the weighted sum over its outputs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Loss {
-    /// Softmax cross-entropy with a class a step, in nats.
-    CrossEntropy,
-    /// Squared error with a vector a step, the mean over its components.
-    SquaredError,
 }
 
 /// How the outputs that count make up the loss of a window.
@@ -119,6 +111,9 @@ pub struct Batch {
     /// The weight of each class in the loss, as PyTorch's `CrossEntropyLoss(weight=…)`: a mean divides by the sum of the weights of what
     /// counts. Classes beyond the end have the weight 1. `None`: all have.
     pub class_weights: Option<Vec<f32>>,
+    /// The standard deviation of the targets of each whole sequence, of which this is a part: what [`Loss::NashSutcliffe`] divides by.
+    /// `None`: that of the targets in this batch that count.
+    pub deviations: Option<Vec<f32>>,
     /// The states before the first step.
     pub initial_state: InitialState,
 }
@@ -134,6 +129,7 @@ impl Batch {
             lengths: None,
             reduction: Reduction::Mean,
             class_weights: None,
+            deviations: None,
             initial_state: InitialState::Zero,
         }
     }
@@ -204,23 +200,6 @@ impl Batch {
         (0..steps).flat_map(move |t| (0..batch).map(move |b| (t, b)))
     }
 
-    /// The weight of each output in the loss, `[T·B]`, row `t·B + b`: 0 where it does not count, else that of its class or 1, over the sum of
-    /// all for a mean.
-    #[must_use]
-    pub fn weights(&self) -> Vec<f32> {
-        let weight = |(t, b)| if self.counts(t, b) { self.class_weight(t, b) } else { 0.0 };
-        let weights: Vec<f64> = self.places().map(weight).collect();
-        let scale = match self.reduction {
-            // Where all that counts has the weight 0 there is nothing to learn, and the loss is 0.
-            Reduction::Mean => match weights.iter().sum::<f64>() {
-                0.0 => 0.0,
-                sum => 1.0 / sum,
-            },
-            Reduction::Sum => 1.0,
-        };
-        weights.into_iter().map(|weight| (weight * scale) as f32).collect()
-    }
-
     /// The weight of the class of an output that counts.
     fn class_weight(&self, t: usize, b: usize) -> f64 {
         match (&self.class_weights, &self.targets) {
@@ -270,7 +249,23 @@ impl Batch {
             Targets::Values(y) => finite("values", y, counts)?,
         }
         self.check_class_weights(outputs)?;
+        self.check_deviations()?;
         check_states(&self.initial_state, [layers, batch, hidden], states)
+    }
+
+    /// Checks that each sequence has a deviation, if there are any.
+    fn check_deviations(&self) -> Result<()> {
+        let Some(deviations) = &self.deviations else { return Ok(()) };
+        let sequences = self.shape().1;
+        if deviations.len() != sequences {
+            return Err(wrong("deviations", &[deviations.len()], &[sequences]));
+        }
+        match deviations.iter().enumerate().find(|(_, s)| !(s.is_finite() && **s >= 0.0)) {
+            Some((b, s)) => {
+                Err(Error::input("deviations", format!("[{b}] is {s}; expected a finite number that is not negative")))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Checks that there is no weight without a class, that none is negative and that not all are 0.

@@ -77,7 +77,7 @@ pub use cell::{Cell, Unit, UnitGradient};
 pub use dropout::Dropout;
 pub use weights::{LayerWeights, Weights};
 
-use crate::batch::{Batch, InitialState, Input, Inputs};
+use crate::batch::{Batch, InitialState, Input, Inputs, Loss};
 use crate::{Error, Result};
 use input::LayerInput;
 use layer::{Order, Trajectory, in_steps, rows};
@@ -162,18 +162,25 @@ pub fn forward(weights: &Weights, cell: &Cell, batch: &Batch) -> Result<Forward>
 /// # Errors
 /// As [`forward`].
 pub fn forward_from(weights: &Weights, cell: &Cell, batch: &Batch, start: &States) -> Result<Forward> {
-    forward_with(weights, cell, batch, start, &Dropout::NONE)
+    forward_with(weights, cell, batch, start, &batch.targets.kind().usual_loss(), &Dropout::NONE)
 }
 
-/// [`forward_from`] as in training, with dropout.
+/// [`forward_from`] with a loss of its own, as in training, with dropout.
 ///
 /// # Errors
 /// As [`forward`].
-pub fn forward_with(weights: &Weights, cell: &Cell, batch: &Batch, start: &States, dropout: &Dropout) -> Result<Forward> {
-    check(weights, cell, batch, start)?;
+pub fn forward_with(
+    weights: &Weights,
+    cell: &Cell,
+    batch: &Batch,
+    start: &States,
+    loss: &Loss,
+    dropout: &Dropout,
+) -> Result<Forward> {
+    check(weights, cell, batch, start, loss)?;
     let Propagated { layers, hidden, read } = propagate(weights, cell, batch, start, dropout);
     let outputs = decode(weights, &read);
-    let (loss, _) = loss::measure(&outputs, batch);
+    let (loss, _) = loss::measure(&outputs, batch, loss);
     Ok(Forward { loss, outputs, states: layers.into_iter().map(|layer| named(cell, layer.states)).collect(), hidden })
 }
 
@@ -193,18 +200,25 @@ pub fn gradient(weights: &Weights, cell: &Cell, batch: &Batch) -> Result<Gradien
 /// # Errors
 /// As [`forward`].
 pub fn gradient_from(weights: &Weights, cell: &Cell, batch: &Batch, start: &States) -> Result<Gradient> {
-    gradient_with(weights, cell, batch, start, &Dropout::NONE)
+    gradient_with(weights, cell, batch, start, &batch.targets.kind().usual_loss(), &Dropout::NONE)
 }
 
-/// [`gradient_from`] as in training, with dropout.
+/// [`gradient_from`] with a loss of its own, as in training, with dropout.
 ///
 /// # Errors
 /// As [`forward`].
-pub fn gradient_with(weights: &Weights, cell: &Cell, batch: &Batch, start: &States, dropout: &Dropout) -> Result<Gradient> {
-    check(weights, cell, batch, start)?;
+pub fn gradient_with(
+    weights: &Weights,
+    cell: &Cell,
+    batch: &Batch,
+    start: &States,
+    loss: &Loss,
+    dropout: &Dropout,
+) -> Result<Gradient> {
+    check(weights, cell, batch, start, loss)?;
     let Propagated { layers, hidden, read } = propagate(weights, cell, batch, start, dropout);
     let outputs = decode(weights, &read);
-    let (loss, d_outputs) = loss::measure(&outputs, batch);
+    let (loss, d_outputs) = loss::measure(&outputs, batch, loss);
     let sequences = batch.shape().1;
     let top = rows(read[read.len() - 1].view());
 
@@ -259,9 +273,9 @@ pub fn gradient_with(weights: &Weights, cell: &Cell, batch: &Batch, start: &Stat
 ///
 /// # Errors
 /// As [`forward`].
-pub fn distance_from_kink(weights: &Weights, cell: &Cell, batch: &Batch, dropout: &Dropout) -> Result<f64> {
+pub fn distance_from_kink(weights: &Weights, cell: &Cell, batch: &Batch, loss: &Loss, dropout: &Dropout) -> Result<f64> {
     let start = initial(weights, cell, batch);
-    check(weights, cell, batch, &start)?;
+    check(weights, cell, batch, &start, loss)?;
     let kinks = cell.activation.map_or(&[][..], Activation::kinks);
     let Propagated { layers, .. } = propagate(weights, cell, batch, &start, dropout);
     let sums = layers.iter().flat_map(|layer| layer.input_sums.iter().zip(&layer.recurrent_sums).map(|(u, w)| u + w));
@@ -269,7 +283,7 @@ pub fn distance_from_kink(weights: &Weights, cell: &Cell, batch: &Batch, dropout
 }
 
 /// Checks that weights, batch and states fit the cell and each other.
-fn check(weights: &Weights, cell: &Cell, batch: &Batch, start: &States) -> Result<()> {
+fn check(weights: &Weights, cell: &Cell, batch: &Batch, start: &States, loss: &Loss) -> Result<()> {
     let (size, hidden, outputs) = weights.check(cell)?;
     let input = match batch.inputs {
         Inputs::Tokens(_) => Input::Tokens(size),
@@ -278,7 +292,7 @@ fn check(weights: &Weights, cell: &Cell, batch: &Batch, start: &States) -> Resul
     if let (Input::Vectors(_), Some(_)) = (input, &weights.embedding) {
         return Err(Error::input("inputs", "expected tokens: these weights embed them (encoder.weight)"));
     }
-    batch.check(input, outputs, weights.layers.len(), hidden, cell.states)?;
+    batch.check(input, outputs / loss.outputs_per_target(), weights.layers.len(), hidden, cell.states)?;
     let expected = [weights.layers.len(), batch.shape().1, hidden];
     for &name in cell.states {
         let state = start.get(name).ok_or_else(|| Error::input(format!("{name}0"), "it is missing"))?;

@@ -44,7 +44,7 @@ fn ten_thousand_steps_take_no_memory() {
     const LIMIT: i64 = 1024;
     let mut source = (Task::named("copy-memory").unwrap().source)(&Options { seed: 1, batch: 3, window: 1 }).unwrap();
     let (shape, (window, batch)) = (source.shape(), source.window());
-    let config = Config::new(shape.input, 19, shape.outputs, shape.loss, batch, window);
+    let config = Config::new(shape.input, 19, shape.targets, shape.kind.usual_loss(), batch, window);
     let config = Config { layers: 2, clip: Some(1.0), ..config };
     let mut network = Network::new(&config, &Compute::Cpu(Some(2))).unwrap();
     network.initialise(1, RecurrentInit::Uniform).unwrap();
@@ -104,7 +104,7 @@ fn whatever_reads_or_writes_weights_takes_no_copy_of_them() {
     let options = Options { seed: 1, batch: 1, window: 4 };
     let mut source = (Task::named("adding").unwrap().source)(&options).unwrap();
     let shape = source.shape();
-    let config = Config::new(shape.input, HIDDEN, shape.outputs, shape.loss, 1, 4);
+    let config = Config::new(shape.input, HIDDEN, shape.targets, shape.kind.usual_loss(), 1, 4);
     let settings = Settings { steps: 1, lr: 0.01, ..Settings::new(Choice::Task("adding".into()), config.clone()) };
     let origin = Origin { settings, vocabulary: None, columns: None, fingerprint: None, device: DeviceRecord::default() };
     let compute = Compute::Cpu(Some(2));

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use ndarray::{Array2, Array3, s};
 
-use super::{Batch, InitialState, Input, Inputs, Loss, Targets, check_inputs, check_lengths, check_states, length};
+use super::{Batch, InitialState, Input, Inputs, TargetKind, Targets, check_inputs, check_lengths, check_states, length};
 use crate::Result;
 
 /// Sequences to predict from: a [`Batch`] without targets.
@@ -66,13 +66,13 @@ impl Sequences {
         }
     }
 
-    /// A batch of these with targets that mean nothing, for a network of this loss and number of outputs.
+    /// A batch of these with targets that mean nothing, of this kind and number of components.
     #[must_use]
-    pub fn into_batch(self, loss: Loss, outputs: usize) -> Batch {
+    pub fn into_batch(self, kind: TargetKind, targets: usize) -> Batch {
         let (steps, sequences) = self.shape();
-        let targets = match loss {
-            Loss::CrossEntropy => Targets::Classes(Array2::zeros((steps, sequences))),
-            Loss::SquaredError => Targets::Values(Array3::zeros((steps, sequences, outputs))),
+        let targets = match kind {
+            TargetKind::Classes => Targets::Classes(Array2::zeros((steps, sequences))),
+            TargetKind::Values => Targets::Values(Array3::zeros((steps, sequences, targets))),
         };
         Batch { lengths: self.lengths, initial_state: self.initial_state, ..Batch::new(self.inputs, targets) }
     }

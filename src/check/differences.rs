@@ -4,7 +4,7 @@
 use ndarray::{Array1, Array2, Array3, ArrayD, Axis};
 
 use super::Outcome;
-use super::networks::{Case, Tensors, compare};
+use super::networks::{Case, Tensors, compare, other_losses};
 use crate::Result;
 use crate::batch::{Batch, InitialState, Input, Loss, Reduction};
 use crate::model::Config;
@@ -46,9 +46,12 @@ struct Small {
 /// As [`reference::gradient`].
 pub(crate) fn check(quick: bool) -> Result<Vec<Outcome>> {
     let all = [(Loss::CrossEntropy, true), (Loss::SquaredError, false), (Loss::CrossEntropy, false), (Loss::SquaredError, true)];
+    let others = other_losses();
     let mut outcomes = Vec::new();
     for (place, cell) in reference::CELLS.into_iter().flat_map(with_activations).enumerate() {
-        for (i, (loss, tokens)) in all.into_iter().enumerate().take(if quick { 2 } else { all.len() }) {
+        let usual = all.iter().take(if quick { 2 } else { all.len() });
+        let losses = usual.chain([(others[place % others.len()].clone(), place % 2 == 0)].iter()).cloned().collect::<Vec<_>>();
+        for (i, (loss, tokens)) in losses.into_iter().enumerate() {
             let layers = 1 + (i + place) % 3;
             let reduction = if i % 2 == 0 { Reduction::Mean } else { Reduction::Sum };
             let (bidirectional, lengths) = ((i + place) % 2 == 1, (i / 2 + place) % 2 == 1);
@@ -77,16 +80,16 @@ impl Small {
         let weights = self.weights();
         let batch = self.smooth_batch(&weights)?;
         let start = reference::initial(&weights, cell, &batch);
-        let got = reference::gradient_with(&weights, cell, &batch, &start, &self.dropout)?;
+        let got = reference::gradient_with(&weights, cell, &batch, &start, &self.loss, &self.dropout)?;
         let mut all: Tensors = got.weights.tensors().into_iter().map(|(name, t)| (name, t.to_owned())).collect();
         all.extend(got.initial_states.into_iter().map(|(name, t)| (format!("{name}0"), t.into_dyn())));
-        let expected = differences(&weights, cell, &batch, &self.dropout)?.into();
+        let expected = differences(&weights, cell, &batch, &self.loss, &self.dropout)?.into();
         let input = match (self.tokens, self.embedding) {
             (false, _) => "vectors",
             (true, None) => "tokens",
             (true, Some(_)) => "embedded tokens",
         };
-        let loss = if self.loss == Loss::CrossEntropy { "cross-entropy" } else { "squared error" };
+        let loss = &self.loss;
         let dropout = if self.dropout.rate > 0.0 { ", dropout" } else { "" };
         let both = if self.bidirectional { " both ways" } else { "" };
         let lengths = if self.lengths { " of lengths" } else { "" };
@@ -119,7 +122,7 @@ impl Small {
     fn smooth_batch(&self, weights: &Weights) -> Result<Batch> {
         let mut batch = self.batch(5);
         for seed in 6..100 {
-            if reference::distance_from_kink(weights, &self.cell, &batch, &self.dropout)? > FROM_KINK {
+            if reference::distance_from_kink(weights, &self.cell, &batch, &self.loss, &self.dropout)? > FROM_KINK {
                 break;
             }
             batch = self.batch(seed);
@@ -129,7 +132,7 @@ impl Small {
 
     fn batch(&self, seed: u64) -> Batch {
         let input = if self.tokens { Input::Tokens(SIZE) } else { Input::Vectors(SIZE) };
-        let shape = Config::new(input, HIDDEN, OUTPUTS, self.loss, SEQUENCES, STEPS);
+        let shape = Config::new(input, HIDDEN, OUTPUTS, self.loss.clone(), SEQUENCES, STEPS);
         let Small { layers, bidirectional, lengths, .. } = *self;
         let config = Config { layers, bidirectional, lengths, ..shape };
         let states = config.state_shape();
@@ -142,14 +145,14 @@ impl Small {
 }
 
 /// The derivative of the loss by each weight and by the initial states.
-fn differences(weights: &Weights, cell: &Cell, batch: &Batch, dropout: &Dropout) -> Result<Tensors> {
+fn differences(weights: &Weights, cell: &Cell, batch: &Batch, criterion: &Loss, dropout: &Dropout) -> Result<Tensors> {
     let start = reference::initial(weights, cell, batch);
     let mut all = Tensors::new();
     for (place, (name, tensor)) in weights.tensors().into_iter().enumerate() {
         let loss = |at: usize, by: f64| {
             let mut weights = weights.clone();
             *weights.tensors_mut().swap_remove(place).1.into_iter().nth(at).expect("an element") += by;
-            Ok(reference::forward_with(&weights, cell, batch, &start, dropout)?.loss)
+            Ok(reference::forward_with(&weights, cell, batch, &start, criterion, dropout)?.loss)
         };
         all.insert(name, slopes(tensor.shape(), loss)?);
     }
@@ -157,7 +160,7 @@ fn differences(weights: &Weights, cell: &Cell, batch: &Batch, dropout: &Dropout)
         let loss = |at: usize, by: f64| {
             let mut start = start.clone();
             *start.get_mut(name).expect("a state").iter_mut().nth(at).expect("an element") += by;
-            Ok(reference::forward_with(weights, cell, batch, &start, dropout)?.loss)
+            Ok(reference::forward_with(weights, cell, batch, &start, criterion, dropout)?.loss)
         };
         all.insert(format!("{name}0"), slopes(state.shape(), loss)?);
     }

@@ -6,6 +6,7 @@ mod expected;
 
 use std::collections::BTreeMap;
 
+pub(super) use cases::other_losses;
 pub use cases::{Case, cases};
 pub(crate) use expected::compare;
 pub use expected::{Expected, bound, cell, expected, expected_from, in_f64, mismatches, parameters};
@@ -18,7 +19,7 @@ use crate::batch::{Batch, InitialState};
 use crate::model::{Model, Named};
 use crate::network::{Masks, Network, Traced};
 use crate::program::Program;
-use crate::reference;
+use crate::reference::{self, Dropout};
 
 /// What dropout's masks follow from where gradients are held to the reference: each beyond 32 bits.
 pub const MASKS: Masks = Masks { seed: 0x9876_5432_1000_0007, step: (5 << 32) + 3 };
@@ -52,7 +53,9 @@ fn after_training(case: &Case) -> Result<Expected> {
     if case.config.bidirectional {
         return expected(&case.config, &weights, &case.batch(4));
     }
-    let before = reference::forward(&weights, &cell, &case.batch(3))?;
+    let batch = case.batch(3);
+    let start = reference::initial(&weights, &cell, &batch);
+    let before = reference::forward_with(&weights, &cell, &batch, &start, &case.config.loss, &Dropout::NONE)?;
     let last = reference::last(&before.states);
     expected_from(&case.config, &weights, &following(case, 4), &last)
 }

@@ -5,7 +5,7 @@ mod report;
 use std::path::PathBuf;
 
 use clap::Args;
-use retrospect::batch::{Input, Loss};
+use retrospect::batch::{Input, TargetKind};
 use retrospect::data::{HeldOut, Part, Reading, Source, Text, Vocabulary, open_to_measure, read_content};
 use retrospect::model::Config;
 use retrospect::train::{Checkpoint, evaluate};
@@ -75,11 +75,8 @@ impl Evaluate {
             (Input::Vectors(wanted), Input::Vectors(found)) if wanted != found => return Err(wrong("inputs", wanted, found)),
             _ => {}
         }
-        match (trained.loss, shape.loss) {
-            (Loss::SquaredError, Loss::SquaredError) if trained.outputs != shape.outputs => {
-                return Err(wrong("values", trained.outputs, shape.outputs));
-            }
-            _ => {}
+        if shape.kind == TargetKind::Values && trained.loss.target_kind() == shape.kind && trained.targets() != shape.targets {
+            return Err(wrong("values", trained.targets(), shape.targets));
         }
         let (window, batch) = source.window();
         let lengths = source.has_lengths();

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use retrospect::batch::{Batch, Input, Inputs, Loss, Reduction, Targets};
+use retrospect::batch::{Batch, Input, Inputs, Reduction};
 use retrospect::model::{Config, Optimizer, Sizes, left_out, sizes};
 use retrospect::network::{Masks, Network};
 use retrospect::reference::{self, Cell, Dropout, Weights};
@@ -14,6 +14,7 @@ use retrospect::{Activation, Error, Result};
 use super::cell::{CellArgs, about_activation, trained};
 use super::compute::{Choice, DeviceArgs};
 use super::files::{in_file, refuse_overwrite};
+use super::options::LossArgs;
 use super::terminal::{note, note_left_out, pairs, print};
 
 /// Computes loss and gradient for given weights and one batch, as files
@@ -44,6 +45,9 @@ pub struct Gradient {
     /// Keep the hidden states of every N-th time step only, and compute the others again [default: off]
     #[arg(long, value_name = "auto|off|N", value_parser = super::options::recompute)]
     recompute: Option<super::options::Recompute>,
+
+    #[command(flatten)]
+    loss: LossArgs,
 
     /// Drop each output of every layer but the last with this probability, as training does [default: 0]
     #[arg(long, value_name = "P", allow_negative_numbers = true, value_parser = super::options::probability, default_value_t = 0.0, hide_default_value = true)]
@@ -114,7 +118,7 @@ impl Gradient {
         let config = self.config(&tensors, &batch)?;
         note_left_out(&self.weights, &left_out(&config, &tensors)?);
         let loss = match choice {
-            None => self.by_reference(&tensors, &batch)?.to_string(),
+            None => self.by_reference(&tensors, &batch, &config)?.to_string(),
             Some(choice) => {
                 config.check_batch(&batch).map_err(|e| in_file(&self.batch, e))?;
                 let mut network = Network::new(&config, &self.device.choose(Some(choice))?)?;
@@ -126,7 +130,7 @@ impl Gradient {
     }
 
     /// By the equations in f64, for any cell; returns the loss.
-    fn by_reference(&self, file: &TensorFile, batch: &Batch) -> Result<f64> {
+    fn by_reference(&self, file: &TensorFile, batch: &Batch, config: &Config) -> Result<f64> {
         note("Evaluating the equations in f64.");
         let cell = self.cell.choose(Some(file), self.asked_activation())?;
         let cell = Cell::named(cell.name, self.activation_of(file).name())?;
@@ -138,10 +142,12 @@ impl Gradient {
         };
         let weights = Weights::new(&cell, tensor).and_then(|weights| weights.check(&cell).map(|_| weights));
         let weights = weights.map_err(|e| in_file(&self.weights, e))?;
+        config.check_batch(batch).map_err(|e| in_file(&self.batch, e))?;
         let Masks { seed, step } = self.masks();
         let dropout = Dropout { rate: self.dropout, output_rate: self.output_dropout, seed, step };
         let start = reference::initial(&weights, &cell, batch);
-        let gradient = reference::gradient_with(&weights, &cell, batch, &start, &dropout).map_err(|e| in_file(&self.batch, e))?;
+        let gradient = reference::gradient_with(&weights, &cell, batch, &start, &config.loss, &dropout);
+        let gradient = gradient.map_err(|e| in_file(&self.batch, e))?;
         let mut out = Tensors::new();
         for (name, array) in gradient.weights.tensors() {
             out.insert(name, array.to_owned());
@@ -183,10 +189,7 @@ impl Gradient {
             Inputs::Vectors(_) => Input::Vectors(inputs),
         };
         let input = sizes.expect_input(input).map_err(|e| in_file(&self.batch, e))?;
-        let loss = match batch.targets {
-            Targets::Classes(_) => Loss::CrossEntropy,
-            Targets::Values(_) => Loss::SquaredError,
-        };
+        let loss = self.loss.choose(batch.targets.kind(), trained(tensors).map(|network| network.loss))?;
         let (window, size) = batch.shape();
         super::options::note_dropout(self.dropout, layers);
         Ok(Config {

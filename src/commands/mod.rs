@@ -130,7 +130,7 @@ mod tests {
     fn all_fixed_flags_are_known() {
         let cli = Cli::command();
         let train = cli.find_subcommand("train").unwrap();
-        let groups = ["NetworkArgs", "OptimizerArgs", "SeedArgs", "DataArgs", "TableArgs", "CellArgs", "BiasArgs"];
+        let groups = ["NetworkArgs", "LossArgs", "OptimizerArgs", "SeedArgs", "DataArgs", "TableArgs", "CellArgs", "BiasArgs"];
         let of_groups = train.get_groups().filter(|group| groups.contains(&group.get_id().as_str()));
         let mut flags: Vec<&str> = of_groups.flat_map(|group| group.get_args()).map(|id| id.as_str()).collect();
         let mut fixed = options::FIXED.to_vec();

@@ -8,7 +8,7 @@ mod run;
 mod values;
 
 use clap::{Args, ValueEnum};
-use retrospect::batch::{Input, Loss};
+use retrospect::batch::{Input, TargetKind};
 use retrospect::data::{ALL, Choice, ClassWeights, Defaults, Opened, Options, Part, Reading, Task, Tokens};
 use retrospect::model::{Config, RecurrentInit};
 use retrospect::train::{Checkpoint, Settings};
@@ -18,6 +18,7 @@ use self::data::{DataArgs, FileArgs, TableArgs};
 pub use self::data::{absolute, layout};
 use self::init::Init;
 pub use self::init::expect_tokens;
+pub use self::network::LossArgs;
 use self::network::NetworkArgs;
 pub use self::optimizer::OptimizerChoice;
 use self::optimizer::{ClipArgs, OptimizerArgs};
@@ -28,7 +29,7 @@ use super::files::note_pipe;
 use super::terminal::note;
 
 /// The flags of a model that do not change when a run goes on. Each by its own name: of a group an error would list all.
-pub const FIXED: [&str; 37] = [
+pub const FIXED: [&str; 39] = [
     // Which data, and how they are read.
     "task",
     "vocabulary",
@@ -54,6 +55,8 @@ pub const FIXED: [&str; 37] = [
     "activation",
     "recurrent_init",
     "init",
+    "loss",
+    "quantile",
     "dropout",
     "output_dropout",
     "cell",
@@ -97,6 +100,9 @@ pub struct ModelArgs {
     network: NetworkArgs,
 
     #[command(flatten)]
+    loss: LossArgs,
+
+    #[command(flatten)]
     optimizer: OptimizerArgs,
 
     #[command(flatten)]
@@ -128,7 +134,10 @@ impl ModelArgs {
         let of_task = task.map(|task| task.defaults);
         let init = self.network.init.as_deref().map(Init::open).transpose()?;
         let window = self.data.window.or(of_task.map(|d| d.window)).unwrap_or(64);
-        let reading = self.with_tokens(self.data.reading(&self.files, &self.table), init.as_ref())?;
+        let reading = {
+            let reading = self.data.reading(&self.files, &self.table);
+            self.with_tokens(Reading { labels: self.loss.is_of_labels(), ..reading }, init.as_ref())?
+        };
         let options = Options { seed: self.seed.seed, batch: self.data.batch(), window };
         let known = init.as_ref().map(Init::known).unwrap_or_default();
         if known.columns.is_some() && reading.scale.is_some() {
@@ -178,9 +187,10 @@ impl ModelArgs {
         if let Some(sizes) = &sizes {
             sizes.expect_input(input)?;
         }
-        let outputs = match shape.loss {
-            Loss::CrossEntropy => at_least(shape.outputs, sizes.map(|sizes| sizes.outputs)),
-            Loss::SquaredError => shape.outputs,
+        let loss = self.loss.choose(shape.kind, weights.and_then(trained).map(|network| network.loss))?;
+        let outputs = match shape.kind {
+            TargetKind::Classes => at_least(shape.targets, sizes.map(|sizes| sizes.outputs)),
+            TargetKind::Values => shape.targets * loss.outputs_per_target(),
         };
         let hidden = asked.hidden.or(sizes.map(|sizes| sizes.hidden)).or(task.map(|d| d.hidden)).unwrap_or(256);
         let of_weights = weights.and_then(trained).map(|network| network.activation);
@@ -200,7 +210,7 @@ impl ModelArgs {
             dropout: asked.dropout.unwrap_or_default(),
             output_dropout: asked.output_dropout.unwrap_or_default(),
             recompute: asked.recompute.and_then(|choice| choice.for_window(steps)),
-            ..Config::new(input, hidden, outputs, shape.loss, batch, steps)
+            ..Config::new(input, hidden, outputs, loss, batch, steps)
         };
         Ok(self.clip.change(network))
     }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{ArgGroup, Args};
 use ndarray::Array2;
-use retrospect::batch::{InitialState, Input, Inputs, Loss, Sequences};
+use retrospect::batch::{InitialState, Input, Inputs, Loss, Sequences, TargetKind};
 use retrospect::data::{DataFile, ReadSequences, Reading, note_unknown, read_content};
 use retrospect::model::Config;
 use retrospect::network::Network;
@@ -97,7 +97,7 @@ impl Predict {
         let (checkpoint, ReadSequences { sequences, ids, truth }, path) = self.open()?;
         let trained = &checkpoint.origin.settings.network;
         let feedback = if self.steps > 0 { Feedback::new(&checkpoint.origin)? } else { Feedback::default() };
-        if self.temperature > 0.0 && trained.loss != Loss::CrossEntropy {
+        if self.temperature > 0.0 && trained.loss.target_kind() != TargetKind::Classes {
             return Err(Error::Usage("--temperature draws classes, and this run predicts values".into()));
         }
         self.check_out(path)?;

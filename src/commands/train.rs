@@ -258,8 +258,10 @@ fn about(settings: &Settings, opened: &mut Opened) -> String {
     let parameters = thousands(settings.network.parameters() as u64);
     let network = format!("{}: {layers}{hidden} units{directions}{embedding}; {parameters} parameters", settings.network.cell);
     let guess = match &settings.data {
-        Choice::Task(name) => Task::named(name).ok().map(|task| (task.guess)(settings.window)),
-        _ => guess(&mut *opened.source),
+        Choice::Task(name) if settings.network.loss == settings.network.loss.target_kind().usual_loss() => {
+            Task::named(name).ok().map(|task| (task.guess)(settings.window))
+        }
+        _ => guess(&mut *opened.source, &settings.network.loss),
     };
     let score = guess.map_or(String::new(), |loss| format!("; a guess scores a loss of {}", significant(loss)));
     format!("{network}{score}.")

@@ -6,7 +6,7 @@
 use ndarray::Array3;
 
 use super::{Defaults, Drawn, Options, Shape, Task};
-use crate::batch::{Batch, Input, Inputs, Loss, Targets};
+use crate::batch::{Batch, Input, Inputs, TargetKind, Targets};
 use crate::random::Random;
 use crate::{Error, Result};
 
@@ -62,7 +62,7 @@ impl Drawn for Adding {
     }
 
     fn shape(&self) -> Shape {
-        Shape { input: Input::Vectors(2), outputs: 1, loss: Loss::SquaredError }
+        Shape { input: Input::Vectors(2), targets: 1, kind: TargetKind::Values }
     }
 
     fn draw(&self, stream: u64) -> Batch {

@@ -71,7 +71,7 @@ impl Arrays {
             return Err(Error::Usage("a batch of 0 sequences".into()));
         }
         let shape = Shape::from_batch(&data);
-        data.check_alone(shape.input, shape.outputs)?;
+        data.check_alone(shape.input, shape.targets)?;
         match (0..data.shape().1).find(|&b| data.last_counted(b).is_none()) {
             Some(b) => Err(Error::input(what, format!("no output of sequence {b} counts; leave it out"))),
             None => Ok(Arrays { data, shape, batch, seed, bucket: true, places, division, pass: None, order: Vec::new() }),
@@ -158,6 +158,7 @@ impl Arrays {
             lengths: data.lengths.as_ref().map(|lengths| indices.iter().map(|&b| lengths[b]).collect()),
             reduction: data.reduction,
             class_weights: data.class_weights.clone(),
+            deviations: data.deviations.as_ref().map(|all| indices.iter().map(|&b| all[b]).collect()),
             initial_state: match &data.initial_state {
                 InitialState::Given(states) => {
                     let select = |(name, state): (&String, &Array3<f32>)| (name.clone(), state.select(Axis(1), indices));

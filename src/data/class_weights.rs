@@ -89,7 +89,7 @@ mod tests {
     use ndarray::{Array2, array};
 
     use super::*;
-    use crate::batch::Inputs;
+    use crate::batch::{Inputs, Loss};
 
     #[test]
     fn rare_classes_weigh_more_and_a_file_says_its_own() {
@@ -103,7 +103,7 @@ mod tests {
         // Of six outputs three, one and two: 6/9, 6/3, 6/6.
         assert_eq!(found, [2.0 / 3.0, 2.0, 1.0]);
         batch.class_weights = Some(found);
-        assert_eq!(batch.weights(), [2.0_f32 / 18.0, 2.0 / 18.0, 1.0 / 6.0, 2.0 / 18.0, 1.0 / 6.0, 1.0 / 3.0]);
+        assert_eq!(batch.weights(&Loss::CrossEntropy), [2.0_f32 / 18.0, 2.0 / 18.0, 1.0 / 6.0, 2.0 / 18.0, 1.0 / 6.0, 1.0 / 3.0]);
         batch.check_alone(crate::batch::Input::Tokens(1), 3).unwrap();
         for (weights, expected) in [
             (vec![1.0; 4], "class weights: expected shape [3], got [4]"),
@@ -117,7 +117,7 @@ mod tests {
         // Where all that counts has the weight 0 there is nothing to learn.
         let none = Batch { class_weights: Some(vec![0.0, 0.0, 0.0, 5.0]), ..batch.clone() };
         none.check_alone(crate::batch::Input::Tokens(1), 4).unwrap();
-        assert_eq!(none.weights(), [0.0; 6]);
+        assert_eq!(none.weights(&Loss::CrossEntropy), [0.0; 6]);
 
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("w.csv");

@@ -7,7 +7,7 @@ use ndarray::Array2;
 
 use super::{Defaults, Drawn, Options, Shape, Task};
 use crate::Result;
-use crate::batch::{Batch, Input, Inputs, Loss, Targets};
+use crate::batch::{Batch, Input, Inputs, TargetKind, Targets};
 use crate::random::Random;
 
 /// How many symbols are to be remembered.
@@ -66,7 +66,7 @@ impl Drawn for CopyMemory {
     }
 
     fn shape(&self) -> Shape {
-        Shape { input: Input::Tokens(DELIMITER as usize + 1), outputs: BLANK as usize + 1, loss: Loss::CrossEntropy }
+        Shape { input: Input::Tokens(DELIMITER as usize + 1), targets: BLANK as usize + 1, kind: TargetKind::Classes }
     }
 
     fn draw(&self, stream: u64) -> Batch {

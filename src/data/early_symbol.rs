@@ -8,7 +8,7 @@
 use ndarray::Array2;
 
 use super::{Defaults, Drawn, Options, Shape, Task};
-use crate::batch::{Batch, Input, Inputs, Loss, Targets};
+use crate::batch::{Batch, Input, Inputs, TargetKind, Targets};
 use crate::random::Random;
 use crate::{Error, Result};
 
@@ -86,7 +86,7 @@ impl Drawn for EarlySymbol {
     }
 
     fn shape(&self) -> Shape {
-        Shape { input: Input::Tokens(PADDING as usize + 1), outputs: 2, loss: Loss::CrossEntropy }
+        Shape { input: Input::Tokens(PADDING as usize + 1), targets: 2, kind: TargetKind::Classes }
     }
 
     fn has_lengths(&self) -> bool {

@@ -30,7 +30,7 @@ mod tests {
         };
         let mut opened = open("abc").unwrap();
         assert_eq!(opened.vocabulary, Some(Vocabulary::from_text("abc")));
-        assert_eq!(opened.source.shape().outputs, 3);
+        assert_eq!(opened.source.shape().targets, 3);
         let Inputs::Tokens(tokens) = opened.source.batch(0).inputs else { panic!("a text has tokens") };
         assert_eq!(tokens.into_iter().collect::<Vec<_>>(), [0, 2, 0, 2]);
         assert!(opened.notes[0].ends_with("2 of the 3 characters of the vocabulary are in it."), "{:?}", opened.notes);
@@ -38,6 +38,6 @@ mod tests {
         let error = open("abd").err().unwrap();
         assert!(error.exit_code() == 7 && error.to_string().contains("line 1, column 2: 'c' is none of the 3"), "{error}");
         let own = Choice::Text(path.clone()).open(&options, &Reading::default(), Part::Validation, Known::default()).unwrap();
-        assert_eq!((own.source.shape().outputs, own.fingerprint), (2, open("abc").unwrap().fingerprint));
+        assert_eq!((own.source.shape().targets, own.fingerprint), (2, open("abc").unwrap().fingerprint));
     }
 }

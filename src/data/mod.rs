@@ -47,7 +47,7 @@ pub use temporal_order::TemporalOrder;
 pub use text::{Text, note_unknown, read_content, read_text};
 pub use vocabulary::{Tokens, Vocabulary};
 
-use crate::batch::{Batch, Input, Inputs, Loss, Targets};
+use crate::batch::{Batch, Input, Inputs, TargetKind, Targets};
 use crate::random::stream;
 use crate::{Error, Result};
 
@@ -56,10 +56,10 @@ use crate::{Error, Result};
 pub struct Shape {
     /// What the network reads.
     pub input: Input,
-    /// The number of outputs.
-    pub outputs: usize,
-    /// How they are measured.
-    pub loss: Loss,
+    /// The number of classes, or of components of a target of values.
+    pub targets: usize,
+    /// What the targets are.
+    pub kind: TargetKind,
 }
 
 impl Shape {
@@ -75,14 +75,14 @@ impl Shape {
             Inputs::Tokens(ids) => Input::Tokens(beyond(ids, &|t, b| batch.is_read(t, b))),
             Inputs::Vectors(x) => Input::Vectors(x.dim().2),
         };
-        let (outputs, loss) = match &batch.targets {
+        let (targets, kind) = match &batch.targets {
             Targets::Classes(ids) => {
                 let weights = batch.class_weights.as_ref().map_or(0, Vec::len);
-                (beyond(ids, &|t, b| batch.counts(t, b)).max(weights), Loss::CrossEntropy)
+                (beyond(ids, &|t, b| batch.counts(t, b)).max(weights), TargetKind::Classes)
             }
-            Targets::Values(y) => (y.dim().2, Loss::SquaredError),
+            Targets::Values(y) => (y.dim().2, TargetKind::Values),
         };
-        Shape { input, outputs, loss }
+        Shape { input, targets, kind }
     }
 
     /// The smallest shape that holds both, or what differs.
@@ -93,13 +93,13 @@ impl Shape {
             (Input::Vectors(a), Input::Vectors(b)) => return Err(format!("has {b} inputs; expected {a}, as what trains")),
             _ => return Err("expected tokens or vectors as what trains has".into()),
         };
-        let outputs = match (self.loss, other.loss) {
-            (Loss::CrossEntropy, Loss::CrossEntropy) => self.outputs.max(other.outputs),
-            (a, b) if a == b && self.outputs == other.outputs => self.outputs,
-            (a, b) if a == b => return Err(format!("has {} values; expected {}, as what trains", other.outputs, self.outputs)),
+        let targets = match (self.kind, other.kind) {
+            (TargetKind::Classes, TargetKind::Classes) => self.targets.max(other.targets),
+            (a, b) if a == b && self.targets == other.targets => self.targets,
+            (a, b) if a == b => return Err(format!("has {} values; expected {}, as what trains", other.targets, self.targets)),
             _ => return Err("expected classes or values as what trains has".into()),
         };
-        Ok(Shape { input, outputs, loss: self.loss })
+        Ok(Shape { input, targets, kind: self.kind })
     }
 }
 
@@ -283,7 +283,7 @@ mod tests {
                 let mut all = (0..4).map(|k| source.batch(k)).collect::<Vec<_>>();
                 all.extend((0..2).map(|k| source.held_out(k)));
                 for (i, b) in all.iter().enumerate() {
-                    b.check_alone(shape.input, shape.outputs).unwrap_or_else(|e| panic!("{}: {e}", task.name));
+                    b.check_alone(shape.input, shape.targets).unwrap_or_else(|e| panic!("{}: {e}", task.name));
                     assert_eq!((b.shape(), b.shape().1), (source.window(), batch), "{}", task.name);
                     assert!(all[..i].iter().all(|other| other != b), "{}: batch {i} comes twice", task.name);
                 }

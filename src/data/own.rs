@@ -17,7 +17,7 @@ use super::series::Cut;
 use super::split::{Division, HeldOut, Part, in_order, places};
 use super::tables::Grouped;
 use super::{Arrays, Options, Reading, Series, Shape, Source, Windows};
-use crate::batch::{Batch, Input, Loss};
+use crate::batch::{Batch, Input, TargetKind};
 use crate::table::{Table, name_of};
 use crate::tensors::{Layout, Tensors};
 use crate::{Error, Result};
@@ -61,7 +61,7 @@ pub(super) fn open(path: &Path, options: &Options, reading: &Reading, part: Part
     let purpose = Purpose { seed: options.seed, reading, part: Some(part), columns };
     let Loaded { mut batch, columns, mut notes, fingerprint, plan } = purpose.load(path)?;
     if let Some(weights) = &reading.class_weights {
-        let outputs = Shape::from_batch(&batch).outputs;
+        let outputs = Shape::from_batch(&batch).targets;
         batch.class_weights = Some(weights.weights(&batch, outputs, columns.as_ref(), plan.training())?);
     }
     let class_weights = batch.class_weights.clone();
@@ -100,7 +100,7 @@ const MANY: usize = 1 << 20;
 fn check_ids(what: &str, batch: &Batch) -> Result<()> {
     let (shape, (steps, count)) = (Shape::from_batch(batch), batch.shape());
     let tokens = if let Input::Tokens(size) = shape.input { size } else { 0 };
-    let classes = if shape.loss == Loss::CrossEntropy { shape.outputs } else { 0 };
+    let classes = if shape.kind == TargetKind::Classes { shape.targets } else { 0 };
     for (name, size) in [("tokens", tokens), ("classes", classes)] {
         if size > MANY && size / 100 > steps * count {
             let problem = format!(
@@ -171,12 +171,13 @@ impl Purpose<'_> {
     }
 
     fn fit(&self, table: &Table, grouped: &Grouped, plan: &Plan) -> Result<(Columns, Vec<String>)> {
-        let (options, scale) = (&self.reading.table, self.reading.scale.unwrap_or(Scale::Standard));
+        let options = &self.reading.table;
+        let scales = self.reading.scales(self.reading.scale.unwrap_or(Scale::Standard));
         let training = plan.division.training;
         if plan.is_series {
-            return options.fit(table, scale, grouped.rows[0][..training].iter());
+            return options.fit(table, scales, grouped.rows[0][..training].iter());
         }
-        options.fit(table, scale, plan.places[..training].iter().flat_map(|&place| &grouped.rows[place as usize]))
+        options.fit(table, scales, plan.places[..training].iter().flat_map(|&place| &grouped.rows[place as usize]))
     }
 
     fn tensors(&self, path: &Path, tensors: Tensors, of_pipe: Option<String>) -> Result<Loaded> {
@@ -198,7 +199,7 @@ impl Purpose<'_> {
         let plan = self.plan(count, steps, count == 1);
         let (mut columns, mut batch) = (self.columns.cloned(), read.batch);
         if let (None, Some(scale)) = (self.columns, self.reading.scale.filter(|&scale| scale != Scale::None)) {
-            let (fitted, said) = Columns::fit_tensors(&tensors, layout, &batch, scale, plan.training())?;
+            let (fitted, said) = Columns::fit_tensors(&tensors, layout, &batch, self.reading.scales(scale), plan.training())?;
             notes.extend(said);
             if let Some(fitted) = &fitted {
                 batch = fitted.scaled(tensors)?.batch(layout)?.batch;

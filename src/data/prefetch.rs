@@ -123,7 +123,7 @@ mod tests {
     use ndarray::Array2;
 
     use super::*;
-    use crate::batch::{Input, Inputs, Loss, Targets};
+    use crate::batch::{Input, Inputs, TargetKind, Targets};
 
     /// Batches of one token, their step; panics at step 13. Counts the batches made.
     struct Steps(Arc<AtomicU64>);
@@ -134,7 +134,7 @@ mod tests {
 
     impl Source for Steps {
         fn shape(&self) -> Shape {
-            Shape { input: Input::Tokens(100), outputs: 1, loss: Loss::CrossEntropy }
+            Shape { input: Input::Tokens(100), targets: 1, kind: TargetKind::Classes }
         }
         fn window(&self) -> (usize, usize) {
             (1, 1)

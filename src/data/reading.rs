@@ -27,6 +27,9 @@ pub struct Reading {
     pub table: TableOptions,
     /// How numbers are scaled. `None`: those of a table to standard deviations, and tensors not at all.
     pub scale: Option<Scale>,
+    /// Whether targets are labels from 0 to 1, which are never scaled.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub labels: bool,
     /// How long sequences become windows. `None`: a single series with the state carried on, and several sequences whole.
     pub windows: Option<Windows>,
     /// The time steps at the start of a random window that do not count.
@@ -53,6 +56,7 @@ impl Default for Reading {
             test: HeldOut::Share(0.0),
             table: TableOptions::default(),
             scale: None,
+            labels: false,
             windows: None,
             warmup: 0,
             class_weights: None,
@@ -67,6 +71,11 @@ impl Default for Reading {
 impl Reading {
     pub(crate) fn is_default(&self) -> bool {
         *self == Reading::default()
+    }
+
+    /// How inputs and targets are scaled where inputs are scaled so.
+    pub(super) fn scales(&self, scale: Scale) -> [Scale; 2] {
+        [scale, if self.labels { Scale::None } else { scale }]
     }
 
     /// The shares that are held out of the file that trains.

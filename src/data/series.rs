@@ -51,6 +51,8 @@ pub struct Series {
     shape: Shape,
     cut: Cut,
     seed: u64,
+    /// The deviation of the targets of each sequence; of a single series of the time steps that train.
+    deviations: Vec<f32>,
     /// The training data: streams of a single series, or whole sequences.
     training: Vec<Stretch>,
     held_out: Walk,
@@ -77,7 +79,7 @@ impl Series {
             return Err(Error::Usage(format!("{warmup} warm-up steps leave nothing that counts of a window of {window}")));
         }
         let shape = Shape::from_batch(&data);
-        data.check_alone(shape.input, shape.outputs)?;
+        data.check_alone(shape.input, shape.targets)?;
         let sequences = data.shape().1;
         if matches!(data.initial_state, InitialState::Given(_)) && (sequences == 1 || cut.windows == Windows::Random) {
             return Err(Error::input(what, "gives initial states, and windows begin in the middle of a sequence"));
@@ -98,8 +100,12 @@ impl Series {
             let held_out: Vec<Stretch> = places[division.held_out.clone()].iter().map(whole).collect();
             (training, held_out.chunks(batch).map(<[Stretch]>::to_vec).collect())
         };
+        // What is measured without training has no time steps that train.
+        let steps = if sequences == 1 && division.training > 0 { division.training } else { data.shape().0 };
+        let deviations = (0..sequences).map(|b| data.deviation(b, 0..steps) as f32).collect();
         let mut series = Series {
             data,
+            deviations,
             shape,
             cut,
             seed,

@@ -149,7 +149,7 @@ impl TableOptions {
         Ok(Grouped { ids: words.names.clone(), rows })
     }
 
-    /// The columns of a table as a network reads and predicts them: numbers scaled by the rows that train, categories with the words of all
+    /// The columns of a table as a network reads and predicts them: numbers of inputs and of targets scaled by the rows that train, categories with the words of all
     /// rows. And what should be told of columns that are left out or constant.
     ///
     /// # Errors
@@ -157,11 +157,11 @@ impl TableOptions {
     pub fn fit<'a>(
         &self,
         table: &Table,
-        scale: Scale,
+        [of_inputs, of_targets]: [Scale; 2],
         training: impl Iterator<Item = &'a usize> + Clone,
     ) -> Result<(Columns, Vec<String>)> {
         let mut notes = Vec::new();
-        let mut fit = |name: &String| -> Result<Column> {
+        let mut fit = |name: &String, scale: Scale| -> Result<Column> {
             let kind = match &table.columns[table.place(name)?] {
                 Values::Words(words) => Kind::Categories(sorted(&words.names)),
                 Values::Numbers(numbers) => {
@@ -175,10 +175,10 @@ impl TableOptions {
             };
             Ok(Column { name: name.clone(), kind })
         };
-        let targets: Vec<Column> = self.targets.iter().map(&mut fit).collect::<Result<_>>()?;
+        let targets: Vec<Column> = self.targets.iter().map(|name| fit(name, of_targets)).collect::<Result<_>>()?;
         let inputs: Vec<Column> = match self.inputs.is_empty() {
-            false => self.inputs.iter().map(&mut fit).collect::<Result<_>>()?,
-            true => self.others(table).map(&mut fit).collect::<Result<_>>()?,
+            false => self.inputs.iter().map(|name| fit(name, of_inputs)).collect::<Result<_>>()?,
+            true => self.others(table).map(|name| fit(name, of_inputs)).collect::<Result<_>>()?,
         };
         let (inputs, left_out) = self.usable(table, inputs);
         if inputs.is_empty() {
@@ -285,7 +285,7 @@ mod tests {
     fn batch(text: &str, options: &TableOptions, scale: Scale) -> Result<(Columns, Vec<String>, Batch)> {
         let table = table(text, options)?;
         let grouped = options.group(&table)?.with_targets(&table, options);
-        let (columns, notes) = options.fit(&table, scale, grouped.rows.iter().flatten())?;
+        let (columns, notes) = options.fit(&table, [scale; 2], grouped.rows.iter().flatten())?;
         let batch = grouped.batch(&table, &columns, options)?;
         Ok((columns, notes, batch))
     }

@@ -6,7 +6,7 @@
 use ndarray::Array2;
 
 use super::{Defaults, Drawn, Options, Shape, Task};
-use crate::batch::{Batch, Input, Inputs, Loss, Targets};
+use crate::batch::{Batch, Input, Inputs, TargetKind, Targets};
 use crate::random::Random;
 use crate::{Error, Result};
 
@@ -69,7 +69,7 @@ impl Drawn for TemporalOrder {
     }
 
     fn shape(&self) -> Shape {
-        Shape { input: Input::Tokens(END as usize + 1), outputs: 4, loss: Loss::CrossEntropy }
+        Shape { input: Input::Tokens(END as usize + 1), targets: 4, kind: TargetKind::Classes }
     }
 
     fn draw(&self, stream: u64) -> Batch {

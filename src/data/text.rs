@@ -14,7 +14,7 @@ use super::opened::{Opened, fingerprint};
 use super::split::{HeldOut, Part};
 use super::vocabulary::{SHORTER, utf8};
 use super::{Options, Reading, Shape, Source, Tokens, Vocabulary};
-use crate::batch::{Batch, InitialState, Input, Inputs, Loss, Targets};
+use crate::batch::{Batch, InitialState, Input, Inputs, TargetKind, Targets};
 use crate::memory::read_whole;
 use crate::{Error, Result};
 
@@ -253,7 +253,7 @@ impl Source for Text {
 
     fn shape(&self) -> Shape {
         let size = self.vocabulary.size();
-        Shape { input: Input::Tokens(size), outputs: size, loss: Loss::CrossEntropy }
+        Shape { input: Input::Tokens(size), targets: size, kind: TargetKind::Classes }
     }
 
     fn carries(&self) -> bool {
@@ -300,7 +300,7 @@ mod tests {
     fn streams_windows_and_passes_are_those_of_the_interface() {
         // N = ⌊0.9·28⌋ = 25 characters train: S = ⌊24/3⌋ = 8, two windows of 3 a pass. M = 3 are held out.
         let mut text = Text::new("t", "abcdefghijklmnopqrstuvwxyz!?", 3, 3, 0.1).unwrap();
-        assert_eq!(text.shape(), Shape { input: Input::Tokens(28), outputs: 28, loss: Loss::CrossEntropy });
+        assert_eq!(text.shape(), Shape { input: Input::Tokens(28), targets: 28, kind: TargetKind::Classes });
         let first = [row("abc", "bcd", ""), row("ijk", "jkl", ""), row("qrs", "rst", "")];
         let second = [row("def", "efg", ""), row("lmn", "mno", ""), row("tuv", "uvw", "")];
         for (step, expected, state) in [
@@ -329,7 +329,7 @@ mod tests {
             [row("cd", "de", ""), row("hi", "ij", "")],
             [row("ea", "fa", "10"), row("ja", "ka", "10")],
         ];
-        assert_eq!((text.held_out_batches(), text.shape().outputs), (3, 16));
+        assert_eq!((text.held_out_batches(), text.shape().targets), (3, 16));
         for (k, expected) in expected.iter().enumerate() {
             let batch = text.held_out(k as u64);
             assert_eq!(rows(&text, &batch), expected);

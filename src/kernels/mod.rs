@@ -15,9 +15,9 @@ pub mod padding;
 pub mod recurrence;
 pub(crate) mod single;
 pub mod softmax_loss;
-pub mod squared_loss;
 pub mod transpose;
 pub mod update;
+pub mod value_loss;
 
 use std::ops::Range;
 
@@ -37,7 +37,7 @@ pub fn all() -> Vec<&'static Kernel> {
         &embedding::LOOKUP,
         &embedding::GRADIENT,
         &softmax_loss::SOFTMAX_LOSS,
-        &squared_loss::SQUARED_LOSS,
+        &value_loss::VALUE_LOSS,
         &norm::NORM,
         &journal::JOURNAL,
         &update::SGD,

@@ -164,6 +164,12 @@ impl Config {
         }
     }
 
+    /// The number of components of a target of values, or of classes: that of the outputs, but where a loss has several for each.
+    #[must_use]
+    pub fn targets(&self) -> usize {
+        self.outputs / self.loss.outputs_per_target()
+    }
+
     /// The directions of each layer: 1 or 2.
     #[must_use]
     pub fn directions(&self) -> usize {

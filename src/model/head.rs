@@ -3,20 +3,24 @@
 use super::config::Config;
 use super::parameters::{Parameters, Role};
 use super::segment::Segment;
-use crate::batch::Loss;
+use crate::batch::{Loss, TargetKind};
 use crate::kernels::gemm::{Epilogue, Form, gemm, linear};
-use crate::kernels::{column_sum, softmax_loss, squared_loss};
+use crate::kernels::value_loss::{Penalty, value_loss};
+use crate::kernels::{column_sum, softmax_loss};
 use crate::program::{Mat, Program};
 
 /// The windows of the head; N is the length of a segment.
 #[derive(Debug, Clone)]
 pub(crate) struct Head {
-    kind: Loss,
+    /// The penalty of values; `None` of classes.
+    penalty: Option<Penalty>,
     /// V and c.
     weights: [Mat; 2],
     d_weights: [Mat; 2],
     /// Classes, a row for each segment, or values `[T·B, O]`.
     pub targets: Mat,
+    /// The number that the penalty of values needs of each output, `[1, O]`.
+    pub constants: Option<Mat>,
     /// The weight of each output in the loss, `[T·B, 1]`.
     pub counts: Mat,
     /// O, `[T·B, O]`.
@@ -24,24 +28,47 @@ pub(crate) struct Head {
     /// Of each output, `[T·B, 1]`.
     losses: Mat,
     /// `[N·B, O]`.
-    d_outputs: Mat,
+    pub d_outputs: Mat,
     /// Their sum.
     pub loss: Mat,
+}
+
+/// The penalty that the loss of values is made of: what else it is lies in the weights of the outputs.
+pub(crate) fn penalty(loss: &Loss) -> Option<Penalty> {
+    match loss {
+        Loss::CrossEntropy => None,
+        Loss::SquaredError | Loss::ErrorToSignal | Loss::NashSutcliffe => Some(Penalty::Squared),
+        Loss::AbsoluteError => Some(Penalty::Absolute),
+        Loss::Huber(_) => Some(Penalty::Huber),
+        Loss::BinaryCrossEntropy => Some(Penalty::Binary),
+        Loss::Quantile(_) => Some(Penalty::Pinball),
+    }
+}
+
+/// The number that a penalty needs of each of so many outputs; `None` where it needs none.
+pub(crate) fn constants(loss: &Loss, outputs: usize) -> Option<Vec<f32>> {
+    match loss {
+        Loss::Huber(threshold) => Some(vec![*threshold; outputs]),
+        Loss::Quantile(levels) => Some(levels.iter().copied().cycle().take(outputs).collect()),
+        _ => None,
+    }
 }
 
 impl Head {
     pub fn new(program: &mut Program, config: &Config, parameters: &Parameters, gradients: &[Mat], length: u32) -> Head {
         let (rows, outputs) = ((config.window * config.batch) as u32, config.outputs as u32);
         let place = |role| parameters.place(None, role).expect("every network has a head");
+        let kind = config.loss.target_kind();
         let places = [Role::Decoder, Role::DecoderBias].map(place);
         Head {
-            kind: config.loss,
+            penalty: penalty(&config.loss),
             weights: places.map(|place| parameters.windows[place]),
             d_weights: places.map(|place| gradients[place]),
-            targets: match config.loss {
-                Loss::CrossEntropy => program.indices("classes", config.segments().len() as u32, length),
-                Loss::SquaredError => program.matrix("values", rows, outputs),
+            targets: match kind {
+                TargetKind::Classes => program.indices("classes", config.segments().len() as u32, length),
+                TargetKind::Values => program.matrix("values", rows, outputs),
             },
+            constants: (kind == TargetKind::Values).then(|| program.matrix("constants of the loss", 1, outputs)),
             counts: program.matrix("weights of outputs", rows, 1),
             outputs: program.matrix("outputs", rows, outputs),
             losses: program.transient("losses", rows, 1),
@@ -55,13 +82,11 @@ impl Head {
         let of = |window: Mat| window.slice_rows(segment.rows.clone());
         let (outputs, d_outputs) = (of(self.outputs), segment.within(self.d_outputs));
         linear(program, hidden, self.weights[0], self.weights[1], outputs);
-        match self.kind {
-            Loss::CrossEntropy => {
-                let classes = segment.indices(self.targets);
-                softmax_loss::softmax_loss(program, outputs, classes, of(self.counts), d_outputs, of(self.losses));
-            }
-            Loss::SquaredError => {
-                squared_loss::squared_loss(program, outputs, of(self.targets), of(self.counts), d_outputs, of(self.losses));
+        let (counts, losses) = (of(self.counts), of(self.losses));
+        match self.penalty.zip(self.constants) {
+            None => softmax_loss::softmax_loss(program, outputs, segment.indices(self.targets), counts, d_outputs, losses),
+            Some((penalty, constants)) => {
+                value_loss(program, penalty, [outputs, of(self.targets), counts, constants], d_outputs, losses);
             }
         }
     }

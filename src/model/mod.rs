@@ -16,6 +16,7 @@ mod update;
 pub(crate) use crate::kernels::dropout::schedule_of as dropout_schedule;
 pub(crate) use crate::kernels::embedding::order as token_order;
 pub use config::{Biases, Config, RecurrentInit, USUAL_LEAK};
+pub(crate) use head::{constants as loss_constants, penalty as loss_penalty};
 pub(crate) use layer::{Layer, TracedState, TracedWindows};
 pub use optimizer::Optimizer;
 pub(crate) use parameters::check_start;

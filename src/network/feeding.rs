@@ -1,8 +1,10 @@
 //! How a batch comes to a network: the program of its shape, and what is written before that runs.
 
+use std::iter::repeat_n;
+
 use super::{Network, lengths};
-use crate::batch::{Batch, InitialState, Inputs, Loss, Targets};
-use crate::model::{InputWindows, Model, TokenWindows, token_order};
+use crate::batch::{Batch, InitialState, Inputs, Targets};
+use crate::model::{InputWindows, Model, TokenWindows, loss_constants, token_order};
 use crate::{Error, Result};
 
 impl Network {
@@ -94,22 +96,29 @@ impl Network {
             }
             _ => unreachable!("the batch was checked against the input"),
         }
-        match (&batch.targets, self.model.config.loss) {
-            (Targets::Classes(ids), Loss::CrossEntropy) => {
+        match &batch.targets {
+            Targets::Classes(ids) => {
                 let (targets, ids) = (self.model.head.targets, lengths::counted_ids(batch, steps, ids));
                 for (row, ids) in (0..).zip(ids.chunks(targets.cols() as usize)) {
                     self.backend.write_indices(targets.start_of_row(row, ids.len()), ids)?;
                 }
             }
-            (Targets::Values(values), Loss::SquaredError) => {
-                self.backend.write(self.model.head.targets, &lengths::counted_vectors(batch, steps, values))?;
+            Targets::Values(values) => {
+                let values = lengths::counted_vectors(batch, steps, values);
+                // Of each there are as many outputs as the loss measures.
+                let repeated = values.iter().flat_map(|&v| repeat_n(v, self.made_for.loss.outputs_per_target()));
+                self.backend.write(self.model.head.targets, &repeated.collect::<Vec<f32>>())?;
             }
-            _ => unreachable!("the batch was checked against the loss"),
         }
-        let mut weights = batch.weights();
+        let mut weights = batch.weights(&self.made_for.loss);
         weights.truncate(steps * batch.shape().1);
         if weights != self.weights {
             self.backend.write(self.model.head.counts, &weights)?;
+            // These never change, and go with what is written whenever a program of another shape begins.
+            let constants = loss_constants(&self.made_for.loss, self.made_for.outputs);
+            if let Some((window, constants)) = self.model.head.constants.zip(constants) {
+                self.backend.write(window, &constants)?;
+            }
             self.weights = weights;
         }
         match &batch.initial_state {

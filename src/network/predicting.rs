@@ -88,8 +88,8 @@ impl Network {
         if times.start > 0 {
             part.initial_state = InitialState::Carried;
         }
-        let (loss, outputs) = (self.made_for.loss, self.made_for.outputs);
-        self.loss(&part.into_batch(loss, outputs))?;
+        let (kind, targets) = (self.made_for.loss.target_kind(), self.made_for.targets());
+        self.loss(&part.into_batch(kind, targets))?;
         let (found, after) = (self.outputs()?, self.state()?);
         for (place, b) in group.enumerate() {
             let end = sequences.length(b).min(times.end);

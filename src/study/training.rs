@@ -102,7 +102,7 @@ impl Trainer {
         let Budget { hidden, batch, window, optimizer, clip, seed, .. } = *budget;
         let source = (task.source)(&Options { seed, batch, window })?;
         let (shape, (steps, batch)) = (source.shape(), source.window());
-        let base = Config::new(shape.input, hidden, shape.outputs, shape.loss, batch, steps);
+        let base = Config::new(shape.input, hidden, shape.targets, shape.kind.usual_loss(), batch, steps);
         let network =
             Network::new(&Config { cell, activation, optimizer, clip, lengths: source.has_lengths(), ..base }, compute)?;
         Ok(Trainer { task, budget: budget.clone(), network, source })

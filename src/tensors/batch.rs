@@ -99,14 +99,14 @@ impl Tensors {
             "values" => (self.values(batch, layout)?, 0),
             _ => self.classes(batch, layout)?,
         };
-        let classes = Shape::from_batch(&batch).outputs;
+        let classes = Shape::from_batch(&batch).targets;
         if self.contains("class_weights") {
             let weights: Array1<f32> = self.ranked("class_weights", "[O]", self.any_f32("class_weights")?)?;
             batch.class_weights = Some(weights.to_vec());
         }
 
         let shape = Shape::from_batch(&batch);
-        batch.check_alone(shape.input, shape.outputs).map_err(|error| self.in_file(error))?;
+        batch.check_alone(shape.input, shape.targets).map_err(|error| self.in_file(error))?;
         if let Some(weights) = batch.class_weights.as_ref().filter(|weights| weights.len() < classes) {
             let problem = format!("expected one for each of at least {classes} classes, got {}", weights.len());
             return Err(self.bad("class_weights", problem));
@@ -358,7 +358,7 @@ mod tests {
         tensors.insert("mask", array![[1.0_f32, 1.0], [1.0, 0.0], [1.0, 1.0]]);
         let batch = tensors.batch(Layout::TimeFirst).unwrap().batch;
         assert_eq!(batch.inputs, Inputs::Tokens(array![[3, 1], [0, 2], [0, 0]]));
-        assert_eq!((batch.counted(), batch.weights()), (2, vec![0.5, 0.5, 0.0, 0.0, 0.0, 0.0]));
+        assert_eq!((batch.counted(), batch.weights(&batch.targets.kind().usual_loss())), (2, vec![0.5, 0.5, 0.0, 0.0, 0.0, 0.0]));
         assert_eq!([0, 1].map(|b| batch.last_counted(b)), [Some(0), Some(0)]);
         let last = Batch { mask: None, ..batch }.of_last_step();
         assert_eq!(last.mask, Some(array![[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]]));
@@ -373,7 +373,7 @@ mod tests {
         tensors.insert("mask", array![[0_i64, 1, 1], [1, 1, 0], [0, 1, 1]]);
         tensors.insert("lengths", array![3_i64, 3, 2]);
         let read = tensors.batch(Layout::TimeFirst).unwrap();
-        assert_eq!((read.ignored, Shape::from_batch(&read.batch).outputs, read.batch.counted()), (2, 3, 3));
+        assert_eq!((read.ignored, Shape::from_batch(&read.batch).targets, read.batch.counted()), (2, 3, 3));
         assert_eq!(read.note().unwrap(), "classes: 2 of 5 are -100 and do not count");
         let mask = array![[0.0, 1.0, 1.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]];
         assert_eq!(read.batch.mask, Some(mask));

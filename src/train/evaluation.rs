@@ -11,7 +11,7 @@ use crate::network::Network;
 /// What a network scores on some batches.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Evaluation {
-    /// The mean over all outputs that counted.
+    /// The mean over all outputs that counted, as the loss of the network weighs them.
     pub loss: f64,
     /// How many counted.
     pub counted: u64,
@@ -46,22 +46,24 @@ pub(super) fn evaluate_unless<B>(
     with_measures: bool,
 ) -> Result<ControlFlow<B, Evaluation>> {
     let state = network.state()?;
-    let (mut loss, mut counted, mut measures) = (0.0, 0, None);
+    let measured_by = network.model().config().loss.clone();
+    let (mut loss, mut total, mut counted, mut measures) = (0.0, 0.0, 0, None);
     for index in 0..count {
         let batch = match batch(index) {
             ControlFlow::Continue(batch) => batch,
             ControlFlow::Break(end) => return network.set_state(&state).map(|()| ControlFlow::Break(end)),
         };
-        let weight = batch.counted() as u64;
-        loss += f64::from(network.loss(&batch)?) * weight as f64;
-        counted += weight;
+        let weight = batch.total_weight(&measured_by);
+        loss += f64::from(network.loss(&batch)?) * weight;
+        total += weight;
+        counted += batch.counted() as u64;
         if with_measures {
             let outputs = network.outputs()?;
-            measures.get_or_insert_with(|| Measures::new(&batch.targets, outputs.dim().2)).add(&batch, &outputs);
+            measures.get_or_insert_with(|| Measures::new(&batch.targets, outputs.dim().2)).add(&batch, &outputs, &measured_by);
         }
     }
     network.set_state(&state)?;
-    Ok(ControlFlow::Continue(Evaluation { loss: loss / counted.max(1) as f64, counted, measures }))
+    Ok(ControlFlow::Continue(Evaluation { loss: if total > 0.0 { loss / total } else { 0.0 }, counted, measures }))
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use ndarray::{Array2, Array3, Axis};
 use serde::{Deserialize, Serialize};
 
-use crate::batch::{Batch, Targets};
+use crate::batch::{Batch, Loss, Targets};
 use crate::data::{Columns, Scaling};
 
 /// The most classes that are told apart in [`Confusion`].
@@ -24,6 +24,10 @@ pub struct Confusion {
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Deviation {
     counted: u64,
+    /// How many targets were no larger than the prediction.
+    covered: u64,
+    /// How many targets were on the same side of 1/2 as the prediction.
+    agreed: u64,
     squares: f64,
     distances: f64,
     /// Of the targets: their mean and the sum of their squared distances from it.
@@ -96,6 +100,8 @@ impl Deviation {
     fn add(&mut self, target: f64, output: f64) {
         let off = output - target;
         self.counted += 1;
+        self.covered += u64::from(target <= output);
+        self.agreed += u64::from((target >= 0.5) == (output >= 0.5));
         self.squares += off * off;
         self.distances += off.abs();
         // Welford's: the spread of targets far from zero keeps its digits.
@@ -129,7 +135,26 @@ impl Deviation {
         self.distances / self.counted as f64
     }
 
-    /// R²: 1 − the squared error over that of the targets' own mean; NaN where the targets do not vary.
+    /// The share of targets that were no larger than the prediction: of a quantile this should be its level.
+    #[must_use]
+    pub fn coverage(&self) -> f64 {
+        self.covered as f64 / self.counted as f64
+    }
+
+    /// The share of labels, which are at least 1/2 or less, whose predicted probability is on the same side.
+    #[must_use]
+    pub fn accuracy(&self) -> f64 {
+        self.agreed as f64 / self.counted as f64
+    }
+
+    /// The error-to-signal ratio: the squared error over the squared targets; NaN where all targets are 0.
+    #[must_use]
+    pub fn error_to_signal(&self) -> f64 {
+        let signal = self.spread + self.counted as f64 * self.mean * self.mean;
+        if signal > 0.0 { self.squares / signal } else { f64::NAN }
+    }
+
+    /// R², which hydrologists call the Nash-Sutcliffe efficiency: 1 − the squared error over that of the targets' own mean; NaN where the targets do not vary.
     #[must_use]
     pub fn explained(&self) -> f64 {
         if self.spread > 0.0 { 1.0 - self.squares / self.spread } else { f64::NAN }
@@ -145,8 +170,8 @@ impl Measures {
         }
     }
 
-    /// Adds the outputs `[T, B, O]` of a batch that count.
-    pub(super) fn add(&mut self, batch: &Batch, outputs: &Array3<f32>) {
+    /// Adds the outputs `[T, B, O]` of a batch that count, of a network that has this loss.
+    pub(super) fn add(&mut self, batch: &Batch, outputs: &Array3<f32>, loss: &Loss) {
         // Of a batch that ends earlier there are outputs of its longest sequence only.
         for (t, b) in batch.counted_places().filter(|(t, _)| *t < outputs.dim().0) {
             let row = outputs.slice(ndarray::s![t, b, ..]);
@@ -155,21 +180,28 @@ impl Measures {
                     confusion.add(classes[[t, b]] as usize, row.as_slice().map_or_else(|| likeliest(&row.to_vec()), likeliest))
                 }
                 (Measures::Values(columns), Targets::Values(values)) => {
-                    let pairs = row.iter().zip(values.slice(ndarray::s![t, b, ..]));
-                    columns.iter_mut().zip(pairs).for_each(|(column, (&y, &target))| column.add(target.into(), y.into()));
+                    for (o, (column, &output)) in columns.iter_mut().zip(row).enumerate() {
+                        let target = values[[t, b, loss.target_of(o).0]];
+                        column.add(target.into(), loss.prediction(output).into());
+                    }
                 }
                 _ => {}
             }
         }
     }
 
-    /// How far each column of values is off, in its own unit, with its name; without columns as the network has it.
+    /// How far each column of values is off, in its own unit, with its name, which has the quantile where there are several; without columns
+    /// as the network has it.
     #[must_use]
-    pub fn columns(&self, columns: Option<&Columns>) -> Vec<(String, Deviation)> {
+    pub fn columns(&self, columns: Option<&Columns>, loss: &Loss) -> Vec<(String, Deviation)> {
         let Measures::Values(found) = self else { return Vec::new() };
-        let named = |(o, found): (usize, &Deviation)| match columns.and_then(|columns| columns.targets.get(o)) {
-            Some(column) => (column.name.clone(), found.in_units(&column.scaling())),
-            None => (format!("output_{o}"), *found),
+        let named = |(o, found): (usize, &Deviation)| {
+            let (target, level) = loss.target_of(o);
+            let (name, found) = match columns.and_then(|columns| columns.targets.get(target)) {
+                Some(column) => (column.name.clone(), found.in_units(&column.scaling())),
+                None => (format!("output_{target}"), *found),
+            };
+            (level.map_or(name.clone(), |level| format!("{name} q{level}")), found)
         };
         found.iter().enumerate().map(named).collect()
     }
@@ -206,7 +238,7 @@ mod tests {
         let mut batch = Batch::new(inputs, Targets::Classes(classes));
         batch.mask = Some(array![[1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0]]);
         let mut measures = Measures::new(&batch.targets, 4);
-        measures.add(&batch, &logits);
+        measures.add(&batch, &logits, &Loss::CrossEntropy);
         let Measures::Classes(confusion) = measures else { panic!("{measures:?}") };
         assert_eq!(confusion.counts, Some(array![[1, 0, 0, 0], [1, 1, 0, 0], [0, 1, 2, 0], [0, 0, 0, 0]]));
         assert_eq!((confusion.right, confusion.counted, confusion.accuracy()), (4, 6, 4.0 / 6.0));
@@ -225,7 +257,7 @@ mod tests {
         let outputs = Array3::from_shape_fn((3, 1, 1), |(t, ..)| [1.5, 1.5, 5.0][t]);
         let batch = Batch::new(Inputs::Tokens(Array2::zeros((3, 1))), Targets::Values(targets));
         let mut measures = Measures::new(&batch.targets, 1);
-        measures.add(&batch, &outputs);
+        measures.add(&batch, &outputs, &Loss::SquaredError);
         let Measures::Values(columns) = measures else { panic!("{measures:?}") };
         let found = columns[0].in_units(&Scaling { shift: 1e6, scale: 10.0, mean: 1e6 });
         approx::assert_relative_eq!(found.root_mean_squared(), 50.0_f64.sqrt(), max_relative = 1e-12);

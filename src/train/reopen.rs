@@ -1,7 +1,7 @@
 //! The data of a run that goes on: where they were, at another place, or other data of the same kind.
 
 use super::{Checkpoint, Validations};
-use crate::batch::{Input, Loss};
+use crate::batch::{Input, TargetKind};
 use crate::data::{Choice, Opened, Part};
 use crate::model::Config;
 use crate::{Error, Result};
@@ -77,11 +77,11 @@ fn expect_fit(network: &Config, place: &Choice, data: &Opened) -> Result<()> {
         (Input::Vectors(wanted), Input::Vectors(found)) if found == wanted => {}
         (wanted, found) => return bad(format!("has {}; the network reads {}", inputs(found), inputs(wanted))),
     }
-    match (network.loss, shape.loss) {
-        (Loss::CrossEntropy, Loss::CrossEntropy) if shape.outputs <= network.outputs => {}
-        (Loss::SquaredError, Loss::SquaredError) if shape.outputs == network.outputs => {}
+    match (network.loss.target_kind(), shape.kind) {
+        (TargetKind::Classes, TargetKind::Classes) if shape.targets <= network.outputs => {}
+        (TargetKind::Values, TargetKind::Values) if shape.targets == network.targets() => {}
         (wanted, found) => {
-            let [found, wanted] = [targets(found, shape.outputs), targets(wanted, network.outputs)];
+            let [found, wanted] = [targets(found, shape.targets), targets(wanted, network.targets())];
             return bad(format!("has {found}; the network predicts {wanted}"));
         }
     }
@@ -98,9 +98,9 @@ fn inputs(input: Input) -> String {
     }
 }
 
-fn targets(loss: Loss, outputs: usize) -> String {
-    match loss {
-        Loss::CrossEntropy => format!("classes below {outputs}"),
-        Loss::SquaredError => format!("values of {outputs} numbers"),
+fn targets(kind: TargetKind, count: usize) -> String {
+    match kind {
+        TargetKind::Classes => format!("classes below {count}"),
+        TargetKind::Values => format!("values of {count} numbers"),
     }
 }

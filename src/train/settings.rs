@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::schedule::{Place, Schedule};
 use super::validations::{BestBy, Validations};
-use crate::batch::Loss;
+use crate::batch::TargetKind;
 use crate::data::{Choice, Known, Opened, Options, Part, Reading};
 use crate::model::{Config, RecurrentInit};
 use crate::{Error, Result};
@@ -150,7 +150,7 @@ impl Settings {
         if !(self.min_delta.is_finite() && self.min_delta >= 0.0) {
             return Err(Error::Usage(format!("min-delta is {}; it must be finite and not negative", self.min_delta)));
         }
-        if self.best_by == BestBy::Accuracy && self.network.loss != Loss::CrossEntropy {
+        if self.best_by == BestBy::Accuracy && self.network.loss.target_kind() != TargetKind::Classes {
             return Err(Error::Usage("the best accuracy is of classes, and this network predicts values".into()));
         }
         self.network.check()?;

@@ -514,7 +514,7 @@ impl Training {
             columns: found
                 .measures
                 .iter()
-                .flat_map(|found| found.columns(self.origin.columns.as_ref()))
+                .flat_map(|found| found.columns(self.origin.columns.as_ref(), &self.origin.settings.network.loss))
                 .map(Into::into)
                 .collect(),
         };

@@ -69,7 +69,7 @@ const FORWARD_ALONE: [&str; 2] = ["elman_forward", "persistent_64"];
 const LOOKUP: [&str; 2] = ["embedding_lookup", "rows"];
 const TOKENS: [&str; 2] = ["embedding_gradient", "ordered"];
 const SOFTMAX: [&str; 2] = ["softmax_loss", "chunks"];
-const SQUARED: [&str; 2] = ["squared_loss", "rows"];
+const VALUES: [&str; 2] = ["value_loss", "rows"];
 const SUM: [&str; 2] = ["column_sum", "software"];
 const SUM_TREE: [&str; 2] = ["column_sum", "tree"];
 const NORM: [&str; 2] = ["norm", "software"];
@@ -475,10 +475,46 @@ pub const EDITS: &[Edit] = &[
     edit("the class of the next column", SOFTMAX, "[class_id & 3u]", "[(class_id + 1u) & 3u]"),
     edit("a row of weight zero hands on NaN", SOFTMAX, "select(w * (p - one), vec4<f32>(), w == 0.0)", "w * (p - one)"),
     edit("the gradient 1e-4 too large", SOFTMAX, "w * (p - one)", "1.0001 * w * (p - one)"),
-    edit("the squared error's gradient is halved", SQUARED, "2.0 * w", "w"),
-    edit("not the mean over the components", SQUARED, "/ f32(params.components);", ";"),
-    edit("the squared error is not weighted", SQUARED, "w * ((sum.x", "((sum.x"),
-    edit("pieces of a row overwrite each other", SQUARED, "select(0.0, losses[i].x, params.accumulate != 0u)", "0.0"),
+    edit("the squared error's gradient is halved", VALUES, "slope = 2.0 * e", "slope = e"),
+    edit("the absolute error is not absolute", VALUES, "p = abs(e)", "p = e"),
+    edit(
+        "Huber's loss is not bent",
+        VALUES,
+        "abs(e) > k);\n        }\n        case BINARY: {\n            p",
+        "abs(e) > 1e30 * k);\n        }\n        case BINARY: {\n            p",
+    ),
+    edit("Huber's gradient is not clipped", VALUES, "k * sign(e), abs(e) > k", "k * sign(e), abs(e) > 1e30 * k"),
+    edit("Huber's loss jumps at the threshold", VALUES, "abs(e) - 0.5 * k", "abs(e)"),
+    edit("a label's logarithm is lost", VALUES, " + log(1.0 + exp_nonpositive(-abs(o)))", ""),
+    edit("a label's gradient by the other side", VALUES, "select(t, vec4<f32>(1.0), o > vec4<f32>())", "t"),
+    edit("a label's gradient forgets the label", VALUES, "/ (1.0 + t) - v", "/ (1.0 + t)"),
+    edit("the quantiles exchange their sides", VALUES, "select(-k * e, (1.0 - k) * e,", "select((k - 1.0) * e, k * e,"),
+    edit("a quantile's gradient exchanges its sides", VALUES, "-k, e < vec4<f32>()), 1.0 - k,", "k - 1.0, e < vec4<f32>()), k,"),
+    edit(
+        "the first column's number is that of all",
+        VALUES,
+        "constants[at(params.constants, 0u, col)]);\n    let d",
+        "constants[at(params.constants, 0u, 0u)]);\n    let d",
+    ),
+    edit("padding counts in a row's sum", VALUES, "padded(p, col, params.outputs.cols)", "p"),
+    edit("a gradient reaches the padding", VALUES, "padded(d, col, params.outputs.cols)", "d"),
+    edit("not the mean over the components", VALUES, "/ f32(params.components);", ";"),
+    edit("the gradient is not the mean's", VALUES, "w / f32(params.components) * slope", "w * slope"),
+    edit("a penalty of NaN is a number", VALUES, "return select(p, e, is_nan(e));", "return select(p, vec4<f32>(), is_nan(e));"),
+    edit(
+        "the gradient of NaN is a number",
+        VALUES,
+        "return select(slope, e, is_nan(e));",
+        "return select(slope, vec4<f32>(), is_nan(e));",
+    ),
+    edit(
+        "a row of weight zero hands on NaN",
+        VALUES,
+        "select(w / f32(params.components) * slope, vec4<f32>(), w == 0.0)",
+        "w / f32(params.components) * slope",
+    ),
+    edit("the loss is not weighted", VALUES, "w * ((sum.x", "((sum.x"),
+    edit("pieces of a row overwrite each other", VALUES, "select(0.0, losses[i].x, params.accumulate != 0u)", "0.0"),
     // Sums, norm, clip.
     edit("rows belong to two threads", SUM, "row += 32u", "row += 31u"),
     edit("the last row is lost", SUM, "row < params.x.rows;", "row + 1u < params.x.rows;"),

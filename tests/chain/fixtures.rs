@@ -72,6 +72,7 @@ fn load(path: &Path) -> Fixture {
             other => panic!("reduction {other}"),
         },
         class_weights: tensors.remove("batch.class_weights").map(|weights| weights.iter().map(|&w| single(w)).collect()),
+        deviations: None,
         initial_state: match states.is_empty() {
             false => InitialState::Given(states),
             true => InitialState::Zero,

@@ -135,7 +135,7 @@ fn trained(compute: &Compute, task: &str, steps: u64, trace: Option<u64>, folder
     let (seed, window, batch) = (3, 12, 5);
     let opened = data.open(&Options { seed, batch, window }, &Reading::default(), Part::Validation, Known::default()).unwrap();
     let (shape, (length, _)) = (opened.source.shape(), opened.source.window());
-    let base = Config::new(shape.input, 9, shape.outputs, shape.loss, batch, length);
+    let base = Config::new(shape.input, 9, shape.targets, shape.kind.usual_loss(), batch, length);
     let network = Config { layers: 2, optimizer: Optimizer::ADAM, clip: Some(1.0), ..base };
     let settings = Settings {
         steps,

@@ -154,7 +154,7 @@ fn size(program: &Program) -> Vec<(&'static str, usize, usize)> {
 fn a_program_takes_the_same_memory_for_any_number_of_time_steps() {
     let cuts = Cuts::new(1 << 25, 1 << 28, 65_535, 30_000);
     for (input, loss) in [(Input::Tokens(19), Loss::CrossEntropy), (Input::Vectors(5), Loss::SquaredError)] {
-        let model = |window| Model::new(&case(input, loss, [19, 1, window], 2).config).unwrap();
+        let model = |window| Model::new(&case(input, loss.clone(), [19, 1, window], 2).config).unwrap();
         let (short, long) = (model(10), model(100_000));
         assert_eq!(size(short.program()), size(long.program()));
         for (short, long) in short.program().steps().iter().zip(long.program().steps()) {

@@ -82,7 +82,7 @@ fn carried(step: &Step, rectangles: &[[u64; 4]]) -> (bool, u128) {
 }
 
 /// Kernels whose pieces write each element once.
-const ONCE: [&str; 7] = ["fill", "copy", "transpose", "sgd", "momentum", "adam", "squared_loss"];
+const ONCE: [&str; 7] = ["fill", "copy", "transpose", "sgd", "momentum", "adam", "value_loss"];
 
 /// What is wrong with a lowering.
 fn fault(step: &Step, lowered: &Lowered, cuts: &Cuts) -> Option<String> {

@@ -90,6 +90,7 @@ fn permuted(batch: &Batch, order: &[usize]) -> Batch {
         lengths: batch.lengths.as_ref().map(|lengths| order.iter().map(|&b| lengths[b]).collect()),
         reduction: batch.reduction,
         class_weights: batch.class_weights.clone(),
+        deviations: batch.deviations.as_ref().map(|all| order.iter().map(|&b| all[b]).collect()),
         initial_state: InitialState::Given(
             states.iter().map(|(name, state)| (name.clone(), picked(state.view(), 1, order))).collect(),
         ),
@@ -111,6 +112,7 @@ fn part(batch: &Batch, first: usize, end: usize, initial_state: InitialState) ->
         lengths: None,
         reduction: batch.reduction,
         class_weights: batch.class_weights.clone(),
+        deviations: batch.deviations.clone(),
         initial_state,
     }
 }

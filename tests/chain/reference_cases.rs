@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use ndarray::{Array, Array1, Array2, ArrayD, Dimension, ShapeBuilder, array, stack};
-use retrospect::batch::{Batch, InitialState, Inputs, Loss, Reduction, Targets};
+use retrospect::batch::{Batch, InitialState, Inputs, Reduction, TargetKind, Targets};
 use retrospect::reference::{Activation, Cell, Gradient, LayerWeights, Weights, gradient};
 
 use super::naive::Problem;
@@ -35,7 +35,7 @@ impl Random {
 #[derive(Debug, Clone, Copy)]
 pub struct Case {
     pub cell: Cell,
-    pub loss: Loss,
+    pub targets: TargetKind,
     pub tokens: bool,
     pub layers: usize,
     pub masked: bool,
@@ -48,11 +48,11 @@ pub struct Case {
 impl Case {
     pub fn all(cell: Cell) -> Vec<Case> {
         let mut all = Vec::new();
-        for loss in [Loss::CrossEntropy, Loss::SquaredError] {
+        for targets in [TargetKind::Classes, TargetKind::Values] {
             for (tokens, layers) in [(true, 1), (true, 2), (true, 3), (false, 1), (false, 2), (false, 3)] {
                 for (masked, reduction) in [false, true].into_iter().flat_map(|m| [(m, Reduction::Mean), (m, Reduction::Sum)]) {
                     for (steps, sequences, hidden) in [(1, 3, 5), (5, 1, 3), (7, 3, 5)] {
-                        all.push(Case { cell, loss, tokens, layers, masked, reduction, steps, sequences, hidden });
+                        all.push(Case { cell, targets, tokens, layers, masked, reduction, steps, sequences, hidden });
                     }
                 }
             }
@@ -107,14 +107,15 @@ impl Case {
                 true => Inputs::Tokens(random.ids(shape, size)),
                 false => Inputs::Vectors(random.array((steps, sequences, size)).mapv(|x| x as f32)),
             },
-            targets: match self.loss {
-                Loss::CrossEntropy => Targets::Classes(random.ids(shape, outputs)),
-                Loss::SquaredError => Targets::Values(random.array((steps, sequences, outputs)).mapv(|x| x as f32)),
+            targets: match self.targets {
+                TargetKind::Classes => Targets::Classes(random.ids(shape, outputs)),
+                TargetKind::Values => Targets::Values(random.array((steps, sequences, outputs)).mapv(|x| x as f32)),
             },
             mask: self.masked.then_some(mask),
             lengths: None,
             reduction: self.reduction,
             class_weights: None,
+            deviations: None,
             initial_state: InitialState::Given(self.cell.states.iter().map(|name| (name.to_string(), state(random))).collect()),
         };
         (weights, batch)

@@ -123,7 +123,7 @@ fn expected(config: &Config, weights: &Named, batches: &[Batch; 3]) -> Expected 
         let start = carried.unwrap_or_else(|| reference::initial(&weights, &cell, batch));
         let (rate, output_rate) = (config.dropout, config.output_dropout);
         let dropout = Dropout { rate, output_rate, seed: SEED, step: t as u64 };
-        let got = reference::gradient_with(&weights, &cell, batch, &start, &dropout).unwrap();
+        let got = reference::gradient_with(&weights, &cell, batch, &start, &config.loss, &dropout).unwrap();
         carried = Some(reference::last(&got.states));
 
         let mut gradient = parameters(config, &got.weights);

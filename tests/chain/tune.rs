@@ -160,7 +160,7 @@ fn a_training_step_has_few_dispatches() {
     for device in [device(), &discrete] {
         for (input, loss) in [(Input::Tokens(19), Loss::CrossEntropy), (Input::Vectors(5), Loss::SquaredError)] {
             let dispatches = |layers| {
-                let config = Config { layers, clip: Some(1.0), ..Config::new(input, 64, 19, loss, 8, 10) };
+                let config = Config { layers, clip: Some(1.0), ..Config::new(input, 64, 19, loss.clone(), 8, 10) };
                 let mut network = Network::new(&config, &Compute::Gpu(device.clone())).unwrap();
                 let program = network.model().program().clone();
                 let steps = network.model().forward.start..network.model().carry.end;

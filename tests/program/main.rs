@@ -10,6 +10,7 @@ mod folders;
 mod following;
 mod gradient;
 mod improving;
+mod losses;
 #[cfg(unix)]
 mod machine;
 mod moved;

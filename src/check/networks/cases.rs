@@ -51,7 +51,7 @@ pub struct Case {
 /// Of the first cell every activation, loss, kind of input and number of layers up to 3, with every mask and reduction, at sizes that are no
 /// multiples of a tile. Sizes, optimisers, clipping and segments go round with periods that share no factor with the rest. No sum of a ReLU is nearer
 /// to its kink than 1.8e-6, where f32 and f64 might take different sides. Then the other cells, fewer of each; both directions and
-/// sequences of different lengths; dropout; and embeddings.
+/// sequences of different lengths; dropout; embeddings; and the other losses.
 #[must_use]
 pub fn cases() -> Vec<Case> {
     let mut all = Vec::new();
@@ -67,7 +67,7 @@ pub fn cases() -> Vec<Case> {
                         let optimizer = OPTIMIZERS[i / 7 % OPTIMIZERS.len()];
                         let clip = (i / 5 % 2 == 0).then_some(0.05);
                         let recompute = [None, Some(2), None, Some(5)][i / 3 % 4];
-                        let shape = Config::new(input, hidden, outputs, loss, batch, window);
+                        let shape = Config::new(input, hidden, outputs, loss.clone(), batch, window);
                         let trace = i % 5 == 0;
                         let clip_value = (i % 13 == 4).then_some(0.002);
                         let config = Config { layers, activation, optimizer, clip, clip_value, recompute, trace, ..shape };
@@ -83,6 +83,7 @@ pub fn cases() -> Vec<Case> {
     all.extend(of_sequences(first));
     all.extend(with_dropout());
     all.extend(with_embedding());
+    all.extend(of_other_losses());
     all
 }
 
@@ -94,7 +95,7 @@ fn of_sequences(first: usize) -> Vec<Case> {
             let i = all.len();
             let [window, batch, hidden, size, outputs] = SEQUENCES[i % SEQUENCES.len()];
             let input = if (i + i / 4) % 2 == 0 { Input::Tokens(size) } else { Input::Vectors(size) };
-            let loss = [Loss::SquaredError, Loss::CrossEntropy][i / 2 % 2];
+            let loss = usual(1 - i / 2 % 2);
             let activation = if cell.has_activation { Activation::ALL[i % Activation::ALL.len()] } else { Activation::Tanh };
             let biases = [Biases::One, Biases::Two][(first + i) / 3 % 2];
             let recompute = [None, None, Some(2)][i % 3];
@@ -108,6 +109,39 @@ fn of_sequences(first: usize) -> Vec<Case> {
     all
 }
 
+/// Networks with every other loss, at sizes that are no multiples of anything, with masks, lengths and sums.
+fn of_other_losses() -> Vec<Case> {
+    let all = other_losses().into_iter().enumerate().flat_map(|(i, loss)| {
+        [false, true].map(|masked| {
+            let [window, batch, hidden, size, outputs] = SEQUENCES[(2 * i + usize::from(masked)) % SEQUENCES.len()];
+            let outputs = if loss == Loss::NashSutcliffe { 1 } else { outputs * loss.outputs_per_target() };
+            let cell = crate::cells::ALL[i % crate::cells::ALL.len()];
+            let recompute = (i % 2 == 1).then_some(2);
+            let shape = Config::new(Input::Vectors(size), hidden, outputs, loss.clone(), batch, window);
+            let config = Config { cell, recompute, lengths: masked && i % 2 == 0, ..shape };
+            Case { config, masked, reduction: if i % 3 == 2 && masked { Reduction::Sum } else { Reduction::Mean } }
+        })
+    });
+    all.collect()
+}
+
+/// The usual loss of classes, or that of values.
+fn usual(place: usize) -> Loss {
+    if place == 0 { Loss::CrossEntropy } else { Loss::SquaredError }
+}
+
+/// The losses that are not the usual ones of classes or values.
+pub(in crate::check) fn other_losses() -> Vec<Loss> {
+    vec![
+        Loss::AbsoluteError,
+        Loss::Huber(0.4),
+        Loss::BinaryCrossEntropy,
+        Loss::Quantile(vec![0.1, 0.5, 0.95]),
+        Loss::ErrorToSignal,
+        Loss::NashSutcliffe,
+    ]
+}
+
 /// Networks of every cell that embed their tokens, in one direction and in two, in one segment and in several.
 fn with_embedding() -> Vec<Case> {
     let mut all = Vec::new();
@@ -115,7 +149,7 @@ fn with_embedding() -> Vec<Case> {
         for bidirectional in [false, true] {
             let i = all.len();
             let [window, batch, hidden, tokens, outputs] = SEQUENCES[i % SEQUENCES.len()];
-            let loss = [Loss::CrossEntropy, Loss::SquaredError][i / 2 % 2];
+            let loss = usual(i / 2 % 2);
             let shape = Config::new(Input::Tokens(tokens), hidden, outputs, loss, batch, window);
             let config = Config {
                 embedding: Some([5, 8, 1, 33][i / 2]),
@@ -143,7 +177,7 @@ fn with_dropout() -> Vec<Case> {
             let i = all.len();
             let [window, batch, hidden, size, outputs] = SIZES[1 + i % 5];
             let input = if i % 2 == 0 { Input::Tokens(size) } else { Input::Vectors(size) };
-            let loss = [Loss::CrossEntropy, Loss::SquaredError][i / 4 % 2];
+            let loss = usual(i / 4 % 2);
             let dropout = if layers == 1 { 0.0 } else { [0.3, 0.5][i % 2] };
             let output_dropout = if layers == 1 { 0.25 } else { [0.0, 0.6, 0.1][i % 3] };
             let shape = Config::new(input, hidden, outputs, loss, batch, window);
@@ -168,7 +202,7 @@ fn of_other_cells(first: usize) -> Vec<Case> {
                     let i = first + all.len();
                     let [window, batch, hidden, size, outputs] = SIZES[i % SIZES.len()];
                     let input = if tokens { Input::Tokens(size) } else { Input::Vectors(size) };
-                    let loss = [Loss::CrossEntropy, Loss::SquaredError][i / 2 % 2];
+                    let loss = usual(i / 2 % 2);
                     let activation =
                         if cell.has_activation { Activation::ALL[i % Activation::ALL.len()] } else { Activation::Tanh };
                     let recompute = [None, Some(2), None, Some(5)][i / 3 % 4];
@@ -216,11 +250,14 @@ impl Case {
             },
             targets: match self.config.loss {
                 Loss::CrossEntropy => Targets::Classes(ids(&mut random, shape, outputs)),
-                Loss::SquaredError => Targets::Values(reals(&mut random, (window, batch, outputs))),
+                // Labels between 0 and 1.
+                Loss::BinaryCrossEntropy => Targets::Values(reals(&mut random, (window, batch, outputs)).mapv(|v| v / 2.0 + 0.5)),
+                _ => Targets::Values(reals(&mut random, (window, batch, self.config.targets()))),
             },
             mask: self.masked.then_some(mask),
             lengths: None,
             reduction: self.reduction,
+            deviations: None,
             class_weights: self.weighs_classes().then(|| (0..outputs).map(|class| (1 + class % 3) as f32 / 2.0).collect()),
             initial_state: InitialState::Given(
                 self.config
@@ -247,7 +284,7 @@ impl Case {
             (Input::Tokens(_), None) => "tokens".to_owned(),
             (Input::Tokens(_), Some(size)) => format!("tokens embedded as {size}"),
         };
-        let loss = if self.config.loss == Loss::CrossEntropy { "cross-entropy" } else { "squared error" };
+        let loss = &self.config.loss;
         let masked = if self.masked { ", masked" } else { "" };
         let masked = if self.weighs_classes() { format!("{masked}, weighted classes") } else { masked.to_owned() };
         let both = if self.config.bidirectional { " both ways" } else { "" };

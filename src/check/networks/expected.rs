@@ -6,7 +6,7 @@ use ndarray::{ArrayD, Dimension, arr1, s};
 
 use super::{EVALUATED, MASKS, Tensors};
 use crate::Result;
-use crate::batch::{Batch, Targets};
+use crate::batch::{Batch, Loss, Targets};
 use crate::check::Outcome;
 use crate::model::{Config, Named};
 use crate::reference::{self, Cell, Dropout, States, Weights};
@@ -78,7 +78,7 @@ pub fn expected(config: &Config, weights: &Weights, batch: &Batch) -> Result<Exp
 /// As [`reference::gradient`].
 pub fn expected_from(config: &Config, weights: &Weights, batch: &Batch, start: &States) -> Result<Expected> {
     let dropout = dropout(config);
-    let got = reference::gradient_with(weights, &cell(config), batch, start, &dropout)?;
+    let got = reference::gradient_with(weights, &cell(config), batch, start, &config.loss, &dropout)?;
     let mut all = parameters(config, &got.weights);
     for (name, derivative) in &got.initial_states {
         all.insert(format!("{name}0"), derivative.clone().into_dyn());
@@ -90,7 +90,10 @@ pub fn expected_from(config: &Config, weights: &Weights, batch: &Batch, start: &
         all.extend(hidden.map(|(layer, hidden)| (format!("hidden_l{layer}"), hidden.clone().into_dyn())));
     }
     // Tracing and evaluation drop nothing.
-    let plain = if config.drops() { &reference::gradient_from(weights, &cell(config), batch, start)? } else { &got };
+    let plain = match config.drops() {
+        true => &reference::gradient_with(weights, &cell(config), batch, start, &config.loss, &Dropout::NONE)?,
+        false => &got,
+    };
     if config.drops() {
         all.insert(EVALUATED.into(), arr1(&[plain.loss]).into_dyn());
     }
@@ -118,7 +121,7 @@ pub fn expected_from(config: &Config, weights: &Weights, batch: &Batch, start: &
             })
             .collect::<Vec<_>>(),
     );
-    let cancels = cancellation(&all["outputs"], batch);
+    let cancels = cancellation(&all["outputs"], batch, &config.loss);
     sizes.values_mut().for_each(|size| *size *= cancels);
     Ok(Expected { tensors: all, sizes })
 }
@@ -141,7 +144,7 @@ pub(crate) fn compare(
 
 /// How much larger the rounding of the outputs is in their errors o − y, or p − 1, which all of a gradient is a multiple of: the largest
 /// |o| + |y|, or 1, over the largest error, if that is less.
-fn cancellation(outputs: &ArrayD<f64>, batch: &Batch) -> f64 {
+fn cancellation(outputs: &ArrayD<f64>, batch: &Batch, loss: &Loss) -> f64 {
     let (mut size, mut error) = (0.0f64, 0.0f64);
     for at in ndarray::indices(batch.shape()).into_iter().filter(|&(t, b)| batch.counts(t, b)) {
         let output = outputs.slice(ndarray::s![at.0, at.1, ..]);
@@ -153,9 +156,12 @@ fn cancellation(outputs: &ArrayD<f64>, batch: &Batch) -> f64 {
                 error = error.max(1.0 - (output[classes[at] as usize] - largest).exp() / sum);
             }
             Targets::Values(values) => {
-                for (&o, &y) in output.iter().zip(values.slice(ndarray::s![at.0, at.1, ..])) {
-                    size = size.max(o.abs() + f64::from(y).abs());
-                    error = error.max((o - f64::from(y)).abs());
+                for (place, &o) in output.iter().enumerate() {
+                    let y = f64::from(values[[at.0, at.1, loss.target_of(place).0]]);
+                    // Of a label p − y, whose p is at most 1.
+                    let (o, least) = if *loss == Loss::BinaryCrossEntropy { (1.0 / (1.0 + (-o).exp()), 1.0) } else { (o, 0.0) };
+                    size = size.max(o.abs() + y.abs()).max(least);
+                    error = error.max((o - y).abs());
                 }
             }
         }

@@ -21,6 +21,10 @@ pub struct Report<'a> {
 }
 
 impl Report<'_> {
+    fn loss(&self) -> &Loss {
+        &self.checkpoint.origin.settings.network.loss
+    }
+
     /// The measures of the whole, by their names in JSON.
     fn totals(&self) -> Vec<(&'static str, f64)> {
         let (found, origin) = (self.found, &self.checkpoint.origin);
@@ -37,7 +41,7 @@ impl Report<'_> {
                 totals.extend(bits.map(|name| (name, found.loss / std::f64::consts::LN_2)));
                 totals.push(("accuracy", confusion.accuracy()));
             }
-            _ if origin.settings.network.loss == Loss::SquaredError && origin.columns.is_none() => {
+            _ if *self.loss() == Loss::SquaredError && origin.columns.is_none() => {
                 totals.push(("root_mean_squared_error", found.loss.sqrt()));
             }
             _ => {}
@@ -48,7 +52,7 @@ impl Report<'_> {
     /// The name of each column that is predicted, and how far it is off in its own unit.
     fn columns(&self) -> Vec<(String, Deviation)> {
         let columns = self.checkpoint.origin.columns.as_ref();
-        self.found.measures.as_ref().map_or_else(Vec::new, |measures| measures.columns(columns))
+        self.found.measures.as_ref().map_or_else(Vec::new, |measures| measures.columns(columns, self.loss()))
     }
 
     /// The confusions of classes that are no tokens of a text, and their names.
@@ -78,7 +82,11 @@ impl Report<'_> {
         }
         let of_column = |(name, found): (String, Deviation)| {
             let [rmse, mae, r2] = [found.root_mean_squared(), found.mean_absolute(), found.explained()];
-            json!({"name": name, "root_mean_squared_error": rmse, "mean_absolute_error": mae, "r2": r2})
+            let mut all = json!({"name": name, "root_mean_squared_error": rmse, "mean_absolute_error": mae, "r2": r2});
+            if let Some((_, name, value)) = self.measure_of_the_loss(&found) {
+                all[name] = json!(value);
+            }
+            all
         };
         let columns: Vec<Value> = self.columns().into_iter().map(of_column).collect();
         if !columns.is_empty() {
@@ -96,16 +104,29 @@ impl Report<'_> {
         print(&parts.into_iter().flatten().collect::<Vec<_>>().join("\n"))
     }
 
+    /// What is measured of a column for the network's loss alone: its heading, its name in JSON, and the number.
+    fn measure_of_the_loss(&self, found: &Deviation) -> Option<(&'static str, &'static str, f64)> {
+        match self.loss() {
+            Loss::BinaryCrossEntropy => Some(("accuracy", "accuracy", found.accuracy())),
+            Loss::Quantile(_) => Some(("coverage", "coverage", found.coverage())),
+            Loss::ErrorToSignal => Some(("ESR", "error_to_signal", found.error_to_signal())),
+            _ => None,
+        }
+    }
+
     fn columns_table(&self) -> Option<String> {
         let columns = self.columns();
         // Of a network without units the total says it all.
-        if columns.is_empty() || (columns.len() == 1 && self.checkpoint.origin.columns.is_none()) {
+        let says_all = columns.len() == 1 && self.checkpoint.origin.columns.is_none() && *self.loss() == Loss::SquaredError;
+        if columns.is_empty() || says_all {
             return None;
         }
-        let heading = ["column", "RMSE", "MAE", "R²"].map(String::from).to_vec();
+        let measure = self.measure_of_the_loss(&columns[0].1).map(|(heading, ..)| heading);
+        let heading = ["column", "RMSE", "MAE", "R²"].into_iter().chain(measure).map(String::from).collect();
         let row = |(name, found): (String, Deviation)| {
-            let numbers = [found.root_mean_squared(), found.mean_absolute(), found.explained()].map(shown);
-            [name].into_iter().chain(numbers).collect::<Vec<_>>()
+            let measure = self.measure_of_the_loss(&found).map(|(.., value)| value);
+            let numbers = [found.root_mean_squared(), found.mean_absolute(), found.explained()].into_iter().chain(measure);
+            [name].into_iter().chain(numbers.map(shown)).collect::<Vec<_>>()
         };
         let rows: Vec<_> = [heading].into_iter().chain(columns.into_iter().map(row)).collect();
         Some(table(&rows))

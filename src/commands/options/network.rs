@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use retrospect::Activation;
+use retrospect::batch::{Loss, TargetKind};
 use retrospect::model::RecurrentInit;
+use retrospect::{Activation, Error, Result};
 
 use super::values::{Recompute, activation, probability, recompute, size};
 use crate::commands::cell::about_activation;
@@ -48,4 +49,52 @@ pub(super) struct NetworkArgs {
     /// Drop each input of the output layer with this probability while training [default: 0]
     #[arg(long, value_name = "P", allow_negative_numbers = true, value_parser = probability, help_heading = "Network")]
     pub output_dropout: Option<f64>,
+}
+
+/// What outputs are measured by.
+#[derive(Args)]
+#[group(id = "LossArgs", multiple = true)]
+pub struct LossArgs {
+    #[arg(long, value_name = "NAME", help = about_losses(), conflicts_with = "quantile", help_heading = "Network")]
+    loss: Option<Loss>,
+
+    /// Predict these quantiles of each target, such as 0.1,0.5,0.9, by the pinball loss
+    #[arg(long, value_name = "LIST", value_delimiter = ',', allow_negative_numbers = true, help_heading = "Network")]
+    quantile: Vec<f32>,
+}
+
+fn about_losses() -> String {
+    let names = Loss::NAMES.map(|[name, short]| format!("{name} ({short})")).join(", ");
+    format!(
+        "What the outputs are measured by: {names} [default: that of the weights, or cross-entropy of classes and squared error of values]"
+    )
+}
+
+impl LossArgs {
+    /// Whether targets are labels from 0 to 1.
+    pub fn is_of_labels(&self) -> bool {
+        self.loss == Some(Loss::BinaryCrossEntropy)
+    }
+
+    /// The loss that is asked for, or else `usual`, of targets of a kind.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for a loss of the other kind, and for quantiles that are none.
+    pub fn choose(&self, kind: TargetKind, usual: Option<Loss>) -> Result<Loss> {
+        let (flag, asked) = match &self.loss {
+            Some(loss) => ("loss", loss.clone()),
+            None if self.quantile.is_empty() => {
+                return Ok(usual.filter(|loss| loss.target_kind() == kind).unwrap_or(kind.usual_loss()));
+            }
+            None => ("quantile", Loss::Quantile(self.quantile.clone())),
+        };
+        if let Some(level) = self.quantile.iter().find(|level| !(**level > 0.0 && **level < 1.0)) {
+            return Err(Error::Usage(format!("--quantile {level}: a quantile is above 0 and below 1")));
+        }
+        if asked.target_kind() != kind {
+            let (wanted, found) = (asked.target_kind().name(), kind.name());
+            return Err(Error::Usage(format!("--{flag}: the {asked} is of {wanted}, and the targets are {found}")));
+        }
+        Ok(asked)
+    }
 }

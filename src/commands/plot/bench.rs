@@ -402,7 +402,7 @@ mod tests {
             kernel("elman_backward", 0.22, scale * 1.02, speed * 0.97),
             kernel("elman_forward", 0.2, scale * 1.5, speed * 1.1),
             kernel("gemm_nt_bias", 0.1, scale * 0.98, speed * 1.02),
-            kernel("squared_loss", 0.04, 0.4, speed / 20.0),
+            kernel("value_loss", 0.04, 0.4, speed / 20.0),
             kernel("sgd", 0.02, 0.2, speed / 30.0),
             KernelTime { gflops: 0.0, ..kernel("copy", 0.1, 1.0, 1.0) },
         ];
@@ -517,7 +517,7 @@ mod tests {
         }
         // Of either contender; what takes little, and what computes nothing, is not there.
         for (name, times) in
-            [("gemm_tn", 2), ("elman_forward", 2), ("gemm_nt_bias", 2), ("squared_loss", 2), ("sgd", 0), ("copy", 0)]
+            [("gemm_tn", 2), ("elman_forward", 2), ("gemm_nt_bias", 2), ("value_loss", 2), ("sgd", 0), ("copy", 0)]
         {
             assert_eq!(texts.iter().filter(|t| *t == name).count(), times, "{name} in {texts:?}");
         }

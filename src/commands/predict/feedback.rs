@@ -1,7 +1,7 @@
 //! How what a network predicts becomes what it reads next.
 
 use ndarray::{Array2, Array3, Axis};
-use retrospect::batch::{Input, Inputs, Loss};
+use retrospect::batch::{Input, Inputs, Loss, TargetKind};
 use retrospect::data::{Column, Columns, Kind};
 use retrospect::model::Config;
 use retrospect::train::Origin;
@@ -27,6 +27,13 @@ impl Feedback {
         let wrong = |problem: String| Err(Error::Usage(format!("--steps reads what the network predicts: {problem}")));
         if config.bidirectional {
             return wrong("this network is bidirectional, and its reverse direction reads what comes after".into());
+        }
+        match &config.loss {
+            Loss::BinaryCrossEntropy => return wrong("it predicts the probabilities of labels".into()),
+            Loss::Quantile(levels) if levels.len() > 1 => {
+                return wrong(format!("it predicts {} quantiles of each target", levels.len()));
+            }
+            _ => {}
         }
         let Some(columns) = origin.columns.as_ref().filter(|columns| !columns.inputs.is_empty()) else {
             return same(config).map_or(Ok(Feedback::Same), wrong);
@@ -76,11 +83,11 @@ impl Feedback {
 /// What keeps the outputs from being the inputs, if anything.
 fn same(config: &Config) -> Option<String> {
     let (reads, predicts) = (config.input.size(), config.outputs);
-    match (config.input, config.loss) {
-        (Input::Tokens(_), Loss::CrossEntropy) | (Input::Vectors(_), Loss::SquaredError) if reads == predicts => None,
-        (Input::Tokens(_), Loss::CrossEntropy) => Some(format!("it reads {reads} tokens and predicts {predicts} classes")),
-        (Input::Vectors(_), Loss::SquaredError) => Some(format!("it reads {reads} numbers and predicts {predicts}")),
-        (Input::Tokens(_), Loss::SquaredError) => Some("it reads tokens and predicts values".into()),
-        (Input::Vectors(_), Loss::CrossEntropy) => Some("it reads vectors and predicts classes".into()),
+    match (config.input, config.loss.target_kind()) {
+        (Input::Tokens(_), TargetKind::Classes) | (Input::Vectors(_), TargetKind::Values) if reads == predicts => None,
+        (Input::Tokens(_), TargetKind::Classes) => Some(format!("it reads {reads} tokens and predicts {predicts} classes")),
+        (Input::Vectors(_), TargetKind::Values) => Some(format!("it reads {reads} numbers and predicts {predicts}")),
+        (Input::Tokens(_), TargetKind::Values) => Some("it reads tokens and predicts values".into()),
+        (Input::Vectors(_), TargetKind::Classes) => Some("it reads vectors and predicts classes".into()),
     }
 }

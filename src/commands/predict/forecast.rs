@@ -2,7 +2,7 @@
 
 use ndarray::{Array2, Array3, Axis, concatenate};
 use retrospect::Result;
-use retrospect::batch::{InitialState, Loss, Sequences, States};
+use retrospect::batch::{InitialState, Sequences, States, TargetKind};
 use retrospect::network::{Network, Prediction};
 use retrospect::random::Random;
 
@@ -49,7 +49,7 @@ impl<'a> Forecast<'a> {
     ) -> Forecast<'a> {
         let (_, count, width) = found.outputs.dim();
         let outputs = Array2::from_shape_fn((count, width), |(b, o)| found.outputs[[lengths[b] - 1, b, o]]);
-        let is_classes = network.model().config().loss == Loss::CrossEntropy;
+        let is_classes = network.model().config().loss.target_kind() == TargetKind::Classes;
         let classes = is_classes.then(|| choice.classes(&outputs));
         Forecast { network, choice, feedback, outputs, classes, states: found.states }
     }

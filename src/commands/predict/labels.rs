@@ -1,6 +1,6 @@
 //! What the numbers of predictions are called, and which units they have.
 
-use retrospect::batch::Loss;
+use retrospect::batch::{Loss, TargetKind};
 use retrospect::data::{Columns, Scaling, Vocabulary};
 use retrospect::train::Origin;
 
@@ -16,17 +16,29 @@ pub struct Labels {
     pub ahead: usize,
     /// Whether the outputs are of classes, whose probabilities are written.
     pub is_classes: bool,
+    loss: Loss,
+}
+
+/// A name with the quantile that is predicted, if it is one.
+fn with_level(name: &str, level: Option<f32>) -> String {
+    level.map_or(name.to_owned(), |level| format!("{name} q{level}"))
 }
 
 impl Labels {
     pub fn new(origin: &Origin, sequences: Vec<String>) -> Labels {
         let network = &origin.settings.network;
-        let is_classes = network.loss == Loss::CrossEntropy;
+        let is_classes = network.loss.target_kind() == TargetKind::Classes;
         let of_text = |vocabulary: &Vocabulary| (0..vocabulary.size() as u32).map(|id| vocabulary.label(id)).collect();
         let of_table = |columns: &Columns| columns.classes().map(<[String]>::to_vec);
         let classes = origin.vocabulary.as_ref().map(of_text).or_else(|| origin.columns.as_ref().and_then(of_table));
         let columns = match &origin.columns {
-            Some(columns) if !is_classes => columns.targets.iter().map(|c| (c.name.clone(), c.scaling())).collect(),
+            Some(columns) if !is_classes => {
+                let column = |o| {
+                    let (target, level) = network.loss.target_of(o);
+                    columns.targets.get(target).map(|column| (with_level(&column.name, level), column.scaling()))
+                };
+                (0..network.outputs).map_while(column).collect()
+            }
             _ => Vec::new(),
         };
         Labels {
@@ -35,6 +47,7 @@ impl Labels {
             sequences,
             ahead: origin.settings.reading.table.ahead,
             is_classes,
+            loss: network.loss.clone(),
         }
     }
 
@@ -53,13 +66,27 @@ impl Labels {
         match self.columns.get(output) {
             _ if self.is_classes => format!("p({})", self.class(output)),
             Some((name, _)) => name.clone(),
-            None if outputs == 1 => "output".into(),
-            None => format!("output_{output}"),
+            None => {
+                let (target, level) = self.loss.target_of(output);
+                let is_one = outputs == self.loss.outputs_per_target();
+                with_level(&if is_one { "output".into() } else { format!("output_{target}") }, level)
+            }
         }
     }
 
+    /// What an output predicts, in its own unit.
+    pub fn value(&self, output: usize, value: f32) -> f64 {
+        let value = self.loss.prediction(value);
+        self.scaling(output).map_or(f64::from(value), |scaling| scaling.undo(value))
+    }
+
+    /// The component of the target that a column of outputs predicts.
+    pub fn target(&self, output: usize) -> usize {
+        self.loss.target_of(output).0
+    }
+
     /// How a column of outputs is scaled; `None` where it never was.
-    pub fn scaling(&self, output: usize) -> Option<Scaling> {
+    fn scaling(&self, output: usize) -> Option<Scaling> {
         self.columns.get(output).map(|(_, scaling)| *scaling)
     }
 

@@ -160,14 +160,13 @@ impl Output {
         Ok(())
     }
 
-    /// What is written of outputs: the probabilities of classes, or values in their own units.
+    /// What is written of outputs: the probabilities of classes or labels, or values in their own units.
     fn values(&self, outputs: ArrayView1<f32>) -> Result<Vec<f64>> {
         if outputs.iter().any(|v| !v.is_finite()) {
             return Err(Error::NotFinite { tensor: "an output".into() });
         }
         if !self.labels.is_classes {
-            let value = |(o, &v): (usize, &f32)| self.labels.scaling(o).map_or(f64::from(v), |scaling| scaling.undo(v));
-            return Ok(outputs.iter().enumerate().map(value).collect());
+            return Ok(outputs.iter().enumerate().map(|(o, &v)| self.labels.value(o, v)).collect());
         }
         let most = outputs.iter().fold(f32::NEG_INFINITY, |most, &v| most.max(v));
         let powers: Vec<f64> = outputs.iter().map(|&v| f64::from(v - most).exp()).collect();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use ndarray::Array2;
-use retrospect::batch::Loss;
+use retrospect::batch::TargetKind;
 use retrospect::data::Truth;
 use retrospect::model::Config;
 use retrospect::{Error, Result};
@@ -29,8 +29,14 @@ pub struct Shown {
 }
 
 enum Kind {
-    /// Of each shown sequence the time steps and the values there of the first of all columns.
-    Values { sequences: usize, outputs: usize, columns: usize, rows: BTreeMap<usize, Vec<(usize, Vec<f64>)>> },
+    /// Of each shown sequence the time steps and the values there of the first of all columns, and how many rows there were.
+    Values {
+        sequences: usize,
+        outputs: usize,
+        columns: usize,
+        rows: BTreeMap<usize, Vec<(usize, Vec<f64>)>>,
+        taken: BTreeMap<usize, usize>,
+    },
     /// How often each true class, a row, was predicted as each class, a column.
     Classes(Array2<u64>),
 }
@@ -41,20 +47,20 @@ impl Shown {
     /// # Errors
     /// [`Error::Usage`] when there is no truth to hold classes against, or when there are too many.
     pub fn new(config: &Config, truth: Option<Truth>, lengths: Vec<usize>) -> Result<Shown> {
-        let kind = match config.loss {
-            Loss::SquaredError => {
+        let kind = match config.loss.target_kind() {
+            TargetKind::Values => {
                 let outputs = config.outputs.min(PANELS);
                 let sequences = (PANELS / outputs).max(1);
-                Kind::Values { sequences, outputs, columns: config.outputs, rows: BTreeMap::new() }
+                Kind::Values { sequences, outputs, columns: config.outputs, rows: BTreeMap::new(), taken: BTreeMap::new() }
             }
-            Loss::CrossEntropy if truth.is_none() => {
+            TargetKind::Classes if truth.is_none() => {
                 return Err(Error::Usage("--plot draws a confusion matrix, and the file has no classes".into()));
             }
-            Loss::CrossEntropy if config.outputs > MOST_CLASSES => {
+            TargetKind::Classes if config.outputs > MOST_CLASSES => {
                 let classes = config.outputs;
                 return Err(Error::Usage(format!("--plot shows at most {MOST_CLASSES} classes, and there are {classes}")));
             }
-            Loss::CrossEntropy => Kind::Classes(Array2::zeros((config.outputs, config.outputs))),
+            TargetKind::Classes => Kind::Classes(Array2::zeros((config.outputs, config.outputs))),
         };
         Ok(Shown { truth, lengths, kind })
     }
@@ -63,9 +69,10 @@ impl Shown {
     pub fn take(&mut self, (sequence, step, class, values): &Row, ahead: usize) {
         let step = step + ahead;
         match &mut self.kind {
-            Kind::Values { sequences, outputs, rows, .. } => {
+            Kind::Values { sequences, outputs, rows, taken, .. } => {
                 if sequence < sequences {
                     let all = rows.entry(*sequence).or_default();
+                    *taken.entry(*sequence).or_default() += 1;
                     all.push((step, values[..*outputs].to_vec()));
                     if all.len() > 2 * STEPS {
                         all.drain(..all.len() - STEPS);
@@ -93,13 +100,14 @@ impl Shown {
                 let names: Vec<String> = (0..counts.nrows()).map(|class| labels.class(class)).collect();
                 plot::confusions(path, &counts, &names)
             }
-            Kind::Values { outputs, columns, rows, .. } => {
+            Kind::Values { outputs, columns, rows, taken, .. } => {
                 let several = rows.len() > 1 || !labels.sequence(0).chars().all(|c| c.is_ascii_digit());
                 let panels = rows.iter().flat_map(|(&sequence, rows)| {
                     let rows = &rows[rows.len().saturating_sub(STEPS)..];
                     let (truth, lengths) = (self.truth.as_ref(), &self.lengths);
                     (0..outputs).map(move |o| {
-                        let known = |&(step, _): &(usize, Vec<f64>)| Some((step as f64, truth?.value(sequence, step, o)?));
+                        let known =
+                            |&(step, _): &(usize, Vec<f64>)| Some((step as f64, truth?.value(sequence, step, labels.target(o))?));
                         let column = labels.output(o, outputs);
                         // The last step that follows from what was given begins the line of those that do not.
                         let given = rows.partition_point(|(step, _)| *step < lengths[sequence] + labels.ahead);
@@ -113,7 +121,9 @@ impl Shown {
                         }
                     })
                 });
-                let parts = [part(outputs, columns, "columns"), part(rows.len(), self.lengths.len(), "sequences")];
+                let longest = taken.values().copied().max().unwrap_or(0);
+                let steps = part(STEPS.min(longest), longest, "time steps").map(|part| format!("the last {part}"));
+                let parts = [part(outputs, columns, "columns"), part(rows.len(), self.lengths.len(), "sequences"), steps];
                 let part = parts.into_iter().flatten().collect::<Vec<_>>().join(", ");
                 plot::predictions(path, &panels.collect::<Vec<_>>(), &part)
             }

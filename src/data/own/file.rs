@@ -64,7 +64,7 @@ impl DataFile {
                 let has_truth = with_truth && (tensors.contains("values") || tensors.contains("classes"));
                 let batch = has_truth.then(|| tensors.batch(reading.layout)).transpose()?;
                 let targets = columns.map(|columns| columns.targets.clone()).unwrap_or_default();
-                let truth = batch.map(|read| Truth::Batch(read.batch, targets));
+                let truth = batch.map(|read| Truth::Batch(Box::new(read.batch), targets));
                 return Ok(ReadSequences { sequences, ids: Vec::new(), truth });
             }
         };
@@ -98,7 +98,7 @@ pub enum Truth {
     /// Of a table, the rows of its sequences and the columns to predict.
     Table(Table, Grouped, Vec<Column>),
     /// Of tensors, as the network reads them, and their columns, if they are scaled.
-    Batch(Batch, Vec<Column>),
+    Batch(Box<Batch>, Vec<Column>),
 }
 
 impl Truth {

@@ -18,31 +18,33 @@ impl Columns {
         tensors: &Tensors,
         layout: Layout,
         batch: &Batch,
-        scale: Scale,
+        [of_inputs, of_targets]: [Scale; 2],
         trains: impl Fn(usize, usize) -> bool,
     ) -> Result<(Option<Columns>, Vec<String>)> {
         let (steps, sequences) = batch.shape();
         let training: Vec<(usize, usize)> =
             (0..sequences).flat_map(|b| (0..steps).map(move |t| (t, b))).filter(|&(t, b)| trains(t, b)).collect();
         let mut notes = Vec::new();
-        let mut fit = |(tensor, name): (&str, &str), matters: &dyn Fn(usize, usize) -> bool| -> Result<Vec<Column>> {
+        let mut fit = |(tensor, name): (&str, &str), scale, matters: &dyn Fn(usize, usize) -> bool| -> Result<Vec<Column>> {
             let values = tensors.any_f64(tensor)?;
             let width = values.shape().last().copied().unwrap_or(0);
             let column = |i: usize| {
                 let at = training.iter().filter(|&&(t, b)| matters(t, b));
                 let numbers = at.map(|&(t, b)| value(&values, layout, [t, b, i]));
                 let name = format!("{name}_{i}");
-                notes.extend(constant_note(&name, numbers.clone()));
+                if scale != Scale::None {
+                    notes.extend(constant_note(&name, numbers.clone()));
+                }
                 Column { name, kind: Kind::Number(Scaling::fit(scale, numbers)) }
             };
             Ok((0..width).map(column).collect())
         };
         let mut columns = Columns::default();
         if let Inputs::Vectors(_) = &batch.inputs {
-            columns.inputs = fit(SCALED[0], &|t, b| batch.is_read(t, b))?;
+            columns.inputs = fit(SCALED[0], of_inputs, &|t, b| batch.is_read(t, b))?;
         }
         if let Targets::Values(_) = &batch.targets {
-            columns.targets = fit(SCALED[1], &|t, b| batch.counts(t, b))?;
+            columns.targets = fit(SCALED[1], of_targets, &|t, b| batch.counts(t, b))?;
         }
         let is_empty = columns.inputs.is_empty() && columns.targets.is_empty();
         Ok(((!is_empty).then_some(columns), notes))

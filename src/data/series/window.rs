@@ -46,6 +46,7 @@ impl Series {
             lengths: None,
             reduction: self.data.reduction,
             class_weights: self.data.class_weights.clone(),
+            deviations: Some((0..batch).map(|b| group.get(b).map_or(0.0, |stretch| self.deviations[stretch.sequence])).collect()),
             initial_state: self.initial_state(group, first, starts),
         }
     }

@@ -19,16 +19,13 @@ impl Config {
     /// [`Error::BadInput`] with the tensor, the position and what was expected; [`Error::Usage`] when the network was made for no such batch.
     pub fn check_batch(&self, batch: &Batch) -> Result<()> {
         let (layers, _, hidden) = self.state_shape();
-        batch.check(self.input, self.outputs, layers, hidden, self.cell.states)?;
-        match (&batch.targets, self.loss) {
-            (Targets::Values(_), Loss::CrossEntropy) => {
-                return Err(Error::input("values", "this network is measured by classes"));
-            }
-            (Targets::Classes(_), Loss::SquaredError) => {
-                return Err(Error::input("classes", "this network is measured by values"));
-            }
-            _ => {}
+        let (found, expected) = (batch.targets.kind(), self.loss.target_kind());
+        if found != expected {
+            let problem = format!("this network is measured by {}: its loss is the {}", expected.name(), self.loss);
+            return Err(Error::input(found.name(), problem));
         }
+        batch.check(self.input, self.targets(), layers, hidden, self.cell.states)?;
+        self.check_targets(batch)?;
         if self.bidirectional && batch.initial_state == InitialState::Carried {
             let problem =
                 "a bidirectional network cannot carry its state on: the reverse direction begins at the end of the window";
@@ -40,6 +37,24 @@ impl Config {
                 "sequence {b} has {} of {window} time steps, and this network was made without lengths; set Config::lengths",
                 batch.length(b)
             ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Checks that targets are those of the loss.
+    fn check_targets(&self, batch: &Batch) -> Result<()> {
+        let Targets::Values(values) = &batch.targets else { return Ok(()) };
+        match self.loss {
+            Loss::BinaryCrossEntropy => {
+                let wrong = batch.counted_places().find_map(|(t, b)| {
+                    let row = values.slice(ndarray::s![t, b, ..]);
+                    row.indexed_iter().find(|(_, v)| !(0.0..=1.0).contains(*v)).map(|(o, &v)| (t, b, o, v))
+                });
+                wrong.map_or(Ok(()), |(t, b, o, v)| {
+                    let problem = format!("[{t}, {b}, {o}] is {v}; the binary cross-entropy is of labels from 0 to 1");
+                    Err(Error::input("values", problem))
+                })
+            }
             _ => Ok(()),
         }
     }
@@ -134,6 +149,7 @@ impl Config {
             let problem = "gradients cannot be traced in a bidirectional network: they flow back through time in two directions";
             return Err(Error::Usage(problem.into()));
         }
+        self.check_loss()?;
         self.check_cell()?;
         self.addressable().map_err(|error| match error {
             Error::DoesNotFit { what, needed, available, .. } => {
@@ -142,6 +158,22 @@ impl Config {
             }
             other => other,
         })
+    }
+
+    /// Checks the numbers of the loss, and that the outputs are as many as it needs.
+    fn check_loss(&self) -> Result<()> {
+        if let Some(problem) = self.loss.problem() {
+            return Err(Error::Usage(problem));
+        }
+        let (outputs, each) = (self.outputs, self.loss.outputs_per_target());
+        if !outputs.is_multiple_of(each) {
+            return Err(Error::Usage(format!("{outputs} outputs are no multiple of the {each} quantiles of each target")));
+        }
+        if self.loss == Loss::NashSutcliffe && outputs > 1 {
+            let problem = "the Nash-Sutcliffe loss is of one target, whose deviation a sequence is weighed by";
+            return Err(Error::Usage(format!("{problem}; there are {outputs}")));
+        }
+        Ok(())
     }
 
     /// Checks what not every cell has.

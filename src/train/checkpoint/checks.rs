@@ -1,6 +1,6 @@
 //! What a checkpoint says of its data, held against its network.
 
-use crate::batch::{Input, Loss};
+use crate::batch::{Input, TargetKind};
 use crate::data::{Choice, Column, Columns, Scaling, Vocabulary};
 use crate::model::Config;
 use crate::tensors::TensorFile;
@@ -42,7 +42,7 @@ pub(super) fn expect_columns(columns: &Columns, network: &Config) -> Result<()> 
         return Err(Error::input(&column.name, format!("its scale is {:?}", column.scaling())));
     }
     let reads = if let Input::Vectors(size) = network.input { size } else { 0 };
-    let predicts = if network.loss == Loss::SquaredError { network.outputs } else { 0 };
+    let predicts = if network.loss.target_kind() == TargetKind::Values { network.targets() } else { 0 };
     for (what, there, expected, is_empty) in [
         ("inputs", columns.input_width(), reads, columns.inputs.is_empty()),
         ("values", columns.targets.len(), predicts, columns.targets.is_empty() || columns.classes().is_some()),
