@@ -3,6 +3,7 @@
 mod feeding;
 mod gradients;
 mod lengths;
+mod own_loss;
 mod predicting;
 mod states;
 mod stepping;
@@ -218,11 +219,16 @@ impl Network {
     /// [`Error::Usage`] when the rate is not finite; what the backend reports.
     pub fn train_again(&mut self, rate: f64) -> Result<()> {
         check_rate(rate)?;
+        self.begin_step(rate)?;
+        self.set_masks(Some(Masks { seed: self.seed, step: self.step }))?;
+        self.backend.run(self.model.forward.start..self.model.carry.end)
+    }
+
+    /// Counts a training step and writes what changes with each.
+    fn begin_step(&mut self, rate: f64) -> Result<()> {
         self.step += 1;
         self.stepper = None;
-        self.set_masks(Some(Masks { seed: self.seed, step: self.step }))?;
-        self.backend.write(self.model.update_windows.schedule, &self.model.schedule_of(self.step, rate))?;
-        self.backend.run(self.model.forward.start..self.model.carry.end)
+        self.backend.write(self.model.update_windows.schedule, &self.model.schedule_of(self.step, rate))
     }
 
     /// Lets units be dropped by these masks from now on, or none. Training does, and nothing else that is not told to.

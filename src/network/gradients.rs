@@ -65,6 +65,11 @@ impl Network {
     /// As [`Network::train_step`].
     pub fn gradient_with(&mut self, batch: &Batch, masks: Option<Masks>) -> Result<Gradient> {
         self.back_propagate(batch, masks)?;
+        self.read_gradient()
+    }
+
+    /// The gradient that is on the device.
+    pub(super) fn read_gradient(&mut self) -> Result<Gradient> {
         let initial_states = self.read_states(|layer, state| layer.d_initial[state])?;
         Ok(Gradient {
             loss: self.backend.read(self.model.head.loss)?[0],

@@ -19,6 +19,7 @@ mod invariance;
 mod kernels;
 mod limits;
 mod lockstep;
+mod losses;
 mod mutants;
 mod network;
 mod optimizers;
