@@ -15,7 +15,7 @@ use ndarray::Array3;
 
 use crate::backend::{Backend, Compute, PROGRAM, Ticket};
 use crate::batch::Batch;
-use crate::model::{Config, Model, dropout_schedule, parameters};
+use crate::model::{Accumulation, Config, Model, dropout_schedule, parameters};
 use crate::program::Program;
 use crate::{Error, Result};
 pub use gradients::{Gradient, Traced, TracedState};
@@ -207,12 +207,40 @@ impl Network {
     /// [`Error::BadInput`] when the batch does not fit; [`Error::Usage`] when the rate is not finite; what the backend
     /// reports.
     pub fn train_step(&mut self, batch: &Batch, rate: f64) -> Result<()> {
+        self.train_step_on(std::slice::from_ref(batch), rate)
+    }
+
+    /// [`Network::train_step`] on as many batches as [`Config::accumulate`] says, by the mean of their losses and gradients, as if they were
+    /// one. A batch that carries the state on goes on from the one before. Each drops other units.
+    ///
+    /// # Errors
+    /// As [`Network::train_step`]; [`Error::Usage`] for another number of batches.
+    pub fn train_step_on(&mut self, batches: &[Batch], rate: f64) -> Result<()> {
         check_rate(rate)?;
-        self.feed_short(batch)?;
+        let count = self.made_for.accumulate;
+        if batches.len() != count {
+            let problem = format!("a training step of this network is on {count} batches; got {}", batches.len());
+            return Err(Error::Usage(problem));
+        }
+        let Some((last, before)) = batches.split_last() else { return Ok(()) };
+        let first = self.step * count as u64 + 1;
+        for (place, batch) in (first..).zip(before) {
+            self.feed_share(batch, 1.0 / count as f32)?;
+            self.set_masks(Some(Masks { seed: self.seed, step: place }))?;
+            self.backend.run(self.model.forward.start..self.model.backward.end)?;
+            self.backend.run(self.accumulation()?.keep)?;
+            self.backend.run(self.model.carry.clone())?;
+        }
+        self.feed_share(last, 1.0 / count as f32)?;
         self.train_again(rate)
     }
 
-    /// One more training step on the batch that came last, which is on the device already, from the state that was carried on: what
+    fn accumulation(&self) -> Result<Accumulation> {
+        let problem = "this network was made for training steps of one batch";
+        self.model.accumulation.clone().ok_or_else(|| Error::Usage(problem.into()))
+    }
+
+    /// One more training step on the batch that came last, or the last batch of one, which is on the device already, from the state that was carried on: what
     /// a benchmark repeats.
     ///
     /// # Errors
@@ -220,8 +248,14 @@ impl Network {
     pub fn train_again(&mut self, rate: f64) -> Result<()> {
         check_rate(rate)?;
         self.begin_step(rate)?;
-        self.set_masks(Some(Masks { seed: self.seed, step: self.step }))?;
-        self.backend.run(self.model.forward.start..self.model.carry.end)
+        let batches = self.step * self.made_for.accumulate as u64;
+        self.set_masks(Some(Masks { seed: self.seed, step: batches }))?;
+        if self.model.accumulation.is_none() {
+            return self.backend.run(self.model.forward.start..self.model.carry.end);
+        }
+        self.backend.run(self.model.forward.start..self.model.backward.end)?;
+        self.backend.run(self.accumulation()?.finish)?;
+        self.backend.run(self.model.update.start..self.model.carry.end)
     }
 
     /// Counts a training step and writes what changes with each.

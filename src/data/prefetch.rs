@@ -57,6 +57,19 @@ impl Prefetch {
         self.start(first);
     }
 
+    /// The source, when no more batches are made of it.
+    ///
+    /// # Panics
+    /// When the source panicked.
+    #[must_use]
+    pub fn into_source(mut self) -> Box<dyn Source> {
+        self.end();
+        let source = Arc::clone(&self.source);
+        drop(self);
+        let alone = Arc::into_inner(source).expect("the thread that shared it has ended");
+        alone.into_inner().expect("a source that did not panic")
+    }
+
     fn end(&mut self) {
         // Without a receiver the thread's next send fails, and it ends.
         self.batches = None;

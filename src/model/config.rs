@@ -105,6 +105,9 @@ pub struct Config {
     pub window: usize,
     /// How gradients become updates.
     pub optimizer: Optimizer,
+    /// The number of batches whose gradients make a training step, which is that of their mean.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub accumulate: usize,
     /// The norm that gradients are clipped to.
     pub clip: Option<f32>,
     /// The bound that each element of a gradient is clipped to, from below and above, after its norm was.
@@ -124,6 +127,15 @@ pub struct Config {
     /// Training steps are the same.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub trace: bool,
+}
+
+fn one() -> usize {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_one(count: &usize) -> bool {
+    *count == 1
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
@@ -155,6 +167,7 @@ impl Config {
             batch,
             window,
             optimizer: Optimizer::ADAM,
+            accumulate: 1,
             clip: None,
             clip_value: None,
             dropout: 0.0,

@@ -1,5 +1,6 @@
 //! The model: a configuration, its named parameters, and the program that it records: forward, backward and update.
 
+mod accumulation;
 mod both;
 mod config;
 mod dropout;
@@ -15,6 +16,7 @@ mod update;
 
 pub(crate) use crate::kernels::dropout::schedule_of as dropout_schedule;
 pub(crate) use crate::kernels::embedding::order as token_order;
+pub(crate) use accumulation::Accumulation;
 pub use config::{Biases, Config, RecurrentInit, USUAL_LEAK};
 pub(crate) use head::{constants as loss_constants, penalty as loss_penalty};
 pub(crate) use layer::{Layer, TracedState, TracedWindows};

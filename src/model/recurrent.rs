@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::accumulation::Accumulation;
 use super::both::Both;
 use super::config::Config;
 use super::dropout::Dropout;
@@ -37,6 +38,8 @@ pub struct Model {
     pub(crate) dropout: Dropout,
     pub(crate) head: Head,
     pub(crate) update_windows: Update,
+    /// What a network has whose training steps are of several batches.
+    pub(crate) accumulation: Option<Accumulation>,
     /// What must be zero where a program for batches of another shape ran before, over the same buffers.
     pub(crate) zero: Vec<Mat>,
     /// What follows from the parameters; to be run after they were written.
@@ -140,6 +143,7 @@ impl Model {
         let dropout = Dropout::new(&mut program, config, through);
         let head = Head::new(&mut program, config, &parameters, &gradients, length);
         let d_hidden = program.transient("gradient of hidden", length, config.hidden as u32);
+        let mut accumulation = (config.accumulate > 1).then(|| Accumulation::new(&mut program, d_arena, head.loss));
         let update_windows = Update::new(&mut program, config, &parameters, [arena, d_arena], state_arenas);
 
         let recording = Recording {
@@ -173,6 +177,7 @@ impl Model {
                 recording.trace(program);
             }
         });
+        accumulation.iter_mut().for_each(|accumulation| accumulation.record(&mut program));
         Ok(Model {
             config: config.clone(),
             program,
@@ -186,6 +191,7 @@ impl Model {
             dropout,
             head,
             update_windows,
+            accumulation,
             zero: shared.behind(),
             prepare,
             forward,
@@ -212,6 +218,7 @@ impl Model {
         for range in [prepare, forward, backward, update, carry, initial_gradient, trace] {
             *range = first + range.start..first + range.end;
         }
+        model.accumulation.iter_mut().for_each(|accumulation| accumulation.shift(first));
         Ok(model)
     }
 

@@ -10,13 +10,18 @@ use crate::{Error, Result};
 impl Network {
     /// Checks a batch and writes all of its time steps.
     pub(super) fn feed(&mut self, batch: &Batch) -> Result<()> {
-        self.feed_steps(batch, batch.shape().0)
+        self.feed_steps(batch, batch.shape().0, 1.0)
     }
 
     /// The same of no more time steps than have to be computed: no output behind them counts.
     pub(super) fn feed_short(&mut self, batch: &Batch) -> Result<()> {
+        self.feed_share(batch, 1.0)
+    }
+
+    /// The same of a batch whose loss counts for a share of the whole.
+    pub(super) fn feed_share(&mut self, batch: &Batch, share: f32) -> Result<()> {
         let steps = if self.backend.is_extensible() { batch.computed_steps() } else { batch.shape().0 };
-        self.feed_steps(batch, steps)
+        self.feed_steps(batch, steps, share)
     }
 
     /// Takes the model for batches of a shape, which is recorded and loaded over the same buffers where there is none. The parameters, the
@@ -80,7 +85,7 @@ impl Network {
         Ok(())
     }
 
-    fn feed_steps(&mut self, batch: &Batch, steps: usize) -> Result<()> {
+    fn feed_steps(&mut self, batch: &Batch, steps: usize, share: f32) -> Result<()> {
         self.made_for.check_batch(batch)?;
         self.take_shape((steps, batch.shape().1), batch.initial_state == InitialState::Carried)?;
         self.write_lengths(batch, steps)?;
@@ -112,6 +117,7 @@ impl Network {
         }
         let mut weights = batch.weights(&self.made_for.loss);
         weights.truncate(steps * batch.shape().1);
+        weights.iter_mut().for_each(|weight| *weight *= share);
         if weights != self.weights {
             self.backend.write(self.model.head.counts, &weights)?;
             // These never change, and go with what is written whenever a program of another shape begins.

@@ -34,7 +34,7 @@ impl Network {
     ///
     /// # Errors
     /// [`Error::BadInput`] when the sequences or the shape of the gradient do not fit; [`Error::Usage`] when the rate is not finite, and for a
-    /// network that recomputes hidden states ([`crate::model::Config::recompute`]), whose outputs are not all there at once; what the backend
+    /// network of [`crate::model::Config::accumulate`], or that recomputes hidden states ([`crate::model::Config::recompute`]), whose outputs are not all there at once; what the backend
     /// reports.
     pub fn train_step_by(
         &mut self,
@@ -43,6 +43,9 @@ impl Network {
         loss: impl FnOnce(&Array3<f32>) -> (f32, Array3<f32>),
     ) -> Result<f32> {
         check_rate(rate)?;
+        if self.made_for.accumulate > 1 {
+            return Err(Error::Usage("a training step by a loss of one's own is on one batch".into()));
+        }
         let masks = Masks { seed: self.seed, step: self.step + 1 };
         let loss = self.forward_by(sequences, Some(masks), loss)?;
         self.begin_step(rate)?;

@@ -255,7 +255,7 @@ impl Checkpoint {
     /// # Errors
     /// As [`Network::new`] and [`Checkpoint::load_parameters`].
     pub fn network(&self, config: Config, compute: &Compute) -> Result<Network> {
-        let mut network = Network::new(&Config { optimizer: Optimizer::Sgd, ..config }, compute)?;
+        let mut network = Network::new(&Config { optimizer: Optimizer::Sgd, accumulate: 1, ..config }, compute)?;
         self.load_parameters(&mut network)?;
         Ok(network)
     }

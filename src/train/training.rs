@@ -12,7 +12,7 @@ use super::{
 };
 use crate::backend::Compute;
 use crate::batch::{Batch, Loss};
-use crate::data::{Choice, Opened, Prefetch, Source};
+use crate::data::{Choice, ClassWeights, Opened, Prefetch, Source};
 use crate::model::HISTORY;
 use crate::network::{Network, Report};
 use crate::tensors::TensorFile;
@@ -84,8 +84,9 @@ impl Tokens {
         (self.read, self.steps) = (0, 0);
     }
 
-    fn add(&mut self, batch: &Batch) {
-        self.read += (0..batch.shape().1).map(|b| batch.length(b) as u64).sum::<u64>();
+    fn add(&mut self, batches: &[Batch]) {
+        let read = |batch: &Batch| (0..batch.shape().1).map(|b| batch.length(b) as u64).sum::<u64>();
+        self.read += batches.iter().map(read).sum::<u64>();
         self.steps += 1;
         self.mean = self.read as f64 / self.steps as f64;
     }
@@ -201,9 +202,9 @@ impl Training {
         check_direction(&settings, &*data.source)?;
         check_validation(&settings, &*data.source)?;
         network.set_seed(settings.seed);
-        let step = network.steps();
+        let (step, each) = (network.steps(), settings.network.accumulate as u64);
         if let Choice::Data(path) = &settings.data {
-            settings.network.check_batch(&data.source.batch(step)).map_err(|error| match error {
+            settings.network.check_batch(&data.source.batch(step * each)).map_err(|error| match error {
                 Error::BadInput { what, problem } => Error::input(format!("{}: {what} of a batch", path.display()), problem),
                 other => other,
             })?;
@@ -212,7 +213,7 @@ impl Training {
         Ok(Training {
             folder: folder()?,
             network,
-            batches: Prefetch::new(data.source, step, AHEAD),
+            batches: Prefetch::new(data.source, step * each, AHEAD),
             origin: Origin {
                 settings,
                 vocabulary: data.vocabulary,
@@ -252,6 +253,20 @@ impl Training {
     #[must_use]
     pub fn settings(&self) -> &Settings {
         &self.origin.settings
+    }
+
+    /// The data that it read, for a run that reads the same.
+    ///
+    /// # Panics
+    /// When the source of its batches panicked.
+    #[must_use]
+    pub fn into_data(self) -> Opened {
+        let Origin { settings, vocabulary, columns, fingerprint, .. } = self.origin;
+        let class_weights = match settings.reading.class_weights {
+            Some(ClassWeights::Given(weights)) => Some(weights),
+            _ => None,
+        };
+        Opened { source: self.batches.into_source(), vocabulary, columns, class_weights, notes: Vec::new(), fingerprint }
     }
 
     /// Its folder.
@@ -319,7 +334,7 @@ impl Training {
         checkpoint.restore(&mut self.network)?;
         self.origin.settings.lr *= 0.5;
         self.validations = self.validations_after(&checkpoint);
-        self.batches.restart(checkpoint.step);
+        self.batches.restart(checkpoint.step * self.origin.settings.network.accumulate as u64);
         self.folder.drop_metrics_after(checkpoint.step)?;
         (self.last, self.mark) = (None, (Instant::now(), checkpoint.step));
         self.tokens.begin();
@@ -347,15 +362,15 @@ impl Training {
         self.mark.0 = Instant::now();
         let mut looked = Instant::now();
         while self.network.steps() < steps && !stopped_early {
-            let batch = self.batches.next_batch();
+            let batches: Vec<Batch> = (0..self.origin.settings.network.accumulate).map(|_| self.batches.next_batch()).collect();
             let next = self.network.steps() + 1;
             let rate = self.origin.settings.rate(next, &self.validations);
             if trace_gradients.is_some_and(|every| next == 1 || next.is_multiple_of(every)) {
-                self.traced_step(&batch, rate, watch)?;
+                self.traced_step(&batches, rate, watch)?;
             } else {
-                self.network.train_step(&batch, rate)?;
+                self.network.train_step_on(&batches, rate)?;
             }
-            self.tokens.add(&batch);
+            self.tokens.add(&batches);
             let step = self.network.steps();
             let due = |every: u64| step.is_multiple_of(every) || step == steps;
             let (evaluating, saving) = (evaluate_every.is_some_and(due) || step == steps, due(checkpoint_every));
@@ -463,17 +478,17 @@ impl Training {
         Ok(())
     }
 
-    /// A training step, the same as without, and how gradients flow before it. Counts for no more time than the step takes.
-    fn traced_step(&mut self, batch: &Batch, rate: f64, watch: &mut dyn FnMut(Event) -> ControlFlow<()>) -> Result<()> {
+    /// A training step, the same as without, and how gradients of its first batch flow before it. Counts for no more time than the step takes.
+    fn traced_step(&mut self, batches: &[Batch], rate: f64, watch: &mut dyn FnMut(Event) -> ControlFlow<()>) -> Result<()> {
         self.collect(true, watch)?;
         self.write_profile()?;
         let pause = Instant::now();
-        let gradients = flows(&mut self.network, batch)?;
+        let gradients = flows(&mut self.network, &batches[0])?;
         let before = Before::new(&mut self.network, self.folder.path())?;
         // The profile is of training.
         self.network.backend().spans()?;
         self.mark.0 += pause.elapsed();
-        self.network.train_step(batch, rate)?;
+        self.network.train_step_on(batches, rate)?;
         self.network.backend().wait()?;
         let pause = Instant::now();
         let update_to_weight = before.ratios(&mut self.network)?;

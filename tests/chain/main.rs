@@ -10,6 +10,7 @@ mod persistent;
 mod reference_cases;
 mod reflection;
 
+mod accumulation;
 mod discrete;
 mod dropout;
 mod embedding;

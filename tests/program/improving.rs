@@ -157,6 +157,26 @@ fn a_run_is_as_many_steps_as_its_passes_take_and_is_validated_ten_times() {
     assert_eq!(json(at, "train --resume run --epochs 3 --json")["steps"], 99);
 }
 
+/// Three batches make a training step: a pass has a third of the steps, and an interrupted run goes on with the same bits.
+#[test]
+fn several_batches_make_a_training_step() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    with_text(at);
+    let train = format!("{TRAIN} --accumulate 3 --layers 2 --dropout 0.2");
+    let train = train.replace("--steps 300 --evaluate-every 20", "--evaluate-every 4");
+    assert_eq!(json(at, &format!("{train} --epochs 2 --out whole --json"))["steps"], 22);
+    succeed(at, &format!("{train} --steps 9 --out part"));
+    succeed(at, "train --resume part --epochs 2");
+    assert_eq!(bytes(&at.join("whole"), "checkpoint.safetensors"), bytes(&at.join("part"), "checkpoint.safetensors"));
+    assert_eq!(numbers(&at.join("whole"), "loss"), numbers(&at.join("part"), "loss"));
+    succeed(at, "evaluate whole");
+    succeed(at, "sample whole --length 5");
+    let (code, _, err) = run(at, "train --resume part --accumulate 2 --steps 30");
+    assert!(code == 2 && err.contains("--accumulate <N>"), "{err}");
+    expect(at, &[("train --text text --accumulate 0 --steps 1 --backend cpu --out x", 2, "--accumulate")]);
+}
+
 #[test]
 fn what_makes_no_sense_is_refused() {
     let folder = tempfile::tempdir().unwrap();

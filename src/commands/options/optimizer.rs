@@ -6,7 +6,7 @@ use retrospect::kernels::update::Adam as AdamConstants;
 use retrospect::model::{Config, Optimizer};
 use retrospect::{Error, Result};
 
-use super::values::{Clip, bound, clip, decay, small};
+use super::values::{Clip, bound, clip, decay, size, small};
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum OptimizerChoice {
@@ -50,6 +50,10 @@ pub(super) struct OptimizerArgs {
     #[arg(long, value_name = "NAME", help_heading = "Optimiser")]
     pub optimizer: Option<OptimizerChoice>,
 
+    /// Make each training step of the gradients of N batches, by their mean [default: 1]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = size(), help_heading = "Optimiser")]
+    pub accumulate: Option<usize>,
+
     /// μ of --optimizer momentum or nesterov [default: 0.9]
     #[arg(long, value_name = "X", allow_negative_numbers = true, value_parser = decay, help_heading = "Optimiser")]
     momentum: Option<f32>,
@@ -79,7 +83,7 @@ impl OptimizerArgs {
     /// [`Error::Usage`] for a constant that it does not have.
     pub fn choose(&self, usual: OptimizerChoice) -> Result<Optimizer> {
         use OptimizerChoice::{Adagrad, Adam, Adamw, Momentum, Nesterov, Rmsprop, Sgd};
-        let OptimizerArgs { optimizer, momentum, beta1, beta2, epsilon, weight_decay } = *self;
+        let OptimizerArgs { optimizer, momentum, beta1, beta2, epsilon, weight_decay, accumulate: _ } = *self;
         let chosen = optimizer.unwrap_or(usual);
         let flags: [(&str, bool, &[OptimizerChoice]); 5] = [
             ("momentum", momentum.is_some(), &[Momentum, Nesterov]),

@@ -100,6 +100,7 @@ impl Config {
             ("batch", self.batch),
             ("window", self.window),
             ("recompute", self.recompute.unwrap_or(1)),
+            ("accumulate", self.accumulate),
         ];
         if let Some((name, _)) = sizes.iter().find(|(_, size)| *size == 0) {
             return Err(Error::Usage(format!("{name} is 0; it must be at least 1")));
