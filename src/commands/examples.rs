@@ -40,6 +40,14 @@ const ALL: &[Examples] = &[
             "retrospect predict runs/book --text page.txt | head",
         ],
     ),
+    (
+        &["sweep"],
+        &[
+            "retrospect sweep --vary lr=1e-3,3e-3,1e-2 --vary hidden=32,128 --text book.txt --out sweeps/book",
+            "retrospect sweep --vary lr=1e-4..1e-1 --random 16 --halving --out sweeps/adding",
+            "retrospect sweep --resume sweeps/book",
+        ],
+    ),
     (&["runs"], &["retrospect runs", "retrospect runs experiments --json"]),
     (&["plot"], &["retrospect plot runs/book runs/flow --out losses.svg", "retrospect plot runs/book --out losses.png"]),
     (

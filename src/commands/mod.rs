@@ -27,6 +27,7 @@ mod sketch;
 mod spreadsheet;
 mod steps;
 mod study;
+mod sweep;
 mod terminal;
 mod train;
 mod trained;
@@ -55,6 +56,7 @@ enum Command {
     Sample(sample::Sample),
     Evaluate(evaluate::Evaluate),
     Predict(predict::Predict),
+    Sweep(Box<sweep::Sweep>),
     Runs(runs::Runs),
     Plot(plot_runs::Plot),
     Gradient(gradient::Gradient),
@@ -94,6 +96,7 @@ fn run(command: Command) -> Result<()> {
         Command::Sample(sample) => sample.run(),
         Command::Evaluate(evaluate) => evaluate.run(),
         Command::Predict(predict) => predict.run(),
+        Command::Sweep(sweep) => sweep.run(),
         Command::Runs(runs) => runs.run(),
         Command::Plot(plot) => plot.run(),
         Command::Gradient(gradient) => gradient.run(),

@@ -1,6 +1,7 @@
 //! What a run follows from: the flags, the defaults of a task, and the sizes that files say.
 
 mod data;
+mod data_cache;
 mod init;
 mod network;
 mod optimizer;
@@ -16,6 +17,7 @@ use retrospect::{Activation, Error, Result};
 
 use self::data::{DataArgs, FileArgs, TableArgs};
 pub use self::data::{absolute, layout};
+pub use self::data_cache::DataCache;
 use self::init::Init;
 pub use self::init::expect_tokens;
 pub use self::network::LossArgs;
@@ -29,7 +31,7 @@ use super::files::note_pipe;
 use super::terminal::note;
 
 /// The flags of a model that do not change when a run goes on. Each by its own name: of a group an error would list all.
-pub const FIXED: [&str; 39] = [
+pub const FIXED: [&str; 40] = [
     // Which data, and how they are read.
     "task",
     "vocabulary",
@@ -66,6 +68,7 @@ pub const FIXED: [&str; 39] = [
     "forget_bias",
     // The optimiser.
     "optimizer",
+    "accumulate",
     "momentum",
     "beta1",
     "beta2",
@@ -125,7 +128,7 @@ pub fn init_of(defaults: &Defaults) -> RecurrentInit {
 
 impl ModelArgs {
     /// The settings of a run of this model where nothing else is said, and its data; says which of a task's defaults count, but for these.
-    pub fn settings(&self, given: &[&str]) -> Result<(Settings, Opened)> {
+    pub fn settings(&self, given: &[&str], data: &mut DataCache) -> Result<(Settings, Opened)> {
         let choice = self.choice()?;
         let task = match &choice {
             Choice::Task(name) => Some(Task::named(name)?),
@@ -143,14 +146,21 @@ impl ModelArgs {
         if known.columns.is_some() && reading.scale.is_some() {
             return Err(Error::Usage("--scale: numbers are scaled as the run of --init scales them".into()));
         }
-        choice.path().into_iter().for_each(note_pipe);
-        let opened = choice.open(&options, &reading, Part::Validation, known)?;
-        opened.notes.iter().for_each(note);
+        let init_path = self.network.init.as_deref().map(|path| absolute(&Checkpoint::path(path)));
+        let opened = data.open((&choice, options, &reading, init_path.clone()), || {
+            choice.path().into_iter().for_each(note_pipe);
+            choice.open(&options, &reading, Part::Validation, known)
+        })?;
+        if !data.is_quiet() {
+            opened.notes.iter().for_each(note);
+        }
         let network = self.configure(&opened, init.as_ref(), of_task.as_ref())?;
-        init.as_ref().map(|init| init.note_left_out(&network)).transpose()?;
-        note_dropout(network.dropout, network.layers);
-        if let Some(task) = task {
-            self.say_defaults(task.name, &task.defaults, init.is_some(), &network, given);
+        if !data.is_quiet() {
+            init.as_ref().map(|init| init.note_left_out(&network)).transpose()?;
+            note_dropout(network.dropout, network.layers);
+            if let Some(task) = task {
+                self.say_defaults(task.name, &task.defaults, init.is_some(), &network, given);
+            }
         }
         // A task's own choice is for cells that can start so.
         let usual_init = of_task.map_or(RecurrentInit::Uniform, |d| init_of(&d));
@@ -162,7 +172,7 @@ impl ModelArgs {
             seed: self.seed.seed,
             recurrent_init: self.network.recurrent_init.unwrap_or(usual_init),
             window,
-            init: self.network.init.as_deref().map(|path| absolute(&Checkpoint::path(path))),
+            init: init_path,
             reading: Reading { class_weights: kept(reading.class_weights, &opened), ..reading },
             ..usual
         };
@@ -206,6 +216,7 @@ impl ModelArgs {
             biases: self.biases.biases.unwrap_or_default(),
             forget_bias: self.biases.forget_bias.unwrap_or_default(),
             optimizer,
+            accumulate: self.optimizer.accumulate.unwrap_or(1),
             clip: task.and_then(|d| d.clip).map(|c| c as f32),
             dropout: asked.dropout.unwrap_or_default(),
             output_dropout: asked.output_dropout.unwrap_or_default(),

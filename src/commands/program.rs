@@ -8,7 +8,7 @@ use retrospect::backend::Compute;
 use retrospect::train::Settings;
 
 use super::compute::ComputeArgs;
-use super::options::{FIXED, ModelArgs};
+use super::options::{DataCache, FIXED, ModelArgs};
 use super::trained::load_last;
 
 #[derive(Args)]
@@ -32,7 +32,7 @@ impl ProgramArgs {
     /// What a run of the model follows from.
     pub fn settings(&self) -> Result<Settings> {
         match &self.resume {
-            None => Ok(self.model.settings(&["lr", "steps"])?.0),
+            None => Ok(self.model.settings(&["lr", "steps"], &mut DataCache::default())?.0),
             Some(run) => Ok(load_last(run)?.0.origin.settings),
         }
     }

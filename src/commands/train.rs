@@ -16,7 +16,7 @@ use super::compute::ComputeArgs;
 use super::files::{expect_utf8, refuse_overwrite};
 use super::interrupt::Interrupt;
 use super::missing::advise;
-use super::options::{FIXED, RunArgs, expect_tokens};
+use super::options::{DataCache, FIXED, RunArgs, expect_tokens};
 use super::plot;
 use super::progress::Progress;
 use super::sketch;
@@ -29,7 +29,7 @@ use super::tune::TuneArgs;
 #[derive(Args)]
 pub struct Train {
     #[command(flatten)]
-    options: RunArgs,
+    pub options: RunArgs,
 
     /// The run's folder [default: runs/<time>-<task>]
     #[arg(long, value_name = "DIR")]
@@ -53,10 +53,10 @@ pub struct Train {
     profile: Option<PathBuf>,
 
     #[command(flatten)]
-    tune: TuneArgs,
+    pub tune: TuneArgs,
 
     #[command(flatten)]
-    compute: ComputeArgs,
+    pub compute: ComputeArgs,
 }
 
 impl Train {
@@ -69,7 +69,7 @@ impl Train {
         let mut training = match &self.resume {
             Some(run) => self.resumed(run, &mut trace)?,
             None => {
-                let (settings, mut opened) = self.options.settings()?;
+                let (settings, mut opened) = self.options.settings(&mut DataCache::default())?;
                 note(about(&settings, &mut opened));
                 let default = default_folder(SystemTime::now(), settings.data.name());
                 let inputs: Vec<PathBuf> =
@@ -103,12 +103,7 @@ impl Train {
             if interrupt.is_asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
         progress.finish();
-        let drawn = Folder::metrics(&folder).and_then(|metrics| {
-            plot::losses(&folder, &metrics)?;
-            plot::tracing(&folder, &metrics)?;
-            spreadsheet(&folder, &metrics)?;
-            Ok(metrics)
-        });
+        let drawn = draw(&folder);
         match outcome {
             Ok(summary) => {
                 let metrics = drawn.unwrap_or_else(|error| {
@@ -267,8 +262,20 @@ fn about(settings: &Settings, opened: &mut Opened) -> String {
     format!("{network}{score}.")
 }
 
+/// Draws the figures of a run and writes its metrics as a table; returns them.
+///
+/// # Errors
+/// [`Error::Io`]; [`Error::BadInput`] for metrics that cannot be read.
+pub fn draw(folder: &Path) -> Result<Vec<Metrics>> {
+    let metrics = Folder::metrics(folder)?;
+    plot::losses(folder, &metrics)?;
+    plot::tracing(folder, &metrics)?;
+    spreadsheet(folder, &metrics)?;
+    Ok(metrics)
+}
+
 /// `run.toml`: what the run follows from and where it runs, to be read by people.
-fn write_run_file(training: &Training) -> Result<()> {
+pub fn write_run_file(training: &Training) -> Result<()> {
     #[derive(serde::Serialize)]
     struct Run<'a> {
         version: &'a str,

@@ -22,6 +22,7 @@ mod sessions;
 #[cfg(unix)]
 mod signals;
 mod study;
+mod sweep;
 mod tables;
 mod tokens;
 mod tune;

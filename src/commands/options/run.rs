@@ -5,9 +5,9 @@ use retrospect::data::{Choice, Opened, Source, Tokens};
 use retrospect::train::{BestBy, OnDivergence, Schedule, Settings};
 use retrospect::{Error, Result};
 
-use super::ModelArgs;
 use super::data::FileArgs;
 use super::values::{Every, count, every, not_negative, schedule};
+use super::{DataCache, ModelArgs};
 
 /// What a run follows from: a model, and how it is trained.
 #[derive(Args)]
@@ -73,13 +73,13 @@ pub struct RunArgs {
 
 impl RunArgs {
     /// What a new run follows from, and its data; says which of a task's defaults count.
-    pub fn settings(&self) -> Result<(Settings, Opened)> {
+    pub fn settings(&self, data: &mut DataCache) -> Result<(Settings, Opened)> {
         let given: Vec<&str> = [("lr", self.lr.is_some()), ("steps", self.steps.is_some() || self.epochs.is_some())]
             .into_iter()
             .filter(|(_, given)| *given)
             .map(|(flag, _)| flag)
             .collect();
-        let (settings, opened) = self.model.settings(&given)?;
+        let (settings, opened) = self.model.settings(&given, data)?;
         let settings = self.changed(Settings { steps: self.steps_of(&settings, &*opened.source)?, ..settings })?;
         // By default a run is validated ten times.
         let evaluate_every = self.evaluate_every.map_or(Some((settings.steps / 10).max(1)), |Every(every)| every);
@@ -93,7 +93,7 @@ impl RunArgs {
     pub fn steps_of(&self, settings: &Settings, source: &dyn Source) -> Result<u64> {
         match (self.epochs, source.batches_in_pass()) {
             (None, _) => Ok(settings.steps),
-            (Some(epochs), Some(batches)) => Ok(epochs.saturating_mul(batches).max(1)),
+            (Some(epochs), Some(batches)) => Ok((epochs.saturating_mul(batches) / settings.network.accumulate as u64).max(1)),
             (Some(_), None) => {
                 let name = settings.data.name();
                 Err(Error::Usage(format!(

@@ -1,0 +1,148 @@
+//! What a sweep has come to: a table of its runs, the best first, and a figure.
+
+use std::path::{Path, PathBuf};
+
+use retrospect::train::Overview;
+use retrospect::{Error, Result, WholeFile};
+use serde_json::{Map, Value, json};
+
+use super::record::{Record, Run, score};
+use crate::commands::plot;
+use crate::commands::runs::duration;
+use crate::commands::terminal::{note, print, print_json, significant, table, thousands};
+
+/// Runs in the figure, at most: the best ones.
+const DRAWN: usize = 8;
+
+/// The runs of a sweep, the best first and those that failed last.
+pub struct Report<'a> {
+    folder: &'a Path,
+    flags: &'a [String],
+    rows: Vec<Row<'a>>,
+}
+
+struct Row<'a> {
+    run: &'a Run,
+    path: PathBuf,
+    /// Of a run that has begun.
+    overview: Option<Overview>,
+    score: Option<f64>,
+}
+
+impl<'a> Report<'a> {
+    /// Reads what there is of each run.
+    ///
+    /// # Errors
+    /// [`Error::BadInput`] for a folder of a run that cannot be read.
+    pub fn new(folder: &'a Path, record: &'a Record) -> Result<Report<'a>> {
+        let row = |run: &'a Run| {
+            let path = folder.join(&run.name);
+            let overview = if Overview::is_run(&path) { Some(Overview::read(&path)?) } else { None };
+            let score = overview.as_ref().filter(|_| run.failed.is_none()).and_then(|overview| score(overview, u64::MAX));
+            Ok(Row { run, path, overview, score })
+        };
+        let mut rows = record.runs.iter().map(row).collect::<Result<Vec<Row>>>()?;
+        rows.sort_by(|a, b| a.score.unwrap_or(f64::INFINITY).total_cmp(&b.score.unwrap_or(f64::INFINITY)));
+        Ok(Report { folder, flags: &record.flags, rows })
+    }
+
+    /// The folder of the best run.
+    pub fn best(&self) -> Option<&Path> {
+        self.rows.first().filter(|row| row.score.is_some()).map(|row| &*row.path)
+    }
+
+    /// Writes the table as `sweep.csv`, and draws `sweep.svg`.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn write(&self) -> Result<()> {
+        let path = self.folder.join("sweep.csv");
+        let failed = |source: std::io::Error| Error::Io { path: path.clone(), source };
+        let mut writer = csv::Writer::from_writer(WholeFile::create_plain(&path)?);
+        let heading = ["run"].into_iter().chain(self.flags.iter().map(String::as_str));
+        let heading: Vec<&str> = heading.chain(["step", "best", "best_step", "loss", "seconds", "failed"]).collect();
+        writer.write_record(heading).map_err(|e| failed(e.into()))?;
+        for row in &self.rows {
+            let number = |x: Option<f64>| x.map_or(String::new(), |x| x.to_string());
+            let header = row.overview.as_ref().map(|overview| &overview.header);
+            let best = header.and_then(|header| header.validations.best);
+            let numbers = [
+                header.map_or(String::new(), |header| header.step.to_string()),
+                number(best.map(|best| best.value)),
+                best.map_or(String::new(), |best| best.step.to_string()),
+                number(row.overview.as_ref().and_then(Overview::loss)),
+                number(row.overview.as_ref().and_then(Overview::seconds)),
+                row.run.failed.clone().unwrap_or_default(),
+            ];
+            let cells = std::iter::once(row.run.name.clone()).chain(row.run.values.clone()).chain(numbers);
+            writer.write_record(cells).map_err(|e| failed(e.into()))?;
+        }
+        writer.into_inner().map_err(|e| failed(e.into_error()))?.complete()?;
+        self.draw()
+    }
+
+    fn draw(&self) -> Result<()> {
+        let of = |row: &Row| {
+            let metrics = row.overview.as_ref()?.metrics.as_ref().ok()?.clone();
+            (row.score.is_some() && !metrics.is_empty()).then(|| (row.run.name.clone(), metrics))
+        };
+        let runs: Vec<_> = self.rows.iter().filter_map(of).collect();
+        if runs.is_empty() {
+            return Ok(());
+        }
+        let path = self.folder.join("sweep.svg");
+        plot::runs(&path, &runs[..runs.len().min(DRAWN)])?;
+        let which = if runs.len() > DRAWN { format!(" (the best {DRAWN} of {})", runs.len()) } else { String::new() };
+        note(format_args!("{}{which}", path.display()));
+        Ok(())
+    }
+
+    pub fn print(&self) -> Result<()> {
+        let flags = self.flags.iter().map(String::as_str);
+        let heading: Vec<String> =
+            ["run"].into_iter().chain(flags).chain(["steps", "best validation", "time"]).map(String::from).collect();
+        let rows = std::iter::once(heading).chain(self.rows.iter().map(Row::cells)).collect::<Vec<_>>();
+        print(&table(&rows))?;
+        match self.best() {
+            Some(best) => print(&format!("\nBest: {}\n", best.display())),
+            None => Ok(()),
+        }
+    }
+
+    pub fn print_json(&self) -> Result<()> {
+        let describe = |row: &Row| {
+            let values: Map<String, Value> =
+                self.flags.iter().zip(&row.run.values).map(|(flag, value)| (flag.clone(), json!(value))).collect();
+            let header = row.overview.as_ref().map(|overview| &overview.header);
+            json!({
+                "run": row.path.display().to_string(),
+                "values": values,
+                "step": header.map(|header| header.step),
+                "steps": header.map(|header| header.settings.steps),
+                "best": header.and_then(|header| header.validations.best),
+                "loss": row.overview.as_ref().and_then(Overview::loss),
+                "seconds": row.overview.as_ref().and_then(Overview::seconds),
+                "failed": row.run.failed,
+            })
+        };
+        let best = self.best().map(|path| path.display().to_string());
+        print_json(&json!({ "best": best, "runs": self.rows.iter().map(describe).collect::<Vec<_>>() }))
+    }
+}
+
+impl Row<'_> {
+    /// The cells of the table.
+    fn cells(&self) -> Vec<String> {
+        let number = self.run.name.split('-').next().unwrap_or_default().to_owned();
+        let header = self.overview.as_ref().map(|overview| &overview.header);
+        let best = header.and_then(|header| header.validations.best);
+        let seconds = self.overview.as_ref().and_then(Overview::seconds);
+        let found = match &self.run.failed {
+            Some(_) => "failed".into(),
+            None => best.map_or(String::new(), |best| format!("{} at {}", significant(best.value), thousands(best.step))),
+        };
+        let step = header.map_or(String::new(), |header| thousands(header.step));
+        let rest = [step, found, seconds.map_or(String::new(), duration)];
+        std::iter::once(number).chain(self.run.values.clone()).chain(rest).collect()
+    }
+}
