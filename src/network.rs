@@ -204,8 +204,8 @@ impl Network {
     /// wait for the device; [`Network::reports`] tells what came of it.
     ///
     /// # Errors
-    /// [`Error::BadInput`] when the batch does not fit; [`Error::Usage`] when the rate is not finite; what the backend
-    /// reports.
+    /// [`Error::BadInput`] when the batch does not fit; [`Error::Usage`] when the rate is not finite, and for a network of several batches a
+    /// training step ([`Config::accumulate`]); what the backend reports.
     pub fn train_step(&mut self, batch: &Batch, rate: f64) -> Result<()> {
         self.train_step_on(std::slice::from_ref(batch), rate)
     }
@@ -223,6 +223,8 @@ impl Network {
             return Err(Error::Usage(problem));
         }
         let Some((last, before)) = batches.split_last() else { return Ok(()) };
+        // One that does not fit must not leave the gradients of those before it behind.
+        batches.iter().try_for_each(|batch| self.made_for.check_batch(batch))?;
         let first = self.step * count as u64 + 1;
         for (place, batch) in (first..).zip(before) {
             self.feed_share(batch, 1.0 / count as f32)?;
@@ -232,7 +234,7 @@ impl Network {
             self.backend.run(self.model.carry.clone())?;
         }
         self.feed_share(last, 1.0 / count as f32)?;
-        self.train_again(rate)
+        self.finish_step(rate)
     }
 
     fn accumulation(&self) -> Result<Accumulation> {
@@ -240,13 +242,22 @@ impl Network {
         self.model.accumulation.clone().ok_or_else(|| Error::Usage(problem.into()))
     }
 
-    /// One more training step on the batch that came last, or the last batch of one, which is on the device already, from the state that was carried on: what
+    /// One more training step on the batch that came last, which is on the device already, from the state that was carried on: what
     /// a benchmark repeats.
     ///
     /// # Errors
-    /// [`Error::Usage`] when the rate is not finite; what the backend reports.
+    /// [`Error::Usage`] when the rate is not finite, and for a network of several batches a training step ([`Config::accumulate`]); what the
+    /// backend reports.
     pub fn train_again(&mut self, rate: f64) -> Result<()> {
         check_rate(rate)?;
+        if self.made_for.accumulate > 1 {
+            return Err(Error::Usage("a training step of this network is on several batches, and one is on the device".into()));
+        }
+        self.finish_step(rate)
+    }
+
+    /// A training step with the batch that is on the device as its last or only one.
+    fn finish_step(&mut self, rate: f64) -> Result<()> {
         self.begin_step(rate)?;
         let batches = self.step * self.made_for.accumulate as u64;
         self.set_masks(Some(Masks { seed: self.seed, step: batches }))?;

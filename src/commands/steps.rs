@@ -34,6 +34,7 @@ impl Steps {
             Compute::Cpu(_) => None,
             Compute::Gpu(device) => Some((device, device.cuts(program))),
         };
+        let [keep, finish] = model.accumulating();
         let ranges = [
             ("prepare", &model.prepare),
             ("forward", &model.forward),
@@ -42,6 +43,8 @@ impl Steps {
             ("carry", &model.carry),
             ("initial gradient", &model.initial_gradient),
             ("trace", &model.trace),
+            ("keep", &keep),
+            ("finish", &finish),
         ];
         let mut steps = Vec::new();
         let mut rows =
@@ -57,9 +60,11 @@ impl Steps {
                 }
             };
             let counts = [dispatches, step.bytes(), (step.kernel.flops)(step)];
-            if ["forward", "backward", "update", "carry"].contains(&range) {
-                in_a_step.iter_mut().zip(counts).for_each(|(sum, n): (&mut u64, u64)| *sum = sum.saturating_add(n));
-            }
+            let times = times_in_a_step(range, settings.network.accumulate as u64);
+            in_a_step
+                .iter_mut()
+                .zip(counts)
+                .for_each(|(sum, n): (&mut u64, u64)| *sum = sum.saturating_add(n.saturating_mul(times)));
             let windows: Vec<String> = step
                 .kernel
                 .bindings
@@ -82,10 +87,20 @@ impl Steps {
         let [dispatches, bytes, flops] = in_a_step.map(thousands);
         let buffers = thousands(program.plan().bytes());
         print(&format!(
-            "{}\nA training step (forward to carry): {dispatches} dispatches, {flops} operations, at least {bytes} bytes moved. \
+            "{}\nA training step: {dispatches} dispatches, {flops} operations, at least {bytes} bytes moved. \
              Buffers: {buffers} bytes.\n",
             table(&rows)
         ))
+    }
+}
+
+/// How often a range of steps runs in a training step of so many batches.
+fn times_in_a_step(range: &str, batches: u64) -> u64 {
+    match range {
+        "forward" | "backward" | "carry" => batches,
+        "keep" => batches - 1,
+        "update" | "finish" => 1,
+        _ => 0,
     }
 }
 

@@ -233,6 +233,13 @@ impl Model {
         [rate as f32, correction(beta1), correction(beta2), row as f32]
     }
 
+    /// The steps after each batch of a training step but the last, which keep its gradients, and those after the last, which take them up:
+    /// both empty where a training step is of one batch.
+    #[must_use]
+    pub fn accumulating(&self) -> [Range<usize>; 2] {
+        self.accumulation.as_ref().map_or([0..0, 0..0], |accumulation| [accumulation.keep.clone(), accumulation.finish.clone()])
+    }
+
     /// What it was recorded from.
     #[must_use]
     pub fn config(&self) -> &Config {

@@ -88,6 +88,21 @@ fn states_are_carried_within_a_training_step() {
     let expected = network.predict(&sequences).unwrap().states;
     let off = (&state["h"] - &expected["h"]).fold(0.0_f32, |a, b| a.max(b.abs()));
     assert!(off < 1e-6, "{off}");
+    // A batch that does not fit leaves nothing of the ones before it behind.
+    let good = || of(batch(0), InitialState::Zero);
+    let mut bad = good();
+    bad.mask = Some(Array2::zeros((STEPS, EACH * PARTS)));
+    assert!(network.train_step_on(&[good(), bad], 0.1).is_err());
+    let mut other = Network::new(&config, &Compute::Cpu(Some(1))).unwrap();
+    other.set_parameters(&network.parameters().unwrap()).unwrap();
+    other.set_steps(network.steps());
+    for network in [&mut network, &mut other] {
+        network.train_step_on(&[good(), good()], 0.0).unwrap();
+        network.fetch().unwrap();
+    }
+    let norms = [&mut network, &mut other].map(|network| network.reports(true).unwrap().last().unwrap().gradient_norm);
+    assert_eq!(norms[0], norms[1]);
+    assert!(network.train_again(0.1).unwrap_err().to_string().contains("several batches"));
     let error = network.train_step(&of(batch(0), InitialState::Zero), 0.1).unwrap_err().to_string();
     assert_eq!(error, "a training step of this network is on 2 batches; got 1");
 }
