@@ -10,7 +10,7 @@ mod values;
 
 use clap::{Args, ValueEnum};
 use retrospect::batch::{Input, TargetKind};
-use retrospect::data::{ALL, Choice, ClassWeights, Defaults, Opened, Options, Part, Reading, Task, Tokens};
+use retrospect::data::{ALL, Choice, ClassWeights, Columns, Defaults, Opened, Options, Part, Reading, Scaling, Task, Tokens};
 use retrospect::model::{Config, RecurrentInit};
 use retrospect::train::{Checkpoint, Settings};
 use retrospect::{Activation, Error, Result};
@@ -145,6 +145,10 @@ impl ModelArgs {
         let known = init.as_ref().map(Init::known).unwrap_or_default();
         if known.columns.is_some() && reading.scale.is_some() {
             return Err(Error::Usage("--scale: numbers are scaled as the run of --init scales them".into()));
+        }
+        let is_scaled = |columns: &Columns| columns.targets.iter().any(|column| column.scaling() != Scaling::IDENTITY);
+        if self.loss.is_of_labels() && known.columns.is_some_and(is_scaled) {
+            return Err(Error::Usage("--loss bce: labels are not scaled, and the run of --init scales its targets".into()));
         }
         let init_path = self.network.init.as_deref().map(|path| absolute(&Checkpoint::path(path)));
         let opened = data.open((&choice, options, &reading, init_path.clone()), || {

@@ -393,6 +393,33 @@ mod tests {
         assert_eq!(series.batch(1), series.held_out(1));
     }
 
+    /// What a sequence is weighed by is the deviation of all of it, and of a single series that of the part that trains.
+    #[test]
+    fn windows_know_the_deviation_of_their_sequence() {
+        let deviation = |numbers: &[f64]| {
+            let mean = numbers.iter().sum::<f64>() / numbers.len() as f64;
+            (numbers.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / numbers.len() as f64).sqrt() as f32
+        };
+        let counted = |steps: Range<usize>| steps.filter(|t| t % 5 != 0).map(|t| t as f64).collect::<Vec<_>>();
+        let division = Division::new(100, [0.1, 0.05], Part::Validation);
+        let mut series = Series::new("s", data(100, 1), cut(4, 3), 1, &[0], &division).unwrap();
+        let expected = deviation(&counted(0..85));
+        for batch in [series.batch(3), series.held_out(0)] {
+            let found = batch.deviations.unwrap();
+            found.iter().take(1).for_each(|found| approx::assert_relative_eq!(*found, expected, max_relative = 1e-6));
+        }
+        let lengths: Vec<usize> = (0..4).map(|b| 10 + 5 * b).collect();
+        let varied = Batch { lengths: Some(lengths.clone()), ..data(25, 4) };
+        let division = Division::new(4, [0.0, 0.0], Part::Validation);
+        let mut series = Series::new("s", varied, cut(4, 2), 1, &[0, 1, 2, 3], &division).unwrap();
+        let batch = series.batch(0);
+        let (found, read) = (batch.deviations.clone().unwrap(), numbers(&batch));
+        for (found, (read, _)) in found.into_iter().zip(read) {
+            let sequence = read[1] / 1000;
+            approx::assert_relative_eq!(found, deviation(&counted(0..lengths[sequence])), max_relative = 1e-6);
+        }
+    }
+
     #[test]
     fn several_sequences_are_walked_through_whole_and_a_step_tells_its_window() {
         let lengths: Vec<usize> = (0..11).map(|b| 3 + 2 * b).collect();

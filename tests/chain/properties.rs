@@ -6,25 +6,36 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config as Proptest, RngSeed};
 use retrospect::Activation;
 use retrospect::batch::{Batch, InitialState, Input, Inputs, Loss, Reduction, Targets};
+use retrospect::cells;
 use retrospect::check::networks::{self, Case, Expected, Tensors, bound, in_f64, mismatches};
-use retrospect::model::{Config, Model};
+use retrospect::model::{Biases, Config, Model};
 use retrospect::network::{Gradient, Network};
 use retrospect::random::Random;
 
 const ON: [&str; 3] = ["CPU", "tiled", "software"];
 
+/// Losses of values whose mean is over the outputs that count.
+fn losses_of_values() -> [Loss; 6] {
+    let quantiles = Loss::Quantile(vec![0.2, 0.9]);
+    [Loss::SquaredError, Loss::AbsoluteError, Loss::Huber(0.3), Loss::BinaryCrossEntropy, quantiles, Loss::NashSutcliffe]
+}
+
 /// Any network with small sizes, where it runs, and a seed for its batch.
 fn any_case() -> impl Strategy<Value = (Case, &'static str, u64)> {
     let sizes = [1..=9usize, 1..=9, 1..=35, 1..=19, 1..=9, 1..=3];
-    let kinds =
-        (0..Activation::ALL.len(), any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), proptest::option::of(1..=9usize));
-    (sizes, kinds, 0..ON.len(), any::<u64>()).prop_map(
-        |(sizes, (activation, tokens, classes, masked, sum, recompute), on, seed)| {
+    let kinds = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
+    let places = (0..Activation::ALL.len(), 0..cells::ALL.len(), 0..losses_of_values().len());
+    (sizes, kinds, places, proptest::option::of(1..=9usize), 0..ON.len(), any::<u64>()).prop_map(
+        |(sizes, (tokens, classes, masked, sum, two), (activation, cell, loss), recompute, on, seed)| {
             let [window, batch, hidden, size, outputs, layers] = sizes;
             let input = if tokens { Input::Tokens(size) } else { Input::Vectors(size) };
-            let loss = if classes { Loss::CrossEntropy } else { Loss::SquaredError };
+            let loss = if classes { Loss::CrossEntropy } else { losses_of_values()[loss].clone() };
+            let outputs = if loss == Loss::NashSutcliffe { 1 } else { outputs * loss.outputs_per_target() };
+            let cell = cells::ALL[cell];
+            let activation = if cell.has_activation { Activation::ALL[activation] } else { Activation::Tanh };
+            let biases = if two { Biases::Two } else { Biases::One };
             let shape = Config::new(input, hidden, outputs, loss, batch, window);
-            let config = Config { layers, activation: Activation::ALL[activation], recompute, ..shape };
+            let config = Config { cell, layers, activation, biases, recompute, ..shape };
             (Case { config, masked, reduction: if sum { Reduction::Sum } else { Reduction::Mean } }, ON[on], seed)
         },
     )
@@ -171,7 +182,7 @@ proptest! {
             Random::new(seed, 3).permutation(case.config.batch as u32).into_iter().map(|i| i as usize).collect();
         let mut right = tensors(&case, on, &batch);
         for (name, tensor) in &mut right {
-            if name == "outputs" || name == "h0" || name.starts_with("hidden") {
+            if ["outputs", "h0", "c0"].contains(&name.as_str()) || name.starts_with("hidden") {
                 *tensor = tensor.select(Axis(1), &order);
             }
         }

@@ -83,8 +83,7 @@ fn labels_become_probabilities() {
     );
 }
 
-/// The error-to-signal ratio is that of the whole validation data, and a sequence that varies ten times as much weighs a hundredth for Nash
-/// and Sutcliffe.
+/// The error-to-signal ratio is that of the whole validation data, and for Nash and Sutcliffe each sequence weighs by its deviation.
 #[test]
 fn ratios_are_of_all_that_counts() {
     let folder = tempfile::tempdir().unwrap();
@@ -102,6 +101,25 @@ fn ratios_are_of_all_that_counts() {
     // But for what is added so that silence divides by more than 0.
     assert!((loss - ratio).abs() < 1e-4 * ratio, "{found}");
     succeed(at, &format!("{line} --loss nse --out nse"));
+    // By the formula, from what the network predicts of all sequences.
+    let found = json(at, "evaluate nse --data waves.safetensors --json")["loss"].as_f64().unwrap();
+    succeed(at, "predict nse --data waves.safetensors --out told.csv");
+    let rows = cells(&at.join("told.csv"));
+    let told = |t: usize, b: usize| -> f64 {
+        let row = rows.iter().find(|row| row[0] == b.to_string() && row[1] == t.to_string()).expect("a row of each time step");
+        row[2].parse().unwrap()
+    };
+    let (mut sum, mut count) = (0.0, 0.0);
+    for b in 0..20 {
+        let truth: Vec<f64> = (0..20 + b).map(|t| f64::from((1.5 * wave(t, b)).tanh())).collect();
+        let mean = truth.iter().sum::<f64>() / truth.len() as f64;
+        let deviation = (truth.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / truth.len() as f64).sqrt();
+        for (t, v) in truth.iter().enumerate() {
+            sum += ((told(t, b) - v) / (deviation + 0.1)).powi(2);
+            count += 1.0;
+        }
+    }
+    assert!((found - sum / count).abs() < 1e-5 * found, "{found} and {}", sum / count);
     for name in ["mae", "huber:0.3"] {
         succeed(at, &format!("{line} --loss {name} --out {}", name.replace(':', "-")));
     }
@@ -112,7 +130,8 @@ fn ratios_are_of_all_that_counts() {
             (&format!("{line} --loss huber:0"), 2, "must be positive and finite"),
             (&format!("{line} --loss squared"), 2, "there is no loss of this name; there are cross-entropy, squared-error"),
             (&format!("{line} --loss mse --quantile 0.5"), 2, "cannot be used with"),
-            (&format!("{line} --quantile 0.5,1"), 2, "--quantile 1: a quantile is above 0 and below 1"),
+            (&format!("{line} --quantile 0.5,1"), 2, "a quantile is above 0 and below 1"),
+            (&format!("{line} --quantile 0.5,0.1,0.5"), 2, "--quantile 0.5: it is there twice"),
             (
                 "train --task copy-memory --steps 1 --loss mae",
                 2,

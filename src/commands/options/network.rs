@@ -59,8 +59,14 @@ pub struct LossArgs {
     loss: Option<Loss>,
 
     /// Predict these quantiles of each target, such as 0.1,0.5,0.9, by the pinball loss
-    #[arg(long, value_name = "LIST", value_delimiter = ',', allow_negative_numbers = true, help_heading = "Network")]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', allow_negative_numbers = true, value_parser = quantile, help_heading = "Network")]
     quantile: Vec<f32>,
+}
+
+/// A quantile, which f32 tells from 0 and 1.
+fn quantile(text: &str) -> std::result::Result<f32, String> {
+    let is_inside = |level: &f32| *level > 0.0 && *level < 1.0;
+    text.parse().ok().filter(is_inside).ok_or_else(|| "a quantile is above 0 and below 1".into())
 }
 
 fn about_losses() -> String {
@@ -88,8 +94,8 @@ impl LossArgs {
             }
             None => ("quantile", Loss::Quantile(self.quantile.clone())),
         };
-        if let Some(level) = self.quantile.iter().find(|level| !(**level > 0.0 && **level < 1.0)) {
-            return Err(Error::Usage(format!("--quantile {level}: a quantile is above 0 and below 1")));
+        if let Some(level) = self.quantile.iter().enumerate().find_map(|(i, q)| self.quantile[..i].contains(q).then_some(q)) {
+            return Err(Error::Usage(format!("--quantile {level}: it is there twice")));
         }
         if asked.target_kind() != kind {
             let (wanted, found) = (asked.target_kind().name(), kind.name());

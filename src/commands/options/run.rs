@@ -103,6 +103,11 @@ impl RunArgs {
         }
     }
 
+    /// Whether the run is validated while it trains, where something is held out.
+    pub fn is_validated(&self) -> bool {
+        self.evaluate_every.is_none_or(|Every(every)| every.is_some())
+    }
+
     /// The file that is named, if one is.
     pub fn file(&self) -> Option<Choice> {
         self.model.files.choice()
