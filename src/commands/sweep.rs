@@ -1,5 +1,6 @@
-//! `retrospect sweep`: many runs that differ in some flags, one after the other.
+//! `retrospect sweep`: many runs that differ in some flags.
 
+mod arguments;
 mod record;
 mod report;
 mod vary;
@@ -7,21 +8,23 @@ mod vary;
 mod worker;
 
 use std::fs;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread::ScopedJoinHandle;
 
-use clap::{Args, FromArgMatches};
+use clap::Args;
 use retrospect::backend::Compute;
 use retrospect::train::{Overview, Settings};
 use retrospect::{Error, Result};
 
-use self::record::{Record, Run, score};
+use self::arguments::{changed, parse, same_for_all};
+use self::record::{Record, validation_up_to};
 use self::report::Report;
-use self::vary::{Vary, combinations};
+use self::vary::Vary;
 use self::worker::Worker;
 use super::compute::ComputeArgs;
-use super::files::expect_utf8;
 use super::interrupt::Interrupt;
 use super::options::RunArgs;
 use super::terminal::note;
@@ -31,24 +34,31 @@ use super::tune::TuneArgs;
 /// Flags of `train` that are no choice of a run's own.
 const NOT_VARIED: [&str; 9] = ["out", "resume", "new-data", "json", "profile", "backend", "adapter", "threads", "tune"];
 
-/// Flags of this command that `train` does not have, and whether each has a value.
-const OWN: [(&str, bool); 7] = [
-    ("--vary", true),
-    ("--random", true),
-    ("--halving", false),
-    ("--jobs", true),
-    ("--out", true),
-    ("--resume", true),
-    ("--json", false),
+/// Flags by which runs are measured by different things, so that none of them is the best.
+const MEASURES: [&str; 16] = [
+    "loss",
+    "quantile",
+    "best",
+    "task",
+    "text",
+    "data",
+    "tokens",
+    "vocabulary",
+    "target",
+    "classes",
+    "ahead",
+    "scale",
+    "sequence",
+    "validation",
+    "test",
+    "warmup-steps",
 ];
-
-/// Flags that may be given again when a sweep goes on.
-const AGAIN: [&str; 5] = ["--backend", "--adapter", "--threads", "--tune", "--color"];
 
 /// Trains many networks that differ in some flags, and tells which is the best
 #[derive(Args)]
 pub struct Sweep {
-    /// A flag of `train` and its values (lr=1e-3,3e-3), or with --random a range (lr=1e-4..1e-1); of several flags every combination is a run
+    /// A flag of `train` and its values (lr=1e-3,3e-3; on and off for one that has none), or with --random a range (lr=1e-4..1e-1; of whole
+    /// numbers if both ends are whole, hidden=16..256); of several flags every combination is a run
     #[arg(long, value_name = "FLAG=VALUES", required_unless_present = "resume")]
     vary: Vec<Vary>,
 
@@ -89,17 +99,21 @@ pub struct Sweep {
 
 impl Sweep {
     pub fn run(&self) -> Result<()> {
-        let (folder, record) = match &self.resume {
-            Some(folder) => (folder.clone(), self.resumed(folder)?),
+        let (folder, mut record) = match &self.resume {
+            Some(folder) => self.resumed(folder)?,
             None => self.begun()?,
         };
-        let all = record.runs.iter().map(|run| parse(&record, run)).collect::<Result<Vec<Train>>>()?;
-        let is_given = self.compute.backend.is_some() || self.compute.device.adapter.is_some();
-        let compute = if is_given { &self.compute } else { &all[0].compute };
-        let computes = self.share(compute.choose()?, all.len())?;
-        note(format_args!("A sweep of {} runs in {}.", all.len(), folder.display()));
+        let arguments = changed(&record.arguments, if self.resume.is_some() { same_for_all()? } else { Vec::new() })?;
+        let all = record.runs.iter().map(|run| parse(&arguments, &record.flags, run)).collect::<Result<Vec<Train>>>()?;
+        let computes = self.share(all[0].compute.choose()?, all.len())?;
+        let _lock = record::lock(&folder)?;
+        record.forget_passing_failures();
+        note(format_args!(
+            "A sweep of {} in {}.",
+            if all.len() == 1 { "1 run".into() } else { format!("{} runs", all.len()) },
+            folder.display()
+        ));
         let under_way = UnderWay {
-            tune: if self.resume.is_some() { &all[0].tune } else { &self.tune },
             folder: &folder,
             record: Mutex::new(record),
             all: &all,
@@ -109,18 +123,13 @@ impl Sweep {
         };
         let outcome = under_way.run(computes);
         outcome.inspect_err(|_| note(format_args!("To go on: retrospect sweep --resume {}", folder.display())))?;
-        let (record, last_failure) = (under_way.record().clone(), locked(&under_way.last_failure).take());
+        let record = under_way.record().clone();
+        if record.runs.iter().all(|run| run.failed.is_some()) {
+            return Err(under_way.failure(&record));
+        }
         let report = Report::new(&folder, &record)?;
         report.write()?;
-        if self.json {
-            report.print_json()?
-        } else {
-            report.print()?
-        }
-        match last_failure {
-            Some(error) if report.best().is_none() => Err(error),
-            _ => Ok(()),
-        }
+        if self.json { report.print_json() } else { report.print() }
     }
 
     /// A place to compute for each of the runs that train at once.
@@ -141,70 +150,46 @@ impl Sweep {
     /// A new sweep: its folder with the record, which is the first thing there.
     fn begun(&self) -> Result<(PathBuf, Record)> {
         let folder = self.out.clone().expect("required without --resume");
-        expect_utf8(&folder)?;
         if let Some(vary) = self.vary.iter().find(|vary| NOT_VARIED.contains(&&*vary.flag)) {
             return Err(Error::Usage(format!("--vary {}: it is the same for all runs", vary.flag)));
         }
-        if self.options.file().and_then(|file| file.path().map(|path| path == Path::new("-"))) == Some(true) {
-            return Err(Error::Usage("a sweep may read its data more than once, and standard input is read once".into()));
+        if let (true, Some(flag)) = (self.halving, self.vary.iter().find(|vary| MEASURES.contains(&&*vary.flag))) {
+            let problem = "runs that differ in it are measured by different things, and --halving compares them";
+            return Err(Error::Usage(format!("--vary {}: {problem}", flag.flag)));
         }
-        let flags: Vec<String> = self.vary.iter().map(|vary| vary.flag.clone()).collect();
-        let values = combinations(&self.vary, self.random)?;
-        let count = values.len();
-        let runs = (1..).zip(values).map(|(number, values)| Run::new(number, count, &flags, values)).collect();
-        let arguments = same_for_all(std::env::args_os().skip(1).map(|text| text.to_string_lossy().into_owned()));
-        let record = Record { version: env!("CARGO_PKG_VERSION").into(), arguments, flags, halving: self.halving, runs };
-        record.runs.iter().try_for_each(|run| parse(&record, run).map(|_| ()))?;
+        let record = Record::new(&self.vary, self.random, same_for_all()?, self.halving)?;
+        for run in &record.runs {
+            let options = parse(&record.arguments, &record.flags, run)?.options;
+            if self.halving && !options.is_validated() {
+                return Err(Error::Usage("--halving goes by validations, and --evaluate-every is off".into()));
+            }
+            if options.file().is_some_and(|data| data.path() == Some(Path::new("-"))) {
+                return Err(Error::Usage("a sweep may read its data more than once, and standard input is read once".into()));
+            }
+        }
+        let problem =
+            |name: &str| Error::Usage(format!("{} holds {name} already; --resume goes on with a sweep", folder.display()));
         if Record::path(&folder).exists() {
-            let problem = format!("{} holds a sweep already; --resume goes on with it", folder.display());
-            return Err(Error::Usage(problem));
+            return Err(problem("a sweep"));
+        }
+        if let Some(run) = record.runs.iter().find(|run| folder.join(&run.name).exists()) {
+            return Err(problem(&run.name));
         }
         fs::create_dir_all(&folder).map_err(|source| Error::Io { path: folder.clone(), source })?;
         record.write(&folder)?;
         Ok((folder, record))
     }
 
-    /// The record of a sweep that goes on, whose flags stay as they were.
-    fn resumed(&self, folder: &Path) -> Result<Record> {
-        let given = same_for_all(std::env::args_os().skip(1).map(|text| text.to_string_lossy().into_owned()));
-        let is_again = |flag: &str| AGAIN.contains(&flag.split('=').next().unwrap_or(flag));
-        if let Some(flag) = given.iter().find(|text| text.starts_with("--") && !is_again(text)) {
-            return Err(Error::Usage(format!("{flag}: a sweep goes on with the flags that it began with")));
-        }
-        Record::read(folder)
+    /// A sweep that goes on, from where it began: its flags may name files from there.
+    fn resumed(&self, folder: &Path) -> Result<(PathBuf, Record)> {
+        let folder = super::options::absolute(folder);
+        let record = Record::read(&folder)?;
+        std::env::set_current_dir(&record.directory).map_err(|e| Error::BadInput {
+            what: record.directory.clone(),
+            problem: format!("is where the sweep began, and cannot be entered: {e}"),
+        })?;
+        Ok((folder, record))
     }
-}
-
-/// The arguments of the command line that are those of every run: what `train` takes.
-fn same_for_all(arguments: impl Iterator<Item = String>) -> Vec<String> {
-    let mut arguments = arguments.skip_while(|text| text != "sweep").skip(1);
-    let mut same = Vec::new();
-    while let Some(text) = arguments.next() {
-        let flag = text.split('=').next().unwrap_or_default();
-        match OWN.iter().find(|(own, _)| *own == flag) {
-            Some((_, has_value)) => {
-                if *has_value && !text.contains('=') {
-                    arguments.next();
-                }
-            }
-            None => same.push(text),
-        }
-    }
-    same
-}
-
-/// The flags of a run as `train` reads them.
-fn parse(record: &Record, run: &Run) -> Result<Train> {
-    let own = record.flags.iter().zip(&run.values).map(|(flag, value)| format!("--{flag}={value}"));
-    let line = std::iter::once("train".to_owned()).chain(record.arguments.clone()).chain(own);
-    let command = Train::augment_args(clap::Command::new("train").no_binary_name(false).disable_help_flag(true));
-    let parsed = command.try_get_matches_from(line).and_then(|matches| Train::from_arg_matches(&matches));
-    parsed.map_err(|error| {
-        // The first paragraph says what is wrong, and the others are about `train`.
-        let text = error.to_string();
-        let text = text.strip_prefix("error: ").unwrap_or(&text);
-        Error::Usage(format!("run {}: {}", run.name, text.split("\n\n").next().unwrap_or(text).trim_end()))
-    })
 }
 
 /// A sweep under way.
@@ -213,7 +198,6 @@ struct UnderWay<'a> {
     record: Mutex<Record>,
     /// The flags of each run.
     all: &'a [Train],
-    tune: &'a TuneArgs,
     interrupt: Interrupt,
     last_failure: Mutex<Option<Error>>,
     /// How many runs train at once.
@@ -232,26 +216,23 @@ impl UnderWay<'_> {
             computes.into_iter().enumerate().map(|(place, compute)| Worker::new(self, compute, place > 0)).collect();
         let mut alive: Vec<usize> = (0..self.all.len()).collect();
         let rungs = if self.record().halving { alive.len().ilog2() } else { 0 };
-        for rung in (0..=rungs).rev() {
-            let next = AtomicUsize::new(0);
-            let (runs, next) = (&alive, &next);
-            let work = |worker: &mut Worker| {
-                while let Some(&place) = runs.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    // Where one cannot go on, the others begin no more runs.
-                    worker.advance(place, rung).inspect_err(|_| next.store(runs.len(), Ordering::Relaxed))?;
+        for (done, rung) in (0..=rungs).rev().enumerate() {
+            // A rung that ended before stays as it ended, whatever has failed since.
+            let survivors = self.record().survivors.get(done).cloned();
+            alive = match survivors {
+                Some(survivors) => survivors,
+                None => {
+                    advance_all(&mut workers, &alive, rung)?;
+                    if rung == 0 {
+                        return Ok(());
+                    }
+                    let better = self.better_half(&alive, rung)?;
+                    let mut record = self.record();
+                    record.survivors.push(better.clone());
+                    record.write(self.folder)?;
+                    better
                 }
-                Ok(())
             };
-            let (first, others) = workers.split_first_mut().expect("one place to compute at least");
-            std::thread::scope(|scope| {
-                let others: Vec<_> = others.iter_mut().map(|worker| scope.spawn(|| work(worker))).collect();
-                let outcome = work(first);
-                let join = |thread: std::thread::ScopedJoinHandle<Result<()>>| {
-                    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-                };
-                others.into_iter().map(join).fold(outcome, Result::and)
-            })?;
-            alive = self.better_half(alive, rung);
         }
         Ok(())
     }
@@ -265,21 +246,36 @@ impl UnderWay<'_> {
         }
     }
 
-    /// The better half, by what each has come to up to its goal. Those that failed are in neither.
-    fn better_half(&self, alive: Vec<usize>, rung: u32) -> Vec<usize> {
-        let score_of = |place: usize| {
-            let run = Overview::read(&self.path(place)).ok()?;
-            let goal = UnderWay::goal(&run.header.settings, rung).ok()?;
-            score(&run, goal)
-        };
-        let going = alive.into_iter().filter(|&place| self.record().runs[place].failed.is_none());
-        let mut scores: Vec<(usize, f64)> = going.map(|place| (place, score_of(place).unwrap_or(f64::INFINITY))).collect();
+    /// The better half, by the best validation of each up to its goal. Those that failed are in neither.
+    fn better_half(&self, alive: &[usize], rung: u32) -> Result<Vec<usize>> {
+        let mut scores = Vec::new();
+        for &place in alive {
+            if self.record().runs[place].failed.is_some() {
+                continue;
+            }
+            let Overview { header, metrics } = Overview::read(&self.path(place))?;
+            let goal = UnderWay::goal(&header.settings, rung)?;
+            let best = validation_up_to(&metrics?, header.settings.best_by, goal);
+            let problem = "--halving goes by validations, and nothing is held out of the data (--validation)";
+            scores.push((place, best.ok_or_else(|| Error::Usage(problem.into()))?));
+        }
         // Of equal ones the first stays: sorting is stable.
         scores.sort_by(|(_, a), (_, b)| a.total_cmp(b));
         scores.truncate(scores.len().div_ceil(2));
         let mut better: Vec<usize> = scores.into_iter().map(|(place, _)| place).collect();
         better.sort_unstable();
-        better
+        Ok(better)
+    }
+
+    /// What the command ends with where no run could be trained. A sweep that never began leaves its name free.
+    fn failure(&self, record: &Record) -> Error {
+        if record.runs.iter().all(|run| !self.folder.join(&run.name).exists()) {
+            let _ = fs::remove_file(Record::path(self.folder));
+        }
+        let first = record.runs.iter().find_map(|run| run.failed.as_ref()).map_or("", |failed| &failed.why);
+        let known =
+            Error::BadInput { what: self.folder.display().to_string(), problem: format!("no run could be trained: {first}") };
+        locked(&self.last_failure).take().unwrap_or(known)
     }
 
     fn record(&self) -> MutexGuard<'_, Record> {
@@ -291,13 +287,22 @@ impl UnderWay<'_> {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_the_same_for_all_is_what_train_takes() {
-        let line = "retrospect --color never sweep --vary lr=1,2 --hidden 4 --vary=seed=1,2 --out x --json --clip=1 --halving --random 3";
-        assert_eq!(same_for_all(line.split(' ').map(String::from)), ["--hidden", "4", "--clip=1"]);
-    }
+/// Trains each of some runs to its goal, on all workers.
+fn advance_all(workers: &mut [Worker], runs: &[usize], rung: u32) -> Result<()> {
+    let next = AtomicUsize::new(0);
+    let work = |worker: &mut Worker| {
+        while let Some(&place) = runs.get(next.fetch_add(1, Ordering::Relaxed)) {
+            // Where one cannot go on, the others begin no more runs.
+            worker.advance(place, rung).inspect_err(|_| next.store(runs.len(), Ordering::Relaxed))?;
+        }
+        Ok(())
+    };
+    let (first, others) = workers.split_first_mut().expect("one place to compute at least");
+    std::thread::scope(|scope| {
+        let others: Vec<_> = others.iter_mut().map(|worker| scope.spawn(|| work(worker))).collect();
+        let outcome = work(first);
+        // A panic of one is that of all.
+        let join = |thread: ScopedJoinHandle<Result<()>>| thread.join().unwrap_or_else(|panic| resume_unwind(panic));
+        others.into_iter().map(join).fold(outcome, Result::and)
+    })
 }

@@ -135,7 +135,9 @@ impl Train {
         let opened = self.reopen(&mut checkpoint, run)?;
         let (step, steps) = (checkpoint.step, self.options.steps_of(&checkpoint.origin.settings, &*opened.source)?);
         checkpoint.origin.settings.steps = steps;
-        if step >= steps {
+        // A run that was stopped in its last validation has only that to do.
+        let is_owed = step == steps && checkpoint.validations.owe(&checkpoint.origin.settings, step);
+        if step >= steps && !(is_owed && opened.source.held_out_batches() > 0) {
             return Err(Error::Usage(format!(
                 "{} is at step {step}, and the run ends at step {steps}; give --steps above {step}",
                 path.display()

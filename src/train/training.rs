@@ -419,9 +419,7 @@ impl Training {
 
     /// Whether a validation was due after the last training step and was not made.
     fn owes_validation(&self) -> bool {
-        let step = self.network.steps();
-        let is_due = self.origin.settings.evaluate_every.is_some_and(|every| step > 0 && step.is_multiple_of(every));
-        is_due && self.validations.last_step < Some(step) && self.batches.held_out_batches() > 0
+        self.validations.owe(&self.origin.settings, self.network.steps()) && self.batches.held_out_batches() > 0
     }
 
     fn has_lost_patience(&self) -> bool {

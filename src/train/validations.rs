@@ -94,6 +94,13 @@ impl Validations {
         }
     }
 
+    /// Whether the validation after so many training steps is due and was not made, in a run that holds something out.
+    #[must_use]
+    pub fn owe(&self, settings: &Settings, step: u64) -> bool {
+        let is_due = settings.evaluate_every.is_some_and(|every| step.is_multiple_of(every)) || step == settings.steps;
+        step > 0 && is_due && self.last_step < Some(step)
+    }
+
     /// Whether so many in a row, if a number is set, brought no improvement that a run ends.
     #[must_use]
     pub fn have_lost(&self, patience: Option<u64>) -> bool {

@@ -49,7 +49,10 @@ fn every_run_is_that_of_its_own_command_and_the_best_is_named() {
         assert!(ranked.iter().any(|(run, _)| *run == name), "{ranked:?}");
     }
     let csv = fs::read_to_string(at.join("sweep/sweep.csv")).unwrap();
-    assert!(csv.starts_with("run,lr,hidden,step,best,best_step,loss,seconds,failed\n") && csv.lines().count() == 5, "{csv}");
+    assert!(
+        csv.starts_with("run,lr,hidden,step,best_value,best_step,training_loss,seconds,failed\n") && csv.lines().count() == 5,
+        "{csv}"
+    );
     assert!(fs::read_to_string(at.join("sweep/sweep.svg")).unwrap().contains("hidden=16"));
     // Several at once are the same.
     succeed(at, &format!("sweep --vary lr=0.001,0.02 --vary hidden=8,16 {SAME} --jobs 3 --out at-once"));
@@ -112,6 +115,66 @@ fn killed_it_goes_on_with_the_same_numbers() {
     }
 }
 
+/// A sweep goes on from another directory, with other threads and after a file was away; not beside another process.
+#[test]
+fn it_goes_on_from_anywhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    fs::create_dir(at.join("there")).unwrap();
+    with_text(at);
+    let line = format!("sweep --vary lr=1e-3,4e-3,0.01 --hidden 8 {SAME} --jobs 1 --out sweep");
+    succeed(at, &line.replace("--out sweep", "--out whole"));
+    fs::rename(at.join("text"), at.join("away")).unwrap();
+    let (code, _, err) = run(at, &line);
+    assert!(code == 7 && err.contains("text"), "{code}: {err}");
+    assert!(!at.join("sweep/sweep.json").exists(), "nothing was trained, and the name is free");
+    fs::rename(at.join("away"), at.join("text")).unwrap();
+    succeed(at, &line);
+    // As if it had been stopped before its last run began.
+    fs::remove_dir_all(at.join("sweep/3-lr=0.01")).unwrap();
+    let (code, _, err) = run(&at.join("there"), "sweep --resume ../sweep --threads 1");
+    assert!(code == 0 && err.contains("CPU, 1 thread"), "{code}: {err}");
+    for name in ["1-lr=1e-3", "2-lr=4e-3", "3-lr=0.01"] {
+        assert_eq!(metrics(&at.join("whole").join(name)), metrics(&at.join("sweep").join(name)), "{name}");
+    }
+    let lock = fs::File::open(at.join("sweep/sweep.lock")).unwrap();
+    lock.try_lock().unwrap();
+    expect(at, &[("sweep --resume sweep", 2, "another process trains the runs of this sweep")]);
+    drop(lock);
+    fs::remove_file(at.join("sweep/sweep.json")).unwrap();
+    expect(at, &[(&line, 2, "holds 1-lr=1e-3 already")]);
+}
+
+/// A run that is stopped in its last validation makes it when the sweep goes on.
+#[cfg(unix)]
+#[test]
+fn a_validation_that_was_stopped_is_made() {
+    use std::process::Stdio;
+    use std::time::Duration;
+
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    fs::write(at.join("text"), text(400_000)).unwrap();
+    // Nearly all of the time is that of the validations.
+    let same =
+        "--text text --validation 0.9 --hidden 96 --batch 2 --window 16 --steps 4 --evaluate-every 4 --backend cpu --jobs 1";
+    let line = |out: &str| format!("sweep --vary lr=1e-3,0.02 {same} --out {out}");
+    succeed(at, &line("whole"));
+    let mut child = super::command(at, &line("part")).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    while !at.join("part/1-lr=1e-3/metrics.jsonl").exists() {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    std::thread::sleep(Duration::from_millis(60));
+    assert!(std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    succeed(at, "sweep --resume part");
+    for name in ["1-lr=1e-3", "2-lr=0.02"] {
+        let found = metrics(&at.join("part").join(name));
+        assert_eq!(metrics(&at.join("whole").join(name)), found, "{name}");
+        assert!(found.iter().any(|line| line["validation_loss"].is_number()), "{found:?}");
+    }
+}
+
 #[test]
 fn what_fails_alone_ends_nothing_else_and_nonsense_is_refused() {
     let folder = tempfile::tempdir().unwrap();
@@ -127,7 +190,7 @@ fn what_fails_alone_ends_nothing_else_and_nonsense_is_refused() {
     expect(
         at,
         &[
-            (&format!("{vary} {SAME} --out sweep"), 2, "sweep holds a sweep already; --resume goes on with it"),
+            (&format!("{vary} {SAME} --out sweep"), 2, "sweep holds a sweep already; --resume goes on with a sweep"),
             ("sweep --resume sweep --hidden 3", 2, "--hidden: a sweep goes on with the flags that it began with"),
             ("sweep --resume text", 7, "sweep.json"),
             (&format!("{vary} --lr 3 {SAME} --out x"), 2, "cannot be used multiple times"),
@@ -136,7 +199,13 @@ fn what_fails_alone_ends_nothing_else_and_nonsense_is_refused() {
             (&format!("sweep --vary out=a,b {SAME} --out x"), 2, "--vary out: it is the same for all runs"),
             (&format!("sweep --vary lr=1..2 {SAME} --out x"), 2, "a range needs --random"),
             (&format!("sweep --vary lr {SAME} --out x"), 2, "expected FLAG=VALUE"),
-            (&format!("{vary} {SAME} --evaluate-every off --halving --out x"), 2, ""),
+            (
+                &format!("{vary} --text text --evaluate-every off --halving --out x"),
+                2,
+                "--halving goes by validations, and --evaluate-every",
+            ),
+            (&format!("{vary} --vary loss=mse,mae {SAME} --halving --out x"), 2, "--vary loss: runs that differ in it"),
+            (&format!("sweep --vary bidirectional=yes {SAME} --out x"), 2, "is neither on nor off"),
             (&format!("{vary} --data - --target y --out y"), 2, "standard input is read once"),
             (&format!("{vary} {SAME}"), 2, "--out"),
         ],

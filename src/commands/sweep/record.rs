@@ -1,12 +1,14 @@
 //! `sweep.json`: what a sweep follows from, and which of its runs failed.
 
-use std::fs;
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use retrospect::train::{BestBy, Metrics, Overview};
+use retrospect::train::{BestBy, Metrics};
 use retrospect::{Error, Result, WholeFile};
 use serde::{Deserialize, Serialize};
+
+use super::vary::{Vary, combinations};
 
 const NAME: &str = "sweep.json";
 
@@ -18,13 +20,26 @@ const LONGEST: usize = 100;
 pub struct Record {
     /// The version of the crate that began it.
     pub version: String,
+    /// The directory that it began in, from which its flags name files.
+    pub directory: String,
     /// The flags of `train` that are the same for all runs.
     pub arguments: Vec<String>,
     /// The flags that are varied.
     pub flags: Vec<String>,
     /// Whether the worse half of the runs ends early, again and again.
     pub halving: bool,
+    /// Of each halving that has been, the places of the runs that stayed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub survivors: Vec<Vec<usize>>,
     pub runs: Vec<Run>,
+}
+
+/// Why a run could not go on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Failure {
+    pub why: String,
+    /// Whether it would fail again, whatever changes around it.
+    pub is_lasting: bool,
 }
 
 /// A run of a sweep.
@@ -36,7 +51,7 @@ pub struct Run {
     pub values: Vec<String>,
     /// Why it could not go on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub failed: Option<String>,
+    pub failed: Option<Failure>,
 }
 
 impl Run {
@@ -51,7 +66,54 @@ impl Run {
     }
 }
 
+/// Locks a sweep for as long as the file is open.
+///
+/// # Errors
+/// [`Error::Usage`] when another process trains its runs; [`Error::Io`].
+pub fn lock(folder: &Path) -> Result<File> {
+    let path = folder.join("sweep.lock");
+    if path.is_symlink() {
+        return Err(Error::BadInput { what: path.display().to_string(), problem: "is a symbolic link".into() });
+    }
+    let file = OpenOptions::new().create(true).append(true).open(&path).map_err(|source| Error::Io { path, source })?;
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => {
+            Err(Error::Usage(format!("{}: another process trains the runs of this sweep", folder.display())))
+        }
+        // Not every file system has locks.
+        Ok(()) | Err(TryLockError::Error(_)) => Ok(file),
+    }
+}
+
 impl Record {
+    /// A new sweep in the current directory.
+    ///
+    /// # Errors
+    /// What [`combinations`] reports; [`Error::Usage`] where the directory is not UTF-8.
+    pub fn new(vary: &[Vary], random: Option<usize>, arguments: Vec<String>, halving: bool) -> Result<Record> {
+        let flags: Vec<String> = vary.iter().map(|vary| vary.flag.clone()).collect();
+        let values = combinations(vary, random)?;
+        let count = values.len();
+        let runs = (1..).zip(values).map(|(number, values)| Run::new(number, count, &flags, values)).collect();
+        let directory = std::env::current_dir().map_err(|source| Error::Io { path: ".".into(), source })?;
+        let problem = |path: PathBuf| Error::Usage(format!("{}: a sweep keeps its directory as UTF-8", path.display()));
+        let directory = directory.into_os_string().into_string().map_err(|path| problem(path.into()))?;
+        Ok(Record {
+            version: env!("CARGO_PKG_VERSION").into(),
+            directory,
+            arguments,
+            flags,
+            halving,
+            survivors: Vec::new(),
+            runs,
+        })
+    }
+
+    /// Lets runs be tried once more whose failure may have passed, such as a file that was not there.
+    pub fn forget_passing_failures(&mut self) {
+        self.runs.iter_mut().for_each(|run| run.failed = run.failed.take().filter(|failure| failure.is_lasting));
+    }
+
     pub fn path(folder: &Path) -> PathBuf {
         folder.join(NAME)
     }
@@ -67,6 +129,9 @@ impl Record {
         let record: Record = serde_json::from_str(&text).map_err(|e| bad(format!("is not the record of a sweep: {e}")))?;
         // Names become folders below this one.
         let is_name = |name: &str| !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\\']);
+        if record.runs.is_empty() || record.survivors.iter().flatten().any(|place| *place >= record.runs.len()) {
+            return Err(bad(format!("has {} runs, and names others", record.runs.len())));
+        }
         match record.runs.iter().find(|run| !is_name(&run.name) || run.values.len() != record.flags.len()) {
             Some(run) => Err(bad(format!("run {:?} is none: a name of a folder and {} values", run.name, record.flags.len()))),
             None => Ok(record),
@@ -86,21 +151,14 @@ impl Record {
     }
 }
 
-/// What a run has come to up to a training step: the lower, the better. The best validation, or without any the last loss of training.
-pub fn score(run: &Overview, step: u64) -> Option<f64> {
-    let lines = || run.metrics.iter().flatten().filter(move |line| line.step() <= step);
-    let by = run.header.settings.best_by;
+/// The best validation up to a training step, the lower, the better: of accuracies with the sign changed.
+pub fn validation_up_to(metrics: &[Metrics], by: BestBy, step: u64) -> Option<f64> {
     let validation = |line: &Metrics| match line {
         Metrics::Evaluation { validation_loss, .. } if by == BestBy::Loss => Some(*validation_loss),
         Metrics::Evaluation { accuracy, .. } => accuracy.map(|accuracy| -accuracy),
         _ => None,
     };
-    let loss = |line: &Metrics| match line {
-        Metrics::Step { loss, .. } => Some(f64::from(*loss)),
-        _ => None,
-    };
-    let best = lines().filter_map(validation).min_by(f64::total_cmp);
-    best.or_else(|| lines().filter_map(loss).next_back())
+    metrics.iter().filter(|line| line.step() <= step).filter_map(validation).min_by(f64::total_cmp)
 }
 
 #[cfg(test)]
@@ -121,7 +179,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let run = Run::new(1, 1, &["lr".to_owned()], vec!["0.1".to_owned()]);
         let arguments = vec!["--hidden".to_owned(), "4".to_owned()];
-        let record = Record { version: "1".into(), arguments, flags: vec!["lr".into()], halving: true, runs: vec![run] };
+        let mut record = Record::new(&["lr=0.1".parse().unwrap()], None, arguments, true).unwrap();
+        assert_eq!(record.runs, [run]);
+        record.survivors = vec![vec![0]];
         record.write(folder.path()).unwrap();
         assert_eq!(Record::read(folder.path()).unwrap(), record);
         for name in ["..", "a/b", "", ".x"] {
@@ -130,6 +190,13 @@ mod tests {
             wrong.write(folder.path()).unwrap();
             assert!(Record::read(folder.path()).unwrap_err().to_string().contains("is none"), "{name}");
         }
+        let mut wrong = record.clone();
+        wrong.survivors = vec![vec![1]];
+        wrong.write(folder.path()).unwrap();
+        assert!(Record::read(folder.path()).unwrap_err().to_string().contains("has 1 runs"));
+        let none = Record { runs: Vec::new(), survivors: Vec::new(), ..record };
+        none.write(folder.path()).unwrap();
+        assert!(Record::read(folder.path()).unwrap_err().to_string().contains("has 0 runs"));
         fs::write(Record::path(folder.path()), "{}").unwrap();
         assert!(Record::read(folder.path()).is_err());
     }

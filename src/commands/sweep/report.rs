@@ -2,11 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use retrospect::train::Overview;
+use retrospect::train::{BestBy, Overview};
 use retrospect::{Error, Result, WholeFile};
 use serde_json::{Map, Value, json};
 
-use super::record::{Record, Run, score};
+use super::MEASURES;
+use super::record::{Record, Run, validation_up_to};
 use crate::commands::plot;
 use crate::commands::runs::duration;
 use crate::commands::terminal::{note, print, print_json, significant, table, thousands};
@@ -19,6 +20,8 @@ pub struct Report<'a> {
     folder: &'a Path,
     flags: &'a [String],
     rows: Vec<Row<'a>>,
+    /// Whether the runs are measured by the same.
+    is_ranked: bool,
 }
 
 struct Row<'a> {
@@ -38,17 +41,31 @@ impl<'a> Report<'a> {
         let row = |run: &'a Run| {
             let path = folder.join(&run.name);
             let overview = if Overview::is_run(&path) { Some(Overview::read(&path)?) } else { None };
-            let score = overview.as_ref().filter(|_| run.failed.is_none()).and_then(|overview| score(overview, u64::MAX));
+            if let Some(Err(error)) = overview.as_ref().map(|overview| &overview.metrics) {
+                note(error);
+            }
+            let score = overview.as_ref().filter(|_| run.failed.is_none()).and_then(score);
             Ok(Row { run, path, overview, score })
         };
         let mut rows = record.runs.iter().map(row).collect::<Result<Vec<Row>>>()?;
-        rows.sort_by(|a, b| a.score.unwrap_or(f64::INFINITY).total_cmp(&b.score.unwrap_or(f64::INFINITY)));
-        Ok(Report { folder, flags: &record.flags, rows })
+        let unequal = record.flags.iter().find(|flag| MEASURES.contains(&flag.as_str()));
+        // Losses of training are no measure beside validations.
+        let is_validated = rows.iter().all(|row| row.run.failed.is_some() || row.is_validated());
+        let is_without = rows.iter().all(|row| !row.is_validated());
+        let is_ranked = unequal.is_none() && (is_validated || is_without);
+        if is_ranked {
+            rows.sort_by(|a, b| a.score.unwrap_or(f64::INFINITY).total_cmp(&b.score.unwrap_or(f64::INFINITY)));
+        } else {
+            let why =
+                unequal.map_or("some have no validation".into(), |flag| format!("--{flag} changes what they are measured by"));
+            note(format_args!("None of the runs is the best: {why}."));
+        }
+        Ok(Report { folder, flags: &record.flags, rows, is_ranked })
     }
 
     /// The folder of the best run.
     pub fn best(&self) -> Option<&Path> {
-        self.rows.first().filter(|row| row.score.is_some()).map(|row| &*row.path)
+        self.rows.first().filter(|row| self.is_ranked && row.score.is_some()).map(|row| &*row.path)
     }
 
     /// Writes the table as `sweep.csv`, and draws `sweep.svg`.
@@ -60,7 +77,8 @@ impl<'a> Report<'a> {
         let failed = |source: std::io::Error| Error::Io { path: path.clone(), source };
         let mut writer = csv::Writer::from_writer(WholeFile::create_plain(&path)?);
         let heading = ["run"].into_iter().chain(self.flags.iter().map(String::as_str));
-        let heading: Vec<&str> = heading.chain(["step", "best", "best_step", "loss", "seconds", "failed"]).collect();
+        let heading: Vec<&str> =
+            heading.chain(["step", "best_value", "best_step", "training_loss", "seconds", "failed"]).collect();
         writer.write_record(heading).map_err(|e| failed(e.into()))?;
         for row in &self.rows {
             let number = |x: Option<f64>| x.map_or(String::new(), |x| x.to_string());
@@ -72,7 +90,7 @@ impl<'a> Report<'a> {
                 best.map_or(String::new(), |best| best.step.to_string()),
                 number(row.overview.as_ref().and_then(Overview::loss)),
                 number(row.overview.as_ref().and_then(Overview::seconds)),
-                row.run.failed.clone().unwrap_or_default(),
+                row.run.failed.as_ref().map_or(String::new(), |failed| failed.why.clone()),
             ];
             let cells = std::iter::once(row.run.name.clone()).chain(row.run.values.clone()).chain(numbers);
             writer.write_record(cells).map_err(|e| failed(e.into()))?;
@@ -122,7 +140,7 @@ impl<'a> Report<'a> {
                 "best": header.and_then(|header| header.validations.best),
                 "loss": row.overview.as_ref().and_then(Overview::loss),
                 "seconds": row.overview.as_ref().and_then(Overview::seconds),
-                "failed": row.run.failed,
+                "failed": row.run.failed.as_ref().map(|failed| &failed.why),
             })
         };
         let best = self.best().map(|path| path.display().to_string());
@@ -130,7 +148,19 @@ impl<'a> Report<'a> {
     }
 }
 
+/// What a run has come to, the lower, the better: its best validation, or without any its last loss of training.
+fn score(run: &Overview) -> Option<f64> {
+    let validations = &run.header.validations;
+    let known = validations.best.map(|best| if best.metric == BestBy::Accuracy { -best.value } else { best.value });
+    let found = run.metrics.as_ref().ok().and_then(|lines| validation_up_to(lines, run.header.settings.best_by, u64::MAX));
+    known.or(found).or_else(|| run.loss())
+}
+
 impl Row<'_> {
+    fn is_validated(&self) -> bool {
+        self.overview.as_ref().is_some_and(|overview| overview.header.validations.best.is_some())
+    }
+
     /// The cells of the table.
     fn cells(&self) -> Vec<String> {
         let number = self.run.name.split('-').next().unwrap_or_default().to_owned();

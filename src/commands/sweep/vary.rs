@@ -36,15 +36,11 @@ impl FromStr for Vary {
         if flag.is_empty() || values.is_empty() || flag.contains(|c: char| c.is_whitespace() || c.is_control()) {
             return Err(expected.into());
         }
-        let values = match values.split_once("..") {
-            Some((low, high)) => {
-                let number = |text: &str| f64::from_str(text).ok().filter(|x| x.is_finite()).ok_or(expected);
-                let (from, to) = (number(low)?, number(high)?);
-                if from >= to {
-                    return Err(format!("a range goes up, and {from} is not below {to}"));
-                }
-                Values::Range(from, to, [low, high].iter().all(|end| i64::from_str(end).is_ok()))
-            }
+        let number = |text: &str| f64::from_str(text).ok().filter(|x| x.is_finite());
+        let ends = values.split_once("..").and_then(|(low, high)| Some((number(low)?, number(high)?, low, high)));
+        let values = match ends {
+            Some((from, to, ..)) if from >= to => return Err(format!("a range goes up, and {from} is not below {to}")),
+            Some((from, to, low, high)) => Values::Range(from, to, [low, high].iter().all(|end| i64::from_str(end).is_ok())),
             None => Values::List(values.split(',').map(String::from).collect()),
         };
         Ok(Vary { flag, values })
@@ -61,18 +57,21 @@ impl Vary {
                 let end = if *is_whole { high + 1.0 } else { *high };
                 let drawn =
                     if *low > 0.0 && high / low >= WIDE { low * (end / low).powf(random) } else { low + (end - low) * random };
-                if *is_whole { drawn.floor().min(*high).to_string() } else { shortened(drawn) }
+                if *is_whole { drawn.floor().min(*high).to_string() } else { shortened(drawn, *low, *high) }
             }
         }
     }
 }
 
-/// A number with three digits, which tell enough of a random one.
-fn shortened(x: f64) -> String {
-    format!("{x:.2e}").parse::<f64>().map_or_else(|_| x.to_string(), |x| format!("{x:?}"))
+/// A random number of a range with as many digits as tell apart a thousandth of it, or of the number where that is less.
+fn shortened(x: f64, low: f64, high: f64) -> String {
+    let fine = ((high - low) / 1000.0).min(if low > 0.0 { x / 100.0 } else { f64::INFINITY });
+    let decimals = (-fine.log10().floor()).clamp(0.0, 300.0) as usize;
+    let rounded = format!("{x:.decimals$}").parse::<f64>().unwrap_or(x);
+    format!("{:?}", rounded.clamp(low, high))
 }
 
-/// The values of the flags for each run: every combination, of which the last flag changes the fastest, or so many random ones.
+/// The values of the flags for each run: every combination, of which the last flag changes the fastest, or so many random ones, of which those that are alike count once.
 ///
 /// # Errors
 /// [`Error::Usage`] for a range without random choices, for a flag that is varied twice, and for too many runs.
@@ -86,7 +85,15 @@ pub fn combinations(all: &[Vary], random: Option<usize>) -> Result<Vec<Vec<Strin
             return Err(too_many(count as u128));
         }
         let mut random = Random::new(1, 0);
-        return Ok((0..count).map(|_| all.iter().map(|vary| vary.draw(random.uniform().into())).collect()).collect());
+        let mut drawn: Vec<Vec<String>> = Vec::new();
+        for _ in 0..count {
+            let values = all.iter().map(|vary| vary.draw(random.uniform().into())).collect();
+            // The same network twice would tell nothing.
+            if !drawn.contains(&values) {
+                drawn.push(values);
+            }
+        }
+        return Ok(drawn);
     }
     let mut combinations = vec![Vec::new()];
     for vary in all {
@@ -129,6 +136,14 @@ mod tests {
         let all = [vary("lr=1e-4..1e-1"), vary("hidden=1..3"), vary("dropout=0..0.5"), vary("cell=gru,lstm")];
         let found = combinations(&all, Some(2000)).unwrap();
         assert_eq!(found, combinations(&all, Some(2000)).unwrap(), "the same each time");
+        let narrow = combinations(&[vary("beta2=0.999..0.9999"), vary("clip=-1.0..1.0")], Some(500)).unwrap();
+        let ends = [(0.999, 0.9999), (-1.0, 1.0)];
+        for values in &narrow {
+            let inside = |(value, (low, high)): (&String, (f64, f64))| (low..=high).contains(&value.parse::<f64>().unwrap());
+            assert!(values.iter().zip(ends).all(inside), "{values:?}");
+        }
+        assert!(narrow.len() > 480, "{} are apart", narrow.len());
+        assert_eq!(combinations(&[vary("cell=gru,lstm")], Some(9)).unwrap().len(), 2);
         let numbers = |place: usize| found.iter().map(|values| values[place].parse::<f64>().unwrap()).collect::<Vec<_>>();
         // Each decade has a third.
         let low = numbers(0).iter().filter(|x| **x < 1e-3).count();
@@ -142,8 +157,13 @@ mod tests {
     }
 
     #[test]
+    fn paths_with_dots_are_no_ranges() {
+        assert_eq!(combinations(&[vary("data=../a.csv,b.csv")], None).unwrap(), [["../a.csv"], ["b.csv"]]);
+    }
+
+    #[test]
     fn other_texts_are_no_variation() {
-        for wrong in ["lr", "=1", "lr=", "lr=2..1", "lr=a..b", "l r=1", "lr=1..inf"] {
+        for wrong in ["lr", "=1", "lr=", "lr=2..1", "l r=1"] {
             assert!(wrong.parse::<Vary>().is_err(), "{wrong}");
         }
     }

@@ -1,12 +1,13 @@
-//! What trains the runs of a sweep, one after the other.
+//! What trains runs of a sweep, one after the other; several may work at once.
 
 use std::ops::ControlFlow;
 use std::path::Path;
 
 use retrospect::backend::Compute;
-use retrospect::train::{Checkpoint, Event, Folder, Overview, Training};
+use retrospect::train::{Checkpoint, Event, Folder, Header, Overview, Training};
 use retrospect::{Error, Result};
 
+use super::record::Failure;
 use super::{UnderWay, locked};
 use crate::commands::options::DataCache;
 use crate::commands::terminal::{note, significant, thousands};
@@ -38,6 +39,7 @@ impl<'a> Worker<'a> {
                 let advice = format!("{} runs train at once; --jobs 1 trains one at a time", self.sweep.jobs);
                 Err(Error::DoesNotFit { what, needed, available, advice })
             }
+            Err(error @ (Error::Usage(_) | Error::BadInput { .. })) if Overview::is_run(&self.sweep.path(place)) => Err(error),
             Err(
                 error @ (Error::Usage(_)
                 | Error::BadInput { .. }
@@ -47,7 +49,8 @@ impl<'a> Worker<'a> {
             ) => {
                 let mut record = self.sweep.record();
                 note(format_args!("{}: {error}", record.runs[place].name));
-                record.runs[place].failed = Some(error.to_string());
+                let is_lasting = !matches!(error, Error::Usage(_) | Error::BadInput { .. });
+                record.runs[place].failed = Some(Failure { why: error.to_string(), is_lasting });
                 *locked(&self.sweep.last_failure) = Some(error);
                 record.write(self.sweep.folder)
             }
@@ -59,24 +62,29 @@ impl<'a> Worker<'a> {
         let path = self.sweep.path(place);
         let known = Overview::is_run(&path).then(|| Overview::read(&path)).transpose()?;
         if let Some(run) = &known {
-            let settings = &run.header.settings;
-            if run.header.step >= UnderWay::goal(settings, rung)? || run.header.validations.have_lost(settings.patience) {
+            let Header { settings, step, validations, .. } = &run.header;
+            let is_there = *step >= UnderWay::goal(settings, rung)? && !validations.owe(settings, *step);
+            if is_there || validations.have_lost(settings.patience) {
                 return Ok(());
             }
         }
-        let mut training = if known.is_some() { self.go_on(&path)? } else { self.begin(place, &path)? };
+        let mut training = if known.is_some() { self.go_on(place, &path)? } else { self.begin(place, &path)? };
         let settings = training.settings().clone();
         let goal = UnderWay::goal(&settings, rung)?;
         let interrupt = &self.sweep.interrupt;
+        let mut is_paused = false;
         let outcome = training.run(|event| match event {
-            Event::Step(step) if step >= goal && step < settings.steps => ControlFlow::Break(()),
+            Event::Step(step) if step >= goal && step < settings.steps => {
+                is_paused = true;
+                ControlFlow::Break(())
+            }
             _ if interrupt.is_asked() => ControlFlow::Break(()),
             _ => ControlFlow::Continue(()),
         });
         self.data.keep(&settings, training.into_data());
         match outcome {
             // It waits for the others.
-            Err(Error::Interrupted { step, .. }) if step >= goal => {}
+            Err(Error::Interrupted { .. }) if is_paused => {}
             outcome => outcome.map(|_| ())?,
         }
         if let Err(error) = draw(&path) {
@@ -88,20 +96,20 @@ impl<'a> Worker<'a> {
     /// A new run.
     fn begin(&mut self, place: usize, path: &Path) -> Result<Training> {
         let (settings, opened) = self.sweep.all[place].options.settings(&mut self.data)?;
-        self.sweep.tune.prepare_network(&mut self.compute, &settings.network)?;
+        self.sweep.all[place].tune.prepare_network(&mut self.compute, &settings.network)?;
         let training = Training::new(settings, opened, &self.compute, || Folder::create(path))?;
         write_run_file(&training)?;
         Ok(training)
     }
 
     /// A run that was left before its goal.
-    fn go_on(&mut self, path: &Path) -> Result<Training> {
+    fn go_on(&mut self, place: usize, path: &Path) -> Result<Training> {
         let folder = Folder::of_run(path)?;
         let (mut checkpoint, read) = load_last(path)?;
         let settings = checkpoint.origin.settings.clone();
         let from = (&settings.data, settings.options(), &settings.reading, settings.init.clone());
         let opened = self.data.open(from, || checkpoint.reopen(None, false))?;
-        self.sweep.tune.prepare_network(&mut self.compute, &settings.network)?;
+        self.sweep.all[place].tune.prepare_network(&mut self.compute, &settings.network)?;
         Training::resume(&checkpoint, opened, &self.compute, || {
             if read == Checkpoint::previous_path(path) {
                 folder.restore_previous()?;
