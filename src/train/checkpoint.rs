@@ -6,10 +6,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use ndarray::Ix3;
-use serde::{Deserialize, Serialize};
 
 use self::checks::{expect_columns, expect_size, vocabulary_of};
-use super::{Header, Settings, Validations};
+use super::{DeviceRecord, Header, Settings, Validations};
 use crate::backend::Compute;
 use crate::batch::States;
 use crate::data::{Choice, Columns, Known, Opened, Part, Vocabulary};
@@ -18,34 +17,6 @@ use crate::network::Network;
 use crate::tensors::{TensorFile, checksum, write_in_blocks};
 use crate::whole_file::WholeFile;
 use crate::{Error, Result};
-
-/// The device that a run was trained on, and its variants of the kernels: the same again give the same bits.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DeviceRecord {
-    /// `gpu` or `cpu`.
-    pub backend: String,
-    /// The adapter's name, or `CPU`.
-    pub adapter: String,
-    /// Its driver, with version.
-    pub driver: String,
-    /// The variant of each step, by its kernel and the shapes of its windows; empty on the CPU.
-    pub variants: BTreeMap<String, String>,
-}
-
-impl DeviceRecord {
-    /// What a network runs on.
-    pub(super) fn new(compute: &Compute, network: &Network) -> DeviceRecord {
-        match compute {
-            Compute::Cpu(_) => DeviceRecord { backend: "cpu".into(), adapter: "CPU".into(), ..DeviceRecord::default() },
-            Compute::Gpu(device) => DeviceRecord {
-                backend: "gpu".into(),
-                adapter: device.adapter.name.clone(),
-                driver: device.adapter.driver.clone(),
-                variants: network.variants(),
-            },
-        }
-    }
-}
 
 /// What a run follows from, besides the numbers of its network.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,6 +1,7 @@
 //! Training runs: the loop over steps, what it logs, and its checkpoints.
 
 mod checkpoint;
+mod device;
 mod evaluation;
 mod folder;
 mod header;
@@ -13,7 +14,8 @@ mod tracing;
 mod training;
 mod validations;
 
-pub use checkpoint::{Checkpoint, DeviceRecord, Origin};
+pub use checkpoint::{Checkpoint, Origin};
+pub use device::DeviceRecord;
 pub use evaluation::{Evaluation, evaluate};
 pub use folder::{Folder, Metrics};
 pub use header::Header;

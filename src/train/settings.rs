@@ -142,7 +142,7 @@ impl Settings {
         }
         if self.warmup > self.steps {
             let (warmup, steps) = (self.warmup, self.steps);
-            return Err(Error::Usage(format!("a warm-up of {warmup} training steps does not end in a run of {steps}")));
+            return Err(Error::Usage(format!("--warmup {warmup}: it does not end, since the run has {steps} training steps")));
         }
         if self.min_delta > 0.0 && self.patience.is_none() {
             return Err(Error::Usage("--min-delta is for runs with --patience".into()));
@@ -151,7 +151,7 @@ impl Settings {
             return Err(Error::Usage(format!("min-delta is {}; it must be finite and not negative", self.min_delta)));
         }
         if self.best_by == BestBy::Accuracy && self.network.loss.target_kind() != TargetKind::Classes {
-            return Err(Error::Usage("the best accuracy is of classes, and this network predicts values".into()));
+            return Err(Error::Usage("--best accuracy: it is of classes, and this network predicts values".into()));
         }
         self.network.check()?;
         if self.network.bidirectional && matches!(self.data, Choice::Text(_)) {

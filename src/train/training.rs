@@ -1,18 +1,20 @@
 //! The loop over training steps. It stays ahead of the device: losses come back when they are there, and only an evaluation or
 //! a checkpoint waits for them.
 
+mod checks;
+mod logging;
+mod validating;
+
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::evaluation::evaluate_unless;
-use super::tracing::{Before, flows};
-use super::{
-    Best, BestBy, Checkpoint, DeviceRecord, Folder, Measures, Metrics, OnDivergence, Origin, Schedule, Settings, Validations,
-};
+use self::checks::{check_direction, check_names, check_validation};
+use self::logging::Tokens;
+use super::{Best, Checkpoint, DeviceRecord, Folder, Metrics, OnDivergence, Origin, Settings, Validations};
 use crate::backend::Compute;
-use crate::batch::{Batch, Loss};
-use crate::data::{Choice, ClassWeights, Opened, Prefetch, Source};
+use crate::batch::Batch;
+use crate::data::{Choice, ClassWeights, Opened, Prefetch};
 use crate::model::HISTORY;
 use crate::network::{Network, Report};
 use crate::tensors::TensorFile;
@@ -70,28 +72,6 @@ pub struct Summary {
     pub checkpoint: PathBuf,
 }
 
-/// The time steps of sequences that a training step reads, padding aside.
-#[derive(Default)]
-struct Tokens {
-    /// Since the last line of metrics, and by how many training steps.
-    read: u64,
-    steps: u64,
-    mean: f64,
-}
-
-impl Tokens {
-    fn begin(&mut self) {
-        (self.read, self.steps) = (0, 0);
-    }
-
-    fn add(&mut self, batches: &[Batch]) {
-        let read = |batch: &Batch| (0..batch.shape().1).map(|b| batch.length(b) as u64).sum::<u64>();
-        self.read += batches.iter().map(read).sum::<u64>();
-        self.steps += 1;
-        self.mean = self.read as f64 / self.steps as f64;
-    }
-}
-
 /// A run under way.
 pub struct Training {
     network: Network,
@@ -106,41 +86,6 @@ pub struct Training {
     tokens: Tokens,
     paces: Vec<f64>,
     profile: Option<Trace>,
-}
-
-/// Checkpoints name the files of a run in JSON.
-fn check_names(settings: &Settings) -> Result<()> {
-    let problem = |e| Error::Usage(format!("a checkpoint names the files that its run reads, with their folders, as UTF-8: {e}"));
-    serde_json::to_string(settings).map(|_| ()).map_err(problem)
-}
-
-/// Both directions read whole sequences.
-fn check_direction(settings: &Settings, source: &dyn Source) -> Result<()> {
-    if !settings.network.bidirectional || !source.carries() {
-        return Ok(());
-    }
-    Err(Error::Usage(format!(
-        "--bidirectional reads whole sequences, and these are cut into windows of {} time steps; --sequence tells the sequences of a table \
-         apart, and --window of the longest one reads them whole (a single one with --validation 0)",
-        source.window().0
-    )))
-}
-
-/// What follows from validations needs some.
-fn check_validation(settings: &Settings, source: &dyn Source) -> Result<()> {
-    let is_validated = source.held_out_batches() > 0;
-    let needs = match (settings.patience, settings.schedule, settings.best_by) {
-        (Some(_), _, _) => "--patience",
-        (None, Schedule::Plateau { .. }, _) => "--schedule plateau",
-        // One at the end is enough.
-        (None, _, BestBy::Accuracy) if !is_validated => "--best accuracy",
-        _ => return Ok(()),
-    };
-    if is_validated && settings.evaluate_every.is_some() {
-        return Ok(());
-    }
-    let problem = if is_validated { "--evaluate-every is off" } else { "nothing is held out of the data (--validation)" };
-    Err(Error::Usage(format!("{needs} needs validations, and {problem}")))
 }
 
 impl Training {
@@ -179,14 +124,6 @@ impl Training {
         training.validations = training.validations_after(checkpoint);
         training.saved = Some(Checkpoint::path(training.folder()));
         Ok(training)
-    }
-
-    /// What the run remembers of its validations when it goes on from a checkpoint. A better network that was kept after the checkpoint stays
-    /// the best.
-    fn validations_after(&self, checkpoint: &Checkpoint) -> Validations {
-        let is_same = checkpoint.origin.fingerprint == self.origin.fingerprint;
-        let known = if is_same { checkpoint.validations } else { Validations::default() };
-        known.going_on(&self.origin.settings, self.folder.best(self.origin.fingerprint.as_ref()))
     }
 
     /// The folder comes last: what cannot start leaves none behind.
@@ -231,24 +168,6 @@ impl Training {
         })
     }
 
-    /// Writes when each step of the training steps ran to a profile, from here on.
-    ///
-    /// # Errors
-    /// [`Error::Io`]; what the backend reports.
-    pub fn profile(&mut self, mut profile: Trace) -> Result<()> {
-        profile.process(&self.network.backend().description())?;
-        self.network.backend().record(true)?;
-        self.profile = Some(profile);
-        Ok(())
-    }
-
-    /// Hands what was recorded to the profile; waits for the device.
-    fn write_profile(&mut self) -> Result<()> {
-        let Some(profile) = &mut self.profile else { return Ok(()) };
-        let spans = self.network.backend().spans()?;
-        profile.write(&spans, self.network.model().program(), &self.network.variant_of())
-    }
-
     /// What the run follows from.
     #[must_use]
     pub fn settings(&self) -> &Settings {
@@ -267,6 +186,12 @@ impl Training {
             _ => None,
         };
         Opened { source: self.batches.into_source(), vocabulary, columns, class_weights, notes: Vec::new(), fingerprint }
+    }
+
+    /// The training steps taken.
+    #[must_use]
+    pub fn step(&self) -> u64 {
+        self.network.steps()
     }
 
     /// Its folder.
@@ -343,22 +268,8 @@ impl Training {
 
     fn go(&mut self, watch: &mut dyn FnMut(Event) -> ControlFlow<()>) -> Result<Summary> {
         let Settings { steps, loss_every, evaluate_every, checkpoint_every, trace_gradients, .. } = self.origin.settings;
-        let (mut validation_loss, mut stopped_early) = (None, false);
-        // From the start there is a checkpoint, so that whatever ends the run leaves one.
-        if self.network.steps() == 0 {
-            self.save(watch)?;
-        }
-        // A validation that was interrupted comes first: what follows from validations must not depend on when a run stops.
-        if self.owes_validation() {
-            validation_loss = self.validate(watch)?;
-            let step = self.network.steps();
-            if validation_loss.is_none() {
-                return Err(Error::Interrupted { step, checkpoint: self.saved.clone() });
-            }
-            stopped_early = step < steps && self.has_lost_patience();
-            // Its line of metrics is written, so that it must not be measured again.
-            self.save(watch)?;
-        }
+        let mut validation_loss = self.begin(watch)?;
+        let mut stopped_early = validation_loss.is_some() && self.network.steps() < steps && self.has_lost_patience();
         self.mark.0 = Instant::now();
         let mut looked = Instant::now();
         while self.network.steps() < steps && !stopped_early {
@@ -417,149 +328,21 @@ impl Training {
         })
     }
 
-    /// Whether a validation was due after the last training step and was not made.
-    fn owes_validation(&self) -> bool {
-        self.validations.owe(&self.origin.settings, self.network.steps()) && self.batches.held_out_batches() > 0
-    }
-
-    fn has_lost_patience(&self) -> bool {
-        self.validations.have_lost(self.origin.settings.patience)
-    }
-
-    /// Looks at what came back. With `wait` at all that is under way.
-    fn collect(&mut self, wait: bool, watch: &mut dyn FnMut(Event) -> ControlFlow<()>) -> Result<()> {
-        if wait {
-            self.network.fetch()?;
+    /// What comes before the first training step: a checkpoint of a new run, so that whatever ends it leaves one; and a validation that was
+    /// interrupted, since what follows from validations must not depend on when a run stops. Returns its loss.
+    fn begin(&mut self, watch: &mut dyn FnMut(Event) -> ControlFlow<()>) -> Result<Option<f64>> {
+        if self.network.steps() == 0 {
+            self.save(watch)?;
         }
-        let reports = self.network.reports(wait)?;
-        // Reports of several steps may come together: then each has their mean time.
-        let (since, from) = self.mark;
-        let seconds = reports.last().map_or(0.0, |last| since.elapsed().as_secs_f64() / (last.step - from).max(1) as f64);
-        for report in reports {
-            if let Some(tensor) = self.network.diverged(&report) {
-                return Err(Error::Diverged { step: report.step, tensor, last_finite: None, checkpoint: None });
-            }
-            self.last = Some(report);
-            if report.step.is_multiple_of(self.origin.settings.loss_every) || report.step == self.origin.settings.steps {
-                self.log(&report, seconds, watch)?;
-                self.tokens.begin();
-                self.mark = (Instant::now(), report.step);
-            }
-        }
-        Ok(())
-    }
-
-    /// Logs the last training step, when the run ends at one that has no line yet; `now` is when it was done.
-    fn log_last(&mut self, now: Instant, watch: &mut dyn FnMut(Event) -> ControlFlow<()>) -> Result<()> {
-        let (since, from) = self.mark;
-        match self.last.filter(|report| report.step > from) {
-            Some(report) => {
-                let seconds = now.duration_since(since).as_secs_f64() / (report.step - from) as f64;
-                self.log(&report, seconds, watch)
-            }
-            None => Ok(()),
-        }
-    }
-
-    fn log(&mut self, report: &Report, seconds: f64, watch: &mut dyn FnMut(Event) -> ControlFlow<()>) -> Result<()> {
-        self.paces.push(seconds * 1e3);
-        let metrics = Metrics::Step {
-            step: report.step,
-            loss: report.loss,
-            grad_norm: report.gradient_norm,
-            lr: self.origin.settings.rate(report.step, &self.validations),
-            tokens_per_s: self.tokens.mean / seconds,
-            ms_per_step: seconds * 1e3,
-        };
-        self.folder.log(&metrics)?;
-        let _ = watch(Event::Logged(&metrics));
-        Ok(())
-    }
-
-    /// A training step, the same as without, and how gradients of its first batch flow before it. Counts for no more time than the step takes.
-    fn traced_step(&mut self, batches: &[Batch], rate: f64, watch: &mut dyn FnMut(Event) -> ControlFlow<()>) -> Result<()> {
-        self.collect(true, watch)?;
-        self.write_profile()?;
-        let pause = Instant::now();
-        let gradients = flows(&mut self.network, &batches[0])?;
-        let before = Before::new(&mut self.network, self.folder.path())?;
-        // The profile is of training.
-        self.network.backend().spans()?;
-        self.mark.0 += pause.elapsed();
-        self.network.train_step_on(batches, rate)?;
-        self.network.backend().wait()?;
-        let pause = Instant::now();
-        let update_to_weight = before.ratios(&mut self.network)?;
-        let metrics = Metrics::Trace { step: self.network.steps(), gradients, update_to_weight };
-        self.folder.log(&metrics)?;
-        let _ = watch(Event::Logged(&metrics));
-        self.mark.0 += pause.elapsed();
-        Ok(())
-    }
-
-    /// Measures the held-out data; returns the loss, and whether it is the best validation; `None` when `watch` asked to stop before it was
-    /// known.
-    fn evaluate(&mut self, watch: &mut dyn FnMut(Event) -> ControlFlow<()>) -> Result<Option<(f64, bool)>> {
-        let step = self.network.steps();
-        self.write_profile()?;
-        let batches = &self.batches;
-        let is_classes = self.origin.settings.network.loss == Loss::CrossEntropy;
-        // Of values without units the loss says it all.
-        let with_measures = is_classes || self.origin.columns.is_some();
-        let batch = |k| match watch(Event::Evaluating(k)) {
-            ControlFlow::Continue(()) => ControlFlow::Continue(batches.held_out(k)),
-            ControlFlow::Break(()) => ControlFlow::Break(()),
-        };
-        let found = evaluate_unless(&mut self.network, batches.held_out_batches(), batch, with_measures)?;
-        // The profile is of training.
-        self.network.backend().spans()?;
-        let ControlFlow::Continue(found) = found else { return Ok(None) };
-        let loss = found.loss;
-        if !loss.is_finite() {
-            return Err(Error::Diverged { step, tensor: "the validation loss".into(), last_finite: None, checkpoint: None });
-        }
-        let metrics = Metrics::Evaluation {
-            step,
-            validation_loss: loss,
-            // JSON has no infinity.
-            perplexity: is_classes.then(|| loss.exp()).filter(|perplexity| perplexity.is_finite()),
-            accuracy: found.measures.as_ref().and_then(Measures::accuracy),
-            columns: found
-                .measures
-                .iter()
-                .flat_map(|found| found.columns(self.origin.columns.as_ref(), &self.origin.settings.network.loss))
-                .map(Into::into)
-                .collect(),
-        };
-        self.folder.log(&metrics)?;
-        let _ = watch(Event::Logged(&metrics));
-        let Settings { best_by, min_delta, schedule, .. } = self.origin.settings;
-        if let (Schedule::Plateau { patience, factor }, Some(plateau)) = (schedule, &mut self.validations.plateau) {
-            plateau.add(loss, patience, factor);
-        }
-        Ok(Some((loss, self.validations.add(step, &found, best_by, min_delta))))
-    }
-
-    /// Measures the held-out data, if there are any, and keeps the network if none was better; returns the loss.
-    fn validate(&mut self, watch: &mut dyn FnMut(Event) -> ControlFlow<()>) -> Result<Option<f64>> {
-        if self.batches.held_out_batches() == 0 {
+        if !self.owes_validation() {
             return Ok(None);
         }
-        let found = self.evaluate(watch)?;
-        if let Some((_, true)) = found {
-            self.save_best(watch)?;
-        }
-        Ok(found.map(|(loss, _)| loss))
-    }
-
-    fn save_best(&mut self, watch: &mut dyn FnMut(Event) -> ControlFlow<()>) -> Result<()> {
-        match self.folder.save_best(&self.origin, &self.validations, &mut self.network) {
-            Err(error @ Error::Io { .. }) => {
-                let _ = watch(Event::NotSaved(&error));
-                self.folder.save_best(&self.origin, &self.validations, &mut self.network)
-            }
-            saved => saved,
-        }
+        let Some(loss) = self.validate(watch)? else {
+            return Err(Error::Interrupted { step: self.network.steps(), checkpoint: self.saved.clone() });
+        };
+        // Its line of metrics is written, so that it must not be measured again.
+        self.save(watch)?;
+        Ok(Some(loss))
     }
 
     fn save(&mut self, watch: &mut dyn FnMut(Event) -> ControlFlow<()>) -> Result<()> {
