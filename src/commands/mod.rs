@@ -28,6 +28,7 @@ mod spreadsheet;
 mod steps;
 mod study;
 mod sweep;
+mod tensorboard;
 mod terminal;
 mod train;
 mod trained;

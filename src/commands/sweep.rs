@@ -32,7 +32,8 @@ use super::train::Train;
 use super::tune::TuneArgs;
 
 /// Flags of `train` that are no choice of a run's own.
-const NOT_VARIED: [&str; 9] = ["out", "resume", "new-data", "json", "profile", "backend", "adapter", "threads", "tune"];
+const NOT_VARIED: [&str; 10] =
+    ["out", "resume", "new-data", "tensorboard", "json", "profile", "backend", "adapter", "threads", "tune"];
 
 /// Flags by which runs are measured by different things, so that none of them is the best.
 const MEASURES: [&str; 16] = [

@@ -21,6 +21,7 @@ use super::plot;
 use super::progress::Progress;
 use super::sketch;
 use super::spreadsheet::spreadsheet;
+use super::tensorboard::Events;
 use super::terminal::{note, pairs, print, print_json, significant, thousands};
 use super::trained::load_last;
 use super::tune::TuneArgs;
@@ -95,8 +96,10 @@ impl Train {
         let interrupt = Interrupt::listen();
         let mut progress = Progress::new(training.settings());
         let mut traced = None;
+        let mut events = Events::wanted(self.options.tensorboard, &training)?;
         let outcome = training.run(|event| {
             progress.hear(event);
+            events.hear(event);
             if let Event::Logged(Metrics::Trace { gradients, .. }) = event {
                 traced = gradients.last().cloned();
             }

@@ -254,3 +254,29 @@ fn a_pipe_gets_exactly_what_was_sampled() {
         assert!(drawn.chars().all(|c| characters.contains(&c)) && drawn.contains('\u{1b}'));
     }
 }
+
+/// Each start of a run has an event file: its version, where it begins, and each line of metrics.
+#[test]
+fn tensorboard_is_told_of_every_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    let line = "train --hidden 5 --batch 3 --window 6 --loss-every 2 --evaluate-every 5 --backend cpu --tensorboard";
+    succeed(at, &format!("{line} --steps 10 --out run"));
+    succeed(at, "train --resume run --steps 16 --tensorboard");
+    let count = |bytes: &[u8], text: &str| bytes.windows(text.len()).filter(|part| *part == text.as_bytes()).count();
+    let mut files: Vec<_> = fs::read_dir(at.join("run")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|path| path.file_name().unwrap().to_string_lossy().starts_with("events.out.tfevents."));
+    files.sort();
+    // Steps 2 to 10 and validations at 5 and 10; then steps 12 to 16 and validations at 15 and 16.
+    let found: Vec<[usize; 3]> = files
+        .iter()
+        .map(|path| {
+            let bytes = fs::read(path).unwrap();
+            ["brain.Event:2", "loss/training", "loss/validation"].map(|text| count(&bytes, text))
+        })
+        .collect();
+    assert_eq!(found, [[1, 5, 2], [1, 3, 2]]);
+    succeed(at, &format!("{line} --steps 4 --out without").replace(" --tensorboard", ""));
+    let names = fs::read_dir(at.join("without")).unwrap().map(|entry| entry.unwrap().file_name());
+    assert!(!names.into_iter().any(|name| name.to_string_lossy().contains("tfevents")));
+}

@@ -65,6 +65,10 @@ pub struct RunArgs {
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = count())]
     checkpoint_every: Option<u64>,
 
+    /// Write the metrics for TensorBoard too: an event file in the run's folder
+    #[arg(long)]
+    pub tensorboard: bool,
+
     /// Measure ‖∂L/∂h_t‖ at every time step, the shares of saturated and dead units and the size of updates at the first step and every N:
     /// lines of metrics.jsonl and, at the end, gradients.svg. Takes memory for all states and their gradients [default: off]
     #[arg(long, value_name = "N|off", allow_negative_numbers = true, value_parser = every)]

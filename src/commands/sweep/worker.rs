@@ -10,6 +10,7 @@ use retrospect::{Error, Result};
 use super::record::Failure;
 use super::{UnderWay, locked};
 use crate::commands::options::DataCache;
+use crate::commands::tensorboard::Events;
 use crate::commands::terminal::{note, significant, thousands};
 use crate::commands::train::{draw, write_run_file};
 use crate::commands::trained::load_last;
@@ -72,14 +73,18 @@ impl<'a> Worker<'a> {
         let settings = training.settings().clone();
         let goal = UnderWay::goal(&settings, rung)?;
         let interrupt = &self.sweep.interrupt;
+        let mut events = Events::wanted(self.sweep.all[place].options.tensorboard, &training)?;
         let mut is_paused = false;
-        let outcome = training.run(|event| match event {
-            Event::Step(step) if step >= goal && step < settings.steps => {
-                is_paused = true;
-                ControlFlow::Break(())
+        let outcome = training.run(|event| {
+            events.hear(event);
+            match event {
+                Event::Step(step) if step >= goal && step < settings.steps => {
+                    is_paused = true;
+                    ControlFlow::Break(())
+                }
+                _ if interrupt.is_asked() => ControlFlow::Break(()),
+                _ => ControlFlow::Continue(()),
             }
-            _ if interrupt.is_asked() => ControlFlow::Break(()),
-            _ => ControlFlow::Continue(()),
         });
         self.data.keep(&settings, training.into_data());
         match outcome {
