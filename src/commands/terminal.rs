@@ -116,8 +116,84 @@ pub fn note_left_out(path: &Path, names: &[&str]) {
     }
 }
 
-/// A table: the first row is the heading; columns of numbers are set to the right.
+/// The columns of the terminal; as many as it takes where stdout is none.
+fn columns() -> usize {
+    let size = if io::stdout().is_terminal() { terminal_size::terminal_size() } else { None };
+    size.map_or(usize::MAX, |(width, _)| usize::from(width.0).max(NARROWEST))
+}
+
+/// The fewest columns that are minded.
+const NARROWEST: usize = 40;
+
+/// A text whose lines are no longer than the terminal, broken at spaces.
+pub fn wrapped(text: &str) -> String {
+    wrapped_to(text, columns())
+}
+
+fn wrapped_to(text: &str, width: usize) -> String {
+    let mut out = String::new();
+    for line in text.lines() {
+        let mut length = 0;
+        for word in line.split(' ') {
+            let size = word.chars().count();
+            if length > 0 && length + 1 + size > width {
+                out.push('\n');
+                length = 0;
+            } else if length > 0 {
+                out.push(' ');
+                length += 1;
+            }
+            out += word;
+            length += size;
+        }
+        out.push('\n');
+    }
+    out
+}
+
+/// A table: the first row is the heading; columns of numbers are set to the right. One that is wider than the terminal is shown in parts,
+/// each with the first column.
 pub fn table(rows: &[Vec<String>]) -> String {
+    table_with(rows, 1)
+}
+
+/// [`table`] whose first columns, so many, say what a row is.
+pub fn table_with(rows: &[Vec<String>], names: usize) -> String {
+    let part = |columns: &[usize]| {
+        let of_row = |row: &Vec<String>| columns.iter().map(|&column| row[column].clone()).collect();
+        whole_table(&rows.iter().map(of_row).collect::<Vec<_>>())
+    };
+    parts(&widths(rows), names, columns()).iter().map(|columns| part(columns)).collect::<Vec<_>>().join("\n")
+}
+
+/// The width of each column.
+fn widths(rows: &[Vec<String>]) -> Vec<usize> {
+    let columns = rows.first().map_or(0, Vec::len);
+    (0..columns).map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0)).collect()
+}
+
+/// The columns of each part of a table of columns of these widths, two apart, that is as wide as the terminal at most: each part has the first
+/// ones, and one more at least.
+fn parts(widths: &[usize], names: usize, most: usize) -> Vec<Vec<usize>> {
+    let names: Vec<usize> = (0..names.min(widths.len())).collect();
+    let mut parts = vec![names.clone()];
+    let mut used: usize = names.iter().map(|&column| widths[column] + 2).sum();
+    let start = used;
+    for (column, width) in widths.iter().enumerate().skip(names.len()) {
+        let last = parts.last_mut().expect("one part at least");
+        if last.len() > names.len() && used + width > most {
+            parts.push([&names[..], &[column]].concat());
+            used = start;
+        } else {
+            last.push(column);
+        }
+        used += width + 2;
+    }
+    parts
+}
+
+/// A table as wide as it is.
+fn whole_table(rows: &[Vec<String>]) -> String {
     let rows: Vec<Vec<Cow<str>>> = rows.iter().map(|row| row.iter().map(|cell| escaped(cell)).collect()).collect();
     let columns = rows.first().map_or(0, Vec::len);
     let numeric = |c: usize| {
@@ -218,6 +294,23 @@ mod tests {
         let safe = without_controls(&json);
         assert!(!safe.contains(char::is_control), "{safe}");
         assert_eq!(serde_json::from_str::<Vec<String>>(&safe).unwrap(), names);
+    }
+
+    #[test]
+    fn wide_tables_are_shown_in_parts_with_their_names() {
+        assert_eq!(parts(&[4, 10, 10, 10], 1, 40), [vec![0, 1, 2, 3]]);
+        assert_eq!(parts(&[4, 10, 10, 10], 1, 39), [vec![0, 1, 2], vec![0, 3]]);
+        assert_eq!(parts(&[4, 10, 10, 10], 2, 20), [vec![0, 1, 2], vec![0, 1, 3]], "one at least");
+        assert_eq!(parts(&[4, 300, 10], 1, 80), [vec![0, 1], vec![0, 2]]);
+        assert_eq!(parts(&[4], 1, 80), [vec![0]]);
+        assert_eq!(parts(&[4, 10], 1, usize::MAX), [vec![0, 1]]);
+    }
+
+    #[test]
+    fn long_lines_are_broken_at_spaces() {
+        assert_eq!(wrapped_to("one two three\nfour\n\nfive", 8), "one two\nthree\nfour\n\nfive\n");
+        assert_eq!(wrapped_to("a-word-that-is-long x", 8), "a-word-that-is-long\nx\n");
+        assert_eq!(wrapped_to("as long as it is", usize::MAX), "as long as it is\n");
     }
 
     #[test]

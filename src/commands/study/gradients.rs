@@ -16,7 +16,7 @@ use crate::commands::compute::ComputeArgs;
 use crate::commands::options::{activation, size};
 use crate::commands::plot;
 use crate::commands::sketch;
-use crate::commands::terminal::{rounded, table};
+use crate::commands::terminal::{rounded, table_with, wrapped};
 use crate::commands::trained::WhichArgs;
 
 /// The norm of ∂L/∂h_t at every time step of a network, and of an LSTM's ∂L/∂c_t, for a loss at the last step alone
@@ -211,9 +211,13 @@ impl Gradients {
         };
         let told: Vec<usize> = (0..heading.len()).filter(|column| is_told(*column)).collect();
         let rows: Vec<Vec<String>> = rows.iter().map(|row| told.iter().map(|column| row[*column].clone()).collect()).collect();
-        let mut text = table(&rows);
-        text += "\n‖W‖ and least: the largest and smallest singular value of the recurrent weight, or the means of its gates' blocks.\n\
-                 a step: the factor by which the norm of the gradient changes with each step back, fitted.\n";
+        // The network, its layer where that is told, and the size of its weight say what a row is.
+        let names = 2 + usize::from(self.run.is_some());
+        let table = table_with(&rows, names);
+        let mut text = String::from(
+            "\n‖W‖ and least: the largest and smallest singular value of the recurrent weight, or the means of its gates' blocks.\n\
+                 a step: the factor by which the norm of the gradient changes with each time step back, fitted.\n",
+        );
         if all.iter().any(|gradients| gradients.bound.is_some()) {
             text += "at most: γ·‖W‖, and of a leaky network 1 − α + α·γ·‖W‖.\n";
         }
@@ -221,8 +225,8 @@ impl Gradients {
             text += "saturated: units with a derivative below 0.01; dead: those that are so at every step of every sequence.\n";
         }
         if all.iter().any(|gradients| gradients.flow.imprecise_after.is_some()) {
-            text += "imprecise: by more than 1e-4, by an estimate; f32 leaves few places to the derivatives of saturated units, and where gradients\n\
-                     explode, so do the roundings of the states.\n";
+            text += "imprecise: by more than 1e-4, by an estimate; f32 leaves few places to the derivatives of saturated units, and where \
+                     gradients explode, so do the roundings of the states.\n";
         }
         text += "\n";
         let name = |gradients: &study::Gradients| {
@@ -239,9 +243,10 @@ impl Gradients {
             text += "\n";
         }
         for gradients in all {
-            text += &format!("{}: {}\n", name(gradients), verdict(gradients));
+            let is_top = all.iter().all(|other| other.layer <= gradients.layer);
+            text += &format!("{}: {}\n", name(gradients), verdict(gradients, is_top));
         }
-        text
+        table + &wrapped(&text)
     }
 }
 
@@ -258,8 +263,8 @@ fn sketch(gradients: &study::Gradients, decades: f64) -> String {
     sketch::bars(&(0..gradients.flow.norms.len()).map(height).collect::<Vec<_>>())
 }
 
-/// What a flow means, and what to change.
-fn verdict(gradients: &study::Gradients) -> String {
+/// What a flow means, and what to change; `is_top`: no layer is above.
+fn verdict(gradients: &study::Gradients, is_top: bool) -> String {
     let flow = &gradients.flow;
     let Some(trend) = flow.trend else {
         return match flow.out_of_range {
@@ -267,7 +272,6 @@ fn verdict(gradients: &study::Gradients) -> String {
             None => "not known: there is no gradient, or a single step of it.".into(),
         };
     };
-    let is_top = gradients.bound.is_some();
     let is_orthogonal = gradients.smallest > 0.9 * gradients.gain;
     // An orthogonal weight scaled by 1 over the rate would keep the gradient of the top layer but for what else that changes.
     let is_elman = gradients.cell == Cell::usual();
@@ -328,7 +332,8 @@ fn verdict(gradients: &study::Gradients) -> String {
             };
             let above = if is_top { "" } else { ", also by what arrives from the layer above" };
             let smaller = near.map_or(String::new(), |near| format!(" with ‖W‖ near {near:.2}"));
-            format!("exploding: {what}{above}. To change: --clip, or a smaller recurrent weight{smaller}.")
+            let bias = if gradients.cell.forget_gate.is_some() { " or --forget-bias" } else { "" };
+            format!("exploding: {what}{above}. To change: --clip, or a smaller recurrent weight{smaller}{bias}.")
         }
     }
 }
