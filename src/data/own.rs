@@ -72,7 +72,9 @@ pub(super) fn open(path: &Path, options: &Options, reading: &Reading, part: Part
     notes.iter_mut().for_each(|note| *note = format!("{what}: {note}."));
     let mut opened = Opened { source, vocabulary: None, columns, class_weights, notes, fingerprint };
     if let HeldOut::File(path) = reading.held_out(part) {
-        let measured = open_to_measure(path, options, reading, opened.columns.as_ref())?;
+        // The network takes no larger batches than those that train.
+        let options = Options { batch: opened.source.window().1, ..*options };
+        let measured = open_to_measure(path, &options, reading, opened.columns.as_ref())?;
         opened.notes.push(format!("{}: measured while training and by `evaluate`.", name_of(path)));
         opened.notes.extend(measured.notes);
         opened.source = Box::new(Divided::new(&name_of(path), opened.source, measured.source)?);

@@ -192,7 +192,8 @@ impl TableOptions {
         if let (Some(column), true) = (words, targets.len() > 1) {
             let name = &column.name;
             return Err(Error::Usage(format!(
-                "column {name} has classes, which are predicted alone; --target names {}",
+                "column {name} has classes, which are predicted alone; --target names {}. Several labels of 0 and 1 are numbers, for \
+                 --loss binary-cross-entropy",
                 targets.len()
             )));
         }
@@ -385,7 +386,12 @@ mod tests {
                 "column y is read and predicted; without --ahead the answer would be its own input",
             ),
             (TABLE, options(&["y", "id"]), 2, "column id tells the sequences apart; it cannot be read or predicted too"),
-            (TABLE, options(&["y,kind", "day"]), 2, "column kind has classes, which are predicted alone; --target names 2"),
+            (
+                TABLE,
+                options(&["y,kind", "day"]),
+                2,
+                "column kind has classes, which are predicted alone; --target names 2. Several labels of 0 and 1 are numbers, for --loss binary-cross-entropy",
+            ),
             ("id,y\na,1\n", options(&["y", ""]), 2, "t has no column to read; --input COLUMN names one"),
             (
                 "id,x,y\n,1,2\n",

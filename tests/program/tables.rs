@@ -367,3 +367,23 @@ fn what_cannot_be_read_or_divided_is_said() {
     succeed(at, &format!("{train} --data t.safetensors --batch 4"));
     expect(at, &[("predict x --data flow.csv", 7, "is a table, and this network was not trained on one")]);
 }
+
+/// Few sequences train in a small batch, and a file that is measured may have more, longer or shorter ones.
+#[test]
+fn a_validation_file_of_other_sequences_is_measured() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    fs::write(at.join("train.csv"), sequences(6)).unwrap();
+    for (name, count) in [("one", 1), ("many", 70)] {
+        fs::write(at.join(format!("{name}.csv")), sequences(count)).unwrap();
+        let line = format!(
+            "train --data train.csv --validation {name}.csv --target level --sequence id --hidden 4 --steps 4 --backend cpu"
+        );
+        let found = json(at, &format!("{line} --out {name} --json"));
+        assert!(found["validation_loss"].is_number(), "{found}");
+        let again = json(at, &format!("evaluate {name} --json"))["loss"].as_f64().unwrap();
+        let last = json(at, &format!("evaluate {name} --checkpoint last --json"))["loss"].as_f64().unwrap();
+        let best = found["best"]["value"].as_f64().unwrap();
+        assert!((again - best).abs() < 1e-6 * best && last >= again, "{found}, {again}, {last}");
+    }
+}

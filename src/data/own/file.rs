@@ -39,7 +39,15 @@ impl DataFile {
         if is_table(path, &first) {
             return Ok(DataFile::Table(read_bytes(path)?));
         }
-        Ok(DataFile::Tensors(Tensors::read(path)?, None))
+        let is_named =
+            path.extension().is_some_and(|e| ["safetensors", "npz", "npy"].iter().any(|known| e.eq_ignore_ascii_case(known)));
+        let tensors = Tensors::read(path).map_err(|error| match error {
+            Error::BadInput { what, problem } if !is_named && !path.is_dir() => {
+                Error::BadInput { what, problem: format!("{problem}; data are a table (.csv, .tsv), .npz or .safetensors") }
+            }
+            other => other,
+        })?;
+        Ok(DataFile::Tensors(tensors, None))
     }
 
     /// The sequences of a file as a trained network reads them, and what a table's column calls each; with the truth, as far as it is there,
