@@ -47,6 +47,9 @@ fn quantiles_cover_what_they_should() {
         let value: f64 = row.parse().unwrap();
         assert!((value - expected).abs() < 80.0, "in the data's own unit: {:?}", told[500]);
     }
+    succeed(at, "predict run --data noise.csv --plot band.svg");
+    let drawn = fs::read_to_string(at.join("band.svg")).unwrap();
+    assert!(drawn.contains("between the outer quantiles") && drawn.contains("<polygon"), "one panel with the band");
     let table = succeed(at, "evaluate run");
     assert!(table.contains("coverage"), "{table}");
     expect(at, &[("predict run --data noise.csv --steps 5", 2, "it predicts 3 quantiles of each target")]);
@@ -128,7 +131,11 @@ fn ratios_are_of_all_that_counts() {
         &[
             (&format!("{line} --loss ce"), 2, "--loss: the cross-entropy is of classes, and the targets are values"),
             (&format!("{line} --loss huber:0"), 2, "must be positive and finite"),
-            (&format!("{line} --loss squared"), 2, "there is no loss of this name; there are cross-entropy, squared-error"),
+            (
+                &format!("{line} --loss squared"),
+                2,
+                "there is no loss of this name; there are cross-entropy (ce), squared-error (mse)",
+            ),
             (&format!("{line} --loss mse --quantile 0.5"), 2, "cannot be used with"),
             (&format!("{line} --quantile 0.5,1"), 2, "a quantile is above 0 and below 1"),
             (&format!("{line} --quantile 0.5,0.1,0.5"), 2, "--quantile 0.5: it is there twice"),

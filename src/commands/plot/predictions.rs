@@ -19,7 +19,12 @@ pub struct Panel {
     pub forecast: Vec<(f64, f64)>,
     /// The same, where it is known.
     pub truth: Vec<(f64, f64)>,
+    /// The lowest and the highest of several quantiles that are predicted; none where there is one prediction alone.
+    pub band: Vec<(f64, [f64; 2])>,
 }
+
+/// What a band of quantiles is called, and how it is drawn.
+const BAND: (Line, &str) = ((RGBColor(0xf8, 0xd9, 0xc6), 10, None), "between the outer quantiles");
 
 const PANEL: (u32, u32) = (900, 300);
 /// Up to so many time steps have points on their lines.
@@ -63,7 +68,8 @@ pub fn predictions(path: &Path, panels: &[Panel], part: &str) -> Result<()> {
         let colon = if part.is_empty() { "" } else { ": " };
         head.draw(&Text::new(format!("Predictions{colon}{part}"), (24, 16), font(TITLE)))?;
         let kinds: Vec<&Kind> = KINDS.iter().filter(|kind| panels.iter().any(|panel| !(kind.of)(panel).is_empty())).collect();
-        let names: Vec<_> = kinds.iter().map(|kind| (kind.line, kind.name)).collect();
+        let mut names: Vec<_> = kinds.iter().map(|kind| (kind.line, kind.name)).collect();
+        names.extend(panels.iter().any(|panel| !panel.band.is_empty()).then_some(BAND));
         let middles = legend(&head, (24, 56), &names, "")?;
         let all: Vec<[Axis; 2]> = panels.iter().map(axes_of).collect();
         if panels.iter().any(has_few) {
@@ -78,7 +84,8 @@ pub fn predictions(path: &Path, panels: &[Panel], part: &str) -> Result<()> {
 
 /// The points of a panel that can be drawn.
 fn points(panel: &Panel) -> impl Iterator<Item = (f64, f64)> {
-    KINDS.iter().flat_map(|kind| (kind.of)(panel)).copied().filter(|point| point.1.is_finite())
+    let band = panel.band.iter().flat_map(|&(step, ends)| ends.map(|end| (step, end)));
+    KINDS.iter().flat_map(|kind| (kind.of)(panel)).copied().chain(band).filter(|point| point.1.is_finite())
 }
 
 fn extremes(values: impl Iterator<Item = f64>) -> [f64; 2] {
@@ -103,6 +110,11 @@ fn draw(canvas: &Canvas, panel: &Panel, [x, y]: [Axis; 2], left: i32) -> Drawn {
     builder.caption(name, font(HEADING)).y_label_area_size(left);
     let mut chart: Chart<Axis, Axis> = builder.build_cartesian_2d(x.clone(), y.clone())?;
     super::mesh(&mut chart, ["step", ""], [11, 6], [&|at| x.label(at), &|at| y.label(at)])?;
+    for part in panel.band.split(|(_, ends)| !ends.iter().all(|end| end.is_finite())).filter(|part| !part.is_empty()) {
+        let side = |end: usize| part.iter().map(move |(step, ends)| (*step, ends[end]));
+        let around = side(0).chain(side(1).collect::<Vec<_>>().into_iter().rev()).collect::<Vec<_>>();
+        chart.draw_series([Polygon::new(around, BAND.0.0)])?;
+    }
     for kind in &KINDS {
         for part in (kind.of)(panel).split(|point| !point.1.is_finite()).filter(|part| !part.is_empty()) {
             line(&mut chart, kind.line, part.to_vec())?;
@@ -129,7 +141,7 @@ mod tests {
 
     fn panel(truth: &[f64], predicted: &[f64]) -> Panel {
         let points = |values: &[f64]| values.iter().enumerate().map(|(step, value)| (step as f64, *value)).collect();
-        Panel { name: "flow".into(), predicted: points(predicted), forecast: Vec::new(), truth: points(truth) }
+        Panel { name: "flow".into(), predicted: points(predicted), forecast: Vec::new(), truth: points(truth), band: Vec::new() }
     }
 
     /// The texts of a figure of a panel after its head and legend, and how many triangles it has, those of predictions.
@@ -152,6 +164,18 @@ mod tests {
             assert_eq!(points, 2 * (steps as usize + 1));
         }
         assert_eq!(texts(panel(&[1.0; 200], &[2.0; 200])).1, 0);
+    }
+
+    /// A polygon around the band, and its name in the legend.
+    #[test]
+    fn a_band_lies_between_the_outer_quantiles() {
+        let values: Vec<f64> = (0..30).map(f64::from).collect();
+        let band = (0..30).map(|step| (f64::from(step), [f64::from(step) - 7.0, f64::from(step) + 11.0])).collect();
+        let svg = drawn(|path| predictions(path, &[Panel { band, ..panel(&values, &values) }], ""));
+        assert!(texts_of(&svg).iter().any(|text| text == "between the outer quantiles"));
+        assert_eq!(svg.matches("<polygon").count(), 1);
+        // The axis holds all of it.
+        assert!(texts_of(&svg).iter().any(|text| text == "40"), "{:?}", texts_of(&svg));
     }
 
     #[test]

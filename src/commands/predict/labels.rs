@@ -1,5 +1,7 @@
 //! What the numbers of predictions are called, and which units they have.
 
+use std::cmp::Ordering;
+
 use retrospect::batch::{Loss, TargetKind};
 use retrospect::data::{Columns, Scaling, Vocabulary};
 use retrospect::train::Origin;
@@ -80,9 +82,18 @@ impl Labels {
         self.scaling(output).map_or(f64::from(value), |scaling| scaling.undo(value))
     }
 
-    /// The component of the target that a column of outputs predicts.
-    pub fn target(&self, output: usize) -> usize {
-        self.loss.target_of(output).0
+    /// The columns of outputs that are of a component of the target: the one to draw, which of several quantiles is that in the middle, and of
+    /// several the lowest and the highest. And what the component is called, of so many outputs.
+    pub fn of_target(&self, target: usize, outputs: usize) -> (usize, Option<[usize; 2]>, String) {
+        let each = self.loss.outputs_per_target();
+        let mut places: Vec<usize> = (target * each..(target + 1) * each).collect();
+        if each == 1 {
+            return (target, None, self.output(target, outputs));
+        }
+        places.sort_by(|&a, &b| self.loss.target_of(a).1.partial_cmp(&self.loss.target_of(b).1).unwrap_or(Ordering::Equal));
+        let name = self.output(places[0], outputs);
+        let name = name.rsplit_once(" q").map_or(name.clone(), |(name, _)| name.to_owned());
+        (places[each / 2], Some([places[0], places[each - 1]]), name)
     }
 
     /// How a column of outputs is scaled; `None` where it never was.

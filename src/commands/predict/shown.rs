@@ -29,11 +29,12 @@ pub struct Shown {
 }
 
 enum Kind {
-    /// Of each shown sequence the time steps and the values there of the first of all columns, and how many rows there were.
+    /// Of each shown sequence the time steps and the values there of the outputs of the first of all targets, and how many rows there were.
     Values {
         sequences: usize,
         outputs: usize,
-        columns: usize,
+        shown: usize,
+        targets: usize,
         rows: BTreeMap<usize, Vec<(usize, Vec<f64>)>>,
         taken: BTreeMap<usize, usize>,
     },
@@ -49,9 +50,10 @@ impl Shown {
     pub fn new(config: &Config, truth: Option<Truth>, lengths: Vec<usize>) -> Result<Shown> {
         let kind = match config.loss.target_kind() {
             TargetKind::Values => {
-                let outputs = config.outputs.min(PANELS);
-                let sequences = (PANELS / outputs).max(1);
-                Kind::Values { sequences, outputs, columns: config.outputs, rows: BTreeMap::new(), taken: BTreeMap::new() }
+                let targets = config.targets();
+                let shown = targets.min(PANELS);
+                let (sequences, outputs) = ((PANELS / shown).max(1), shown * config.loss.outputs_per_target());
+                Kind::Values { sequences, outputs, shown, targets, rows: BTreeMap::new(), taken: BTreeMap::new() }
             }
             TargetKind::Classes if truth.is_none() => {
                 return Err(Error::Usage("--plot draws a confusion matrix, and the file has no classes".into()));
@@ -100,15 +102,14 @@ impl Shown {
                 let names: Vec<String> = (0..counts.nrows()).map(|class| labels.class(class)).collect();
                 plot::confusions(path, &counts, &names)
             }
-            Kind::Values { outputs, columns, rows, taken, .. } => {
+            Kind::Values { outputs, shown, targets, rows, taken, .. } => {
                 let several = rows.len() > 1 || !labels.sequence(0).chars().all(|c| c.is_ascii_digit());
                 let panels = rows.iter().flat_map(|(&sequence, rows)| {
                     let rows = &rows[rows.len().saturating_sub(STEPS)..];
                     let (truth, lengths) = (self.truth.as_ref(), &self.lengths);
-                    (0..outputs).map(move |o| {
-                        let known =
-                            |&(step, _): &(usize, Vec<f64>)| Some((step as f64, truth?.value(sequence, step, labels.target(o))?));
-                        let column = labels.output(o, outputs);
+                    (0..shown).map(move |target| {
+                        let (o, outer, column) = labels.of_target(target, outputs);
+                        let known = |&(step, _): &(usize, Vec<f64>)| Some((step as f64, truth?.value(sequence, step, target)?));
                         // The last step that follows from what was given begins the line of those that do not.
                         let given = rows.partition_point(|(step, _)| *step < lengths[sequence] + labels.ahead);
                         let points =
@@ -118,12 +119,16 @@ impl Shown {
                             predicted: points(&rows[..given]),
                             forecast: if given < rows.len() { points(&rows[given.saturating_sub(1)..]) } else { Vec::new() },
                             truth: rows.iter().filter_map(known).collect(),
+                            band: outer.map_or(Vec::new(), |outer| {
+                                let ends = |values: &[f64]| outer.map(|place| values[place]);
+                                rows.iter().map(|(step, values)| (*step as f64, ends(values))).collect()
+                            }),
                         }
                     })
                 });
                 let longest = taken.values().copied().max().unwrap_or(0);
                 let steps = part(STEPS.min(longest), longest, "time steps").map(|part| format!("the last {part}"));
-                let parts = [part(outputs, columns, "columns"), part(rows.len(), self.lengths.len(), "sequences"), steps];
+                let parts = [part(shown, targets, "columns"), part(rows.len(), self.lengths.len(), "sequences"), steps];
                 let part = parts.into_iter().flatten().collect::<Vec<_>>().join(", ");
                 plot::predictions(path, &panels.collect::<Vec<_>>(), &part)
             }
