@@ -176,10 +176,8 @@ impl FromStr for Loss {
             _ => match text.strip_prefix("huber:").map(f32::from_str) {
                 Some(Ok(threshold)) => Loss::Huber(threshold),
                 _ => {
-                    return Err(format!(
-                        "there is no loss of this name; there are {}",
-                        Loss::NAMES.map(|[name, _]| name).join(", ")
-                    ));
+                    let names = Loss::NAMES.map(|[name, short]| format!("{name} ({short})"));
+                    return Err(format!("there is no loss of this name; there are {}", names.join(", ")));
                 }
             },
         };

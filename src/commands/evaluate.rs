@@ -123,10 +123,7 @@ impl Evaluate {
                     advise(error, &settings.data, "{flag} FILE measures on a file at another place, on all of it")
                 })?;
                 checkpoint.expect_same(&opened)?;
-                if has_test {
-                    let name = if part == Part::Test { "test" } else { "validation" };
-                    note(format_args!("Measured on the {name} part."));
-                }
+                note(format_args!("Measured on the {} part.", if part == Part::Test { "test" } else { "validation" }));
                 let what = settings.data.what();
                 Ok((opened.source, what))
             }

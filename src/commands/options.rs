@@ -9,7 +9,7 @@ mod run;
 mod values;
 
 use clap::{Args, ValueEnum};
-use retrospect::batch::{Input, TargetKind};
+use retrospect::batch::{Input, Loss, TargetKind};
 use retrospect::data::{ALL, Choice, ClassWeights, Columns, Defaults, Opened, Options, Part, Reading, Scaling, Task, Tokens};
 use retrospect::model::{Config, RecurrentInit};
 use retrospect::train::{Checkpoint, Settings};
@@ -162,6 +162,10 @@ impl ModelArgs {
         if !data.is_quiet() {
             init.as_ref().map(|init| init.note_left_out(&network)).transpose()?;
             note_dropout(network.dropout, network.layers);
+            let is_scaled = |columns: &Columns| columns.targets.iter().any(|column| column.scaling() != Scaling::IDENTITY);
+            if network.loss == Loss::ErrorToSignal && opened.columns.as_ref().is_some_and(is_scaled) {
+                note("The error-to-signal ratio is of scaled values; --scale none makes it that of the file's own numbers.");
+            }
             if let Some(task) = task {
                 self.say_defaults(task.name, &task.defaults, init.is_some(), &network, given);
             }

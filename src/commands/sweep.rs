@@ -20,7 +20,8 @@ use retrospect::train::{Overview, Settings};
 use retrospect::{Error, Result};
 
 use self::arguments::{changed, parse, same_for_all};
-use self::record::{Record, validation_up_to};
+pub use self::record::Record;
+use self::record::validation_up_to;
 use self::report::Report;
 use self::vary::Vary;
 use self::worker::Worker;

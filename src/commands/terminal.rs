@@ -47,6 +47,15 @@ pub fn print_json(document: &impl Serialize) -> Result<()> {
     print(&(without_controls(&text) + "\n"))
 }
 
+/// [`print_json`] in one line, for those who read the last line of what a program writes.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn print_json_line(document: &impl Serialize) -> Result<()> {
+    let text = serde_json::to_string(document).expect("numbers, names and lists of them");
+    print(&(without_controls(&text) + "\n"))
+}
+
 /// JSON with the control characters that JSON itself allows (U+007F to U+009F) as its own escapes.
 fn without_controls(json: &str) -> String {
     let escape = |c: char| if matches!(c, '\u{7f}'..='\u{9f}') { format!("\\u{:04x}", c as u32) } else { c.to_string() };

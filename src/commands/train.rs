@@ -22,7 +22,7 @@ use super::progress::Progress;
 use super::sketch;
 use super::spreadsheet::spreadsheet;
 use super::tensorboard::Events;
-use super::terminal::{note, pairs, print, print_json, significant, thousands};
+use super::terminal::{note, pairs, print, print_json_line, significant, thousands};
 use super::trained::load_last;
 use super::tune::TuneArgs;
 
@@ -212,7 +212,7 @@ impl Train {
                 ms_per_step: f64,
             }
             let result = Result { run: folder, steps, loss, validation_loss, best, stopped_early, ms_per_step };
-            return print_json(&result);
+            return print_json_line(&result);
         }
         let time = format!("{:.1} s", started.elapsed().as_secs_f64());
         let mut rows = vec![

@@ -100,6 +100,9 @@ pub fn load_last(run: &Path) -> Result<(Checkpoint, PathBuf)> {
     if !checkpoint.has_checksum {
         note(format_args!("{} is of an early version and has no checksum: damage to it is not seen.", path.display()));
     }
+    if checkpoint.step == 0 {
+        note(format_args!("{} has not been trained: its weights are the initial ones.", run.display()));
+    }
     note_left_out(&path, &checkpoint.left_out()?);
     Ok((checkpoint, path))
 }

@@ -54,6 +54,11 @@ fn every_run_is_that_of_its_own_command_and_the_best_is_named() {
         "{csv}"
     );
     assert!(fs::read_to_string(at.join("sweep/sweep.svg")).unwrap().contains("hidden=16"));
+    // All runs of a sweep are drawn together, and what else lies there is left out.
+    succeed(at, "plot sweep --out all.svg");
+    assert!(fs::read_to_string(at.join("all.svg")).unwrap().contains("4-lr=0.02,hidden=16"));
+    let (code, _, err) = run(at, "plot sweep/1-lr=0.001,hidden=8 sweep/sweep.csv --out some.svg");
+    assert!(code == 0 && err.contains("sweep/sweep.csv is not the folder of a run and is left out"), "{err}");
     // Several at once are the same.
     succeed(at, &format!("sweep --vary lr=0.001,0.02 --vary hidden=8,16 {SAME} --jobs 3 --out at-once"));
     for number in 1..=4 {

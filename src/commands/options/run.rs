@@ -19,7 +19,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = count())]
     steps: Option<u64>,
 
-    /// Train for as many steps as N passes over the training data take
+    /// Train for as many steps as N passes over the training data take, in whole batches
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = count(), conflicts_with_all = ["steps", "task"])]
     epochs: Option<u64>,
 
