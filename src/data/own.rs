@@ -95,6 +95,9 @@ pub fn open_to_measure(path: &Path, options: &Options, reading: &Reading, column
     Ok(Opened { source, vocabulary: None, columns, class_weights: None, notes, fingerprint })
 }
 
+/// Sequences that are held out are named, if they are no more than these.
+const MOST_NAMED: usize = 8;
+
 /// More tokens or classes than any vocabulary in use has.
 const MANY: usize = 1 << 20;
 
@@ -154,6 +157,7 @@ impl Purpose<'_> {
             return Err(Error::input(what, format!("none of {there} sequences has a target")));
         }
         let plan = self.plan(grouped.rows.len(), table.rows, options.sequence.is_none());
+        notes.extend(self.part.and_then(|_| plan.held_out_names(&grouped.ids)));
         let columns = match self.columns {
             Some(columns) => columns.clone(),
             None => {
@@ -241,6 +245,13 @@ impl Plan {
             self.places[..training].iter().for_each(|&place| trains[place as usize] = true);
         }
         move |t, b| if is_series { t < training } else { trains[b] }
+    }
+
+    /// Which sequences are held out, where they are few.
+    fn held_out_names(&self, ids: &[String]) -> Option<String> {
+        let places = self.places.get(self.division.held_out.clone()).filter(|_| !self.is_series)?;
+        let names: Vec<&str> = places.iter().filter_map(|&place| ids.get(place as usize)).map(String::as_str).collect();
+        (1..=MOST_NAMED).contains(&names.len()).then(|| format!("held out: {}", names.join(", ")))
     }
 
     /// Moves the division of a series from rows to outputs: the target of an output is `ahead` time steps later.

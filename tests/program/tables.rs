@@ -373,6 +373,10 @@ fn what_cannot_be_read_or_divided_is_said() {
 fn a_validation_file_of_other_sequences_is_measured() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
+    fs::write(at.join("twelve.csv"), sequences(12)).unwrap();
+    let (code, _, said) =
+        run(at, "train --data twelve.csv --target level --sequence id --hidden 4 --steps 4 --backend cpu --out twelve");
+    assert!(code == 0 && said.contains("11 sequences to train and 1 held out") && said.contains("held out: s"), "{said}");
     fs::write(at.join("train.csv"), sequences(6)).unwrap();
     for (name, count) in [("one", 1), ("many", 70)] {
         fs::write(at.join(format!("{name}.csv")), sequences(count)).unwrap();
