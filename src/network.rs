@@ -223,8 +223,10 @@ impl Network {
             return Err(Error::Usage(problem));
         }
         let Some((last, before)) = batches.split_last() else { return Ok(()) };
-        // One that does not fit must not leave the gradients of those before it behind.
-        batches.iter().try_for_each(|batch| self.made_for.check_batch(batch))?;
+        // One that does not fit must not leave the gradients of those before it behind. A single batch is checked when it is fed.
+        if !before.is_empty() {
+            batches.iter().try_for_each(|batch| self.made_for.check_batch(batch))?;
+        }
         let first = self.step * count as u64 + 1;
         for (place, batch) in (first..).zip(before) {
             self.feed_share(batch, 1.0 / count as f32)?;

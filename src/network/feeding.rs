@@ -110,9 +110,14 @@ impl Network {
             }
             Targets::Values(values) => {
                 let values = lengths::counted_vectors(batch, steps, values);
-                // Of each there are as many outputs as the loss measures.
-                let repeated = values.iter().flat_map(|&v| repeat_n(v, self.made_for.loss.outputs_per_target()));
-                self.backend.write(self.model.head.targets, &repeated.collect::<Vec<f32>>())?;
+                match self.made_for.loss.outputs_per_target() {
+                    1 => self.backend.write(self.model.head.targets, &values)?,
+                    // Each target is measured against several outputs.
+                    each => {
+                        let repeated: Vec<f32> = values.iter().flat_map(|&v| repeat_n(v, each)).collect();
+                        self.backend.write(self.model.head.targets, &repeated)?;
+                    }
+                }
             }
         }
         let mut weights = batch.weights(&self.made_for.loss);
