@@ -121,6 +121,12 @@ impl Loss {
         }
     }
 
+    /// The name of an output: that of the component of the target that it is measured against, with the quantile if it is one.
+    #[must_use]
+    pub fn output_name(&self, target: &str, output: usize) -> String {
+        self.target_of(output).1.map_or(target.to_owned(), |level| format!("{target} q{level}"))
+    }
+
     /// What an output predicts: of a logit of a label its probability, else the output itself.
     #[must_use]
     pub fn prediction(&self, output: f32) -> f32 {

@@ -196,12 +196,12 @@ impl Measures {
     pub fn columns(&self, columns: Option<&Columns>, loss: &Loss) -> Vec<(String, Deviation)> {
         let Measures::Values(found) = self else { return Vec::new() };
         let named = |(o, found): (usize, &Deviation)| {
-            let (target, level) = loss.target_of(o);
+            let (target, _) = loss.target_of(o);
             let (name, found) = match columns.and_then(|columns| columns.targets.get(target)) {
                 Some(column) => (column.name.clone(), found.in_units(&column.scaling())),
                 None => (format!("output_{target}"), *found),
             };
-            (level.map_or(name.clone(), |level| format!("{name} q{level}")), found)
+            (loss.output_name(&name, o), found)
         };
         found.iter().enumerate().map(named).collect()
     }

@@ -10,7 +10,7 @@ use retrospect::train::Origin;
 pub struct Labels {
     /// Of classes, as far as they have names.
     classes: Vec<String>,
-    /// Of columns of values, with their units.
+    /// Of the columns that values are predicted of, with their units.
     columns: Vec<(String, Scaling)>,
     /// What a table calls each sequence.
     sequences: Vec<String>,
@@ -21,11 +21,6 @@ pub struct Labels {
     loss: Loss,
 }
 
-/// A name with the quantile that is predicted, if it is one.
-fn with_level(name: &str, level: Option<f32>) -> String {
-    level.map_or(name.to_owned(), |level| format!("{name} q{level}"))
-}
-
 impl Labels {
     pub fn new(origin: &Origin, sequences: Vec<String>) -> Labels {
         let network = &origin.settings.network;
@@ -34,13 +29,7 @@ impl Labels {
         let of_table = |columns: &Columns| columns.classes().map(<[String]>::to_vec);
         let classes = origin.vocabulary.as_ref().map(of_text).or_else(|| origin.columns.as_ref().and_then(of_table));
         let columns = match &origin.columns {
-            Some(columns) if !is_classes => {
-                let column = |o| {
-                    let (target, level) = network.loss.target_of(o);
-                    columns.targets.get(target).map(|column| (with_level(&column.name, level), column.scaling()))
-                };
-                (0..network.outputs).map_while(column).collect()
-            }
+            Some(columns) if !is_classes => columns.targets.iter().map(|c| (c.name.clone(), c.scaling())).collect(),
             _ => Vec::new(),
         };
         Labels {
@@ -65,14 +54,18 @@ impl Labels {
 
     /// What a column of outputs is called, of so many.
     pub fn output(&self, output: usize, outputs: usize) -> String {
-        match self.columns.get(output) {
-            _ if self.is_classes => format!("p({})", self.class(output)),
+        if self.is_classes {
+            return format!("p({})", self.class(output));
+        }
+        self.loss.output_name(&self.target(self.loss.target_of(output).0, outputs), output)
+    }
+
+    /// What a component of the target is called, of so many outputs.
+    fn target(&self, target: usize, outputs: usize) -> String {
+        match self.columns.get(target) {
             Some((name, _)) => name.clone(),
-            None => {
-                let (target, level) = self.loss.target_of(output);
-                let is_one = outputs == self.loss.outputs_per_target();
-                with_level(&if is_one { "output".into() } else { format!("output_{target}") }, level)
-            }
+            None if outputs == self.loss.outputs_per_target() => "output".into(),
+            None => format!("output_{target}"),
         }
     }
 
@@ -87,18 +80,14 @@ impl Labels {
     pub fn of_target(&self, target: usize, outputs: usize) -> (usize, Option<[usize; 2]>, String) {
         let each = self.loss.outputs_per_target();
         let mut places: Vec<usize> = (target * each..(target + 1) * each).collect();
-        if each == 1 {
-            return (target, None, self.output(target, outputs));
-        }
         places.sort_by(|&a, &b| self.loss.target_of(a).1.partial_cmp(&self.loss.target_of(b).1).unwrap_or(Ordering::Equal));
-        let name = self.output(places[0], outputs);
-        let name = name.rsplit_once(" q").map_or(name.clone(), |(name, _)| name.to_owned());
-        (places[each / 2], Some([places[0], places[each - 1]]), name)
+        let outer = (each > 1).then(|| [places[0], places[each - 1]]);
+        (places[each / 2], outer, self.target(target, outputs))
     }
 
     /// How a column of outputs is scaled; `None` where it never was.
     fn scaling(&self, output: usize) -> Option<Scaling> {
-        self.columns.get(output).map(|(_, scaling)| *scaling)
+        self.columns.get(self.loss.target_of(output).0).map(|(_, scaling)| *scaling)
     }
 
     /// Whether outputs are in units of their own, and may need more digits than f32 has.
