@@ -1,7 +1,8 @@
-// out = out + x: an invocation adds 4 columns.
+// out = out + factor·x: an invocation adds 4 columns.
 struct Params {
     x: Window,
     out: Window,
+    factor: f32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -12,6 +13,6 @@ struct Params {
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     let col = id.x * 4u;
     if id.y < params.x.rows && col < params.x.cols {
-        out[at(params.out, id.y, col)] += x[at(params.x, id.y, col)];
+        out[at(params.out, id.y, col)] += params.factor * x[at(params.x, id.y, col)];
     }
 }

@@ -17,42 +17,23 @@ struct Params {
 @group(0) @binding(2) var<storage, read> schedule: array<u32>;
 @group(0) @binding(3) var<storage, read_write> out: array<vec4<f32>>;
 
-// The 64-bit product of two words as (high, low), by halves of 16 bits.
-fn multiply(a: u32, b: u32) -> vec2<u32> {
-    let low = (a & 0xffffu) * (b & 0xffffu);
-    let middle = vec2<u32>((a >> 16u) * (b & 0xffffu), (a & 0xffffu) * (b >> 16u));
-    let carried = (low >> 16u) + (middle.x & 0xffffu) + (middle.y & 0xffffu);
-    return vec2<u32>((a >> 16u) * (b >> 16u) + (middle.x >> 16u) + (middle.y >> 16u) + (carried >> 16u), a * b);
-}
-
 fn now(i: u32) -> u32 {
     return schedule[params.schedule.offset + i];
 }
 
-// The block of four words.
-fn philox(block: u32) -> vec4<u32> {
-    var c = vec4<u32>(block, params.layer, now(2u), now(3u));
-    var key = vec2<u32>(now(0u), now(1u));
-#for r in 0..10
-    {
-        let a = multiply(0xd2511f53u, c.x);
-        let b = multiply(0xcd9e8d57u, c.z);
-        c = vec4<u32>(b.x ^ c.y ^ key.x, b.y, a.x ^ c.w ^ key.y, a.y);
-        key += vec2<u32>(0x9e3779b9u, 0xbb67ae85u);
-    }
-#end
-    return c;
+fn block_of(number: u32) -> vec4<u32> {
+    return philox(vec4<u32>(number, params.layer, now(2u), now(3u)), vec2<u32>(now(0u), now(1u)));
 }
 
 // The words of four elements from n on, of which n is (high, low).
 fn words(n: vec2<u32>) -> vec4<u32> {
     let block = (n.x << 30u) | (n.y >> 2u);
-    let one = philox(block);
+    let one = block_of(block);
     let at = n.y & 3u;
     if at == 0u {
         return one;
     }
-    let next = philox(block + 1u);
+    let next = block_of(block + 1u);
     if at == 1u {
         return vec4<u32>(one.yzw, next.x);
     }

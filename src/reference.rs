@@ -51,6 +51,9 @@
 //!
 //! With dropout (Srivastava et al. 2014) what is read of a layer's outputs is `m ⊙ h_t`, and what comes back by `m ⊙ h_t` is multiplied by `m`.
 //!
+//! In training `ξ` may be added to `u^k_t`, and to the loss `λ·Σ_k mean((h^k)²)`, whose gradient `(2λ/(T·B·H))·h^k_t` comes to `h^k_t` from
+//! above. Where a recurrent weight has a mask `M` of zeros and ones, `W = M ⊙ W`, and its gradient is `M ⊙ ∂L/∂W`.
+//!
 //! In code a step of a batch is a row: `[T, B, ·]` is `[T·B, ·]`, all transposes are swapped, and every sum over the steps is one product.
 //!
 //! Sources: Werbos, *Backpropagation through time: what it does and how to do it* (1990); Pascanu, Mikolov and Bengio, *On the
@@ -58,7 +61,6 @@
 
 mod activation;
 mod cell;
-mod dropout;
 pub mod elman;
 pub mod gru;
 mod input;
@@ -66,6 +68,7 @@ mod layer;
 pub mod leaky;
 mod loss;
 pub mod lstm;
+mod regularization;
 mod weights;
 
 use std::collections::BTreeMap;
@@ -74,7 +77,7 @@ use ndarray::{Array2, Array3, Axis, concatenate, s, stack};
 
 pub use activation::Activation;
 pub use cell::{Cell, Unit, UnitGradient};
-pub use dropout::Dropout;
+pub use regularization::Regularization;
 pub use weights::{LayerWeights, Weights};
 
 use crate::batch::{Batch, InitialState, Input, Inputs, Loss};
@@ -93,6 +96,8 @@ pub type States = BTreeMap<String, Array3<f64>>;
 pub struct Forward {
     /// `L`.
     pub loss: f64,
+    /// What the gradient in training is of besides: [`Regularization::activity_l2`].
+    pub penalty: f64,
     /// `o`, `[T, B, O]`: the logits, or the predicted values.
     pub outputs: Array3<f64>,
     /// The states of each layer and direction, `[T+1, B, H]`, in the order of computation; slot 0 is the initial state.
@@ -162,10 +167,10 @@ pub fn forward(weights: &Weights, cell: &Cell, batch: &Batch) -> Result<Forward>
 /// # Errors
 /// As [`forward`].
 pub fn forward_from(weights: &Weights, cell: &Cell, batch: &Batch, start: &States) -> Result<Forward> {
-    forward_with(weights, cell, batch, start, &batch.targets.kind().usual_loss(), &Dropout::NONE)
+    forward_with(weights, cell, batch, start, &batch.targets.kind().usual_loss(), &Regularization::NONE)
 }
 
-/// [`forward_from`] with a loss of its own, as in training, with dropout.
+/// [`forward_from`] with a loss of its own, as in training.
 ///
 /// # Errors
 /// As [`forward`].
@@ -175,13 +180,14 @@ pub fn forward_with(
     batch: &Batch,
     start: &States,
     loss: &Loss,
-    dropout: &Dropout,
+    regularization: &Regularization,
 ) -> Result<Forward> {
     check(weights, cell, batch, start, loss)?;
-    let Propagated { layers, hidden, read } = propagate(weights, cell, batch, start, dropout);
+    let Propagated { layers, hidden, read } = propagate(weights, cell, batch, start, regularization);
     let outputs = decode(weights, &read);
     let (loss, _) = loss::measure(&outputs, batch, loss);
-    Ok(Forward { loss, outputs, states: layers.into_iter().map(|layer| named(cell, layer.states)).collect(), hidden })
+    let penalty = layers.iter().map(|layer| regularization.penalty(&layer.outputs)).sum();
+    Ok(Forward { loss, penalty, outputs, states: layers.into_iter().map(|layer| named(cell, layer.states)).collect(), hidden })
 }
 
 /// The loss of one batch and its derivative by every weight, every initial state and every state, by backpropagation through time,
@@ -200,10 +206,10 @@ pub fn gradient(weights: &Weights, cell: &Cell, batch: &Batch) -> Result<Gradien
 /// # Errors
 /// As [`forward`].
 pub fn gradient_from(weights: &Weights, cell: &Cell, batch: &Batch, start: &States) -> Result<Gradient> {
-    gradient_with(weights, cell, batch, start, &batch.targets.kind().usual_loss(), &Dropout::NONE)
+    gradient_with(weights, cell, batch, start, &batch.targets.kind().usual_loss(), &Regularization::NONE)
 }
 
-/// [`gradient_from`] with a loss of its own, as in training, with dropout.
+/// [`gradient_from`] with a loss of its own, as in training: the gradient is of the loss and of the penalty.
 ///
 /// # Errors
 /// As [`forward`].
@@ -213,10 +219,10 @@ pub fn gradient_with(
     batch: &Batch,
     start: &States,
     loss: &Loss,
-    dropout: &Dropout,
+    regularization: &Regularization,
 ) -> Result<Gradient> {
     check(weights, cell, batch, start, loss)?;
-    let Propagated { layers, hidden, read } = propagate(weights, cell, batch, start, dropout);
+    let Propagated { layers, hidden, read } = propagate(weights, cell, batch, start, regularization);
     let outputs = decode(weights, &read);
     let (loss, d_outputs) = loss::measure(&outputs, batch, loss);
     let sequences = batch.shape().1;
@@ -236,7 +242,7 @@ pub fn gradient_with(
     let mut d_states = Vec::new();
     let mut from_above = in_steps(d_outputs.dot(&weights.decoder), sequences);
     for k in (0..hidden.len()).rev() {
-        if let Some(mask) = dropout.mask(k, hidden.len(), from_above.dim()) {
+        if let Some(mask) = regularization.mask(k, hidden.len(), from_above.dim()) {
             from_above *= &mask;
         }
         let input = input_of(k, weights, batch, &read);
@@ -245,7 +251,8 @@ pub fn gradient_with(
             let (layer, computed) = (&weights.layers[place], &layers[place]);
             let size = computed.outputs.dim().2;
             let first = if order.reverse { size } else { 0 };
-            let d = layer::backward(cell, layer, computed, from_above.slice(s![.., .., first..first + size]), order);
+            let d_outputs = &from_above.slice(s![.., .., first..first + size]) + &regularization.d_penalty(&computed.outputs);
+            let d = layer::backward(cell, layer, computed, d_outputs.view(), order);
             for (name, d_initial) in cell.states.iter().zip(&d.initial_states) {
                 initial_states.get_mut(*name).expect("a state of the cell").index_axis_mut(Axis(0), place).assign(d_initial);
             }
@@ -273,11 +280,17 @@ pub fn gradient_with(
 ///
 /// # Errors
 /// As [`forward`].
-pub fn distance_from_kink(weights: &Weights, cell: &Cell, batch: &Batch, loss: &Loss, dropout: &Dropout) -> Result<f64> {
+pub fn distance_from_kink(
+    weights: &Weights,
+    cell: &Cell,
+    batch: &Batch,
+    loss: &Loss,
+    regularization: &Regularization,
+) -> Result<f64> {
     let start = initial(weights, cell, batch);
     check(weights, cell, batch, &start, loss)?;
     let kinks = cell.activation.map_or(&[][..], Activation::kinks);
-    let Propagated { layers, .. } = propagate(weights, cell, batch, &start, dropout);
+    let Propagated { layers, .. } = propagate(weights, cell, batch, &start, regularization);
     let sums = layers.iter().flat_map(|layer| layer.input_sums.iter().zip(&layer.recurrent_sums).map(|(u, w)| u + w));
     Ok(sums.flat_map(|sum| kinks.iter().map(move |kink| (sum - kink).abs())).fold(f64::INFINITY, f64::min))
 }
@@ -320,7 +333,7 @@ struct Propagated {
 }
 
 /// All layers and directions at all steps.
-fn propagate(weights: &Weights, cell: &Cell, batch: &Batch, start: &States, dropout: &Dropout) -> Propagated {
+fn propagate(weights: &Weights, cell: &Cell, batch: &Batch, start: &States, regularization: &Regularization) -> Propagated {
     let (mut layers, mut hidden, mut read) = (Vec::new(), Vec::new(), Vec::new());
     let count = weights.layers.len() / weights.directions();
     for k in 0..count {
@@ -328,13 +341,15 @@ fn propagate(weights: &Weights, cell: &Cell, batch: &Batch, start: &States, drop
         let mut outputs = Vec::new();
         for (place, order) in places(weights, k, batch) {
             let initial: Vec<_> = cell.states.iter().map(|&name| start[name].index_axis(Axis(0), place)).collect();
-            let computed = layer::forward(cell, &weights.layers[place], &input, &initial, order);
+            let layer = &weights.layers[place];
+            let noise = regularization.noise(place, (batch.shape().0, batch.shape().1, layer.input.nrows()));
+            let computed = layer::forward(cell, layer, &input, &initial, noise, order);
             outputs.push(computed.outputs.clone());
             layers.push(computed);
         }
         let outputs: Vec<_> = outputs.iter().map(|outputs: &Array3<f64>| outputs.view()).collect();
         let outputs = concatenate(Axis(2), &outputs).expect("directions of one shape").as_standard_layout().into_owned();
-        read.push(match dropout.mask(k, count, outputs.dim()) {
+        read.push(match regularization.mask(k, count, outputs.dim()) {
             Some(mask) => &outputs * mask,
             None => outputs.clone(),
         });

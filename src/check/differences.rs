@@ -9,7 +9,7 @@ use crate::Result;
 use crate::batch::{Batch, InitialState, Input, Loss, Reduction};
 use crate::model::Config;
 use crate::random::Random;
-use crate::reference::{self, Activation, Cell, Dropout, LayerWeights, Weights};
+use crate::reference::{self, Activation, Cell, LayerWeights, Regularization, States, Weights};
 
 /// With ε = 1e-5 they agree to about 2e-8 of a tensor's largest value, in f64.
 const EPSILON: f64 = 1e-5;
@@ -36,7 +36,9 @@ struct Small {
     loss: Loss,
     masked: bool,
     reduction: Reduction,
-    dropout: Dropout,
+    regularization: Regularization,
+    /// Whether some recurrent connections are not there.
+    sparse: bool,
 }
 
 /// Small networks of every cell and activation, with every loss, kind of input and up to three layers, some in both directions and some with
@@ -55,11 +57,25 @@ pub(crate) fn check(quick: bool) -> Result<Vec<Outcome>> {
             let layers = 1 + (i + place) % 3;
             let reduction = if i % 2 == 0 { Reduction::Mean } else { Reduction::Sum };
             let (bidirectional, lengths) = ((i + place) % 2 == 1, (i / 2 + place) % 2 == 1);
-            let (rate, output_rate) = [(0.0, 0.0), (0.4, 0.3)][(i + place / 2) % 2];
-            let dropout = Dropout { rate, output_rate, seed: 11, step: 3 };
-            let masked = i > 0;
+            let (dropout, output_dropout) = [(0.0, 0.0), (0.4, 0.3)][(i + place / 2) % 2];
+            let state_noise = if cell.gates == 1 && (i + place / 3) % 2 == 1 { 0.3 } else { 0.0 };
+            let activity_l2 = [0.0, 0.0, 0.7][(i + place) % 3];
+            let regularization = Regularization { dropout, output_dropout, state_noise, activity_l2, seed: 11, step: 3 };
+            let (masked, sparse) = (i > 0, (i + place / 2) % 3 == 1);
             let embedding = (tokens && (i + place) % 2 == 1).then_some(EMBEDDING);
-            let small = Small { cell, layers, bidirectional, lengths, tokens, embedding, loss, masked, reduction, dropout };
+            let small = Small {
+                cell,
+                layers,
+                bidirectional,
+                lengths,
+                tokens,
+                embedding,
+                loss,
+                masked,
+                reduction,
+                regularization,
+                sparse,
+            };
             outcomes.push(small.check()?);
         }
     }
@@ -80,20 +96,27 @@ impl Small {
         let weights = self.weights();
         let batch = self.smooth_batch(&weights)?;
         let start = reference::initial(&weights, cell, &batch);
-        let got = reference::gradient_with(&weights, cell, &batch, &start, &self.loss, &self.dropout)?;
+        let got = reference::gradient_with(&weights, cell, &batch, &start, &self.loss, &self.regularization)?;
         let mut all: Tensors = got.weights.tensors().into_iter().map(|(name, t)| (name, t.to_owned())).collect();
         all.extend(got.initial_states.into_iter().map(|(name, t)| (format!("{name}0"), t.into_dyn())));
-        let expected = differences(&weights, cell, &batch, &self.loss, &self.dropout)?.into();
+        let expected = differences(&weights, cell, &batch, &self.loss, &self.regularization)?.into();
         let input = match (self.tokens, self.embedding) {
             (false, _) => "vectors",
             (true, None) => "tokens",
             (true, Some(_)) => "embedded tokens",
         };
         let loss = &self.loss;
-        let dropout = if self.dropout.rate > 0.0 { ", dropout" } else { "" };
+        let Regularization { dropout, state_noise, activity_l2, .. } = self.regularization;
+        let also = [
+            (dropout > 0.0, ", dropout"),
+            (state_noise > 0.0, ", noise"),
+            (activity_l2 > 0.0, ", activity"),
+            (self.sparse, ", sparse"),
+        ];
+        let also: String = also.into_iter().filter(|(is, _)| *is).map(|(_, name)| name).collect();
         let both = if self.bidirectional { " both ways" } else { "" };
         let lengths = if self.lengths { " of lengths" } else { "" };
-        let shape = format!("{cell:?}, {input}, {loss}{dropout}, {layers} × H={HIDDEN}{both}, T={STEPS}, B={SEQUENCES}{lengths}");
+        let shape = format!("{cell:?}, {input}, {loss}{also}, {layers} × H={HIDDEN}{both}, T={STEPS}, B={SEQUENCES}{lengths}");
         Ok(compare("reference", None, shape, "finite differences", &all, &expected, BOUND))
     }
 
@@ -104,14 +127,18 @@ impl Small {
         let bound = 1.0 / (HIDDEN as f32).sqrt();
         let mut draw =
             |shape: (usize, usize)| Array2::from_shape_simple_fn(shape, || f64::from(random.uniform_in(-bound, bound)));
-        let layer = |k: usize| LayerWeights {
+        let mut layer = |k: usize| LayerWeights {
             input: draw((rows, if k < directions { self.embedding.unwrap_or(SIZE) } else { directions * HIDDEN })),
             recurrent: draw((rows, HIDDEN)),
+            mask: self
+                .sparse
+                .then(|| Array2::from_shape_fn((rows, HIDDEN), |(i, j)| f64::from(u8::from(!(i + 2 * j + k).is_multiple_of(3))))),
             input_bias: draw((1, rows)).remove_axis(Axis(0)),
             recurrent_bias: draw((1, rows)).remove_axis(Axis(0)),
             leak: if self.cell.has_leak { draw((1, HIDDEN)).remove_axis(Axis(0)) + 0.5 } else { Array1::zeros(0) },
         };
-        let layers = (0..self.layers * directions).map(layer).collect();
+        let mut layers: Vec<LayerWeights> = (0..self.layers * directions).map(&mut layer).collect();
+        layers.iter_mut().for_each(LayerWeights::apply_mask);
         let decoder = draw((OUTPUTS, directions * HIDDEN));
         let decoder_bias = draw((1, OUTPUTS)).remove_axis(Axis(0));
         let embedding = self.embedding.map(|size| draw((SIZE, size)));
@@ -122,7 +149,7 @@ impl Small {
     fn smooth_batch(&self, weights: &Weights) -> Result<Batch> {
         let mut batch = self.batch(5);
         for seed in 6..100 {
-            if reference::distance_from_kink(weights, &self.cell, &batch, &self.loss, &self.dropout)? > FROM_KINK {
+            if reference::distance_from_kink(weights, &self.cell, &batch, &self.loss, &self.regularization)? > FROM_KINK {
                 break;
             }
             batch = self.batch(seed);
@@ -144,15 +171,25 @@ impl Small {
     }
 }
 
-/// The derivative of the loss by each weight and by the initial states.
-fn differences(weights: &Weights, cell: &Cell, batch: &Batch, criterion: &Loss, dropout: &Dropout) -> Result<Tensors> {
+/// The derivative of the loss and the penalty by each weight and by the initial states.
+fn differences(
+    weights: &Weights,
+    cell: &Cell,
+    batch: &Batch,
+    criterion: &Loss,
+    regularization: &Regularization,
+) -> Result<Tensors> {
     let start = reference::initial(weights, cell, batch);
+    let objective = |weights: &Weights, start: &States| {
+        reference::forward_with(weights, cell, batch, start, criterion, regularization).map(|got| got.loss + got.penalty)
+    };
     let mut all = Tensors::new();
     for (place, (name, tensor)) in weights.tensors().into_iter().enumerate() {
         let loss = |at: usize, by: f64| {
             let mut weights = weights.clone();
             *weights.tensors_mut().swap_remove(place).1.into_iter().nth(at).expect("an element") += by;
-            Ok(reference::forward_with(&weights, cell, batch, &start, criterion, dropout)?.loss)
+            weights.layers.iter_mut().for_each(LayerWeights::apply_mask);
+            objective(&weights, &start)
         };
         all.insert(name, slopes(tensor.shape(), loss)?);
     }
@@ -160,7 +197,7 @@ fn differences(weights: &Weights, cell: &Cell, batch: &Batch, criterion: &Loss, 
         let loss = |at: usize, by: f64| {
             let mut start = start.clone();
             *start.get_mut(name).expect("a state").iter_mut().nth(at).expect("an element") += by;
-            Ok(reference::forward_with(weights, cell, batch, &start, criterion, dropout)?.loss)
+            objective(weights, &start)
         };
         all.insert(format!("{name}0"), slopes(state.shape(), loss)?);
     }

@@ -19,7 +19,7 @@ use crate::batch::{Batch, InitialState};
 use crate::model::{Model, Named};
 use crate::network::{Masks, Network, Traced};
 use crate::program::Program;
-use crate::reference::{self, Dropout};
+use crate::reference::{self, Regularization};
 
 /// What dropout's masks follow from where gradients are held to the reference: each beyond 32 bits.
 pub const MASKS: Masks = Masks { seed: 0x9876_5432_1000_0007, step: (5 << 32) + 3 };
@@ -55,7 +55,7 @@ fn after_training(case: &Case) -> Result<Expected> {
     }
     let batch = case.batch(3);
     let start = reference::initial(&weights, &cell, &batch);
-    let before = reference::forward_with(&weights, &cell, &batch, &start, &case.config.loss, &Dropout::NONE)?;
+    let before = reference::forward_with(&weights, &cell, &batch, &start, &case.config.loss, &Regularization::NONE)?;
     let last = reference::last(&before.states);
     expected_from(&case.config, &weights, &following(case, 4), &last)
 }
@@ -153,7 +153,7 @@ pub fn gradient(network: &mut Network, batch: &Batch) -> Result<Tensors> {
         }
     }
     // It carries the state on.
-    if config.drops() {
+    if config.is_regularized() {
         all.insert(EVALUATED.into(), arr1(&[f64::from(network.loss(batch)?)]).into_dyn());
     }
     Ok(all)

@@ -5,7 +5,7 @@ use std::path::Path;
 use clap::Args;
 use retrospect::batch::{Input, Loss};
 use retrospect::data::Vocabulary;
-use retrospect::model::{Config, Sizes, sizes};
+use retrospect::model::{Config, Sizes, has_recurrent_masks, sizes};
 use retrospect::tensors::TensorFile;
 use retrospect::train::Checkpoint;
 use retrospect::{Activation, Error, Result};
@@ -68,6 +68,7 @@ impl BareArgs {
             layers,
             embedding,
             bidirectional: self.cell.is_bidirectional(Some(&file)),
+            recurrent_mask: has_recurrent_masks(&file),
             activation: self.activation.unwrap_or(Activation::Tanh),
             leak: self.cell.leak.map(|leak| leak as f32),
             ..Config::new(input, hidden, outputs, loss, SHAPE.0, SHAPE.1)

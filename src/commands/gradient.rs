@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use retrospect::batch::{Batch, Input, Inputs, Reduction};
-use retrospect::model::{Config, Optimizer, Sizes, left_out, sizes};
+use retrospect::model::{Config, Optimizer, Sizes, has_recurrent_masks, left_out, sizes};
 use retrospect::network::{Masks, Network};
-use retrospect::reference::{self, Cell, Dropout, Weights};
+use retrospect::reference::{self, Cell, Regularization, Weights};
 use retrospect::tensors::{TensorFile, Tensors, read_batch};
 use retrospect::train::Checkpoint;
 use retrospect::{Activation, Error, Result};
@@ -57,11 +57,19 @@ pub struct Gradient {
     #[arg(long, value_name = "P", allow_negative_numbers = true, value_parser = super::options::probability, default_value_t = 0.0, hide_default_value = true)]
     output_dropout: f64,
 
-    /// Random seed of the dropout masks
+    /// Add noise of this standard deviation to the sums of each layer, as training does [default: 0]
+    #[arg(long, value_name = "S", allow_negative_numbers = true, value_parser = super::options::not_negative, default_value_t = 0.0, hide_default_value = true)]
+    state_noise: f64,
+
+    /// Add the gradient of so many times the mean square of each layer's states, as training does [default: 0]
+    #[arg(long, value_name = "L", allow_negative_numbers = true, value_parser = super::options::not_negative, default_value_t = 0.0, hide_default_value = true)]
+    activity_l2: f64,
+
+    /// Random seed of dropout and noise
     #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 57)]
     seed: u64,
 
-    /// Training step of the dropout masks, counted from 1
+    /// Training step of dropout and noise, counted from 1
     #[arg(long, value_name = "K", allow_negative_numbers = true, default_value_t = 1, value_parser = super::options::count())]
     step: u64,
 
@@ -144,9 +152,10 @@ impl Gradient {
         let weights = weights.map_err(|e| in_file(&self.weights, e))?;
         config.check_batch(batch).map_err(|e| in_file(&self.batch, e))?;
         let Masks { seed, step } = self.masks();
-        let dropout = Dropout { rate: self.dropout, output_rate: self.output_dropout, seed, step };
+        let Config { dropout, output_dropout, state_noise, activity_l2, .. } = *config;
+        let regularization = Regularization { dropout, output_dropout, state_noise, activity_l2, seed, step };
         let start = reference::initial(&weights, &cell, batch);
-        let gradient = reference::gradient_with(&weights, &cell, batch, &start, &config.loss, &dropout);
+        let gradient = reference::gradient_with(&weights, &cell, batch, &start, &config.loss, &regularization);
         let gradient = gradient.map_err(|e| in_file(&self.batch, e))?;
         let mut out = Tensors::new();
         for (name, array) in gradient.weights.tensors() {
@@ -203,6 +212,9 @@ impl Gradient {
             optimizer: Optimizer::Sgd,
             dropout: self.dropout,
             output_dropout: self.output_dropout,
+            state_noise: self.state_noise,
+            activity_l2: self.activity_l2,
+            recurrent_mask: has_recurrent_masks(tensors),
             recompute: self.recompute.and_then(|choice| choice.for_window(window)),
             ..Config::new(input, hidden, outputs, loss, size, window)
         })

@@ -11,7 +11,7 @@ mod values;
 use clap::{Args, ValueEnum};
 use retrospect::batch::{Input, Loss, TargetKind};
 use retrospect::data::{ALL, Choice, ClassWeights, Columns, Defaults, Opened, Options, Part, Reading, Scaling, Task, Tokens};
-use retrospect::model::{Config, RecurrentInit};
+use retrospect::model::{Config, RecurrentInit, has_recurrent_masks, holds_masks_alone, sizes_of_masks};
 use retrospect::train::{Checkpoint, Settings};
 use retrospect::{Activation, Error, Result};
 
@@ -31,7 +31,7 @@ use super::files::note_pipe;
 use super::terminal::note;
 
 /// The flags of a model that do not change when a run goes on. Each by its own name: of a group an error would list all.
-pub const FIXED: [&str; 40] = [
+pub const FIXED: [&str; 43] = [
     // Which data, and how they are read.
     "task",
     "vocabulary",
@@ -61,6 +61,9 @@ pub const FIXED: [&str; 40] = [
     "quantile",
     "dropout",
     "output_dropout",
+    "state_noise",
+    "activity_l2",
+    "dale",
     "cell",
     "leak",
     "bidirectional",
@@ -190,7 +193,10 @@ impl ModelArgs {
     /// The network for the data that are opened: by the flags, or else the weights that it starts from, or else the defaults of a task.
     fn configure(&self, opened: &Opened, init: Option<&Init>, task: Option<&Defaults>) -> Result<Config> {
         let asked = &self.network;
+        let masks = init.map(|init| &init.file).filter(|file| holds_masks_alone(file));
+        let init = init.filter(|_| masks.is_none());
         let weights = init.map(|init| &init.file);
+        let [of_masks, layers] = masks.map(sizes_of_masks).transpose()?.map_or([None; 2], |sizes| sizes.map(Some));
         let cell = self.cell.choose(weights, asked.activation)?;
         let sizes = init.map(|init| init.sizes(cell, asked.layers, opened.vocabulary.as_ref())).transpose()?;
         let optimizer = self.optimizer.choose(task.map_or(OptimizerChoice::Adam, OptimizerChoice::usual_for))?;
@@ -210,11 +216,11 @@ impl ModelArgs {
             TargetKind::Classes => at_least(shape.targets, sizes.map(|sizes| sizes.outputs)),
             TargetKind::Values => shape.targets * loss.outputs_per_target(),
         };
-        let hidden = asked.hidden.or(sizes.map(|sizes| sizes.hidden)).or(task.map(|d| d.hidden)).unwrap_or(256);
+        let hidden = asked.hidden.or(sizes.map(|sizes| sizes.hidden)).or(of_masks).or(task.map(|d| d.hidden)).unwrap_or(256);
         let of_weights = weights.and_then(trained).map(|network| network.activation);
         let usual = of_weights.or(task.and_then(|d| Activation::named(d.activation))).filter(|_| cell.has_activation);
         let network = Config {
-            layers: asked.layers.or(sizes.map(|sizes| sizes.layers)).unwrap_or(1),
+            layers: asked.layers.or(sizes.map(|sizes| sizes.layers)).or(layers).unwrap_or(1),
             embedding: asked.embedding.or(sizes.and_then(|sizes| sizes.embedding)),
             cell,
             bidirectional: self.cell.is_bidirectional(weights),
@@ -228,6 +234,10 @@ impl ModelArgs {
             clip: task.and_then(|d| d.clip).map(|c| c as f32),
             dropout: asked.dropout.unwrap_or_default(),
             output_dropout: asked.output_dropout.unwrap_or_default(),
+            state_noise: asked.state_noise.unwrap_or_default(),
+            activity_l2: asked.activity_l2.unwrap_or_default(),
+            recurrent_mask: masks.or(weights).is_some_and(has_recurrent_masks),
+            dale: asked.dale,
             recompute: asked.recompute.and_then(|choice| choice.for_window(steps)),
             ..Config::new(input, hidden, outputs, loss, batch, steps)
         };

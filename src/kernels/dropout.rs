@@ -10,7 +10,7 @@ use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
 
 use super::fill::pieces_by_rows;
-use super::{WINDOW, bytes};
+use super::{PHILOX, WINDOW, bytes};
 use crate::program::{
     Binding, Content, Cuts, Kernel, Lowered, Mat, Program, Shader, Step, Variant, View, all_windows, little, scalars, whole,
 };
@@ -51,7 +51,7 @@ pub static DROPOUT: Kernel = Kernel {
     variants: &[Variant {
         name: "rows",
         shaders: &[Shader {
-            source: &[WINDOW, include_str!("../../shaders/dropout.wgsl")],
+            source: &[WINDOW, PHILOX, include_str!("../../shaders/dropout.wgsl")],
             entry: "main",
             bindings: BINDINGS,
             scalars: SCALARS,
@@ -120,10 +120,15 @@ const TWO_TO_32: f64 = (1_u64 << 32) as f64;
 /// The scalars, and key and training step; where nothing is dropped, a threshold of 0 and a scale of 1.
 fn masked<T: Copy>(schedule: &View<T>, bytes: &[u8]) -> (Scalars, [u32; 2], [u32; 2]) {
     let scalars: Scalars = scalars(bytes);
-    let [low, high, step_low, step_high] = [0, 1, 2, 3].map(|i| schedule.index(i) as u32);
-    let is_on = (step_low | step_high) != 0;
+    let ([key, step], is_on) = now(schedule);
     let scalars = if is_on { scalars } else { Scalars { threshold: 0, scale: 1.0, ..scalars } };
-    (scalars, [low, high], [step_low, step_high])
+    (scalars, key, step)
+}
+
+/// The key and the training step of a schedule, and whether there is one.
+pub(super) fn now<T: Copy>(schedule: &View<T>) -> ([[u32; 2]; 2], bool) {
+    let [low, high, step_low, step_high] = [0, 1, 2, 3].map(|i| schedule.index(i) as u32);
+    ([[low, high], [step_low, step_high]], (step_low | step_high) != 0)
 }
 
 /// Calls `each` with every element's row, column and factor.
@@ -180,7 +185,7 @@ fn run(views: &mut [View<f32>], bytes: &[u8]) {
 
 /// The words from the block of number n on, as many as `count` numbers from n on need, or more.
 #[inline(always)]
-fn draw(words: &mut Vec<u32>, n: u64, count: usize, rest: [u32; 3], key: [u32; 2]) {
+pub(super) fn draw(words: &mut Vec<u32>, n: u64, count: usize, rest: [u32; 3], key: [u32; 2]) {
     let blocks = ((n % 4) as usize + count).div_ceil(4 * LANES);
     words.resize(blocks * 4 * LANES, 0);
     let first = (n / 4) as u32;

@@ -20,6 +20,12 @@ struct Value {
 
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
+struct Factor {
+    factor: f32,
+}
+
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
 struct Rows {
     rows: u32,
 }
@@ -89,15 +95,15 @@ pub static COPY: Kernel = Kernel {
 
 const ADD_BINDINGS: &[Binding] = &[Binding::read("x"), Binding::update("out")];
 
-/// out = out + x, of the same shape.
+/// out = out + factor·x, of the same shape.
 pub static ADD: Kernel = Kernel {
     name: "add",
     bindings: ADD_BINDINGS,
-    scalars: &[],
+    scalars: &["factor"],
     definition: run_add,
     bound: bound_add,
     parts: whole,
-    is_exact: |_| true,
+    is_exact: |step| step.scalars::<Factor>().factor.fract() == 0.0,
     cpu: run_add,
     variants: &[Variant {
         name: "rows",
@@ -105,17 +111,17 @@ pub static ADD: Kernel = Kernel {
             source: &[WINDOW, include_str!("../../shaders/add.wgsl")],
             entry: "main",
             bindings: ADD_BINDINGS,
-            scalars: &[],
+            scalars: &["factor"],
         }],
-        lower: |step, cuts| over_rows(&step.windows, &[], cuts),
+        lower: |step, cuts| over_rows(&step.windows, &step.scalars, cuts),
         ..Variant::PLAIN
     }],
     bytes: |step| all_windows(step) + u64::from(step.windows[1].rows) * u64::from(step.windows[1].stride) * 4,
     working: little,
-    flops: |step| step.windows[0].len() as u64,
-    sample: |program, [m, n, _]| {
+    flops: |step| 2 * step.windows[0].len() as u64,
+    sample: |program, [m, n, k]| {
         let (x, out) = (program.matrix("x", m, n), program.matrix("out", m, n));
-        add(program, x, out);
+        add(program, [1.0, 0.3, -2.0][k as usize % 3], x, out);
         vec![]
     },
 };
@@ -172,13 +178,13 @@ pub fn copy(program: &mut Program, x: Mat, out: Mat) {
     program.push(&COPY, &[x, out], Nothing);
 }
 
-/// Records out = out + x.
+/// Records out = out + factor·x.
 ///
 /// # Panics
 /// When the shapes differ.
-pub fn add(program: &mut Program, x: Mat, out: Mat) {
+pub fn add(program: &mut Program, factor: f32, x: Mat, out: Mat) {
     assert!((x.rows, x.cols) == (out.rows, out.cols), "add: x {x:?}, out {out:?}");
-    program.push(&ADD, &[x, out], Nothing);
+    program.push(&ADD, &[x, out], Factor { factor });
 }
 
 /// Records that the last `rows` rows of hidden become its first.
@@ -201,20 +207,27 @@ fn run_copy<T: Float>(views: &mut [View<T>], _: &[u8]) {
     (0..out.rows).for_each(|r| out.row_mut(r).copy_from_slice(x.row(r)));
 }
 
-fn run_add<T: Float>(views: &mut [View<T>], _: &[u8]) {
+fn run_add<T: Float>(views: &mut [View<T>], bytes: &[u8]) {
     let [x, out] = views else { unreachable!("two windows") };
-    (0..out.rows).for_each(|r| out.row_mut(r).iter_mut().zip(x.row(r)).for_each(|(to, &x)| *to = *to + x));
+    let factor = T::from(scalars::<Factor>(bytes).factor).expect("a float");
+    (0..out.rows).for_each(|r| out.row_mut(r).iter_mut().zip(x.row(r)).for_each(|(to, &x)| *to = *to + factor * x));
 }
 
-/// One rounding.
-fn bound_add(views: &mut [View<f64>], _: &[u8]) {
+/// One rounding, and one of the product where the factor is not 1.
+fn bound_add(views: &mut [View<f64>], bytes: &[u8]) {
     let [x, out] = views else { unreachable!("two windows") };
+    let factor = f64::from(scalars::<Factor>(bytes).factor);
     for r in 0..out.rows {
         for (to, &x) in out.row_mut(r).iter_mut().zip(x.row(r)) {
             let mut terms = Terms::default();
             terms.number(*to);
-            terms.number(x);
-            *to = terms.of_numbers();
+            if factor == 1.0 {
+                terms.number(x);
+                *to = terms.of_numbers();
+            } else {
+                terms.product(factor, x);
+                *to = terms.of_products();
+            }
         }
     }
 }

@@ -3,6 +3,7 @@
 //! [`all`], which tests and checks go through.
 
 pub mod column_sum;
+pub mod constraint;
 pub mod dropout;
 pub mod embedding;
 pub mod fill;
@@ -10,6 +11,7 @@ pub mod gather;
 pub mod gemm;
 pub mod journal;
 pub mod map;
+pub mod noise;
 pub mod norm;
 pub mod padding;
 pub mod recurrence;
@@ -54,6 +56,9 @@ pub fn all() -> Vec<&'static Kernel> {
         &map::ACTIVATE,
         &map::ACTIVATE_GRADIENT,
         &dropout::DROPOUT,
+        &noise::NOISE,
+        &constraint::CONNECTIONS,
+        &constraint::SIGNS,
     ];
     for cell in crate::cells::ALL {
         kernels.extend([cell.forward, cell.backward]);
@@ -75,6 +80,7 @@ fn in_lanes(values: &[f32], start: f32, of: impl Fn(f32) -> f32, combine: impl F
 
 /// The common head of every shader.
 const WINDOW: &str = include_str!("../../shaders/shared/window.wgsl");
+const PHILOX: &str = include_str!("../../shaders/shared/philox.wgsl");
 const EXP: &str = include_str!("../../shaders/shared/exp.wgsl");
 const ACTIVATION: &str = include_str!("../../shaders/shared/activation.wgsl");
 

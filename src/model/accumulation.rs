@@ -25,10 +25,10 @@ impl Accumulation {
 
     pub fn record(&mut self, program: &mut Program) {
         let start = program.len();
-        self.pairs.iter().for_each(|(last, kept)| add(program, *last, *kept));
+        self.pairs.iter().for_each(|(last, kept)| add(program, 1.0, *last, *kept));
         self.keep = start..program.len();
         for (last, kept) in self.pairs {
-            add(program, kept, last);
+            add(program, 1.0, kept, last);
             fill(program, kept, 0.0);
         }
         self.finish = self.keep.end..program.len();

@@ -119,6 +119,20 @@ pub struct Config {
     /// The same of what the head reads.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub output_dropout: f64,
+    /// The standard deviation of the noise that is added to each sum of a layer of one gate in training, inside of φ.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub state_noise: f64,
+    /// In training the gradient is that of the loss and of so many times the mean square of each layer's h, over all sequences, time steps and
+    /// units; the loss that is reported is without it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub activity_l2: f64,
+    /// Whether recurrent weights have masks, `rnn.mask_hh_l{k}`: where a mask is 0 there is no connection, and the weight stays 0.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub recurrent_mask: bool,
+    /// The share of a layer's units that are excitatory, the first ones: no weight from them to a unit of the layer is negative, and none from
+    /// the others, which are inhibitory, positive (Dale's principle). For layers of one gate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dale: Option<f64>,
     /// Hidden states are kept at every so many time steps only, and the others computed again for the backward pass; `None`: all are
     /// kept. The gradients are the same but for the order of their sums.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -172,6 +186,10 @@ impl Config {
             clip_value: None,
             dropout: 0.0,
             output_dropout: 0.0,
+            state_noise: 0.0,
+            activity_l2: 0.0,
+            recurrent_mask: false,
+            dale: None,
             recompute: None,
             trace: false,
         }
@@ -209,6 +227,16 @@ impl Config {
     /// Whether anything is dropped in training.
     pub(crate) fn drops(&self) -> bool {
         (self.layers > 1 && self.dropout > 0.0) || self.output_dropout > 0.0
+    }
+
+    /// Whether a training step is computed otherwise than an evaluation of the same batch.
+    pub(crate) fn is_regularized(&self) -> bool {
+        self.drops() || self.state_noise > 0.0 || self.activity_l2 > 0.0
+    }
+
+    /// The number of excitatory units of a layer, where signs are fixed.
+    pub(crate) fn excitatory(&self) -> Option<usize> {
+        self.dale.map(|share| (share * self.hidden as f64).round() as usize)
     }
 
     /// The segments that a window is computed in: where states are recomputed, the steps between two that are kept; else all.

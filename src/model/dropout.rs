@@ -9,7 +9,7 @@ use crate::program::{Mat, Program};
 /// The masks of a network; R is the number of rows that go through a layer together: of a segment in one direction, of all time steps in two.
 #[derive(Debug, Clone)]
 pub(crate) struct Dropout {
-    /// Seed and training step, `[1, 4]`, where anything is dropped.
+    /// Seed and training step, `[1, 4]`, where anything is random in training.
     pub schedule: Option<Mat>,
     hidden: u32,
     directions: u32,
@@ -30,7 +30,7 @@ struct Mask {
 
 impl Dropout {
     /// Declares what the masks need where so many rows go through a layer together.
-    pub fn new(program: &mut Program, config: &Config, rows: u32) -> Dropout {
+    pub fn new(program: &mut Program, config: &Config, rows: u32, schedule: Option<Mat>) -> Dropout {
         let cols = gate_cols(config.hidden as u32, config.directions());
         let mut mask = |layer: usize| {
             let is_last = layer + 1 == config.layers;
@@ -45,7 +45,7 @@ impl Dropout {
         let masks: Vec<Option<Mask>> = (0..config.layers).map(&mut mask).collect();
         let is_any = config.drops();
         Dropout {
-            schedule: is_any.then(|| program.indices("seed and step of dropout", 1, 4)),
+            schedule,
             hidden: config.hidden as u32,
             directions: config.directions() as u32,
             masks,

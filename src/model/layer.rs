@@ -22,7 +22,7 @@ use crate::kernels::gather::gather;
 use crate::kernels::gemm::{Epilogue, linear};
 use crate::kernels::padding::clear_padding;
 use crate::kernels::recurrence::{gate_cols, gate_stride};
-use crate::kernels::{column_sum, embedding, fill, recurrence, transpose};
+use crate::kernels::{column_sum, constraint, embedding, fill, noise, recurrence, transpose};
 use crate::program::{Mat, Program};
 
 /// What a layer reads.
@@ -46,6 +46,7 @@ pub(crate) struct Weights {
     /// What is trained of the recurrent bias.
     recurrent_bias: Option<Mat>,
     leak: Option<Mat>,
+    mask: Option<Mat>,
 }
 
 impl Weights {
@@ -59,6 +60,7 @@ impl Weights {
             bias: needed(Role::Bias),
             recurrent_bias: window(Role::RecurrentBias),
             leak: window(Role::Leak),
+            mask: window(Role::Mask),
         }
     }
 }
@@ -83,6 +85,17 @@ pub(crate) struct TracedState {
     pub direct: Mat,
     /// What the cell saves, `[T·B, ·]`.
     pub saved: Mat,
+}
+
+/// What a layer does besides, in training or after each update.
+#[derive(Debug, Clone, Copy)]
+struct Regularization {
+    /// The layer's number in noise, its deviation, and what it follows from.
+    noise: Option<(u32, f64, Mat)>,
+    /// What h is multiplied by in the gradient of its mean square.
+    activity: f32,
+    /// The excitatory units.
+    excitatory: Option<u32>,
 }
 
 /// What lies between segments, where there are several.
@@ -149,6 +162,9 @@ pub(crate) struct Layer {
     batch: u32,
     weights: Weights,
     d_weights: Weights,
+    regularization: Regularization,
+    /// The mask of the recurrent weight beside the arena of the parameters.
+    mask: Option<Mat>,
     /// Wᵀ.
     recurrent_t: Mat,
     /// The sum of two biases that are both trained.
@@ -193,6 +209,7 @@ impl Layer {
         [weights, d_weights]: [Weights; 2],
         shared: &Shared,
         ends: Option<Ends>,
+        schedule: Option<Mat>,
     ) -> Layer {
         let cell = config.cell;
         let [batch, window, hidden] = [config.batch, config.window, config.hidden].map(|n| n as u32);
@@ -222,6 +239,12 @@ impl Layer {
             batch,
             weights,
             d_weights,
+            regularization: Regularization {
+                noise: schedule.filter(|_| config.state_noise > 0.0).map(|schedule| (place as u32, config.state_noise, schedule)),
+                activity: (2.0 * config.activity_l2 / (config.window * config.batch * config.hidden) as f64) as f32,
+                excitatory: config.excitatory().map(|count| count as u32),
+            },
+            mask: weights.mask.map(|mask| program.matrix(name("mask of the recurrent weight"), mask.rows, mask.cols)),
             recurrent_t: program.matrix(name("recurrent weight transposed"), hidden, gates),
             bias_sum: both.map(|_| program.matrix(name("sum of biases"), 1, gates)),
             input: program.transient(name("input sums"), length, gates),
@@ -267,8 +290,20 @@ impl Layer {
         self.states[state].slice_rows(first..first + segment.len())
     }
 
+    /// Records that the weights become zero where there is no connection, once they were written. Training keeps them so.
+    pub fn remove_connections(&self, program: &mut Program) {
+        if let (Some(mask), Some(copy)) = (self.weights.mask, self.mask) {
+            // A step cannot read one window of a buffer and write another.
+            fill::copy(program, mask, copy);
+            constraint::connections(program, copy, self.weights.recurrent);
+        }
+    }
+
     /// Records what follows from the weights.
     pub fn prepare(&self, program: &mut Program) {
+        if let Some(excitatory) = self.regularization.excitatory {
+            constraint::signs(program, self.weights.recurrent, excitatory);
+        }
         transpose::transpose(program, self.weights.recurrent, self.recurrent_t);
         let (Some(sum), Some(second)) = (self.bias_sum, self.weights.recurrent_bias) else { return };
         column_sum::column_sum(program, self.weights.bias, sum, Epilogue::Store);
@@ -326,6 +361,9 @@ impl Layer {
         match reads {
             Reads::Tokens { tokens, .. } => embedding::lookup(program, tokens, self.weights.input, bias, input),
             Reads::Vectors { vectors, .. } => linear(program, vectors, self.weights.input, bias, input),
+        }
+        if let Some((number, deviation, schedule)) = self.regularization.noise {
+            noise::noise(program, schedule, input, number, segment.rows.start, deviation);
         }
         let states = self.states.iter().map(|state| state.slice_rows(0..count + batch));
         for (state, between) in self.states.iter().zip(self.borders.iter().flat_map(|borders| &borders.states)) {

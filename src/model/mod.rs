@@ -22,7 +22,10 @@ pub(crate) use head::{constants as loss_constants, penalty as loss_penalty};
 pub(crate) use layer::{Layer, TracedState, TracedWindows};
 pub use optimizer::Optimizer;
 pub(crate) use parameters::check_start;
-pub use parameters::{Named, Sizes, cell, from_file, initial, is_bidirectional, left_out, sizes};
+pub use parameters::{
+    Named, Sizes, cell, from_file, has_recurrent_masks, holds_masks_alone, initial, is_bidirectional, left_out, sizes,
+    sizes_of_masks,
+};
 pub use recurrent::Model;
 pub(crate) use recurrent::{InputWindows, TokenWindows};
 pub(crate) use update::HISTORY;

@@ -10,8 +10,8 @@ use std::ops::Range;
 
 use ndarray::ArrayD;
 
-pub use file::{Sizes, cell, from_file, is_bidirectional, sizes};
-pub(crate) use file::{check, expect_shapes, in_blocks};
+pub use file::{Sizes, cell, from_file, has_recurrent_masks, holds_masks_alone, is_bidirectional, sizes, sizes_of_masks};
+pub(crate) use file::{check, expect_shapes, in_blocks, masks_in_blocks};
 pub use initial::initial;
 pub(crate) use initial::{check_initial, check_start};
 pub use left_out::left_out;
@@ -52,6 +52,8 @@ pub(crate) enum Role {
     RecurrentBias,
     /// It is not trained: its gradient stays zero, which changes nothing in any optimiser.
     Leak,
+    /// Of the recurrent weight, 1 where there is a connection and 0 where there is none. It is not trained either.
+    Mask,
     Decoder,
     DecoderBias,
 }
@@ -97,9 +99,9 @@ impl Parameter {
         }
     }
 
-    /// Whether it is a weight of a product or an embedding, and neither a bias nor a leak.
-    pub fn is_matrix(&self) -> bool {
-        !self.is_vector()
+    /// Whether it decays where weights do: a trained matrix does, and no bias.
+    pub fn decays(&self) -> bool {
+        !self.is_vector() && self.is_trained()
     }
 
     fn is_vector(&self) -> bool {
@@ -113,7 +115,7 @@ impl Parameter {
 
     /// Whether it is trained.
     pub fn is_trained(&self) -> bool {
-        self.role != Role::Leak
+        !matches!(self.role, Role::Leak | Role::Mask)
     }
 
     /// Some rows of PyTorch's shape as parts of the window, in order: a part for each gate.
@@ -187,8 +189,8 @@ pub(crate) fn gathered(values: &[f32], units: usize, parts: usize) -> Vec<f32> {
 
 /// All parameters of a network, in the order of the arenas, with G gates and D directions: where there is an embedding of N numbers
 /// `encoder.weight` `[I, N]`, which the first layer reads as its N inputs; for each layer and then for its reverse direction,
-/// whose names end with `_reverse`, `rnn.weight_ih_l{k}` `[G·H, I or D·H]`, `rnn.weight_hh_l{k}` `[G·H, H]`, `rnn.bias_ih_l{k}` `[G·H]`, where
-/// it is trained `rnn.bias_hh_l{k}` `[G·H]`, of leaky cells `rnn.leak_l{k}` `[H]`; and `decoder.weight` `[O, D·H]`, `decoder.bias` `[O]`.
+/// whose names end with `_reverse`, `rnn.weight_ih_l{k}` `[G·H, I or D·H]`, `rnn.weight_hh_l{k}` `[G·H, H]`, where it has a mask
+/// `rnn.mask_hh_l{k}` `[G·H, H]`, `rnn.bias_ih_l{k}` `[G·H]`, where it is trained `rnn.bias_hh_l{k}` `[G·H]`, of leaky cells `rnn.leak_l{k}` `[H]`; and `decoder.weight` `[O, D·H]`, `decoder.bias` `[O]`.
 pub(crate) fn table(config: &Config) -> Vec<Parameter> {
     let (hidden, outputs, directions) = (config.hidden, config.outputs, config.directions());
     let outside = |name: &str, shape: (usize, usize), role, units, halves| Parameter {
@@ -238,6 +240,9 @@ fn of_layer(config: &Config, place: usize) -> Vec<Parameter> {
     };
     push("weight_ih", (gates * hidden, fan_in), Role::Input, 0..gates);
     push("weight_hh", (gates * hidden, hidden), Role::Recurrent, 0..gates);
+    if config.recurrent_mask {
+        push(MASK, (gates * hidden, hidden), Role::Mask, 0..gates);
+    }
     push("bias_ih", (1, gates * hidden), Role::Bias, 0..gates);
     match (config.biases, config.cell.recurrent_bias) {
         (Biases::Two, _) => push("bias_hh", (1, gates * hidden), Role::RecurrentBias, 0..gates),
@@ -254,6 +259,9 @@ fn of_layer(config: &Config, place: usize) -> Vec<Parameter> {
 
 /// The name of an embedding's weight, as in PyTorch's example word_language_model.
 const EMBEDDING: &str = "encoder.weight";
+
+/// What the name of a recurrent weight's mask begins with.
+const MASK: &str = "mask_hh";
 
 /// What the names of a reverse direction's parameters end with.
 const REVERSE: &str = "_reverse";

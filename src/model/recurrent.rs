@@ -132,15 +132,17 @@ impl Model {
         let overlap = if segments.len() == 1 { places as u32 - 1 } else { 0 };
         let shared = Shared::new(&mut program, config, length, overlap);
         let ends = config.lengths.then(|| Ends::new(&mut program, config));
+        let is_random = config.drops() || config.state_noise > 0.0;
+        let schedule = is_random.then(|| program.indices("seed and training step", 1, 4));
         let layers: Vec<Layer> = (0..places)
             .map(|place| {
                 let weights = [&parameters.windows, &gradients].map(|windows| Weights::new(&parameters, windows, place));
-                Layer::new(&mut program, config, place, weights, &shared, ends)
+                Layer::new(&mut program, config, place, weights, &shared, ends, schedule)
             })
             .collect();
         let both = config.bidirectional.then(|| Both::new(&mut program, config, length));
         let through = if config.bidirectional { (config.window * config.batch) as u32 } else { length };
-        let dropout = Dropout::new(&mut program, config, through);
+        let dropout = Dropout::new(&mut program, config, through, schedule);
         let head = Head::new(&mut program, config, &parameters, &gradients, length);
         let d_hidden = program.transient("gradient of hidden", length, config.hidden as u32);
         let mut accumulation = (config.accumulate > 1).then(|| Accumulation::new(&mut program, d_arena, head.loss));
@@ -163,9 +165,15 @@ impl Model {
             start..program.len()
         };
         let refresh = |program: &mut Program| layers.iter().for_each(|layer| layer.prepare(program));
-        let prepare = record(&refresh);
+        let prepare = record(&|program| {
+            layers.iter().for_each(|layer| layer.remove_connections(program));
+            refresh(program);
+        });
         let forward = record(&|program| recording.forward(program));
-        let backward = record(&|program| recording.backward(program));
+        let backward = record(&|program| {
+            recording.backward(program);
+            layers.iter().for_each(|layer| layer.finish_backward(program));
+        });
         let update = record(&|program| {
             update_windows.record(program, head.loss);
             refresh(program);

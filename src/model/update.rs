@@ -75,7 +75,7 @@ impl Update {
 fn runs(parameters: &Parameters, cols: u32) -> Vec<(Range<u32>, bool)> {
     let mut runs: Vec<(Range<u32>, bool)> = Vec::new();
     for (parameter, window) in parameters.table.iter().zip(&parameters.windows) {
-        let (start, decays) = (window.offset as u32, parameter.is_matrix());
+        let (start, decays) = (window.offset as u32, parameter.decays());
         match runs.last_mut() {
             Some((_, before)) if *before == decays => {}
             Some((run, _)) => {

@@ -85,6 +85,19 @@ impl Network {
         self.begin()
     }
 
+    /// Sets the masks of the recurrent weights, from a file that has nothing else: where a mask is 0 there is no connection, and the weight becomes
+    /// 0 and stays so.
+    ///
+    /// # Errors
+    /// [`Error::BadInput`] with the tensor and what was expected; what the backend reports.
+    pub fn load_masks(&mut self, file: &TensorFile) -> Result<()> {
+        let config = self.model.config.clone();
+        parameters::masks_in_blocks(&config, file, &mut |index, rows, values| {
+            self.write_rows(Stored::Parameter(PARAMETERS, index), rows, values)
+        })?;
+        self.begin()
+    }
+
     /// Sets one of the optimiser's states from a checkpoint's tensors.
     pub(crate) fn load_optimizer_state(&mut self, name: &str, file: &TensorFile) -> Result<()> {
         let arena = self.arena_of(name)?;

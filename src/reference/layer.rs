@@ -50,17 +50,22 @@ pub(super) struct Derivatives {
     pub initial_states: Vec<Array2<f64>>,
 }
 
-/// The sums and states of a layer at all steps, from the states before the first, `[B, H]` each.
+/// The sums and states of a layer at all steps, from the states before the first, `[B, H]` each. `noise` is in the order of computation.
 pub(super) fn forward(
     cell: &Cell,
     weights: &LayerWeights,
     input: &LayerInput,
     initial: &[ArrayView2<f64>],
+    noise: Option<Array3<f64>>,
     order: Order,
 ) -> Trajectory {
     let (sequences, hidden) = initial[0].dim();
-    let input_sums = in_steps(input.times(&weights.input) + &weights.input_bias, sequences);
+    let mut input_sums = in_steps(input.times(&weights.input) + &weights.input_bias, sequences);
     let steps = input_sums.dim().0;
+    for (n, noise) in noise.iter().flat_map(|noise| noise.axis_iter(Axis(0)).enumerate()) {
+        let mut sums = input_sums.index_axis_mut(Axis(0), order.time(n));
+        sums += &noise;
+    }
     let mut states = vec![Array3::zeros((steps + 1, sequences, hidden)); initial.len()];
     for (state, initial) in states.iter_mut().zip(initial) {
         state.index_axis_mut(Axis(0), 0).assign(initial);
@@ -166,7 +171,11 @@ pub(super) fn d_weights(
     let before = rows(before.as_standard_layout().view()).to_owned();
     let sums = |d_input: &Array2<f64>, d_recurrent: &Array2<f64>, input: &LayerInput, before: &Array2<f64>| LayerWeights {
         input: input.d_weight(d_input, weights.input.ncols()),
-        recurrent: d_recurrent.t().dot(before),
+        recurrent: match &weights.mask {
+            Some(mask) => d_recurrent.t().dot(before) * mask,
+            None => d_recurrent.t().dot(before),
+        },
+        mask: None,
         input_bias: d_input.sum_axis(Axis(0)),
         recurrent_bias: d_recurrent.sum_axis(Axis(0)),
         leak: Array1::zeros(weights.leak.len()),

@@ -12,6 +12,8 @@ pub struct LayerWeights {
     pub input: Array2<f64>,
     /// `W`, `[G·H, H]`.
     pub recurrent: Array2<f64>,
+    /// `M`, `[G·H, H]`: 1 where there is a connection and 0 where there is none, if it has such a mask. `W` is 0 where it is.
+    pub mask: Option<Array2<f64>>,
     /// `b_ih`, `[G·H]`.
     pub input_bias: Array1<f64>,
     /// `b_hh`, `[G·H]`.
@@ -42,7 +44,7 @@ impl Weights {
     /// `rnn.weight_hh_l0_reverse` each layer has a second direction, whose names end so; where there is an `encoder.weight` `[tokens, N]`
     /// tokens are embedded.
     ///
-    /// A `rnn.bias_hh_l{k}` that is not there is zero.
+    /// A `rnn.bias_hh_l{k}` that is not there is zero. Where there is a `rnn.mask_hh_l{k}` `[G·H, H]`, the recurrent weight is multiplied by it.
     ///
     /// # Errors
     /// What `tensor` reports; [`Error::BadInput`] for a tensor that is missing or has a wrong number of axes.
@@ -160,12 +162,19 @@ impl LayerWeights {
     ) -> Result<LayerWeights> {
         let input_bias: Array1<f64> = required(tensor, &format!("rnn.bias_ih_{suffix}"))?;
         let second = format!("rnn.bias_hh_{suffix}");
-        Ok(LayerWeights {
+        let recurrent: Array2<f64> = match recurrent {
+            Some(recurrent) => ranked(&format!("rnn.weight_hh_{suffix}"), recurrent)?,
+            None => required(tensor, &format!("rnn.weight_hh_{suffix}"))?,
+        };
+        let name = format!("rnn.mask_hh_{suffix}");
+        let mask: Option<Array2<f64>> = tensor(&name)?.map(|mask| ranked(&name, mask)).transpose()?;
+        if let Some(mask) = mask.as_ref().filter(|mask| mask.shape() != recurrent.shape()) {
+            return Err(Error::input(name, format!("expected shape {:?}, got {:?}", recurrent.shape(), mask.shape())));
+        }
+        let mut all = LayerWeights {
             input: required(tensor, &format!("rnn.weight_ih_{suffix}"))?,
-            recurrent: match recurrent {
-                Some(recurrent) => ranked(&format!("rnn.weight_hh_{suffix}"), recurrent)?,
-                None => required(tensor, &format!("rnn.weight_hh_{suffix}"))?,
-            },
+            recurrent,
+            mask,
             recurrent_bias: match tensor(&second)? {
                 Some(bias) => ranked(&second, bias)?,
                 None => Array1::zeros(input_bias.len()),
@@ -175,7 +184,16 @@ impl LayerWeights {
                 false => Array1::zeros(0),
             },
             input_bias,
-        })
+        };
+        all.apply_mask();
+        Ok(all)
+    }
+
+    /// Makes zero what has no connection.
+    pub fn apply_mask(&mut self) {
+        if let Some(mask) = &self.mask {
+            self.recurrent *= mask;
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use super::{Best, Checkpoint, DeviceRecord, Folder, Metrics, OnDivergence, Origi
 use crate::backend::Compute;
 use crate::batch::Batch;
 use crate::data::{Choice, ClassWeights, Opened, Prefetch};
-use crate::model::HISTORY;
+use crate::model::{HISTORY, holds_masks_alone};
 use crate::network::{Network, Report};
 use crate::tensors::TensorFile;
 use crate::trace::Trace;
@@ -89,7 +89,7 @@ pub struct Training {
 }
 
 impl Training {
-    /// A new run: initial weights by the seed, or from the file that the settings name.
+    /// A new run: initial weights by the seed, or from the file that the settings name, which may also have masks alone.
     ///
     /// # Errors
     /// What the configuration's check, the file and the backend report.
@@ -98,7 +98,11 @@ impl Training {
         init.as_ref().map(TensorFile::verify_checksum).transpose()?;
         let mut network = Network::new(&settings.config(), compute)?;
         match &init {
-            Some(weights) => network.load_parameters(weights)?,
+            Some(weights) if !holds_masks_alone(weights) => network.load_parameters(weights)?,
+            Some(masks) => {
+                network.initialise(settings.seed, settings.recurrent_init)?;
+                network.load_masks(masks)?;
+            }
             None => network.initialise(settings.seed, settings.recurrent_init)?,
         }
         let validations = Validations::new(settings.schedule.plateau());

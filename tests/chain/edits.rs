@@ -81,6 +81,10 @@ const RMSPROP: [&str; 2] = ["rmsprop", "vectors"];
 const JOURNAL: [&str; 2] = ["journal", "one"];
 const TRANSPOSE: [&str; 2] = ["transpose", "blocks"];
 const DROPOUT: [&str; 2] = ["dropout", "rows"];
+const NOISE: [&str; 2] = ["noise", "rows"];
+const CONNECTIONS: [&str; 2] = ["connections", "rows"];
+const SIGNS: [&str; 2] = ["signs", "rows"];
+const ADD: [&str; 2] = ["add", "rows"];
 /// The copy of a window.
 pub const COPY: [&str; 2] = ["copy", "rows"];
 const CARRY: [&str; 2] = ["carry", "in place"];
@@ -620,6 +624,22 @@ pub const EDITS: &[Edit] = &[
     edit("scaled by 1 - P", DROPOUT, "vec4<f32>(params.scale)", "vec4<f32>(1.0 / params.scale)"),
     edit("not scaled", DROPOUT, "vec4<f32>(params.scale)", "vec4<f32>(1.0)"),
     edit("dropout where there is no training step", DROPOUT, "(now(2u) | now(3u)) == 0u", "false"),
+    // Noise, and constraints of recurrent weights.
+    edit("the noise of the first layer", NOISE, "params.layer, now(2u)", "0u, now(2u)"),
+    edit("the noise of the step behind", NOISE, "now(2u), now(3u))", "now(2u) + 1u, now(3u))"),
+    edit("the mean is not taken off", NOISE, " - vec2<f32>(1020.0)", ""),
+    edit("even bytes twice", NOISE, "words >> vec4<u32>(8u)", "words >> vec4<u32>(0u)"),
+    edit("the upper halves are lost", NOISE, " + (pairs >> vec2<u32>(16u))", ""),
+    edit("an odd first element as an even one", NOISE, "(n & 1u) == 1u", "false"),
+    edit("places of noise counted from the piece", NOISE, "params.first + id.y", "id.y"),
+    edit("noise where there is no training step", NOISE, " || (now(2u) | now(3u)) == 0u", ""),
+    edit("noise 1e-4 too large", NOISE, "params.scale * noise", "1.0001 * params.scale * noise"),
+    edit("the mask of the first row", CONNECTIONS, "mask[at(params.mask, id.y, col)]", "mask[at(params.mask, 0u, col)]"),
+    edit("what has a connection is taken away", CONNECTIONS, "== vec4<f32>()", "!= vec4<f32>()"),
+    edit("the signs exchanged", SIGNS, "is_negative == is_excitatory", "is_negative != is_excitatory"),
+    edit("every vector begins with the first unit", SIGNS, "vec4<u32>(col) + ", ""),
+    edit("one unit more is excitatory", SIGNS, "units < vec4", "units <= vec4"),
+    edit("the factor of a sum is lost", ADD, "params.factor * ", ""),
     // The journal.
     edit("halted is not told", JOURNAL, "select(n.x, bitcast<f32>(params.history.rows | 0x7fc00000u), halted)", "n.x"),
     edit("NaN does not halt", JOURNAL, "if any(not_finite(vec4<f32>(l, n.x, 0.0, 0.0))) {", "if l != l {"),

@@ -1,6 +1,7 @@
 //! The chain of trust: each link between the equations and what a GPU computes, held on its own, and a fault planted in each.
 
 mod blocks;
+mod constraints;
 mod device;
 mod edits;
 mod faulty;

@@ -163,7 +163,7 @@ fn elman(activation: &str) -> Cell {
 
 fn elman_layer(input: Array2<f64>, recurrent: Array2<f64>, input_bias: Array1<f64>) -> LayerWeights {
     let recurrent_bias = Array1::zeros(input_bias.len());
-    LayerWeights { input, recurrent, input_bias, recurrent_bias, leak: Array1::zeros(0) }
+    LayerWeights { input, recurrent, input_bias, recurrent_bias, leak: Array1::zeros(0), mask: None }
 }
 
 /// One unit that passes its input on, and two logits.

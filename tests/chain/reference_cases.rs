@@ -84,6 +84,7 @@ impl Case {
                 .map(|k| LayerWeights {
                     input: random.array((rows, if k == 0 { size } else { hidden })),
                     recurrent: random.array((rows, hidden)) * 0.7,
+                    mask: None,
                     input_bias: random.array(rows) * 0.5,
                     recurrent_bias: random.array(rows) * 0.5,
                     // One for all units of the first layer, and one for each unit above.

@@ -11,7 +11,7 @@ use retrospect::check::networks::{Case, bound, cell, in_f64, parameters};
 use retrospect::kernels::update::Adam;
 use retrospect::model::{Config, Model, Named, Optimizer};
 use retrospect::program::{Program, Step};
-use retrospect::reference::{self, Dropout};
+use retrospect::reference::{self, Regularization};
 
 type Tensors = BTreeMap<String, ArrayD<f64>>;
 
@@ -121,9 +121,9 @@ fn expected(config: &Config, weights: &Named, batches: &[Batch; 3]) -> Expected 
     let mut carried = None;
     for (t, batch) in (1..).zip(batches) {
         let start = carried.unwrap_or_else(|| reference::initial(&weights, &cell, batch));
-        let (rate, output_rate) = (config.dropout, config.output_dropout);
-        let dropout = Dropout { rate, output_rate, seed: SEED, step: t as u64 };
-        let got = reference::gradient_with(&weights, &cell, batch, &start, &config.loss, &dropout).unwrap();
+        let (dropout, output_dropout) = (config.dropout, config.output_dropout);
+        let regularization = Regularization { dropout, output_dropout, seed: SEED, step: t as u64, ..Regularization::NONE };
+        let got = reference::gradient_with(&weights, &cell, batch, &start, &config.loss, &regularization).unwrap();
         carried = Some(reference::last(&got.states));
 
         let mut gradient = parameters(config, &got.weights);

@@ -3,6 +3,7 @@
 mod bare;
 mod bench;
 mod check;
+mod constraints;
 mod damage;
 mod data;
 mod errors;

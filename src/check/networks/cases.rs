@@ -51,7 +51,7 @@ pub struct Case {
 /// Of the first cell every activation, loss, kind of input and number of layers up to 3, with every mask and reduction, at sizes that are no
 /// multiples of a tile. Sizes, optimisers, clipping and segments go round with periods that share no factor with the rest. No sum of a ReLU is nearer
 /// to its kink than 1.8e-6, where f32 and f64 might take different sides. Then the other cells, fewer of each; both directions and
-/// sequences of different lengths; dropout; embeddings; and the other losses.
+/// sequences of different lengths; dropout; constraints; embeddings; and the other losses.
 #[must_use]
 pub fn cases() -> Vec<Case> {
     let mut all = Vec::new();
@@ -82,6 +82,7 @@ pub fn cases() -> Vec<Case> {
     let first = all.len();
     all.extend(of_sequences(first));
     all.extend(with_dropout());
+    all.extend(with_constraints());
     all.extend(with_embedding());
     all.extend(of_other_losses());
     all
@@ -191,6 +192,38 @@ fn with_dropout() -> Vec<Case> {
     all
 }
 
+/// Networks of every cell with what neuroscience constrains them by: connections that there are not and a penalty of activity, and of one gate also
+/// noise and fixed signs; in one direction and in two, some with sequences of different lengths, some in segments.
+fn with_constraints() -> Vec<Case> {
+    let mut all = Vec::new();
+    for round in 0..2 {
+        for &cell in crate::cells::ALL {
+            let i = all.len();
+            let [window, batch, hidden, size, outputs] = SIZES[1 + i % 5];
+            let input = if i % 3 == 0 { Input::Tokens(size) } else { Input::Vectors(size) };
+            let (bidirectional, lengths) = (i % 5 == 2, i % 3 == 1);
+            let has_one_gate = cell.gates == 1;
+            let shape = Config::new(input, hidden, outputs, usual(i % 2), batch, window);
+            let config = Config {
+                cell,
+                bidirectional,
+                lengths,
+                layers: 1 + (i + round) % 2,
+                state_noise: if has_one_gate { [0.3, 1.0][round] } else { 0.0 },
+                activity_l2: [0.5, 0.0, 3.0][i % 3],
+                recurrent_mask: round == 0 || !has_one_gate,
+                dale: has_one_gate.then_some([0.7, 0.5][i % 2]),
+                output_dropout: if i % 4 == 1 { 0.2 } else { 0.0 },
+                recompute: [None, Some(2), Some(3)][i % 3],
+                trace: !bidirectional && i % 2 == 0,
+                ..shape
+            };
+            all.push(Case { config, masked: i.is_multiple_of(3), reduction: [Reduction::Mean, Reduction::Sum][i / 2 % 2] });
+        }
+    }
+    all
+}
+
 /// The other cells. What is not a cell's own was seen with the first, so that these are every kind of input, number of layers and way to train
 /// biases, while all else goes round.
 fn of_other_cells(first: usize) -> Vec<Case> {
@@ -229,6 +262,9 @@ impl Case {
         // Each unit has another leak.
         let leaks = weights.iter_mut().filter(|(name, _)| name.starts_with("rnn.leak"));
         leaks.for_each(|(_, leaks)| leaks.iter_mut().enumerate().for_each(|(unit, leak)| *leak = (1 + unit % 7) as f32 / 7.0));
+        // A third of the connections are not there.
+        let masks = weights.iter_mut().filter(|(name, _)| name.starts_with("rnn.mask"));
+        masks.for_each(|(_, mask)| mask.iter_mut().skip(1).step_by(3).for_each(|connection| *connection = 0.0));
         weights
     }
 
@@ -300,8 +336,15 @@ impl Case {
                 format!("{cell}{phi}{}", if biases == Biases::Two { ", two biases" } else { "" })
             }
         };
-        let dropout = if self.config.drops() { ", dropout" } else { "" };
-        format!("{cell}, {input}, {loss}{masked}{dropout}, {layers} × H={hidden}{both}, T={window}{segments}, B={batch}{lengths}")
+        let also = [
+            (self.config.drops(), ", dropout"),
+            (self.config.state_noise > 0.0, ", noise"),
+            (self.config.activity_l2 > 0.0, ", activity"),
+            (self.config.recurrent_mask, ", sparse"),
+            (self.config.dale.is_some(), ", signs"),
+        ];
+        let also: String = also.into_iter().filter(|(is, _)| *is).map(|(_, name)| name).collect();
+        format!("{cell}, {input}, {loss}{masked}{also}, {layers} × H={hidden}{both}, T={window}{segments}, B={batch}{lengths}")
     }
 }
 

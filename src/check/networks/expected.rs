@@ -9,7 +9,7 @@ use crate::Result;
 use crate::batch::{Batch, Loss, Targets};
 use crate::check::Outcome;
 use crate::model::{Config, Named};
-use crate::reference::{self, Cell, Dropout, States, Weights};
+use crate::reference::{self, Cell, Regularization, States, Weights};
 use crate::rounding::U;
 
 /// What tensors should be, and against what they are measured.
@@ -59,9 +59,10 @@ pub fn cell(config: &Config) -> Cell {
     Cell::named(config.cell.name, config.activation.name()).expect("the reference has every cell and activation")
 }
 
-/// Dropout with [`MASKS`], as the reference has it.
-fn dropout(config: &Config) -> Dropout {
-    Dropout { rate: config.dropout, output_rate: config.output_dropout, seed: MASKS.seed, step: MASKS.step }
+/// What training does besides with [`MASKS`], as the reference has it.
+fn regularization(config: &Config) -> Regularization {
+    let Config { dropout, output_dropout, state_noise, activity_l2, .. } = *config;
+    Regularization { dropout, output_dropout, state_noise, activity_l2, seed: MASKS.seed, step: MASKS.step }
 }
 
 /// What a network should compute for a batch, under the names of [`super::gradient`].
@@ -77,8 +78,8 @@ pub fn expected(config: &Config, weights: &Weights, batch: &Batch) -> Result<Exp
 /// # Errors
 /// As [`reference::gradient`].
 pub fn expected_from(config: &Config, weights: &Weights, batch: &Batch, start: &States) -> Result<Expected> {
-    let dropout = dropout(config);
-    let got = reference::gradient_with(weights, &cell(config), batch, start, &config.loss, &dropout)?;
+    let regularization = regularization(config);
+    let got = reference::gradient_with(weights, &cell(config), batch, start, &config.loss, &regularization)?;
     let mut all = parameters(config, &got.weights);
     for (name, derivative) in &got.initial_states {
         all.insert(format!("{name}0"), derivative.clone().into_dyn());
@@ -89,12 +90,12 @@ pub fn expected_from(config: &Config, weights: &Weights, batch: &Batch, start: &
         let hidden = got.hidden.iter().enumerate();
         all.extend(hidden.map(|(layer, hidden)| (format!("hidden_l{layer}"), hidden.clone().into_dyn())));
     }
-    // Tracing and evaluation drop nothing.
-    let plain = match config.drops() {
-        true => &reference::gradient_with(weights, &cell(config), batch, start, &config.loss, &Dropout::NONE)?,
+    // Tracing and evaluation do not regularise.
+    let plain = match config.is_regularized() {
+        true => &reference::gradient_with(weights, &cell(config), batch, start, &config.loss, &Regularization::NONE)?,
         false => &got,
     };
-    if config.drops() {
+    if config.is_regularized() {
         all.insert(EVALUATED.into(), arr1(&[plain.loss]).into_dyn());
     }
     for (layer, (hidden, d_states)) in plain.hidden.iter().zip(&plain.d_states).enumerate().filter(|_| config.trace) {

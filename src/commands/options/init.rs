@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use retrospect::cells::Cell;
 use retrospect::data::{Columns, Known, Tokens, Vocabulary};
-use retrospect::model::{Config, Sizes, left_out, sizes};
+use retrospect::model::{Config, Sizes, holds_masks_alone, left_out, sizes};
 use retrospect::tensors::TensorFile;
 use retrospect::train::Checkpoint;
 use retrospect::{Error, Result};
@@ -68,6 +68,9 @@ impl Init {
 
     /// Says which of the tensors the network does not read, and refuses those of another network.
     pub fn note_left_out(&self, network: &Config) -> Result<()> {
+        if holds_masks_alone(&self.file) {
+            return Ok(());
+        }
         note_left_out(&self.path, &left_out(network, &self.file)?);
         Ok(())
     }

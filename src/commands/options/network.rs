@@ -7,7 +7,7 @@ use retrospect::batch::{Loss, TargetKind};
 use retrospect::model::RecurrentInit;
 use retrospect::{Activation, Error, Result};
 
-use super::values::{Recompute, activation, probability, recompute, size};
+use super::values::{Recompute, activation, not_negative, probability, recompute, size};
 use crate::commands::cell::about_activation;
 
 /// The network, but for its cell and biases.
@@ -38,7 +38,8 @@ pub(super) struct NetworkArgs {
     #[arg(long, value_name = "NAME", help_heading = "Network")]
     pub recurrent_init: Option<RecurrentInit>,
 
-    /// Start from these weights (safetensors, PyTorch's names), a checkpoint or a run's folder; a text is read with the vocabulary of the run
+    /// Start from these weights (safetensors, PyTorch's names), a checkpoint or a run's folder; a text is read with the vocabulary of the run.
+    /// `rnn.mask_hh_l{k}` of zeros and ones, beside the weights or alone, says which recurrent connections there are
     #[arg(long, value_name = "FILE", conflicts_with = "recurrent_init", help_heading = "Network")]
     pub init: Option<PathBuf>,
 
@@ -49,6 +50,19 @@ pub(super) struct NetworkArgs {
     /// Drop each input of the output layer with this probability while training [default: 0]
     #[arg(long, value_name = "P", allow_negative_numbers = true, value_parser = probability, help_heading = "Network")]
     pub output_dropout: Option<f64>,
+
+    /// Add noise of this standard deviation to each sum of a layer while training, inside of the activation; elman and leaky [default: 0]
+    #[arg(long, value_name = "S", allow_negative_numbers = true, value_parser = not_negative, help_heading = "Network")]
+    pub state_noise: Option<f64>,
+
+    /// Add this times the mean square of each layer's states to what training makes small; the losses that are shown are without it [default: 0]
+    #[arg(long, value_name = "L", allow_negative_numbers = true, value_parser = not_negative, help_heading = "Network")]
+    pub activity_l2: Option<f64>,
+
+    /// Make this share of a layer's units excitatory, the first ones, and the others inhibitory: their recurrent weights are never negative, or
+    /// never positive (Dale's principle); elman and leaky
+    #[arg(long, value_name = "FRACTION", allow_negative_numbers = true, value_parser = probability, help_heading = "Network")]
+    pub dale: Option<f64>,
 }
 
 /// What outputs are measured by.

@@ -141,6 +141,7 @@ impl Config {
                 return Err(Error::Usage(format!("{name} is {rate}; it must be at least 0 and below 1")));
             }
         }
+        self.check_constraints()?;
         // The masks of layers and those before the head are told apart by number (see `dropout`).
         if self.dropout > 0.0 && self.output_dropout > 0.0 && self.layers > OUTPUT_LAYER as usize + 1 {
             let problem = format!("{} layers with dropout and output dropout; the most are {}", self.layers, OUTPUT_LAYER + 1);
@@ -198,6 +199,28 @@ impl Config {
         Ok(())
     }
 
+    /// Checks noise, penalty and signs, of which some are for cells of one gate.
+    fn check_constraints(&self) -> Result<()> {
+        let Config { cell, state_noise, activity_l2, dale, hidden, .. } = *self;
+        for (name, number) in [("the noise on the state", state_noise), ("the penalty of activity", activity_l2)] {
+            if !(number >= 0.0 && number.is_finite()) {
+                return Err(Error::Usage(format!("{name} is {number}; it must be at least 0 and finite")));
+            }
+        }
+        for (name, is_asked) in [("noise on the state is", state_noise > 0.0), ("Dale's principle is", dale.is_some())] {
+            if is_asked && cell.gates > 1 {
+                let others = Cell::names_with(|cell| cell.gates == 1);
+                return Err(Error::Usage(format!("{name} for {others}; {cell} has gates")));
+            }
+        }
+        let (Some(share), Some(excitatory)) = (dale, self.excitatory()) else { return Ok(()) };
+        if !(share > 0.0 && share < 1.0) || excitatory == 0 || excitatory == hidden {
+            let problem = format!("of {hidden} units a share of {share} is excitatory; there must be units of both kinds");
+            return Err(Error::Usage(problem));
+        }
+        Ok(())
+    }
+
     /// Whether rows and elements can be counted in 32 bits, as shaders do, and bytes addressed.
     fn addressable(&self) -> Result<()> {
         let addressable = |what: &str, count: u128| match count < 1 << 32 {
@@ -226,7 +249,8 @@ impl Config {
             Biases::One => padded(rows) + self.cell.recurrent_bias.len() as u128 * padded(hidden),
             Biases::Two => 2 * padded(rows),
         };
-        let layer = square + biases + if self.cell.has_leak { padded(hidden) } else { 0 };
+        let squares = if self.recurrent_mask { 2 * square } else { square };
+        let layer = squares + biases + if self.cell.has_leak { padded(hidden) } else { 0 };
         let above = directions * square;
         let weights = input * embedding
             + directions * first

@@ -3,7 +3,7 @@
 use super::{Layer, Reads};
 use crate::cells::Side;
 use crate::kernels::gemm::{Epilogue, Form, gemm};
-use crate::kernels::{column_sum, embedding, fill, recurrence};
+use crate::kernels::{column_sum, constraint, embedding, fill, recurrence};
 use crate::model::segment::Segment;
 use crate::program::{Mat, Program};
 
@@ -12,6 +12,9 @@ impl Layer {
     /// that by what the layer reads.
     pub fn backward(&self, program: &mut Program, d_hidden: Mat, reads: Reads, segment: &Segment) {
         let sum = if segment.is_last { Epilogue::Store } else { Epilogue::Add };
+        if self.regularization.activity > 0.0 {
+            fill::add(program, self.regularization.activity, self.outputs(segment), d_hidden);
+        }
         let [d_sums, d_input] = self.through_time(program, d_hidden, segment);
         let (d_weights, before) = (&self.d_weights, self.side(Side::Before, 0, segment));
         gemm(program, Form::TN, d_sums, before, d_weights.recurrent, sum);
@@ -31,6 +34,13 @@ impl Layer {
         }
     }
 
+    /// Records that the gradient of connections that there are not is zero, once it is complete.
+    pub fn finish_backward(&self, program: &mut Program) {
+        if let Some(mask) = self.weights.mask {
+            constraint::connections(program, mask, self.d_weights.recurrent);
+        }
+    }
+
     /// Records a segment backward from ∂L/∂h from above to ∂L/∂h_t of all paths, which is kept, and to the gradient by what the layer reads; the
     /// gradients by the weights stay as they are.
     pub fn trace(&self, program: &mut Program, d_hidden: Mat, below: Option<Mat>, segment: &Segment) {
@@ -42,7 +52,7 @@ impl Layer {
             fill::copy(program, d_hidden, of(traced.d_hidden));
             gemm(program, Form::NN, behind(&self.gradients[0]), self.weights.recurrent, of(traced.d_hidden), Epilogue::Add);
             if let Some(direct) = self.own_path(0) {
-                fill::add(program, behind(&direct), of(traced.d_hidden));
+                fill::add(program, 1.0, behind(&direct), of(traced.d_hidden));
             }
             if let (Some(second), Some(direct), Some(saved)) = (traced.second, self.own_path(1), self.saved) {
                 fill::copy(program, self.side(Side::After, 1, segment), of(second.values));

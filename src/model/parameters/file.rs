@@ -5,7 +5,7 @@ use std::ops::Range;
 use ndarray::{ArrayD, Dimension};
 
 use super::left_out::left_out;
-use super::{EMBEDDING, Named, Parameter, REVERSE, Role, table};
+use super::{EMBEDDING, MASK, Named, Parameter, REVERSE, Role, table};
 use crate::batch::Input;
 use crate::cells::Cell;
 use crate::model::config::{Biases, Config, USUAL_LEAK};
@@ -56,8 +56,8 @@ pub(crate) fn in_blocks(config: &Config, prefix: &str, file: &TensorFile, take: 
     expect_shapes(config, prefix, file)?;
     let table = table(config);
     for (index, parameter) in table.iter().enumerate().filter(|(_, parameter)| is_wanted(parameter, prefix)) {
-        if parameter.role == Role::Leak {
-            take(index, 0..1, &leaks(config, parameter, file)?)?;
+        if matches!(parameter.role, Role::Leak | Role::Mask) {
+            take_constants(config, index, parameter, file, take)?;
             continue;
         }
         let (name, cols) = (format!("{prefix}{}", parameter.name), parameter.shape.1);
@@ -83,6 +83,35 @@ pub(crate) fn in_blocks(config: &Config, prefix: &str, file: &TensorFile, take: 
         }
     }
     Ok(())
+}
+
+/// What is not trained of a layer: leaks, or a mask.
+fn take_constants(config: &Config, index: usize, parameter: &Parameter, file: &TensorFile, take: Take) -> Result<()> {
+    if parameter.role == Role::Leak {
+        return take(index, 0..1, &leaks(config, parameter, file)?);
+    }
+    let (name, cols) = (&parameter.name, parameter.shape.1);
+    for rows in parameter.blocks() {
+        let values = file.f64_range(name, rows.start * cols..rows.end * cols)?;
+        if let Some((at, value)) = values.iter().enumerate().find(|(_, value)| **value != 0.0 && **value != 1.0) {
+            let (row, col) = (rows.start + at / cols, at % cols);
+            return Err(file.bad(name, format!("[{row}, {col}] is {value}; expected 0 where there is no connection, and else 1")));
+        }
+        take(index, rows, &values.into_iter().map(|value| value as f32).collect::<Vec<_>>())?;
+    }
+    Ok(())
+}
+
+/// Reads the masks of a file that [holds nothing else](holds_masks_alone), as [`in_blocks`] reads parameters.
+pub(crate) fn masks_in_blocks(config: &Config, file: &TensorFile, take: Take) -> Result<()> {
+    let table = table(config);
+    let masks: Vec<(usize, &Parameter)> =
+        table.iter().enumerate().filter(|(_, parameter)| parameter.role == Role::Mask).collect();
+    masks.iter().try_for_each(|(_, mask)| file.expect_shape(&mask.name, &mask.extents()))?;
+    if let Some(other) = file.all_names().find(|name| masks.iter().all(|(_, mask)| mask.name != **name)) {
+        return Err(file.bad(other, "it is no mask of this network, and without weights there may be masks alone"));
+    }
+    masks.into_iter().try_for_each(|(index, mask)| take_constants(config, index, mask, file, take))
 }
 
 /// Checks that all that [`in_blocks`] reads is there, in its shape, by the file's header alone.
@@ -177,6 +206,30 @@ fn reverse_weight() -> String {
 #[must_use]
 pub fn is_bidirectional(tensors: &TensorFile) -> bool {
     tensors.contains(&reverse_weight())
+}
+
+/// Whether recurrent weights have masks.
+#[must_use]
+pub fn has_recurrent_masks(tensors: &TensorFile) -> bool {
+    tensors.contains(&format!("rnn.{MASK}_l0"))
+}
+
+/// Whether a file has masks of recurrent weights and no weights.
+#[must_use]
+pub fn holds_masks_alone(tensors: &TensorFile) -> bool {
+    has_recurrent_masks(tensors) && !tensors.contains("rnn.weight_hh_l0")
+}
+
+/// The units and the layers that a file of masks is of.
+///
+/// # Errors
+/// [`Error::BadInput`] when the first mask is no matrix.
+pub fn sizes_of_masks(tensors: &TensorFile) -> Result<[usize; 2]> {
+    let name = format!("rnn.{MASK}_l0");
+    let &[_, hidden] = tensors.shape(&name)? else {
+        return Err(tensors.bad(&name, format!("expected a matrix, got shape {:?}", tensors.shape(&name)?)));
+    };
+    Ok([hidden, (0..).take_while(|k| tensors.contains(&format!("rnn.{MASK}_l{k}"))).count()])
 }
 
 /// A cell's name in a sentence.

@@ -18,6 +18,7 @@ impl Parameter {
         let random = Random::new(seed, stream::INIT + index as u64);
         let start = match (self.role, init) {
             (Role::Leak, _) => Start::Constant(config.leak.unwrap_or(USUAL_LEAK)),
+            (Role::Mask, _) => Start::Constant(1.0),
             (Role::Embedding, _) => Start::Normal(random),
             (Role::Recurrent, RecurrentInit::Identity) => Start::Identity,
             (Role::Recurrent, RecurrentInit::Orthogonal) => Start::Orthogonal(random, None),
@@ -28,7 +29,8 @@ impl Parameter {
             (Role::Bias, Some(gate)) if config.forget_bias != 0.0 => Some((gate as usize, config.forget_bias)),
             _ => None,
         };
-        Initial { start, cols: self.shape.1, gates: self.gates.clone(), is_vector: self.is_vector(), raised }
+        let balance = (self.role == Role::Recurrent).then(|| Balance::new(config)).flatten();
+        Initial { start, cols: self.shape.1, gates: self.gates.clone(), is_vector: self.is_vector(), raised, balance }
     }
 }
 
@@ -40,6 +42,29 @@ pub(crate) struct Initial {
     is_vector: bool,
     /// A gate of a bias, and what is added to it.
     raised: Option<(usize, f32)>,
+    /// The signs of a recurrent weight, where they are fixed.
+    balance: Option<Balance>,
+}
+
+/// The signs of the columns of a recurrent weight, and what the weights are multiplied by: of n excitatory units and m inhibitory ones √(m/n) and
+/// √(n/m). So what excites a unit and what inhibits it are alike on average, and so is the variance to that without signs.
+#[derive(Clone, Copy)]
+struct Balance {
+    excitatory: usize,
+    factors: [f32; 2],
+}
+
+impl Balance {
+    fn new(config: &Config) -> Option<Balance> {
+        let excitatory = config.excitatory()?;
+        let ratio = excitatory as f64 / (config.hidden - excitatory) as f64;
+        Some(Balance { excitatory, factors: [ratio.sqrt().recip() as f32, -ratio.sqrt() as f32] })
+    }
+
+    /// A weight of a column.
+    fn weight(self, col: usize, value: f32) -> f32 {
+        value.abs() * self.factors[usize::from(col >= self.excitatory)]
+    }
 }
 
 enum Start {
@@ -74,6 +99,9 @@ impl Initial {
                 places.map(|at| q[at] as f32).collect()
             }
         };
+        if let Some(balance) = self.balance {
+            values.iter_mut().enumerate().for_each(|(i, value)| *value = balance.weight(i % cols, *value));
+        }
         if self.is_vector {
             for (place, value) in values.iter_mut().enumerate() {
                 let gate = place / units;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::file::expect_directions;
-use super::{REVERSE, Role, table};
+use super::{MASK, REVERSE, Role, table};
 use crate::Result;
 use crate::model::Config;
 use crate::tensors::TensorFile;
@@ -64,6 +64,7 @@ fn reason(config: &Config, file: &TensorFile, name: &str) -> Option<String> {
         _ if kind == "weight_hr" => "it is of a projection (PyTorch's proj_size), which this network does not have".into(),
         Some(missing) => format!("it is of a layer that is not whole: {missing} is missing"),
         None if layer >= config.layers => format!("it is of layer {layer}, counted from 0; the network has {}", config.layers),
+        None if kind == MASK => "it is a mask of connections, and this network has none".into(),
         None if kind == "leak" => format!("it is of a leaky network; the cell is {}", config.cell),
         None => "this network has no such tensor".into(),
     })

@@ -1,14 +1,18 @@
-//! Dropout: what a layer's outputs are multiplied by in training.
+//! What training does besides: dropout, noise on the sums, and a penalty of the states.
 
 use ndarray::Array3;
 
-/// Dropout of a training step: its probabilities, and what its masks follow from.
+/// Dropout, noise and the penalty of a training step, and what dropout and noise follow from.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Dropout {
+pub struct Regularization {
     /// P of the outputs of every layer but the last.
-    pub rate: f64,
+    pub dropout: f64,
     /// P of what the decoder reads.
-    pub output_rate: f64,
+    pub output_dropout: f64,
+    /// The standard deviation of what is added to each sum.
+    pub state_noise: f64,
+    /// λ: to the loss is added λ times the mean square of the states of each layer and direction.
+    pub activity_l2: f64,
     /// The seed.
     pub seed: u64,
     /// The training step, counted from 1.
@@ -17,10 +21,13 @@ pub struct Dropout {
 
 /// The layer's number in the masks of what the decoder reads.
 const OUTPUT: u128 = 1000;
+/// The first layer's number in noise.
+const NOISE: u128 = 1 << 31;
 
-impl Dropout {
+impl Regularization {
     /// None, as everywhere but in training.
-    pub const NONE: Dropout = Dropout { rate: 0.0, output_rate: 0.0, seed: 0, step: 1 };
+    pub const NONE: Regularization =
+        Regularization { dropout: 0.0, output_dropout: 0.0, state_noise: 0.0, activity_l2: 0.0, seed: 0, step: 1 };
 
     /// What the outputs `[T, B, cols]` of layer `k` of `layers` are multiplied by: 0 or `1/(1−P)`; `None` where nothing is dropped.
     ///
@@ -29,18 +36,53 @@ impl Dropout {
     #[must_use]
     pub fn mask(&self, k: usize, layers: usize, shape: (usize, usize, usize)) -> Option<Array3<f64>> {
         let is_top = k + 1 == layers;
-        let (rate, layer) = if is_top { (self.output_rate, OUTPUT) } else { (self.rate, k as u128) };
+        let (rate, layer) = if is_top { (self.output_dropout, OUTPUT) } else { (self.dropout, k as u128) };
         if rate == 0.0 {
             return None;
         }
         let threshold = (rate * 2f64.powi(32)).floor() as u128;
         let factor = |n: usize| {
-            let counter = ((n as u128 / 4) % (1 << 32)) | (layer << 32) | (u128::from(self.step) << 64);
-            let word = (philox(counter, self.seed) >> (32 * (n % 4))) % (1 << 32);
+            let word = (self.block(n / 4, layer) >> (32 * (n % 4))) % (1 << 32);
             if word < threshold { 0.0 } else { 1.0 / (1.0 - rate) }
         };
         let (_, sequences, cols) = shape;
         Some(Array3::from_shape_fn(shape, |(t, b, c)| factor((t * sequences + b) * cols + c)))
+    }
+
+    /// What is added to the sums `[T, B, H]` of a layer and direction, by its place among all, in the order of computation; `None` for nothing.
+    ///
+    /// Number `n` in row-major order is made of 64 bits of the Philox block of the counter `(⌊n/2⌋, 2³¹ + place, step)`, the lower ones for
+    /// even `n`: the sum of their eight bytes, less its mean 1020, times σ/√43690 rounded to 13 significant bits.
+    #[must_use]
+    pub fn noise(&self, place: usize, shape: (usize, usize, usize)) -> Option<Array3<f64>> {
+        if self.state_noise == 0.0 {
+            return None;
+        }
+        let scale = self.state_noise / 43690f64.sqrt();
+        let unit = 2f64.powf(scale.log2().floor() - 12.0);
+        let scale = (scale / unit).round() * unit;
+        let number = |n: usize| {
+            let bits = self.block(n / 2, NOISE + place as u128) >> (64 * (n % 2));
+            let sum: u128 = (0..8).map(|byte| (bits >> (8 * byte)) % 256).sum();
+            scale * (sum as f64 - 1020.0)
+        };
+        let (_, sequences, cols) = shape;
+        Some(Array3::from_shape_fn(shape, |(n, b, c)| number((n * sequences + b) * cols + c)))
+    }
+
+    /// λ times the mean square of a layer's states `[T, B, H]`.
+    pub(super) fn penalty(&self, states: &Array3<f64>) -> f64 {
+        self.activity_l2 * states.mapv(|h| h * h).sum() / states.len() as f64
+    }
+
+    /// The gradient of [`Regularization::penalty`] by the states.
+    pub(super) fn d_penalty(&self, states: &Array3<f64>) -> Array3<f64> {
+        states * (2.0 * self.activity_l2 / states.len() as f64)
+    }
+
+    /// A block of the numbers of a layer.
+    fn block(&self, number: usize, layer: u128) -> u128 {
+        philox((number as u128 % (1 << 32)) | (layer << 32) | (u128::from(self.step) << 64), self.seed)
     }
 }
 
