@@ -1,7 +1,7 @@
 // Softmax cross-entropy of a row z with class c and weight w, and its gradient, in three entries:
 // chunk: for each 1,024 columns the maximum m and Σ exp(z - m), into statistics [row, 4·(chunk + 1)];
 // row: M = max m and S = Σ exp(z - M) from these, or of the only chunk, into statistics [row, 0..4], and the loss w·(ln S + M - z_c);
-// gradient: w·(exp(z - M) / S - [c]).
+// gradient: w·(exp(z - M) / S - t), where t is the aim of the class, or that of the others.
 // A row of weight zero counts for nothing, whatever it holds. In another a logit of NaN makes everything NaN by way of S, though max may
 // lose it, and so does one of +infinity, less itself; one of -infinity is a probability of zero.
 const CHUNK: u32 = 1024u;
@@ -13,6 +13,8 @@ struct Params {
     d_logits: Window,
     losses: Window,
     statistics: Window,
+    aim: f32,
+    others: f32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -86,8 +88,8 @@ fn gradient(@builtin(global_invocation_id) id: vec3<u32>) {
     let row = statistics[at(params.statistics, id.y, 0u)];
     let w = weights[at(params.weights, id.y, 0u)].x;
     let class_id = classes[params.classes.offset + id.y];
-    let one = select(vec4<f32>(), vec4<f32>(1.0), vec4<u32>(col) + vec4<u32>(0u, 1u, 2u, 3u) == vec4<u32>(class_id));
+    let aims = select(vec4<f32>(params.others), vec4<f32>(params.aim), vec4<u32>(col) + vec4<u32>(0u, 1u, 2u, 3u) == vec4<u32>(class_id));
     let p = exp_nonpositive(logits[at(params.logits, id.y, col)] - row.x) / row.y;
-    let d = select(w * (p - one), vec4<f32>(), w == 0.0);
+    let d = select(w * (p - aims), vec4<f32>(), w == 0.0);
     d_logits[at(params.d_logits, id.y, col)] = padded(d, col, params.logits.cols);
 }

@@ -52,7 +52,7 @@
 //! With dropout (Srivastava et al. 2014) what is read of a layer's outputs is `m ⊙ h_t`, and what comes back by `m ⊙ h_t` is multiplied by `m`.
 //!
 //! In training `ξ` may be added to `u^k_t`, and to the loss `λ·Σ_k mean((h^k)²)`, whose gradient `(2λ/(T·B·H))·h^k_t` comes to `h^k_t` from
-//! above. Where a recurrent weight has a mask `M` of zeros and ones, `W = M ⊙ W`, and its gradient is `M ⊙ ∂L/∂W`.
+//! above; and with label smoothing `∂ℓ/∂o = softmax(o) − (1−ε)·onehot(y) − ε/O`. Where a recurrent weight has a mask `M` of zeros and ones, `W = M ⊙ W`, and its gradient is `M ⊙ ∂L/∂W`.
 //!
 //! In code a step of a batch is a row: `[T, B, ·]` is `[T·B, ·]`, all transposes are swapped, and every sum over the steps is one product.
 //!
@@ -84,6 +84,7 @@ use crate::batch::{Batch, InitialState, Input, Inputs, Loss};
 use crate::{Error, Result};
 use input::LayerInput;
 use layer::{Order, Trajectory, in_steps, rows};
+use loss::Measured;
 
 /// All cells, with tanh where there is a φ.
 pub const CELLS: [Cell; 4] = [elman::CELL, leaky::CELL, gru::CELL, lstm::CELL];
@@ -96,7 +97,7 @@ pub type States = BTreeMap<String, Array3<f64>>;
 pub struct Forward {
     /// `L`.
     pub loss: f64,
-    /// What the gradient in training is of besides: [`Regularization::activity_l2`].
+    /// What the gradient in training is of besides: by [`Regularization::activity_l2`] and [`Regularization::label_smoothing`].
     pub penalty: f64,
     /// `o`, `[T, B, O]`: the logits, or the predicted values.
     pub outputs: Array3<f64>,
@@ -185,8 +186,8 @@ pub fn forward_with(
     check(weights, cell, batch, start, loss)?;
     let Propagated { layers, hidden, read } = propagate(weights, cell, batch, start, regularization);
     let outputs = decode(weights, &read);
-    let (loss, _) = loss::measure(&outputs, batch, loss);
-    let penalty = layers.iter().map(|layer| regularization.penalty(&layer.outputs)).sum();
+    let Measured { loss, smoothing, .. } = loss::measure(&outputs, batch, loss, regularization.label_smoothing);
+    let penalty = smoothing + layers.iter().map(|layer| regularization.penalty(&layer.outputs)).sum::<f64>();
     Ok(Forward { loss, penalty, outputs, states: layers.into_iter().map(|layer| named(cell, layer.states)).collect(), hidden })
 }
 
@@ -224,7 +225,7 @@ pub fn gradient_with(
     check(weights, cell, batch, start, loss)?;
     let Propagated { layers, hidden, read } = propagate(weights, cell, batch, start, regularization);
     let outputs = decode(weights, &read);
-    let (loss, d_outputs) = loss::measure(&outputs, batch, loss);
+    let Measured { loss, d_outputs, .. } = loss::measure(&outputs, batch, loss, regularization.label_smoothing);
     let sequences = batch.shape().1;
     let top = rows(read[read.len() - 1].view());
 

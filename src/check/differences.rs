@@ -60,7 +60,9 @@ pub(crate) fn check(quick: bool) -> Result<Vec<Outcome>> {
             let (dropout, output_dropout) = [(0.0, 0.0), (0.4, 0.3)][(i + place / 2) % 2];
             let state_noise = if cell.gates == 1 && (i + place / 3) % 2 == 1 { 0.3 } else { 0.0 };
             let activity_l2 = [0.0, 0.0, 0.7][(i + place) % 3];
-            let regularization = Regularization { dropout, output_dropout, state_noise, activity_l2, seed: 11, step: 3 };
+            let label_smoothing = [0.0, 0.2][(i + place) % 2];
+            let regularization =
+                Regularization { dropout, output_dropout, state_noise, activity_l2, label_smoothing, seed: 11, step: 3 };
             let (masked, sparse) = (i > 0, (i + place / 2) % 3 == 1);
             let embedding = (tokens && (i + place) % 2 == 1).then_some(EMBEDDING);
             let small = Small {

@@ -65,6 +65,10 @@ pub struct Gradient {
     #[arg(long, value_name = "L", allow_negative_numbers = true, value_parser = super::options::not_negative, default_value_t = 0.0, hide_default_value = true)]
     activity_l2: f64,
 
+    /// Smooth the labels of classes by this, as training does [default: 0]
+    #[arg(long, value_name = "E", allow_negative_numbers = true, value_parser = super::options::probability, default_value_t = 0.0, hide_default_value = true)]
+    label_smoothing: f64,
+
     /// Random seed of dropout and noise
     #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 57)]
     seed: u64,
@@ -152,8 +156,8 @@ impl Gradient {
         let weights = weights.map_err(|e| in_file(&self.weights, e))?;
         config.check_batch(batch).map_err(|e| in_file(&self.batch, e))?;
         let Masks { seed, step } = self.masks();
-        let Config { dropout, output_dropout, state_noise, activity_l2, .. } = *config;
-        let regularization = Regularization { dropout, output_dropout, state_noise, activity_l2, seed, step };
+        let Config { dropout, output_dropout, state_noise, activity_l2, label_smoothing, .. } = *config;
+        let regularization = Regularization { dropout, output_dropout, state_noise, activity_l2, label_smoothing, seed, step };
         let start = reference::initial(&weights, &cell, batch);
         let gradient = reference::gradient_with(&weights, &cell, batch, &start, &config.loss, &regularization);
         let gradient = gradient.map_err(|e| in_file(&self.batch, e))?;
@@ -214,6 +218,7 @@ impl Gradient {
             output_dropout: self.output_dropout,
             state_noise: self.state_noise,
             activity_l2: self.activity_l2,
+            label_smoothing: self.label_smoothing,
             recurrent_mask: has_recurrent_masks(tensors),
             recompute: self.recompute.and_then(|choice| choice.for_window(window)),
             ..Config::new(input, hidden, outputs, loss, size, window)

@@ -31,7 +31,7 @@ use super::files::note_pipe;
 use super::terminal::note;
 
 /// The flags of a model that do not change when a run goes on. Each by its own name: of a group an error would list all.
-pub const FIXED: [&str; 43] = [
+pub const FIXED: [&str; 44] = [
     // Which data, and how they are read.
     "task",
     "vocabulary",
@@ -61,6 +61,7 @@ pub const FIXED: [&str; 43] = [
     "quantile",
     "dropout",
     "output_dropout",
+    "label_smoothing",
     "state_noise",
     "activity_l2",
     "dale",
@@ -234,6 +235,7 @@ impl ModelArgs {
             clip: task.and_then(|d| d.clip).map(|c| c as f32),
             dropout: asked.dropout.unwrap_or_default(),
             output_dropout: asked.output_dropout.unwrap_or_default(),
+            label_smoothing: asked.label_smoothing.unwrap_or_default(),
             state_noise: asked.state_noise.unwrap_or_default(),
             activity_l2: asked.activity_l2.unwrap_or_default(),
             recurrent_mask: masks.or(weights).is_some_and(has_recurrent_masks),

@@ -1,19 +1,31 @@
 //! Softmax cross-entropy and its gradient: ℓ = −ln softmax(z)\_c = ln Σ exp(z − max z) + max z − z\_c, in log space with
-//! the maximum subtracted; ∂ℓ/∂z = softmax(z) − onehot(c).
+//! the maximum subtracted; ∂ℓ/∂z = softmax(z) − onehot(c). With label smoothing (Szegedy et al., *Rethinking the Inception Architecture for
+//! Computer Vision*, 2016) the gradient is that towards (1 − ε)·onehot(c) + ε/n, and the loss stays that of the class.
 
+use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
 
 use super::in_lanes;
-use super::{EXP, Nothing, WINDOW};
+use super::{EXP, WINDOW};
 use crate::activation::{EXP_ERROR, exp_nonpositive};
 use crate::program::{
     Along, Binding, Buf, Content, Cuts, Kernel, Lowered, Mat, Piece, Program, Shader, Step, Variant, View, all_windows, little,
-    whole,
+    scalars, whole,
 };
 use crate::rounding::{DIVISION, TINY, U, flushed, logarithm, roundings};
 use crate::simd::arch;
 
 const CHUNK: u32 = 1024;
+
+/// The probabilities that the gradient leads to: of the class, and of each other one.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct Aims {
+    class: f32,
+    others: f32,
+}
+
+const SCALARS: &[&str] = &["aim", "others"];
 
 const BINDINGS: &[Binding] = &[
     Binding::read("logits"),
@@ -37,16 +49,16 @@ const fn shader(entry: &'static str) -> Shader {
         source: &[WINDOW, EXP, include_str!("../../shaders/softmax_loss.wgsl")],
         entry,
         bindings: SHADER_BINDINGS,
-        scalars: &[],
+        scalars: SCALARS,
     }
 }
 
-/// losses\[r\] = w·ℓ(logits\[r\], classes\[r\]) and d_logits = its gradient, with w = weights\[r\]: logits and d_logits
-/// `[rows, classes]`, classes `[1, rows]`, weights and losses `[rows, 1]`. A row of weight zero gives exactly zero.
+/// losses\[r\] = w·ℓ(logits\[r\], classes\[r\]) and d_logits = its gradient, or that with label smoothing, with w = weights\[r\]: logits and
+/// d_logits `[rows, classes]`, classes `[1, rows]`, weights and losses `[rows, 1]`. A row of weight zero gives exactly zero.
 pub static SOFTMAX_LOSS: Kernel = Kernel {
     name: "softmax_loss",
     bindings: BINDINGS,
-    scalars: &[],
+    scalars: SCALARS,
     definition: define,
     bound,
     parts: whole,
@@ -65,16 +77,16 @@ pub static SOFTMAX_LOSS: Kernel = Kernel {
         let (logits, classes) = (program.matrix("logits", m, n), program.indices("classes", 1, m));
         let (weights, losses) = (program.matrix("weights", m, 1), program.matrix("losses", m, 1));
         let d_logits = program.matrix("d_logits", m, n);
-        softmax_loss(program, logits, classes, weights, d_logits, losses);
+        softmax_loss(program, logits, classes, weights, d_logits, losses, [0.0, 0.1, 0.75][k as usize % 3]);
         vec![(classes, Content::Indices((0..m).map(|r| (r * k + r / 3) % n).collect())), (weights, super::sample_weights(m))]
     },
 };
 
-/// Records the weighted loss of each row and the gradient of the logits.
+/// Records the weighted loss of each row and the gradient of the logits, with label smoothing ε: at least 0 and below 1.
 ///
 /// # Panics
-/// When the shapes do not fit.
-pub fn softmax_loss(program: &mut Program, logits: Mat, classes: Mat, weights: Mat, d_logits: Mat, losses: Mat) {
+/// When the shapes do not fit, or ε is out of range.
+pub fn softmax_loss(program: &mut Program, logits: Mat, classes: Mat, weights: Mat, d_logits: Mat, losses: Mat, smoothing: f64) {
     let rows = logits.rows;
     assert!(
         (classes.rows, classes.cols) == (1, rows)
@@ -82,10 +94,14 @@ pub fn softmax_loss(program: &mut Program, logits: Mat, classes: Mat, weights: M
             && (d_logits.rows, d_logits.cols) == (rows, logits.cols),
         "softmax loss: logits {logits:?}, classes {classes:?}, weights {weights:?}, d_logits {d_logits:?}, losses {losses:?}"
     );
-    program.push(&SOFTMAX_LOSS, &[logits, classes, weights, d_logits, losses], Nothing);
+    assert!((0.0..1.0).contains(&smoothing), "softmax loss: label smoothing of {smoothing}");
+    let others = smoothing / f64::from(logits.cols);
+    let aims = Aims { class: (1.0 - smoothing + others) as f32, others: others as f32 };
+    program.push(&SOFTMAX_LOSS, &[logits, classes, weights, d_logits, losses], aims);
 }
 
-fn define(views: &mut [View<f64>], _: &[u8]) {
+fn define(views: &mut [View<f64>], bytes: &[u8]) {
+    let aims: Aims = scalars(bytes);
     let [logits, classes, weights, d_logits, losses] = views else { unreachable!("five windows") };
     for r in 0..logits.rows {
         let (z, class, weight) = (logits.row(r), classes.index(r), weights.at(r, 0));
@@ -98,16 +114,17 @@ fn define(views: &mut [View<f64>], _: &[u8]) {
         let sum = z.iter().fold(0.0, |sum, &z| sum + (z - highest).exp());
         losses.set(r, 0, weight * (sum.ln() + highest - z[class]));
         for (c, d) in d_logits.row_mut(r).iter_mut().enumerate() {
-            let one = if c == class { 1.0 } else { 0.0 };
-            *d = weight * ((z[c] - highest).exp() / sum - one);
+            let aim = f64::from(if c == class { aims.class } else { aims.others });
+            *d = weight * ((z[c] - highest).exp() / sum - aim);
         }
     }
 }
 
 /// With M the maximum, x = z − M rounds by u·|x|, which e^x takes for a relative error; the exponential's own comes twice and two
-/// products where a chunk's maximum is below the row's. S = Σ e^x sums n of them, p = e^x / S is a quotient, p − [c] a sum and w a
-/// factor; ln S is off by the relative error of S and by its own. Below −87 e^x counts as zero, where it is 1.4·2⁻¹²⁶.
-fn bound(views: &mut [View<f64>], _: &[u8]) {
+/// products where a chunk's maximum is below the row's. S = Σ e^x sums n of them, p = e^x / S is a quotient, p − t a sum and w a
+/// factor, maybe of each of the two alone; ln S is off by the relative error of S and by its own. Below −87 e^x counts as zero, where it is 1.4·2⁻¹²⁶.
+fn bound(views: &mut [View<f64>], bytes: &[u8]) {
+    let aims: Aims = scalars(bytes);
     let [logits, classes, weights, d_logits, losses] = views else { unreachable!("five windows") };
     const CUT: f64 = 2.0 * TINY;
     for r in 0..logits.rows {
@@ -129,8 +146,10 @@ fn bound(views: &mut [View<f64>], _: &[u8]) {
             let x = z[c] - highest;
             let p = x.exp() / sum;
             let p_off = if x.is_finite() { p * (off(x) + relative + DIVISION + U) } else { 0.0 };
-            let value = if c == class { 1.0 - p } else { p };
-            *d = weight * (p_off + 2.0 * U * value + 2.0 * CUT) + flushed(weight) * value + TINY;
+            let aim = f64::from(if c == class { aims.class } else { aims.others });
+            let value = (p - aim).abs();
+            let apart = if aims.others > 0.0 { p + 2.0 * aim } else { 0.0 };
+            *d = weight * (p_off + U * (2.0 * value + apart) + 2.0 * CUT) + flushed(weight) * value + TINY;
         }
         let (log, below) = (sum.ln(), highest - z[class]);
         let rounded = relative + logarithm(sum) + U * below.abs() + 2.0 * U * (log + below).abs();
@@ -138,7 +157,8 @@ fn bound(views: &mut [View<f64>], _: &[u8]) {
     }
 }
 
-fn run(views: &mut [View<f32>], _: &[u8]) {
+fn run(views: &mut [View<f32>], bytes: &[u8]) {
+    let aims: Aims = scalars(bytes);
     let [logits, classes, weights, d_logits, losses] = views else { unreachable!("five windows") };
     let (d_stride, l_stride, cols) = (d_logits.stride, losses.stride, logits.cols);
     let rows = d_logits.data_mut().par_chunks_mut(d_stride).zip(losses.data_mut().par_chunks_mut(l_stride));
@@ -156,7 +176,14 @@ fn run(views: &mut [View<f32>], _: &[u8]) {
         loss[0] = weight * (sum.ln() + (highest - z[class]));
         let scale = weight / sum;
         arch.dispatch(|| d.iter_mut().for_each(|d| *d *= scale));
-        d[class] -= weight;
+        if aims.others > 0.0 {
+            let other = weight * aims.others;
+            let of_class = d[class] - weight * aims.class;
+            arch.dispatch(|| d.iter_mut().for_each(|d| *d -= other));
+            d[class] = of_class;
+        } else {
+            d[class] -= weight;
+        }
     });
 }
 
@@ -177,7 +204,7 @@ fn lower(step: &Step, cuts: &Cuts) -> Lowered {
         let grids = [[rows.div_ceil(64), chunks, 1], [rows.div_ceil(64), 1, 1], [logits.cols.div_ceil(32), rows.div_ceil(8), 1]];
         let iterations = [CHUNK / 2, if chunks == 1 { CHUNK / 2 } else { 2 * chunks }, 1];
         for (shader, (grid, iterations)) in grids.into_iter().zip(iterations).enumerate().skip(usize::from(chunks == 1)) {
-            pieces.push(Piece { shader, windows: windows.clone(), scalars: vec![], grid, iterations });
+            pieces.push(Piece { shader, windows: windows.clone(), scalars: step.scalars.clone(), grid, iterations });
         }
     }
     Lowered::once(pieces)

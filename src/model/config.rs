@@ -99,6 +99,9 @@ pub struct Config {
     pub forget_bias: f32,
     /// How outputs are measured.
     pub loss: Loss,
+    /// ε, at least 0 and below 1: the gradient of the cross-entropy leads to (1 − ε)·onehot(class) + ε/O. The loss is without it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub label_smoothing: f64,
     /// Sequences in a batch, B.
     pub batch: usize,
     /// Steps in a window, T.
@@ -178,6 +181,7 @@ impl Config {
             biases: Biases::One,
             forget_bias: 0.0,
             loss,
+            label_smoothing: 0.0,
             batch,
             window,
             optimizer: Optimizer::ADAM,

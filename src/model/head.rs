@@ -14,6 +14,8 @@ use crate::program::{Mat, Program};
 pub(crate) struct Head {
     /// The penalty of values; `None` of classes.
     penalty: Option<Penalty>,
+    /// ε of the gradient by classes.
+    smoothing: f64,
     /// V and c.
     weights: [Mat; 2],
     d_weights: [Mat; 2],
@@ -62,6 +64,7 @@ impl Head {
         let places = [Role::Decoder, Role::DecoderBias].map(place);
         Head {
             penalty: penalty(&config.loss),
+            smoothing: config.label_smoothing,
             weights: places.map(|place| parameters.windows[place]),
             d_weights: places.map(|place| gradients[place]),
             targets: match kind {
@@ -84,7 +87,15 @@ impl Head {
         linear(program, hidden, self.weights[0], self.weights[1], outputs);
         let (counts, losses) = (of(self.counts), of(self.losses));
         match self.penalty.zip(self.constants) {
-            None => softmax_loss::softmax_loss(program, outputs, segment.indices(self.targets), counts, d_outputs, losses),
+            None => softmax_loss::softmax_loss(
+                program,
+                outputs,
+                segment.indices(self.targets),
+                counts,
+                d_outputs,
+                losses,
+                self.smoothing,
+            ),
             Some((penalty, constants)) => {
                 value_loss(program, penalty, [outputs, of(self.targets), counts, constants], d_outputs, losses);
             }

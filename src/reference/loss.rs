@@ -5,9 +5,19 @@ use ndarray::{Array2, Array3, indices, s};
 use super::layer::rows;
 use crate::batch::{Batch, Loss, Reduction, Targets};
 
-/// `L` and `∂L/∂o`, `[T·B, O]`. An output that does not count is not looked at, so that not even NaN gets out of it.
-pub(super) fn measure(outputs: &Array3<f64>, batch: &Batch, criterion: &Loss) -> (f64, Array2<f64>) {
-    let mut loss = 0.0;
+/// What outputs cost.
+pub(super) struct Measured {
+    /// `L`.
+    pub loss: f64,
+    /// What label smoothing adds to what the gradient is of.
+    pub smoothing: f64,
+    /// The gradient of both, `[T·B, O]`.
+    pub d_outputs: Array2<f64>,
+}
+
+/// Measures outputs. One that does not count is not looked at, so that not even NaN gets out of it.
+pub(super) fn measure(outputs: &Array3<f64>, batch: &Batch, criterion: &Loss, label_smoothing: f64) -> Measured {
+    let (mut loss, mut smoothing) = (0.0, 0.0);
     let mut total = 0.0;
     let mut d_outputs = Array3::zeros(outputs.dim());
     for at in indices(batch.shape()) {
@@ -32,8 +42,13 @@ pub(super) fn measure(outputs: &Array3<f64>, batch: &Batch, criterion: &Loss) ->
                 let largest = output.fold(f64::NEG_INFINITY, |a, &b| a.max(b));
                 let log_sum = output.fold(0.0, |sum, &o| sum + (o - largest).exp()).ln();
                 loss += weight * (log_sum - (output[class] - largest));
+                let cost = log_sum - (output[class] - largest);
+                // The cross-entropy with the same probability for every class.
+                let of_all = log_sum - (output.mean().expect("a class") - largest);
+                smoothing += weight * label_smoothing * (of_all - cost);
                 d_output.assign(&output.mapv(|o| (o - largest - log_sum).exp()));
-                d_output[class] -= 1.0;
+                d_output -= label_smoothing / output.len() as f64;
+                d_output[class] -= 1.0 - label_smoothing;
                 d_output *= weight;
             }
             Targets::Values(values) => {
@@ -52,7 +67,7 @@ pub(super) fn measure(outputs: &Array3<f64>, batch: &Batch, criterion: &Loss) ->
         Reduction::Mean => 1.0 / total,
         Reduction::Sum => 1.0,
     };
-    (loss * scale, rows((d_outputs * scale).view()).to_owned())
+    Measured { loss: loss * scale, smoothing: smoothing * scale, d_outputs: rows((d_outputs * scale).view()).to_owned() }
 }
 
 /// What an output counts for: the weight of its class, that of its sequence, or 1.

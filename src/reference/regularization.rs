@@ -1,4 +1,4 @@
-//! What training does besides: dropout, noise on the sums, and a penalty of the states.
+//! What training does besides: dropout, noise on the sums, a penalty of the states, and label smoothing.
 
 use ndarray::Array3;
 
@@ -13,6 +13,8 @@ pub struct Regularization {
     pub state_noise: f64,
     /// λ: to the loss is added λ times the mean square of the states of each layer and direction.
     pub activity_l2: f64,
+    /// ε: the gradient of the cross-entropy leads to `(1−ε)·onehot(y) + ε/O`.
+    pub label_smoothing: f64,
     /// The seed.
     pub seed: u64,
     /// The training step, counted from 1.
@@ -26,8 +28,15 @@ const NOISE: u128 = 1 << 31;
 
 impl Regularization {
     /// None, as everywhere but in training.
-    pub const NONE: Regularization =
-        Regularization { dropout: 0.0, output_dropout: 0.0, state_noise: 0.0, activity_l2: 0.0, seed: 0, step: 1 };
+    pub const NONE: Regularization = Regularization {
+        dropout: 0.0,
+        output_dropout: 0.0,
+        state_noise: 0.0,
+        activity_l2: 0.0,
+        label_smoothing: 0.0,
+        seed: 0,
+        step: 1,
+    };
 
     /// What the outputs `[T, B, cols]` of layer `k` of `layers` are multiplied by: 0 or `1/(1−P)`; `None` where nothing is dropped.
     ///

@@ -19,8 +19,10 @@ const WINDOW: [&str; 4] = ["offset", "rows", "cols", "stride"];
 const WINDOW_BYTES: u32 = 16;
 
 /// The scalars that the host writes as floats; all others are unsigned integers.
-const FLOATS: [&str; 11] =
-    ["value", "limit", "bound", "momentum", "beta1", "beta2", "epsilon", "decay", "kept", "added", "scale"];
+const FLOATS: [&str; 14] = [
+    "value", "limit", "bound", "momentum", "beta1", "beta2", "epsilon", "decay", "kept", "added", "scale", "factor", "aim",
+    "others",
+];
 
 /// What other compilers refuse and naga takes.
 const REFUSED: [&str; 2] = ["3.40282347e38", "enable "];

@@ -86,9 +86,11 @@ fn what_cannot_be_constrained_is_refused() {
     more.write(at.join("more.safetensors")).unwrap();
     let line = "train --task adding --window 5 --steps 1 --backend cpu";
     for (flags, code, expected) in [
-        ("--cell gru --state-noise 0.1", 2, "noise on the state is for elman, leaky; gru has gates"),
-        ("--cell lstm --dale 0.8", 2, "Dale's principle is for elman, leaky; lstm has gates"),
+        ("--cell gru --state-noise 0.1", 2, "noise on the state is for elman and leaky; gru has gates"),
+        ("--cell lstm --dale 0.8", 2, "Dale's principle is for elman and leaky; lstm has gates"),
         ("--hidden 4 --dale 0.05", 2, "of 4 units a share of 0.05 is excitatory; there must be units of both kinds"),
+        ("--label-smoothing 0.1", 2, "label smoothing is for the cross-entropy of classes; the loss is squared error"),
+        ("--label-smoothing 1", 2, "1 is not in [0, 1)"),
         ("--state-noise -1", 2, "-1"),
         ("--activity-l2 NaN", 2, "NaN is not a finite number"),
         ("--init halves.safetensors", 7, "rnn.mask_hh_l0: [0, 1] is 0.5; expected 0 where there is no connection, and else 1"),

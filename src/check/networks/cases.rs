@@ -214,6 +214,7 @@ fn with_constraints() -> Vec<Case> {
                 recurrent_mask: round == 0 || !has_one_gate,
                 dale: has_one_gate.then_some([0.7, 0.5][i % 2]),
                 output_dropout: if i % 4 == 1 { 0.2 } else { 0.0 },
+                label_smoothing: if i % 2 == 0 { 0.3 } else { 0.0 },
                 recompute: [None, Some(2), Some(3)][i % 3],
                 trace: !bidirectional && i % 2 == 0,
                 ..shape
@@ -340,6 +341,7 @@ impl Case {
             (self.config.drops(), ", dropout"),
             (self.config.state_noise > 0.0, ", noise"),
             (self.config.activity_l2 > 0.0, ", activity"),
+            (self.config.label_smoothing > 0.0, ", smoothed"),
             (self.config.recurrent_mask, ", sparse"),
             (self.config.dale.is_some(), ", signs"),
         ];

@@ -61,8 +61,8 @@ pub fn cell(config: &Config) -> Cell {
 
 /// What training does besides with [`MASKS`], as the reference has it.
 fn regularization(config: &Config) -> Regularization {
-    let Config { dropout, output_dropout, state_noise, activity_l2, .. } = *config;
-    Regularization { dropout, output_dropout, state_noise, activity_l2, seed: MASKS.seed, step: MASKS.step }
+    let Config { dropout, output_dropout, state_noise, activity_l2, label_smoothing, .. } = *config;
+    Regularization { dropout, output_dropout, state_noise, activity_l2, label_smoothing, seed: MASKS.seed, step: MASKS.step }
 }
 
 /// What a network should compute for a batch, under the names of [`super::gradient`].
@@ -90,9 +90,12 @@ pub fn expected_from(config: &Config, weights: &Weights, batch: &Batch, start: &
         let hidden = got.hidden.iter().enumerate();
         all.extend(hidden.map(|(layer, hidden)| (format!("hidden_l{layer}"), hidden.clone().into_dyn())));
     }
-    // Tracing and evaluation do not regularise.
+    // Tracing and evaluation do not regularise; traced are the gradients of smoothed labels.
     let plain = match config.is_regularized() {
-        true => &reference::gradient_with(weights, &cell(config), batch, start, &config.loss, &Regularization::NONE)?,
+        true => {
+            let plain = Regularization { label_smoothing: config.label_smoothing, ..Regularization::NONE };
+            &reference::gradient_with(weights, &cell(config), batch, start, &config.loss, &plain)?
+        }
         false => &got,
     };
     if config.is_regularized() {

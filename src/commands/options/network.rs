@@ -51,6 +51,10 @@ pub(super) struct NetworkArgs {
     #[arg(long, value_name = "P", allow_negative_numbers = true, value_parser = probability, help_heading = "Network")]
     pub output_dropout: Option<f64>,
 
+    /// Train towards 1 - E for the class and E for all classes together, instead of 1 and 0; the losses that are shown are without it [default: 0]
+    #[arg(long, value_name = "E", allow_negative_numbers = true, value_parser = probability, help_heading = "Network")]
+    pub label_smoothing: Option<f64>,
+
     /// Add noise of this standard deviation to each sum of a layer while training, inside of the activation; elman and leaky [default: 0]
     #[arg(long, value_name = "S", allow_negative_numbers = true, value_parser = not_negative, help_heading = "Network")]
     pub state_noise: Option<f64>,

@@ -167,6 +167,13 @@ impl Config {
         if let Some(problem) = self.loss.problem() {
             return Err(Error::Usage(problem));
         }
+        let smoothing = self.label_smoothing;
+        if !(0.0..1.0).contains(&smoothing) {
+            return Err(Error::Usage(format!("label smoothing is {smoothing}; it must be at least 0 and below 1")));
+        }
+        if smoothing > 0.0 && self.loss != Loss::CrossEntropy {
+            return Err(Error::Usage(format!("label smoothing is for the cross-entropy of classes; the loss is {}", self.loss)));
+        }
         let (outputs, each) = (self.outputs, self.loss.outputs_per_target());
         if !outputs.is_multiple_of(each) {
             return Err(Error::Usage(format!("{outputs} outputs are no multiple of the {each} quantiles of each target")));
