@@ -1,4 +1,5 @@
-//! README.md, CONTRIBUTING.md and the pages in docs/: lines that fit, links that lead somewhere, and a summary that lists every page.
+//! README.md, CONTRIBUTING.md and the pages in docs/: lines that fit, links that lead somewhere, a summary that
+//! lists every page, and a page that lists every record of a measurement.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,6 +11,9 @@ const COLUMNS: usize = 120;
 const README_LINES: usize = 200;
 const README: &str = "README.md";
 const SUMMARY: &str = "docs/SUMMARY.md";
+/// The page that lists the files in the folder of records.
+const RECORDS: &str = "docs/records.md";
+const RECORDS_FOLDER: &str = "benches/records";
 
 /// The text of each page, by its path from the root of the repository.
 type Pages = BTreeMap<String, String>;
@@ -120,6 +124,26 @@ fn unlisted(pages: &Pages) -> Vec<String> {
     pages.keys().filter(|page| is_unlisted(page)).map(|page| format!("{page} is not in {SUMMARY}")).collect()
 }
 
+/// The records, by their paths from the root of the repository, to which the page of records has no link.
+fn unlisted_records(pages: &Pages, records: &[String]) -> Vec<String> {
+    let listed: Vec<String> = targets(&pages[RECORDS]).iter().filter_map(|target| resolved(RECORDS, target)).collect();
+    records.iter().filter(|record| !listed.contains(record)).map(|record| format!("{record} is not in {RECORDS}")).collect()
+}
+
+/// The paths of all files in a folder of the repository and below it.
+fn files_below(folder: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)).unwrap() {
+        let entry = entry.unwrap();
+        let path = format!("{folder}/{}", entry.file_name().into_string().unwrap());
+        match entry.file_type().unwrap().is_dir() {
+            true => found.extend(files_below(&path)),
+            false => found.push(path),
+        }
+    }
+    found
+}
+
 /// Whether README.md is too long.
 fn long_readme(pages: &Pages) -> Vec<String> {
     let lines = pages[README].lines().count();
@@ -167,6 +191,13 @@ fn the_summary_lists_every_page() {
 }
 
 #[test]
+fn the_page_of_records_lists_every_record() {
+    let records = files_below(RECORDS_FOLDER);
+    assert!(records.len() >= 30, "{records:?}");
+    expect_none(&unlisted_records(&pages(), &records));
+}
+
+#[test]
 fn readme_is_short() {
     expect_none(&long_readme(&pages()));
 }
@@ -176,7 +207,8 @@ fn readme_is_short() {
 fn planted_faults_are_found() {
     let good = [
         (README, "# Title\n\n[one](docs/one.md#a-heading-of-one), [itself](#title), [out](https://example.org/none)\n"),
-        (SUMMARY, "# Summary\n\n- [One](one.md)\n- [Two](two.md)\n"),
+        (SUMMARY, "# Summary\n\n- [One](one.md)\n- [Two](two.md)\n- [Records](records.md)\n"),
+        (RECORDS, "[a](../benches/records/a.json) and [b]\n\n[b]: ../benches/records/b/b.json\n"),
         (
             "docs/one.md",
             "## A heading, of `one`!\n\n![picture](there.svg)\n`[no](link)`\n```text\n[no](link)\n# no heading\n```\n",
@@ -184,11 +216,17 @@ fn planted_faults_are_found() {
         ("docs/two.md", "[up](../README.md) and [by name][name]\n\n[name]: one.md\n"),
     ];
     let good: Pages = good.map(|(path, text)| (path.to_owned(), text.to_owned())).into();
-    let exists = |path: &str| path == "docs/there.svg";
+    let records = ["benches/records/a.json".to_owned(), "benches/records/b/b.json".to_owned()];
+    let exists = |path: &str| path == "docs/there.svg" || records.iter().any(|record| record == path);
     let problems = |pages: &Pages| {
         [long_lines(pages), broken_links(pages, exists), unlisted(pages), long_readme(pages)].map(|found| found.len())
     };
     assert_eq!(problems(&good), [0; 4]);
+    assert_eq!(unlisted_records(&good, &records).len(), 0);
+    for more in ["benches/records/c.json", "benches/records/b", "benches/records/b/a.json"] {
+        let found = unlisted_records(&good, &[records.to_vec(), vec![more.to_owned()]].concat());
+        assert_eq!(found, [format!("{more} is not in {RECORDS}")]);
+    }
     let columns = |count: usize| "é".repeat(count) + "\n";
     for (page, added, expected) in [
         ("docs/one.md", columns(COLUMNS), [0, 0, 0, 0]),

@@ -93,6 +93,7 @@ const ALL: &[Examples] = &[
         &["completions"],
         &["retrospect completions bash > /etc/bash_completion.d/retrospect", "retrospect completions zsh > _retrospect"],
     ),
+    (&["man"], &["retrospect man ~/.local/share/man/man1", "retrospect man pages && man -l pages/retrospect-train.1"]),
 ];
 
 /// Adds the examples to the help of a program's commands.
@@ -126,7 +127,7 @@ mod tests {
         for c in line.chars() {
             match c {
                 '"' => is_quoted = !is_quoted,
-                '#' | '|' | '>' if !is_quoted => break,
+                '#' | '|' | '>' | '&' if !is_quoted => break,
                 ' ' if !is_quoted => words.push(String::new()),
                 c => words.last_mut().unwrap().push(c),
             }

@@ -14,6 +14,7 @@ mod gradient;
 #[cfg(test)]
 mod help_page;
 mod interrupt;
+mod man;
 mod missing;
 mod options;
 mod plot;
@@ -72,6 +73,7 @@ enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
+    Man(man::Man),
 }
 
 /// Runs the program.
@@ -112,6 +114,7 @@ fn run(command: Command) -> Result<()> {
             clap_complete::generate(shell, &mut Cli::command(), "retrospect", &mut script);
             terminal::print(&String::from_utf8_lossy(&script))
         }
+        Command::Man(man) => man.run(examples::with_examples(Cli::command())),
     }
 }
 

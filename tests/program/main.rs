@@ -44,6 +44,18 @@ pub fn command(folder: &Path, line: &str) -> Command {
     command
 }
 
+/// A shell in `folder` that runs `script`, in which `retrospect` is the program.
+pub fn script(folder: &Path, script: &str) -> Command {
+    let program = command(folder, "");
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &format!("retrospect() {{ \"$PROGRAM\" \"$@\"; }}\n{script}")]);
+    shell.env("PROGRAM", program.get_program()).current_dir(folder).stdin(Stdio::null());
+    // What it writes into `~` stays in the folder.
+    shell.env("HOME", folder);
+    set_variables(&mut shell, &program);
+    shell
+}
+
 /// The program behind what a shell does first, such as `ulimit -n 4`.
 #[cfg(unix)]
 pub fn command_after(folder: &Path, first: &str, line: &str) -> Command {
@@ -51,13 +63,18 @@ pub fn command_after(folder: &Path, first: &str, line: &str) -> Command {
     let mut shell = Command::new("sh");
     shell.args(["-c", &format!("{first}\nexec \"$@\""), "sh"]).arg(program.get_program()).args(program.get_args());
     shell.current_dir(folder).stdin(Stdio::null());
+    set_variables(&mut shell, &program);
+    shell
+}
+
+/// Gives a shell the environment that `program` would have.
+fn set_variables(shell: &mut Command, program: &Command) {
     for (variable, value) in program.get_envs() {
         match value {
             Some(value) => shell.env(variable, value),
             None => shell.env_remove(variable),
         };
     }
-    shell
 }
 
 /// Its exit code, stdout and stderr. A panic is a failure whatever the code.

@@ -1,55 +1,62 @@
-//! The sessions in `docs/your-data.md`: each command is run as it is printed, and what it prints is compared with the text. With
-//! `RETROSPECT_UPDATE=1` in the environment the text is written anew instead, and its figures: look at what has changed.
+//! The sessions in README.md and in pages of `docs/`: each command is run as it is printed, and what it prints is compared with the text.
+//! With `RETROSPECT_UPDATE=1` in the environment the text is written anew instead, and its figures: look at what has changed.
+//!
+//! In blocks of `console` a line that begins with `$` is a command, and the other lines are what it prints. A line `…` stands for any
+//! lines, and `…` at the end of a line for any words. The commands `retrospect …` in blocks of `sh` are run too, and must succeed.
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 use ndarray::Array3;
 use retrospect::tensors::Tensors;
 
-use super::{command, finished};
+use super::{finished, script};
 
 /// Numbers of the text and of this machine differ so much at most: the CPU's functions give the same bits everywhere, and only the mean of
 /// many losses and the logarithm of another system may not.
 const TOLERANCE: f64 = 1e-3;
 
+/// What a line, or the end of a line, has in place of what is left out.
+const LEFT_OUT: &str = "…";
+
 /// A command, as it is printed and as it is run, and the lines that it prints.
 struct Shown {
     printed: Vec<String>,
     line: String,
-    output: Vec<String>,
+    /// `None` in a block of `sh`, which shows no output.
+    output: Option<Vec<String>>,
 }
 
 impl Shown {
     /// What the document has of it.
     fn text(&self) -> String {
-        self.printed.iter().chain(&self.output).map(|line| format!("{line}\n")).collect()
+        self.printed.iter().chain(self.output.iter().flatten()).map(|line| format!("{line}\n")).collect()
     }
 }
 
 /// The commands of the blocks of a document.
 fn commands(document: &str) -> Vec<Shown> {
     let mut all: Vec<Shown> = Vec::new();
-    let mut inside = false;
+    let mut block = "";
     for line in document.lines() {
-        match line.strip_prefix("$ ") {
-            _ if line.starts_with("```") => inside = line == "```console",
-            _ if !inside => {}
-            Some(command) => {
-                let printed = vec![line.to_owned()];
-                all.push(Shown { printed, line: command.to_owned(), output: Vec::new() });
-            }
-            None => {
-                let shown = all.last_mut().expect("a command comes first");
-                // A long command goes on in the next line, as in a shell.
-                match shown.line.strip_suffix('\\') {
-                    Some(start) => {
-                        shown.line = format!("{start}{}", line.trim_start());
-                        shown.printed.push(line.to_owned());
-                    }
-                    None => shown.output.push(line.to_owned()),
-                }
+        if let Some(language) = line.strip_prefix("```") {
+            block = language;
+            continue;
+        }
+        let (command, output) = match block {
+            "console" => (line.strip_prefix("$ "), Some(Vec::new())),
+            "sh" => (Some(line).filter(|line| line.starts_with("retrospect ")), None),
+            _ => continue,
+        };
+        if let Some(command) = command {
+            all.push(Shown { printed: vec![line.to_owned()], line: command.to_owned(), output });
+        } else if let Some(shown) = all.last_mut() {
+            // A long command goes on in the next line, as in a shell.
+            if let Some(start) = shown.line.strip_suffix('\\') {
+                shown.line = format!("{start}{}", line.trim_start());
+                shown.printed.push(line.to_owned());
+            } else if block == "console" {
+                shown.output.as_mut().expect("a command comes first").push(line.to_owned());
             }
         }
     }
@@ -58,11 +65,7 @@ fn commands(document: &str) -> Vec<Shown> {
 
 /// What a command prints: its notes, then its results.
 fn output_of(folder: &Path, line: &str) -> Vec<String> {
-    let output = match line.strip_prefix("retrospect ") {
-        Some(arguments) => command(folder, arguments).output().unwrap(),
-        None => Command::new("sh").args(["-c", line]).current_dir(folder).stdin(Stdio::null()).output().unwrap(),
-    };
-    let (code, out, err) = finished(line, output);
+    let (code, out, err) = finished(line, script(folder, line).output().unwrap());
     assert_eq!(code, 0, "{line}: {err}");
     // A slow machine says now and then how far it is.
     err.lines()
@@ -80,7 +83,11 @@ fn is_alike(expected: &str, found: &str) -> bool {
     }
     let separators = |c: char| c.is_whitespace() || c == ',';
     let words = |line: &str| line.split(separators).filter(|word| !word.is_empty()).map(String::from).collect::<Vec<_>>();
-    let (expected, found) = (words(expected), words(found));
+    let (mut expected, mut found) = (words(expected), words(found));
+    if expected.last().is_some_and(|last| last == LEFT_OUT) {
+        expected.pop();
+        found.truncate(expected.len());
+    }
     let same = |(a, b): (&String, &String)| match (a.parse::<f64>(), b.parse::<f64>()) {
         (Ok(a), Ok(b)) => (a - b).abs() <= TOLERANCE * a.abs().max(b.abs()),
         _ => a == b,
@@ -103,61 +110,139 @@ fn write_arrays(folder: &Path) {
     write("new.npz", vec![("inputs", array(0..121, 180..200))]);
 }
 
-/// A command with what it printed now, of which as much is left out as before.
-fn anew(shown: &Shown, mut output: Vec<String>) -> Shown {
-    if shown.output.last().is_some_and(|last| last == "…") {
-        output.truncate(shown.output.len() - 1);
-        output.push("…".into());
+/// The lines of `output` before the line that stands for any lines, and those after it.
+fn parts(output: &[String]) -> (&[String], Option<&[String]>) {
+    match output.iter().position(|line| line == LEFT_OUT) {
+        Some(place) => (&output[..place], Some(&output[place + 1..])),
+        None => (output, None),
     }
-    Shown { printed: shown.printed.clone(), line: shown.line.clone(), output }
 }
 
-#[test]
-fn the_sessions_run_as_they_are_printed() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let folder = tempfile::tempdir().unwrap();
-    let at = folder.path();
-    for file in ["examples/river.csv", "examples/movements.csv", "LICENSE-APACHE"] {
-        fs::copy(root.join(file), at.join(Path::new(file).file_name().unwrap())).unwrap();
+/// Where the lines of `shown` are in what was found: of its start and, if lines are left out, of its end.
+fn places(shown: &[String], found: usize) -> Vec<Option<usize>> {
+    let (start, end) = parts(shown);
+    let end = end.unwrap_or_default();
+    (0..start.len()).map(Some).chain((0..end.len()).map(|place| (found + place).checked_sub(end.len()))).collect()
+}
+
+/// What a command printed now, of which as much is left out as before. Lines that say the same stay: times differ each time.
+fn anew(shown: &[String], found: &[String]) -> Vec<String> {
+    let (start, end) = parts(shown);
+    let Some(end) = end else {
+        return found.iter().enumerate().map(|(place, line)| renewed(shown.get(place), line)).collect();
+    };
+    assert!(start.len() + end.len() <= found.len(), "fewer lines than are shown:\n{}", found.join("\n"));
+    let mut lines: Vec<String> = start.iter().zip(found).map(|(shown, line)| renewed(Some(shown), line)).collect();
+    lines.push(LEFT_OUT.into());
+    lines.extend(end.iter().zip(&found[found.len() - end.len()..]).map(|(shown, line)| renewed(Some(shown), line)));
+    lines
+}
+
+/// The line that is shown if it says the same, and otherwise the one that was found, cut after as many words as are shown.
+fn renewed(shown: Option<&String>, line: &str) -> String {
+    let Some(shown) = shown else { return line.to_owned() };
+    if is_alike(shown, line) {
+        return shown.clone();
     }
-    write_arrays(at);
-    let path = root.join("docs/your-data.md");
+    match shown.strip_suffix(LEFT_OUT) {
+        Some(kept) => {
+            let words: Vec<&str> = line.split_whitespace().take(kept.split_whitespace().count()).collect();
+            format!("{} {LEFT_OUT}", words.join(" "))
+        }
+        None => line.to_owned(),
+    }
+}
+
+/// Fails where the output in the text is not what was found.
+fn expect_alike(line: &str, shown: &[String], found: &[String]) {
+    let whole = found.join("\n");
+    let expected = shown.iter().filter(|line| *line != LEFT_OUT);
+    for (expected, place) in expected.zip(places(shown, found.len())) {
+        let there = place.and_then(|place| found.get(place)).map_or("nothing", String::as_str);
+        assert!(is_alike(expected, there), "{line}\nprinted in the text: {expected}\nfound:               {there}\n{whole}");
+    }
+    let (start, end) = parts(shown);
+    assert!(end.is_some() || start.len() == found.len(), "{line}: {whole}");
+    assert!(start.len() + end.map_or(0, <[String]>::len) <= found.len(), "{line}: {whole}");
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A page whose commands are run.
+struct Page {
+    path: &'static str,
+    /// How many commands it has at least, so that none is lost by the way it is written.
+    commands: usize,
+    /// The figures that its commands draw, in the folder where they run, and their copies in the repository.
+    figures: &'static [(&'static str, &'static str)],
+}
+
+/// Runs the commands of the page in `folder`, compares or updates, and gives back the page's text.
+fn expect_as_printed(page: &Page, folder: &Path) -> String {
+    let path = root().join(page.path);
     let document = fs::read_to_string(&path).unwrap();
     let all = commands(&document);
-    assert!(all.len() >= 12, "{} commands", all.len());
+    assert!(all.len() >= page.commands, "{}: {} commands", page.path, all.len());
     let is_updated = std::env::var_os("RETROSPECT_UPDATE").is_some();
     let mut updated = document.clone();
     for shown in all {
-        let found = output_of(at, &shown.line);
-        if is_updated {
-            updated = updated.replacen(&shown.text(), &anew(&shown, found).text(), 1);
-            continue;
-        }
-        let Shown { line, output, .. } = shown;
-        for (place, expected) in output.iter().enumerate() {
-            // What follows is left out in the text.
-            if expected == "…" {
-                break;
+        let found = output_of(folder, &shown.line);
+        match &shown.output {
+            Some(output) if is_updated => {
+                let now = Shown { output: Some(anew(output, &found)), printed: shown.printed.clone(), line: String::new() };
+                updated = updated.replacen(&shown.text(), &now.text(), 1);
             }
-            let there = found.get(place).map_or("nothing", String::as_str);
-            assert!(
-                is_alike(expected, there),
-                "{line}\nprinted in the text: {expected}\nfound:               {there}\n{}",
-                found.join("\n")
-            );
+            Some(output) => expect_alike(&shown.line, output, &found),
+            None => {}
         }
-        let is_whole = output.last().is_none_or(|last| last != "…");
-        assert!(!is_whole || found.len() == output.len(), "{line}: {}", found.join("\n"));
     }
-    for figure in ["river.svg", "movements.svg", "waves.svg"] {
-        assert!(fs::read_to_string(at.join(figure)).unwrap().starts_with("<svg"), "{figure}");
+    for (drawn, kept) in page.figures {
+        assert!(fs::read_to_string(folder.join(drawn)).unwrap().starts_with("<svg"), "{drawn}");
         if is_updated {
-            fs::copy(at.join(figure), root.join("docs").join(figure)).unwrap();
+            fs::copy(folder.join(drawn), root().join(kept)).unwrap();
         }
     }
     if is_updated {
         fs::write(&path, updated).unwrap();
     }
+    document
+}
+
+/// A folder with the examples, as a clone of the repository has them.
+fn clone_with_examples() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("examples")).unwrap();
+    for file in ["examples/river.csv", "examples/movements.csv", "examples/sonnets.txt"] {
+        fs::copy(root().join(file), folder.path().join(file)).unwrap();
+    }
+    folder
+}
+
+#[test]
+fn the_session_of_the_readme_runs_as_it_is_printed() {
+    let folder = clone_with_examples();
+    expect_as_printed(&Page { path: "README.md", commands: 4, figures: &[] }, folder.path());
+}
+
+#[test]
+fn the_tutorial_runs_as_it_is_printed() {
+    let folder = clone_with_examples();
+    let figures = &[("runs/sonnets/loss.svg", "docs/loss.svg")];
+    expect_as_printed(&Page { path: "docs/tutorial.md", commands: 12, figures }, folder.path());
+}
+
+#[test]
+fn the_sessions_of_your_data_run_as_they_are_printed() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    for file in ["examples/river.csv", "examples/movements.csv", "LICENSE-APACHE"] {
+        fs::copy(root().join(file), at.join(Path::new(file).file_name().unwrap())).unwrap();
+    }
+    write_arrays(at);
+    let figures = &[("river.svg", "docs/river.svg"), ("movements.svg", "docs/movements.svg"), ("waves.svg", "docs/waves.svg")];
+    let document = expect_as_printed(&Page { path: "docs/your-data.md", commands: 12, figures }, at);
     // The forecast of 24 steps is as good as the text says.
     let forecast = Tensors::read(at.join("forecast.npz")).unwrap();
     let outputs = forecast.f32("outputs").unwrap();
@@ -170,4 +255,30 @@ fn the_sessions_run_as_they_are_printed() {
     let marker = "Their root mean squared error is";
     let said = document.split(marker).nth(1).unwrap().split_whitespace().next().unwrap().trim_end_matches('.');
     assert!((error - said.parse::<f64>().unwrap()).abs() < 0.001, "{error} {said}");
+}
+
+/// What is planted in a session is found, and what is left out is not compared.
+#[test]
+fn a_session_that_differs_is_found() {
+    let lines = |text: &str| text.lines().map(String::from).collect::<Vec<_>>();
+    let found = lines("Running on X.\nloss 1.5 of many\nmiddle\ntime 2 s\nend 3");
+    let same = |shown: &str| std::panic::catch_unwind(|| expect_alike("", &lines(shown), &found)).is_ok();
+    let good = ["loss 1.5 of many\nmiddle", "loss 1.5001 of many\nmiddle", "loss …\nmiddle"];
+    for middle in good {
+        assert!(same(&format!("Running on Y.\n{middle}\ntime 9 s\nend 3")), "{middle}");
+    }
+    for shown in ["Running on Y.\n…", "…\nend 3", "Running on Y.\n…\ntime 1 s\nend 3"] {
+        assert!(same(shown), "{shown}");
+        assert!(same(&anew(&lines(shown), &found).join("\n")), "{shown}");
+    }
+    for shown in [
+        "Running on Y.\nloss 1.5 of many\nmiddle\ntime 9 s",
+        "Running on Y.\nloss 1.6 of many\nmiddle\ntime 9 s\nend 3",
+        "Running on Y.\ngain …\nmiddle\ntime 9 s\nend 3",
+        "…\nend 4",
+        "Running on Y.\nloss 1.5 of many\nmiddle\ntime 9 s\n…\ntime 9 s\nend 3",
+    ] {
+        assert!(!same(shown), "{shown}");
+    }
+    assert_eq!(anew(&lines("Running on Y.\nloss 1 …\n…\nend 9"), &found), lines("Running on Y.\nloss 1.5 …\n…\nend 3"));
 }
