@@ -122,7 +122,7 @@ fn run(command: Command) -> Result<()> {
 fn quiet_panics() {
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
-        if !retrospect::backend::gpu::is_polling() {
+        if !retrospect::backend::gpu::catches_panics() {
             hook(info);
         }
     }));

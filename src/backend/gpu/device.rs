@@ -21,14 +21,25 @@ const WANTED: Features = Features::TIMESTAMP_QUERY.union(Features::SUBGROUP);
 pub(super) const PATIENCE: Duration = Duration::from_secs(120);
 
 thread_local! {
-    static POLLING: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+    static IN_WGPU: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
 }
 
-/// Whether this thread is inside a wait for a device. wgpu panics there when the device is lost; the panic is caught
-/// and becomes an error, so a panic hook should not print it.
+/// Whether this thread is inside a call of wgpu whose panic is caught. wgpu panics in some places when a driver refuses something or the
+/// device is lost; that becomes an error, so a panic hook should not print it.
 #[must_use]
-pub fn is_polling() -> bool {
-    POLLING.get()
+pub fn catches_panics() -> bool {
+    IN_WGPU.get()
+}
+
+/// Calls wgpu; of a panic, its message.
+fn guarded<T>(f: impl FnOnce() -> T) -> std::result::Result<T, String> {
+    let outer = IN_WGPU.replace(true);
+    let result = std::panic::catch_unwind(AssertUnwindSafe(f));
+    IN_WGPU.set(outer);
+    result.map_err(|panic| {
+        let said = panic.downcast_ref::<String>().cloned().or(panic.downcast_ref::<&str>().map(ToString::to_string));
+        said.unwrap_or_else(|| "the driver gave up".into())
+    })
 }
 
 /// Which variants run where it is not the usual ones.
@@ -106,7 +117,9 @@ impl Device {
             required_limits: limits.clone(),
             ..Default::default()
         };
-        let (device, queue) = adapter.adapter.request_device(&descriptor).await.map_err(|e| refused(e.to_string()))?;
+        // It is ready at once, and blocking is the only way to catch a panic in it.
+        let opened = guarded(|| pollster::block_on(adapter.adapter.request_device(&descriptor))).map_err(refused)?;
+        let (device, queue) = opened.map_err(|e| refused(e.to_string()))?;
         let lost = Arc::new(Mutex::new(None));
         let flag = Arc::clone(&lost);
         device.set_device_lost_callback(move |reason, message| {
@@ -299,11 +312,20 @@ impl Device {
         chosen.or_else(likely).expect("a variant for any step on any adapter")
     }
 
-    /// Calls `f` and gives the first error that wgpu had inside it.
+    /// Calls `f` and gives the first error that wgpu had inside it, or its panic.
     pub(super) fn checked<T>(&self, what: &str, f: impl FnOnce() -> T) -> Result<T> {
+        let found = self.checked_once(what, f);
+        if found.is_err() {
+            // wgpu panics, or a driver crashes, while a device is dropped in which a call has failed: so it never is.
+            std::mem::forget((self.device.clone(), self.queue.clone()));
+        }
+        found
+    }
+
+    fn checked_once<T>(&self, what: &str, f: impl FnOnce() -> T) -> Result<T> {
         let scopes =
             [ErrorFilter::Internal, ErrorFilter::OutOfMemory, ErrorFilter::Validation].map(|f| self.device.push_error_scope(f));
-        let result = f();
+        let result = guarded(f);
         let errors = scopes.into_iter().rev().map(|scope| pollster::block_on(scope.pop()));
         let errors: Vec<wgpu::Error> = errors.collect::<Vec<_>>().into_iter().flatten().collect();
         if !errors.is_empty() {
@@ -311,6 +333,7 @@ impl Device {
             self.poll()?;
         }
         self.alive()?;
+        let result = result.map_err(lost)?;
         match errors.into_iter().next() {
             None => Ok(result),
             Some(wgpu::Error::OutOfMemory { source }) => {
@@ -333,15 +356,9 @@ impl Device {
 
     /// The one place where the device is polled: it panics in there when the device is lost.
     fn polled(&self, poll: PollType) -> Result<()> {
-        POLLING.set(true);
-        let result = std::panic::catch_unwind(AssertUnwindSafe(|| self.device.poll(poll)));
-        POLLING.set(false);
+        let result = guarded(|| self.device.poll(poll));
         self.alive()?;
-        match result {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) => Err(lost(error.to_string())),
-            Err(_) => Err(lost("the driver gave up".into())),
-        }
+        result.map_err(lost)?.map(drop).map_err(|error| lost(error.to_string()))
     }
 
     pub(super) fn alive(&self) -> Result<()> {
@@ -354,4 +371,18 @@ impl Device {
 
 fn lost(reason: String) -> Error {
     Error::DeviceLost { reason, checkpoint: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_in_wgpu_is_a_message() {
+        let number = 7;
+        assert_eq!(guarded(|| number), Ok(7));
+        assert_eq!(guarded(|| assert!(number < 5, "{number} is too large")), Err("7 is too large".into()));
+        assert_eq!(guarded(|| guarded(|| panic!("inside")).map_or_else(|said| said, |()| String::new())), Ok("inside".into()));
+        assert!(!catches_panics() && guarded(catches_panics) == Ok(true));
+    }
 }

@@ -21,7 +21,7 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 
 pub use adapter::Adapter;
-pub use device::{Device, is_polling};
+pub use device::{Device, catches_panics};
 use encode::{Load, Position, encode, encode_recorded};
 use load::Loaded;
 use memory::Memory;
@@ -338,6 +338,10 @@ mod tests {
             gpu.write(x, &[1.0; 15]).unwrap();
             gpu.run(0..1).unwrap();
             assert_eq!(gpu.read(out).unwrap(), [1.0; 15]);
+            // A call that fails leaves the device as it is, whether wgpu gives an error or panics.
+            let planted = device.checked("a planted fault", || assert!(name.is_empty(), "planted"));
+            assert!(planted.is_err_and(|error| error.exit_code() == 5 && error.to_string().contains("planted")));
+            gpu.run(0..1).unwrap();
             device.device.destroy();
             let error = use_it(&mut gpu, out).expect_err(name);
             assert_eq!(error.exit_code(), 5, "{name}: {error}");
