@@ -1,7 +1,7 @@
 //! README.md, CONTRIBUTING.md and the pages in docs/: lines that fit, links that lead somewhere, a summary that
 //! lists every page, and a page that lists every record of a measurement.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
@@ -13,6 +13,8 @@ const README: &str = "README.md";
 const SUMMARY: &str = "docs/SUMMARY.md";
 /// The page that lists the files in the folder of records.
 const RECORDS: &str = "docs/records.md";
+/// The page that says why each dependency is there.
+const DEPENDENCIES: &str = "docs/dependencies.md";
 const RECORDS_FOLDER: &str = "benches/records";
 
 /// The text of each page, by its path from the root of the repository.
@@ -130,6 +132,22 @@ fn unlisted_records(pages: &Pages, records: &[String]) -> Vec<String> {
     records.iter().filter(|record| !listed.contains(record)).map(|record| format!("{record} is not in {RECORDS}")).collect()
 }
 
+/// The crates that `Cargo.toml` names as dependencies.
+fn dependencies(manifest: &str) -> BTreeSet<String> {
+    let manifest: toml::Table = manifest.parse().unwrap();
+    let systems = manifest["target"].as_table().unwrap().values().filter_map(toml::Value::as_table);
+    let sections = systems.chain([&manifest]).flat_map(|table| {
+        ["dependencies", "dev-dependencies", "build-dependencies"].into_iter().filter_map(|name| table.get(name)?.as_table())
+    });
+    sections.flat_map(|section| section.keys().cloned()).collect()
+}
+
+/// The crates that have a row in a page's tables.
+fn crates_in_tables(page: &str) -> BTreeSet<String> {
+    let first_cells = page.lines().filter_map(|line| line.strip_prefix("| `")?.split(" | ").next());
+    first_cells.flat_map(|cell| cell.split('`').step_by(2)).map(String::from).filter(|name| !name.is_empty()).collect()
+}
+
 /// The paths of all files in a folder of the repository and below it.
 fn files_below(folder: &str) -> Vec<String> {
     let mut found = Vec::new();
@@ -188,6 +206,14 @@ fn links_lead_somewhere() {
 #[test]
 fn the_summary_lists_every_page() {
     expect_none(&unlisted(&pages()));
+}
+
+#[test]
+fn the_page_of_dependencies_has_a_reason_for_each() {
+    let manifest = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml")).unwrap();
+    let named = dependencies(&manifest);
+    assert!(named.len() > 30 && named.contains("rustix") && named.contains("proptest"), "{named:?}");
+    assert_eq!(crates_in_tables(&pages()[DEPENDENCIES]), named, "{DEPENDENCIES} and Cargo.toml name different crates");
 }
 
 #[test]
