@@ -214,7 +214,7 @@ fn expect_as_printed(page: &Page, folder: &Path) -> String {
 fn clone_with_examples() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("examples")).unwrap();
-    for file in ["examples/river.csv", "examples/movements.csv", "examples/sonnets.txt"] {
+    for file in ["examples/river.csv", "examples/movements.csv", "examples/sonnets.txt", "LICENSE-APACHE"] {
         fs::copy(root().join(file), folder.path().join(file)).unwrap();
     }
     folder
@@ -235,11 +235,8 @@ fn the_tutorial_runs_as_it_is_printed() {
 
 #[test]
 fn the_sessions_of_your_data_run_as_they_are_printed() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = clone_with_examples();
     let at = folder.path();
-    for file in ["examples/river.csv", "examples/movements.csv", "LICENSE-APACHE"] {
-        fs::copy(root().join(file), at.join(Path::new(file).file_name().unwrap())).unwrap();
-    }
     write_arrays(at);
     let figures = &[("river.svg", "docs/river.svg"), ("movements.svg", "docs/movements.svg"), ("waves.svg", "docs/waves.svg")];
     let document = expect_as_printed(&Page { path: "docs/your-data.md", commands: 12, figures }, at);
