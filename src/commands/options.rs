@@ -176,7 +176,7 @@ impl ModelArgs {
         }
         // A task's own choice is for cells that can start so.
         let usual_init = of_task.map_or(RecurrentInit::Uniform, |d| init_of(&d));
-        let usual_init = if usual_init.suits(network.cell) { usual_init } else { RecurrentInit::Uniform };
+        let usual_init = if network.can_start(usual_init) { usual_init } else { RecurrentInit::Uniform };
         let usual = Settings::new(choice, network);
         let settings = Settings {
             steps: of_task.and_then(|d| d.steps).unwrap_or(usual.steps),
@@ -277,7 +277,7 @@ impl ModelArgs {
         say(self.data.window.is_some(), "window", Some(defaults.window.to_string()));
         say(asked.hidden.is_some() || has_init, "hidden", Some(defaults.hidden.to_string()));
         say(asked.activation.is_some() || !network.cell.has_activation, "activation", Some(defaults.activation.into()));
-        let starts_otherwise = asked.recurrent_init.is_some() || has_init || !init_of(defaults).suits(network.cell);
+        let starts_otherwise = asked.recurrent_init.is_some() || has_init || !network.can_start(init_of(defaults));
         say(starts_otherwise, "recurrent-init", Some(defaults.recurrent_init.into()));
         say(self.optimizer.optimizer.is_some(), "optimizer", defaults.optimizer.map(String::from));
         say(false, "lr", defaults.lr.map(|x| x.to_string()));

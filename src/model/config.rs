@@ -238,6 +238,13 @@ impl Config {
         self.drops() || self.state_noise > 0.0 || self.activity_l2 > 0.0
     }
 
+    /// Whether the recurrent weights can start so: with the identity those of cells of one gate without fixed signs, since an inhibitory unit
+    /// would begin by inhibiting itself.
+    #[must_use]
+    pub fn can_start(&self, init: RecurrentInit) -> bool {
+        init.suits(self.cell) && (init != RecurrentInit::Identity || self.dale.is_none())
+    }
+
     /// The number of excitatory units of a layer, where signs are fixed.
     pub(crate) fn excitatory(&self) -> Option<usize> {
         self.dale.map(|share| (share * self.hidden as f64).round() as usize)

@@ -89,6 +89,11 @@ fn what_cannot_be_constrained_is_refused() {
         ("--cell gru --state-noise 0.1", 2, "noise on the state is for elman and leaky; gru has gates"),
         ("--cell lstm --dale 0.8", 2, "Dale's principle is for elman and leaky; lstm has gates"),
         ("--hidden 4 --dale 0.05", 2, "of 4 units a share of 0.05 is excitatory; there must be units of both kinds"),
+        (
+            "--dale 0.5 --recurrent-init identity",
+            2,
+            "with signs that are fixed (dale) the recurrent weights cannot start as the identity",
+        ),
         ("--label-smoothing 0.1", 2, "label smoothing is for the cross-entropy of classes; the loss is squared error"),
         ("--label-smoothing 1", 2, "1 is not in [0, 1)"),
         ("--state-noise -1", 2, "-1"),

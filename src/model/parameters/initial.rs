@@ -152,6 +152,9 @@ pub(crate) fn check_start(cell: &Cell, init: RecurrentInit) -> Result<()> {
 /// [`Error::Usage`] for the identity where there are gates; [`Error::DoesNotFit`] with the largest hidden size that would fit.
 pub(crate) fn check_initial(config: &Config, init: RecurrentInit) -> Result<()> {
     check_start(config.cell, init)?;
+    if !config.can_start(init) {
+        return Err(Error::Usage("with signs that are fixed (dale) the recurrent weights cannot start as the identity".into()));
+    }
     if init != RecurrentInit::Orthogonal {
         return Ok(());
     }
