@@ -341,7 +341,7 @@ mod tests {
             // A call that fails leaves the device as it is, whether wgpu gives an error or panics.
             let planted = device.checked("a planted fault", || assert!(name.is_empty(), "planted"));
             assert!(planted.is_err_and(|error| error.exit_code() == 5 && error.to_string().contains("planted")));
-            gpu.run(0..1).unwrap();
+            assert_eq!(gpu.read(out).unwrap(), [1.0; 15]);
             device.device.destroy();
             let error = use_it(&mut gpu, out).expect_err(name);
             assert_eq!(error.exit_code(), 5, "{name}: {error}");
