@@ -57,15 +57,15 @@ pub struct Gradient {
     #[arg(long, value_name = "P", allow_negative_numbers = true, value_parser = super::options::probability, default_value_t = 0.0, hide_default_value = true)]
     output_dropout: f64,
 
-    /// Add noise of this standard deviation to the sums of each layer, as training does [default: 0]
+    /// Add random noise of this standard deviation to the input of each unit's activation, as training does [default: 0]
     #[arg(long, value_name = "S", allow_negative_numbers = true, value_parser = super::options::not_negative, default_value_t = 0.0, hide_default_value = true)]
     state_noise: f64,
 
-    /// Add the gradient of so many times the mean square of each layer's states, as training does [default: 0]
+    /// Add the gradient of L times the mean square of each layer's states, as training does [default: 0]
     #[arg(long, value_name = "L", allow_negative_numbers = true, value_parser = super::options::not_negative, default_value_t = 0.0, hide_default_value = true)]
     activity_l2: f64,
 
-    /// Smooth the labels of classes by this, as training does [default: 0]
+    /// Smooth the labels of classes by E, as training does [default: 0]
     #[arg(long, value_name = "E", allow_negative_numbers = true, value_parser = super::options::probability, default_value_t = 0.0, hide_default_value = true)]
     label_smoothing: f64,
 

@@ -39,7 +39,7 @@ pub(super) struct NetworkArgs {
     pub recurrent_init: Option<RecurrentInit>,
 
     /// Start from these weights (safetensors, PyTorch's names), a checkpoint or a run's folder; a text is read with the vocabulary of the run.
-    /// `rnn.mask_hh_l{k}` of zeros and ones, beside the weights or alone, says which recurrent connections there are
+    /// Tensors `rnn.mask_hh_l{k}` of zeros and ones, beside the weights or alone, say which recurrent connections exist
     #[arg(long, value_name = "FILE", conflicts_with = "recurrent_init", help_heading = "Network")]
     pub init: Option<PathBuf>,
 
@@ -51,20 +51,21 @@ pub(super) struct NetworkArgs {
     #[arg(long, value_name = "P", allow_negative_numbers = true, value_parser = probability, help_heading = "Network")]
     pub output_dropout: Option<f64>,
 
-    /// Train towards 1 - E for the class and E for all classes together, instead of 1 and 0; the losses that are shown are without it [default: 0]
+    /// Smooth the labels of classes: train towards a probability of 1 - E + E/n for the right one of n classes and E/n for each other one. The losses
+    /// that are shown do not include it [default: 0]
     #[arg(long, value_name = "E", allow_negative_numbers = true, value_parser = probability, help_heading = "Network")]
     pub label_smoothing: Option<f64>,
 
-    /// Add noise of this standard deviation to each sum of a layer while training, inside of the activation; elman and leaky [default: 0]
+    /// Add random noise of this standard deviation to the input of each unit's activation while training (elman and leaky) [default: 0]
     #[arg(long, value_name = "S", allow_negative_numbers = true, value_parser = not_negative, help_heading = "Network")]
     pub state_noise: Option<f64>,
 
-    /// Add this times the mean square of each layer's states to what training makes small; the losses that are shown are without it [default: 0]
+    /// Train on the loss plus L times the mean square of each layer's states. The losses that are shown do not include it [default: 0]
     #[arg(long, value_name = "L", allow_negative_numbers = true, value_parser = not_negative, help_heading = "Network")]
     pub activity_l2: Option<f64>,
 
-    /// Make this share of a layer's units excitatory, the first ones, and the others inhibitory: their recurrent weights are never negative, or
-    /// never positive (Dale's principle); elman and leaky
+    /// Make this share of a layer's units excitatory (the first ones) and the others inhibitory: recurrent weights from an excitatory unit are
+    /// never negative, and those from an inhibitory unit never positive (Dale's principle; elman and leaky)
     #[arg(long, value_name = "FRACTION", allow_negative_numbers = true, value_parser = probability, help_heading = "Network")]
     pub dale: Option<f64>,
 }
