@@ -17,14 +17,6 @@ struct Params {
 @group(0) @binding(2) var<storage, read> schedule: array<u32>;
 @group(0) @binding(3) var<storage, read_write> out: array<vec4<f32>>;
 
-fn now(i: u32) -> u32 {
-    return schedule[params.schedule.offset + i];
-}
-
-fn block_of(number: u32) -> vec4<u32> {
-    return philox(vec4<u32>(number, params.layer, now(2u), now(3u)), vec2<u32>(now(0u), now(1u)));
-}
-
 // The words of four elements from n on, of which n is (high, low).
 fn words(n: vec2<u32>) -> vec4<u32> {
     let block = (n.x << 30u) | (n.y >> 2u);

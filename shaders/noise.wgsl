@@ -13,14 +13,6 @@ struct Params {
 @group(0) @binding(1) var<storage, read> schedule: array<u32>;
 @group(0) @binding(2) var<storage, read_write> out: array<vec4<f32>>;
 
-fn now(i: u32) -> u32 {
-    return schedule[params.schedule.offset + i];
-}
-
-fn block_of(number: u32) -> vec4<u32> {
-    return philox(vec4<u32>(number, params.layer, now(2u), now(3u)), vec2<u32>(now(0u), now(1u)));
-}
-
 // The sums of the bytes of words x and y and of words z and w, less their mean.
 fn sums(words: vec4<u32>) -> vec2<f32> {
     let halves = (words & vec4<u32>(0x00ff00ffu)) + ((words >> vec4<u32>(8u)) & vec4<u32>(0x00ff00ffu));

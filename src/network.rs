@@ -280,7 +280,7 @@ impl Network {
 
     /// Lets units be dropped by these masks from now on, or none. Training does, and nothing else that is not told to.
     fn set_masks(&mut self, masks: Option<Masks>) -> Result<()> {
-        let Some(schedule) = self.model.dropout.schedule.filter(|_| self.masks != masks) else { return Ok(()) };
+        let Some(schedule) = self.model.seed_and_step.filter(|_| self.masks != masks) else { return Ok(()) };
         let Masks { seed, step } = masks.unwrap_or(Masks { seed: 0, step: 0 });
         self.backend.write_indices(schedule, &dropout_schedule(seed, step))?;
         self.masks = masks;

@@ -52,7 +52,8 @@
 //! With dropout (Srivastava et al. 2014) what is read of a layer's outputs is `m ⊙ h_t`, and what comes back by `m ⊙ h_t` is multiplied by `m`.
 //!
 //! In training `ξ` may be added to `u^k_t`, and to the loss `λ·Σ_k mean((h^k)²)`, whose gradient `(2λ/(T·B·H))·h^k_t` comes to `h^k_t` from
-//! above; and with label smoothing `∂ℓ/∂o = softmax(o) − (1−ε)·onehot(y) − ε/O`. Where a recurrent weight has a mask `M` of zeros and ones, `W = M ⊙ W`, and its gradient is `M ⊙ ∂L/∂W`.
+//! above; and with label smoothing `∂ℓ/∂o = softmax(o) − (1−ε)·onehot(y) − ε/O`. Where a recurrent weight has a mask `M` of zeros and
+//! ones, `W = M ⊙ W`, and its gradient is `M ⊙ ∂L/∂W`.
 //!
 //! In code a step of a batch is a row: `[T, B, ·]` is `[T·B, ·]`, all transposes are swapped, and every sum over the steps is one product.
 //!

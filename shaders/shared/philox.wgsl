@@ -1,3 +1,10 @@
+// Random words that follow from the schedule (seed and training step) and a layer: for shaders that have a binding `schedule` and a scalar `layer`.
+
+// A word of the seed, low before high, and then of the training step.
+fn now(i: u32) -> u32 {
+    return schedule[params.schedule.offset + i];
+}
+
 // The 64-bit product of two words as (high, low), by halves of 16 bits.
 fn multiply(a: u32, b: u32) -> vec2<u32> {
     let low = (a & 0xffffu) * (b & 0xffffu);
@@ -6,10 +13,10 @@ fn multiply(a: u32, b: u32) -> vec2<u32> {
     return vec2<u32>((a >> 16u) * (b >> 16u) + (middle.x >> 16u) + (middle.y >> 16u) + (carried >> 16u), a * b);
 }
 
-// Philox4×32-10: the block of four words of a counter and a key.
-fn philox(counter: vec4<u32>, seed: vec2<u32>) -> vec4<u32> {
-    var c = counter;
-    var key = seed;
+// The block of four words of a number: Philox4×32-10 with key (seed) and counter (number, layer, training step).
+fn block_of(number: u32) -> vec4<u32> {
+    var c = vec4<u32>(number, params.layer, now(2u), now(3u));
+    var key = vec2<u32>(now(0u), now(1u));
 #for r in 0..10
     {
         let a = multiply(0xd2511f53u, c.x);

@@ -197,7 +197,7 @@ impl ModelArgs {
         let masks = init.map(|init| &init.file).filter(|file| holds_masks_alone(file));
         let init = init.filter(|_| masks.is_none());
         let weights = init.map(|init| &init.file);
-        let [of_masks, layers] = masks.map(sizes_of_masks).transpose()?.map_or([None; 2], |sizes| sizes.map(Some));
+        let [masked_units, masked_layers] = masks.map(sizes_of_masks).transpose()?.map_or([None; 2], |sizes| sizes.map(Some));
         let cell = self.cell.choose(weights, asked.activation)?;
         let sizes = init.map(|init| init.sizes(cell, asked.layers, opened.vocabulary.as_ref())).transpose()?;
         let optimizer = self.optimizer.choose(task.map_or(OptimizerChoice::Adam, OptimizerChoice::usual_for))?;
@@ -217,11 +217,11 @@ impl ModelArgs {
             TargetKind::Classes => at_least(shape.targets, sizes.map(|sizes| sizes.outputs)),
             TargetKind::Values => shape.targets * loss.outputs_per_target(),
         };
-        let hidden = asked.hidden.or(sizes.map(|sizes| sizes.hidden)).or(of_masks).or(task.map(|d| d.hidden)).unwrap_or(256);
+        let hidden = asked.hidden.or(sizes.map(|sizes| sizes.hidden)).or(masked_units).or(task.map(|d| d.hidden)).unwrap_or(256);
         let of_weights = weights.and_then(trained).map(|network| network.activation);
         let usual = of_weights.or(task.and_then(|d| Activation::named(d.activation))).filter(|_| cell.has_activation);
         let network = Config {
-            layers: asked.layers.or(sizes.map(|sizes| sizes.layers)).or(layers).unwrap_or(1),
+            layers: asked.layers.or(sizes.map(|sizes| sizes.layers)).or(masked_layers).unwrap_or(1),
             embedding: asked.embedding.or(sizes.and_then(|sizes| sizes.embedding)),
             cell,
             bidirectional: self.cell.is_bidirectional(weights),

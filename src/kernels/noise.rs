@@ -9,9 +9,9 @@
 use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
 
-use super::dropout::{draw, now};
+use super::dropout::{draw, now, schedule_of};
 use super::fill::pieces_by_rows;
-use super::{PHILOX, WINDOW, bytes};
+use super::{PHILOX, WINDOW, bytes, exactly};
 use crate::program::{
     Binding, Content, Cuts, Kernel, Lowered, Mat, Program, Shader, Step, Variant, View, all_windows, little, scalars, whole,
 };
@@ -62,7 +62,7 @@ pub static NOISE: Kernel = Kernel {
         // The last is so large that the result is an integer.
         noise(program, schedule, out, [0, 3][k as usize % 2], row, [0.25, 0.01, DEVIATION][k as usize / 2 % 3]);
         let step = [0x1_2345_6789, 7, 1, 0][k as usize / 2 % 4];
-        vec![(schedule, Content::Indices(super::dropout::schedule_of(0xfedc_ba98_7654_3210 ^ u64::from(k), step).to_vec()))]
+        vec![(schedule, Content::Indices(schedule_of(0xfedc_ba98_7654_3210 ^ u64::from(k), step).to_vec()))]
     },
 };
 
@@ -101,39 +101,37 @@ fn sum_of_bytes(words: [u32; 2]) -> i32 {
     ((pairs & 0xffff) + (pairs >> 16)) as i32 - MEAN
 }
 
-/// Calls `each` with every element's row, column and noise.
-fn each_noise(out: &View<f64>, schedule: &View<f64>, bytes: &[u8], mut each: impl FnMut(usize, usize, f64)) {
+/// What is added to each element, row by row; nothing at step 0.
+fn noises(out: &View<f64>, schedule: &View<f64>, bytes: &[u8]) -> Option<Vec<f64>> {
     let Scalars { layer, first, scale } = scalars(bytes);
     let ([key, step], is_on) = now(schedule);
-    for r in (0..out.rows).filter(|_| is_on) {
-        for c in 0..out.cols {
-            let n = (u64::from(first) + r as u64) * out.cols as u64 + c as u64;
-            let words = philox([(n / 2) as u32, layer, step[0], step[1]], key);
-            let at = 2 * (n % 2) as usize;
-            each(r, c, f64::from(scale) * f64::from(sum_of_bytes([words[at], words[at + 1]])));
-        }
-    }
+    let before = u64::from(first) * out.cols as u64;
+    let noise = |n: u64| {
+        let words = philox([(n / 2) as u32, layer, step[0], step[1]], key);
+        let at = 2 * (n % 2) as usize;
+        f64::from(scale) * f64::from(sum_of_bytes([words[at], words[at + 1]]))
+    };
+    is_on.then(|| (before..before + (out.rows * out.cols) as u64).map(noise).collect())
 }
 
 fn define(views: &mut [View<f64>], bytes: &[u8]) {
     let [schedule, out] = views else { unreachable!("two windows") };
-    let mut all = Vec::new();
-    each_noise(out, schedule, bytes, |r, c, noise| all.push((r, c, noise)));
-    all.into_iter().for_each(|(r, c, noise)| out.set(r, c, out.at(r, c) + noise));
+    let Some(all) = noises(out, schedule, bytes) else { return };
+    for (r, noise) in all.chunks(out.cols).enumerate() {
+        out.row_mut(r).iter_mut().zip(noise).for_each(|(out, noise)| *out += noise);
+    }
 }
 
-/// One addition.
+/// One addition, or none.
 fn bound(views: &mut [View<f64>], bytes: &[u8]) {
     let [schedule, out] = views else { unreachable!("two windows") };
-    let mut all = vec![0.0; out.rows * out.cols];
-    each_noise(out, schedule, bytes, |r, c, noise| all[r * out.cols + c] = noise);
-    let ([..], is_on) = now(schedule);
-    for r in 0..out.rows {
-        for c in 0..out.cols {
+    let Some(all) = noises(out, schedule, bytes) else { return exactly(views, bytes) };
+    for (r, noise) in all.chunks(out.cols).enumerate() {
+        for (out, &noise) in out.row_mut(r).iter_mut().zip(noise) {
             let mut terms = Terms::default();
-            terms.number(out.at(r, c));
-            terms.number(all[r * out.cols + c]);
-            out.set(r, c, if is_on { terms.of_numbers() } else { 0.0 });
+            terms.number(*out);
+            terms.number(noise);
+            *out = terms.of_numbers();
         }
     }
 }
@@ -185,7 +183,7 @@ mod tests {
         let count = 1 << 20;
         let mut all: Vec<Vec<i32>> = Vec::new();
         for (seed, step, layer) in [(57, 1, 0), (57, 2, 0), (57, 1, 1), (58, 1, 0)] {
-            let [low, high, step_low, step_high] = super::super::dropout::schedule_of(seed, step);
+            let [low, high, step_low, step_high] = schedule_of(seed, step);
             let mut words = Vec::new();
             draw(&mut words, 2, 2 * count, [FIRST_LAYER + layer, step_low, step_high], [low, high]);
             let sums: Vec<i32> = words[2..].as_chunks().0[..count].iter().map(|&pair| sum_of_bytes(pair)).collect();

@@ -233,9 +233,14 @@ impl Config {
         (self.layers > 1 && self.dropout > 0.0) || self.output_dropout > 0.0
     }
 
-    /// Whether a training step is computed otherwise than an evaluation of the same batch.
+    /// Whether anything is random in training.
+    pub(crate) fn is_random(&self) -> bool {
+        self.drops() || self.state_noise > 0.0
+    }
+
+    /// Whether a training step computes something that an evaluation of the same batch does not.
     pub(crate) fn is_regularized(&self) -> bool {
-        self.drops() || self.state_noise > 0.0 || self.activity_l2 > 0.0
+        self.is_random() || self.activity_l2 > 0.0
     }
 
     /// Whether the recurrent weights can start so: with the identity those of cells of one gate without fixed signs, since an inhibitory unit

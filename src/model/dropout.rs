@@ -9,8 +9,8 @@ use crate::program::{Mat, Program};
 /// The masks of a network; R is the number of rows that go through a layer together: of a segment in one direction, of all time steps in two.
 #[derive(Debug, Clone)]
 pub(crate) struct Dropout {
-    /// Seed and training step, `[1, 4]`, where anything is random in training.
-    pub schedule: Option<Mat>,
+    /// Seed and training step, `[1, 4]`.
+    schedule: Option<Mat>,
     hidden: u32,
     directions: u32,
     /// Of each layer's outputs.

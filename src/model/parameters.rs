@@ -190,7 +190,8 @@ pub(crate) fn gathered(values: &[f32], units: usize, parts: usize) -> Vec<f32> {
 /// All parameters of a network, in the order of the arenas, with G gates and D directions: where there is an embedding of N numbers
 /// `encoder.weight` `[I, N]`, which the first layer reads as its N inputs; for each layer and then for its reverse direction,
 /// whose names end with `_reverse`, `rnn.weight_ih_l{k}` `[G·H, I or D·H]`, `rnn.weight_hh_l{k}` `[G·H, H]`, where it has a mask
-/// `rnn.mask_hh_l{k}` `[G·H, H]`, `rnn.bias_ih_l{k}` `[G·H]`, where it is trained `rnn.bias_hh_l{k}` `[G·H]`, of leaky cells `rnn.leak_l{k}` `[H]`; and `decoder.weight` `[O, D·H]`, `decoder.bias` `[O]`.
+/// `rnn.mask_hh_l{k}` `[G·H, H]`, `rnn.bias_ih_l{k}` `[G·H]`, where it is trained `rnn.bias_hh_l{k}` `[G·H]`, of leaky cells
+/// `rnn.leak_l{k}` `[H]`; and `decoder.weight` `[O, D·H]`, `decoder.bias` `[O]`.
 pub(crate) fn table(config: &Config) -> Vec<Parameter> {
     let (hidden, outputs, directions) = (config.hidden, config.outputs, config.directions());
     let outside = |name: &str, shape: (usize, usize), role, units, halves| Parameter {

@@ -35,7 +35,8 @@ pub struct Model {
     pub(crate) ends: Option<Ends>,
     /// What a network of two directions has besides.
     pub(crate) both: Option<Both>,
-    pub(crate) dropout: Dropout,
+    /// What dropout and noise follow from, `[1, 4]`, if there is any.
+    pub(crate) seed_and_step: Option<Mat>,
     pub(crate) head: Head,
     pub(crate) update_windows: Update,
     /// What a network has whose training steps are of several batches.
@@ -132,17 +133,16 @@ impl Model {
         let overlap = if segments.len() == 1 { places as u32 - 1 } else { 0 };
         let shared = Shared::new(&mut program, config, length, overlap);
         let ends = config.lengths.then(|| Ends::new(&mut program, config));
-        let is_random = config.drops() || config.state_noise > 0.0;
-        let schedule = is_random.then(|| program.indices("seed and training step", 1, 4));
+        let seed_and_step = config.is_random().then(|| program.indices("seed and training step", 1, 4));
         let layers: Vec<Layer> = (0..places)
             .map(|place| {
                 let weights = [&parameters.windows, &gradients].map(|windows| Weights::new(&parameters, windows, place));
-                Layer::new(&mut program, config, place, weights, &shared, ends, schedule)
+                Layer::new(&mut program, config, place, weights, &shared, ends, seed_and_step)
             })
             .collect();
         let both = config.bidirectional.then(|| Both::new(&mut program, config, length));
         let through = if config.bidirectional { (config.window * config.batch) as u32 } else { length };
-        let dropout = Dropout::new(&mut program, config, through, schedule);
+        let dropout = Dropout::new(&mut program, config, through, seed_and_step);
         let head = Head::new(&mut program, config, &parameters, &gradients, length);
         let d_hidden = program.transient("gradient of hidden", length, config.hidden as u32);
         let mut accumulation = (config.accumulate > 1).then(|| Accumulation::new(&mut program, d_arena, head.loss));
@@ -196,7 +196,7 @@ impl Model {
             layers,
             ends,
             both,
-            dropout,
+            seed_and_step,
             head,
             update_windows,
             accumulation,

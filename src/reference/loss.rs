@@ -41,8 +41,8 @@ pub(super) fn measure(outputs: &Array3<f64>, batch: &Batch, criterion: &Loss, la
                 // Relative to the largest logit no exponential overflows, and their sum is at least 1.
                 let largest = output.fold(f64::NEG_INFINITY, |a, &b| a.max(b));
                 let log_sum = output.fold(0.0, |sum, &o| sum + (o - largest).exp()).ln();
-                loss += weight * (log_sum - (output[class] - largest));
                 let cost = log_sum - (output[class] - largest);
+                loss += weight * cost;
                 // The cross-entropy with the same probability for every class.
                 let of_all = log_sum - (output.mean().expect("a class") - largest);
                 smoothing += weight * label_smoothing * (of_all - cost);

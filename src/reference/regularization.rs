@@ -2,7 +2,7 @@
 
 use ndarray::Array3;
 
-/// Dropout, noise and the penalty of a training step, and what dropout and noise follow from.
+/// What a training step does besides, and what dropout and noise follow from.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Regularization {
     /// P of the outputs of every layer but the last.

@@ -107,7 +107,7 @@ impl Weights {
         embedding.chain(layers).chain(["decoder.weight".into(), "decoder.bias".into()]).collect()
     }
 
-    /// Checks that the shapes fit the cell and each other, and α: the hidden size is the rows of the first `W` over the gates, the
+    /// Checks that the shapes fit the cell and each other, that masks are of zeros and ones, and α: the hidden size is the rows of the first `W` over the gates, the
     /// input's size the columns of the first `U`, or the rows of the embedding. Returns (input size, hidden size, outputs).
     ///
     /// # Errors
@@ -137,6 +137,14 @@ impl Weights {
             };
             if tensor.shape() != expected {
                 return wrong(name, &expected, tensor.shape());
+            }
+        }
+        for (k, LayerWeights { mask, .. }) in self.layers.iter().enumerate() {
+            let name = format!("rnn.mask_hh_l{}{}", k / directions, suffixes(self.bidirectional)[k % directions]);
+            let mut values = mask.iter().flat_map(|mask| mask.indexed_iter());
+            if let Some(((i, j), value)) = values.find(|(_, value)| **value != 0.0 && **value != 1.0) {
+                let problem = format!("[{i}, {j}] is {value}; expected 0 where there is no connection, and else 1");
+                return Err(Error::input(name, problem));
             }
         }
         for (k, LayerWeights { leak, .. }) in self.layers.iter().enumerate().filter(|_| cell.has_leak) {

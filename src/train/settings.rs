@@ -160,7 +160,7 @@ impl Settings {
             return Err(Error::Usage(problem.into()));
         }
         // Of weights that are given it does not count.
-        if self.init.is_none() { crate::model::check_start(self.network.cell, self.recurrent_init) } else { Ok(()) }
+        if self.init.is_none() { crate::model::check_start(&self.network, self.recurrent_init) } else { Ok(()) }
     }
 
     /// The configuration of what runs: the network's, and whether it can be traced.

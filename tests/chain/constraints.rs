@@ -199,6 +199,11 @@ fn scale(step: &mut Step, at: usize, by: f32) {
     step.scalars[at..at + 4].copy_from_slice(&(value * by).to_le_bytes());
 }
 
+/// Lets a step work on the first row alone.
+fn cut_to_first_row(step: &mut Step) {
+    step.windows.iter_mut().for_each(|window| *window = window.slice_rows(0..1));
+}
+
 const FAULTS: &[Fault] = &[
     Fault {
         name: "noise 1e-3 too large",
@@ -224,11 +229,10 @@ const FAULTS: &[Fault] = &[
     Fault {
         name: "the gradient of a connection that there is not",
         kernel: "connections",
-        // The first two make weights zero, the others gradients; these write behind what is read of the window.
+        // The first two make weights zero, the others gradients.
         change: |place, step| {
             if place == 3 {
-                step.windows[1] = step.windows[1].slice_rows(0..1);
-                step.windows[0] = step.windows[0].slice_rows(0..1);
+                cut_to_first_row(step);
             }
         },
         seen: &["rnn.weight_hh_l1"],
@@ -239,8 +243,7 @@ const FAULTS: &[Fault] = &[
         kernel: "connections",
         change: |place, step| {
             if place == 0 {
-                step.windows[1] = step.windows[1].slice_rows(0..1);
-                step.windows[0] = step.windows[0].slice_rows(0..1);
+                cut_to_first_row(step);
             }
         },
         seen: &["loss", "hidden_l0", "evaluated loss"],

@@ -139,6 +139,18 @@ fn the_gradient_of_a_training_step_is_the_same_everywhere() {
         assert!(off(&cpu) < 2e-5 && off(&gpu) < 2e-5, "{name}: {} and {}", off(&cpu), off(&gpu));
         assert!(off(&plain) > 1e-3, "{name} has no noise and no penalty in it");
     }
+    // Masks that are none, or that one layer has and another has not.
+    let change = |name: &str, change: &dyn Fn(&mut Tensors)| {
+        let mut tensors = Tensors::read(at.join("start/checkpoint.safetensors")).unwrap();
+        change(&mut tensors);
+        tensors.write(at.join(name)).unwrap();
+    };
+    change("halves", &|tensors| tensors.insert("rnn.mask_hh_l0", Array2::<f32>::from_elem((24, 24), 0.5)));
+    for backend in ["reference", "cpu"] {
+        let line = format!("gradient --weights halves --batch batch.safetensors --cell leaky --backend {backend} --out none");
+        let (code, _, err) = run(at, &line);
+        assert!(code == 7 && err.contains("rnn.mask_hh_l0: [0, 0] is 0.5; expected 0 where there is no connection"), "{err}");
+    }
     let cut = reference.f64("rnn.weight_hh_l1").unwrap();
     assert!(cut.indexed_iter().filter(|(at, _)| (at[0] + 2 * at[1] + 1) % 3 == 0).all(|(_, d)| *d == 0.0));
 }

@@ -18,7 +18,8 @@ pub(super) const MOST_ROWS: usize = 8;
 /// kept in memory from one stretch to the next: with 24 KiB, half of the first-level cache, products of 512 k took 1.08 times as long as with
 /// 64 KiB (AVX-512; AVX2 alike).
 const NEAR: usize = 24576;
-/// The k whose products are added between two looks at what to fetch. With a look at each k products of 1,024 took 1.08 times as long (AVX-512).
+/// The k whose products are added between two looks at what to fetch. With a look at each k, and 64 KiB near, products of 1,024 took 1.08 times as
+/// long (AVX-512).
 const UNROLLED: usize = 4;
 
 /// How large tiles are, which depends on the processor's registers.

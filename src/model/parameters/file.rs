@@ -57,7 +57,7 @@ pub(crate) fn in_blocks(config: &Config, prefix: &str, file: &TensorFile, take: 
     let table = table(config);
     for (index, parameter) in table.iter().enumerate().filter(|(_, parameter)| is_wanted(parameter, prefix)) {
         if matches!(parameter.role, Role::Leak | Role::Mask) {
-            take_constants(config, index, parameter, file, take)?;
+            take_untrained(config, index, parameter, file, take)?;
             continue;
         }
         let (name, cols) = (format!("{prefix}{}", parameter.name), parameter.shape.1);
@@ -85,8 +85,8 @@ pub(crate) fn in_blocks(config: &Config, prefix: &str, file: &TensorFile, take: 
     Ok(())
 }
 
-/// What is not trained of a layer: leaks, or a mask.
-fn take_constants(config: &Config, index: usize, parameter: &Parameter, file: &TensorFile, take: Take) -> Result<()> {
+/// Takes what is not trained of a layer: leaks, or a mask.
+fn take_untrained(config: &Config, index: usize, parameter: &Parameter, file: &TensorFile, take: Take) -> Result<()> {
     if parameter.role == Role::Leak {
         return take(index, 0..1, &leaks(config, parameter, file)?);
     }
@@ -111,7 +111,7 @@ pub(crate) fn masks_in_blocks(config: &Config, file: &TensorFile, take: Take) ->
     if let Some(other) = file.all_names().find(|name| masks.iter().all(|(_, mask)| mask.name != **name)) {
         return Err(file.bad(other, "it is no mask of this network, and without weights there may be masks alone"));
     }
-    masks.into_iter().try_for_each(|(index, mask)| take_constants(config, index, mask, file, take))
+    masks.into_iter().try_for_each(|(index, mask)| take_untrained(config, index, mask, file, take))
 }
 
 /// Checks that all that [`in_blocks`] reads is there, in its shape, by the file's header alone.

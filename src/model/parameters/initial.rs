@@ -134,27 +134,31 @@ pub fn initial(config: &Config, seed: u64, init: RecurrentInit) -> Result<Named>
 /// Bytes that an orthogonal matrix takes for each of its elements while it is made, in f64: normal numbers, the factorisation, Q.
 const ORTHOGONAL: u64 = 24;
 
-/// Checks that the layers of a cell can start so.
+/// Checks that the recurrent weights can start so.
 ///
 /// # Errors
-/// [`Error::Usage`] for the identity where there are gates.
-pub(crate) fn check_start(cell: &Cell, init: RecurrentInit) -> Result<()> {
-    if init.suits(cell) {
+/// [`Error::Usage`] for the identity where there are gates or fixed signs.
+pub(crate) fn check_start(config: &Config, init: RecurrentInit) -> Result<()> {
+    if config.can_start(init) {
         return Ok(());
     }
-    let others = Cell::names_with(|cell| cell.gates == 1);
-    Err(Error::Usage(format!("the identity is an initial recurrent weight for {others}; {cell} has gates")))
+    let cell = config.cell;
+    let problem = match init.suits(cell) {
+        true => "with signs that are fixed (dale) the recurrent weights cannot start as the identity".into(),
+        false => {
+            let others = Cell::names_with(|cell| cell.gates == 1);
+            format!("the identity is an initial recurrent weight for {others}; {cell} has gates")
+        }
+    };
+    Err(Error::Usage(problem))
 }
 
-/// Checks that the cell can start so, and that there is memory to make the initial values: an orthogonal matrix is factorised whole, the others are made in blocks.
+/// Checks that the recurrent weights can start so, and that there is memory to make the initial values: an orthogonal matrix is factorised whole, the others are made in blocks.
 ///
 /// # Errors
-/// [`Error::Usage`] for the identity where there are gates; [`Error::DoesNotFit`] with the largest hidden size that would fit.
+/// As [`check_start`]; [`Error::DoesNotFit`] with the largest hidden size that would fit.
 pub(crate) fn check_initial(config: &Config, init: RecurrentInit) -> Result<()> {
-    check_start(config.cell, init)?;
-    if !config.can_start(init) {
-        return Err(Error::Usage("with signs that are fixed (dale) the recurrent weights cannot start as the identity".into()));
-    }
+    check_start(config, init)?;
     if init != RecurrentInit::Orthogonal {
         return Ok(());
     }

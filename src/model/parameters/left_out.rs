@@ -34,7 +34,8 @@ fn expect_in_all_layers(config: &Config, file: &TensorFile) -> Result<()> {
     // A leak that is asked for is that of all units, whatever the file has.
     let has_leaks = |role: Role| role == Role::Leak && config.leak.is_none();
     let leaks: Vec<String> = table.iter().filter(|p| has_leaks(p.role)).map(|p| p.name.clone()).collect();
-    for names in [second_biases, leaks] {
+    let masks: Vec<String> = table.iter().filter(|p| p.role == Role::Mask).map(|p| p.name.clone()).collect();
+    for names in [second_biases, leaks, masks] {
         let (there, missing): (Vec<&String>, Vec<&String>) = names.iter().partition(|name| file.contains(name));
         if let (Some(there), Some(missing)) = (there.first(), missing.first()) {
             return Err(file.bad(missing, format!("it is missing, and {there} is there")));
