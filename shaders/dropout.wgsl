@@ -1,4 +1,4 @@
-// out = x ⊙ mask: an invocation computes 4 columns. Element n = row·width + col of the whole window uses word n mod 4 of Philox4×32-10's block
+// out = x ⊙ mask: an invocation computes 4 columns. Element n = row·width + col of the whole window and batch uses word n mod 4 of Philox4×32-10's block
 // with key (seed) and counter (n div 4, layer, step), and is dropped where that is less than the threshold. At step 0 nothing is.
 struct Params {
     x: Window,
@@ -6,6 +6,9 @@ struct Params {
     out: Window,
     layer: u32,
     first: u32,
+    batch: u32,
+    others: u32,
+    before: u32,
     width: u32,
     col: u32,
     threshold: u32,
@@ -47,7 +50,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
         out[i] = value;
         return;
     }
-    let n = multiply(params.first + id.y, params.width);
+    let n = multiply(place_of(id.y), params.width);
     let low = n.y + params.col + col;
     let places = vec2<u32>(n.x + select(0u, 1u, low < n.y), low);
     let factors = select(vec4<f32>(params.scale), vec4<f32>(), words(places) < vec4<u32>(params.threshold));

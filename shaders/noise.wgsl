@@ -1,4 +1,4 @@
-// out = out + scale·ξ: an invocation changes 4 columns. Element n = row·cols + col of the whole window uses two words of Philox4×32-10's block with
+// out = out + scale·ξ: an invocation changes 4 columns. Element n = row·cols + col of the whole window and batch uses two words of Philox4×32-10's block with
 // key (seed) and counter (n div 2, layer, step), those of number 2·(n mod 2) on; ξ is the sum of their eight bytes less its mean. The product is
 // exact, so that it does not matter whether it is fused with the sum. At step 0 nothing is added.
 struct Params {
@@ -6,6 +6,9 @@ struct Params {
     out: Window,
     layer: u32,
     first: u32,
+    batch: u32,
+    others: u32,
+    before: u32,
     scale: f32,
 }
 
@@ -26,7 +29,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     if id.y >= params.out.rows || col >= params.out.cols || (now(2u) | now(3u)) == 0u {
         return;
     }
-    let n = (params.first + id.y) * params.out.cols + col;
+    let n = place_of(id.y) * params.out.cols + col;
     let one = sums(block_of(n >> 1u));
     let two = sums(block_of((n >> 1u) + 1u));
     var noise = vec4<f32>(one, two);

@@ -4,8 +4,9 @@ mod loss;
 mod sequences;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
-use ndarray::{Array2, Array3};
+use ndarray::{Array2, Array3, s};
 
 pub use loss::{Loss, TargetKind};
 pub use sequences::Sequences;
@@ -92,6 +93,13 @@ impl InitialState {
         let (layers, _, hidden) = given.values().next().map_or((0, 0, 0), |state| state.dim());
         (given.keys().map(String::as_str).collect(), layers, hidden)
     }
+
+    /// The same for some of the sequences alone.
+    fn sequences(&self, range: Range<usize>) -> InitialState {
+        let InitialState::Given(states) = self else { return self.clone() };
+        let some = |state: &Array3<f32>| state.slice(s![.., range.clone(), ..]).to_owned();
+        InitialState::Given(states.iter().map(|(name, state)| (name.clone(), some(state))).collect())
+    }
 }
 
 /// One window of `T` steps of `B` sequences.
@@ -147,6 +155,27 @@ impl Batch {
         Batch { mask: Some(mask), ..self }
     }
 
+    /// Some of its sequences, alone. Given states are those of these.
+    #[must_use]
+    pub fn sequences(&self, range: Range<usize>) -> Batch {
+        Batch {
+            inputs: match &self.inputs {
+                Inputs::Tokens(x) => Inputs::Tokens(x.slice(s![.., range.clone()]).to_owned()),
+                Inputs::Vectors(x) => Inputs::Vectors(x.slice(s![.., range.clone(), ..]).to_owned()),
+            },
+            targets: match &self.targets {
+                Targets::Classes(y) => Targets::Classes(y.slice(s![.., range.clone()]).to_owned()),
+                Targets::Values(y) => Targets::Values(y.slice(s![.., range.clone(), ..]).to_owned()),
+            },
+            mask: self.mask.as_ref().map(|mask| mask.slice(s![.., range.clone()]).to_owned()),
+            lengths: self.lengths.as_ref().map(|all| all[range.clone()].to_vec()),
+            reduction: self.reduction,
+            class_weights: self.class_weights.clone(),
+            deviations: self.deviations.as_ref().map(|all| all[range.clone()].to_vec()),
+            initial_state: self.initial_state.sequences(range),
+        }
+    }
+
     /// The last step of a sequence whose output counts.
     #[must_use]
     pub fn last_counted(&self, sequence: usize) -> Option<usize> {
@@ -181,6 +210,11 @@ impl Batch {
     #[must_use]
     pub fn shape(&self) -> (usize, usize) {
         self.inputs.shape()
+    }
+
+    /// The time steps of the longest sequence that there may be, T.
+    pub(crate) fn window(&self) -> usize {
+        self.shape().0
     }
 
     /// How many outputs count.

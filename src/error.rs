@@ -41,6 +41,17 @@ pub enum Error {
         checkpoint: Option<PathBuf>,
     },
 
+    /// Another rank of the same training is gone, or has failed.
+    #[error("{who} is lost: {why}{}", saved(.checkpoint.as_ref()))]
+    RankLost {
+        /// Which one, and where.
+        who: String,
+        /// What is known of it.
+        why: String,
+        /// The last checkpoint written, if there is one.
+        checkpoint: Option<PathBuf>,
+    },
+
     /// Training produced a value that is not finite.
     #[error("training diverged at step {step}: {tensor} is not finite; {}{}", last_loss(*.last_finite), saved(.checkpoint.as_ref()))]
     Diverged {
@@ -130,7 +141,7 @@ impl Error {
             Error::Usage(_) => 2,
             Error::NoAdapter { .. } => 3,
             Error::DoesNotFit { .. } => 4,
-            Error::DeviceLost { .. } => 5,
+            Error::DeviceLost { .. } | Error::RankLost { .. } => 5,
             Error::Diverged { .. } | Error::NotFinite { .. } => 6,
             Error::BadInput { .. } => 7,
             Error::Interrupted { .. } => 130,

@@ -79,6 +79,7 @@
 //! | [`flow`] | what becomes of a gradient on its way back through time |
 //! | [`trace`] | when each step ran, as a file |
 //! | [`train`] | runs and checkpoints |
+//! | [`ranks`] | processes or threads that train one network together |
 //! | [`tune`](mod@tune) | which variant is the fastest on an adapter |
 //! | [`data`] | where batches come from |
 //! | [`table`](mod@table) | files of rows and columns: CSV |
@@ -108,6 +109,7 @@ pub mod network;
 mod numbers;
 pub mod program;
 pub mod random;
+pub mod ranks;
 pub mod reference;
 mod rounding;
 mod simd;

@@ -5,6 +5,7 @@ mod gradients;
 mod lengths;
 mod own_loss;
 mod predicting;
+mod ranks;
 mod states;
 mod stepping;
 mod stored;
@@ -20,6 +21,7 @@ use crate::program::Program;
 use crate::{Error, Result};
 pub use gradients::{Gradient, Traced, TracedState};
 pub use predicting::Prediction;
+use ranks::Team;
 pub use stepping::StepInputs;
 use stepping::Stepper;
 pub(crate) use stored::{PARAMETERS, Stored};
@@ -96,6 +98,8 @@ pub struct Network {
     fetched: u64,
     /// The weights as single time steps read them, until they change.
     stepper: Option<Box<Stepper>>,
+    /// What it is trained together with.
+    team: Option<Team>,
 }
 
 impl std::fmt::Debug for Network {
@@ -154,7 +158,14 @@ impl Network {
             fetching: VecDeque::new(),
             fetched: 0,
             stepper: None,
+            team: None,
         }
+    }
+
+    /// What it was made for: batches are at most of this shape, which is that of the whole batch where several ranks share it.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.made_for
     }
 
     /// The model, as recorded for batches of the shape of the last one.
@@ -227,6 +238,7 @@ impl Network {
         if !before.is_empty() {
             batches.iter().try_for_each(|batch| self.made_for.check_batch(batch))?;
         }
+        batches.iter().try_for_each(|batch| self.expect_shares(batch.shape().1))?;
         let first = self.step * count as u64 + 1;
         for (place, batch) in (first..).zip(before) {
             self.feed_share(batch, 1.0 / count as f32)?;
@@ -263,11 +275,18 @@ impl Network {
         self.begin_step(rate)?;
         let batches = self.step * self.made_for.accumulate as u64;
         self.set_masks(Some(Masks { seed: self.seed, step: batches }))?;
-        if self.model.accumulation.is_none() {
-            return self.backend.run(self.model.forward.start..self.model.carry.end);
+        match (&self.model.accumulation, &self.team) {
+            (None, None) => return self.backend.run(self.model.forward.start..self.model.carry.end),
+            (None, Some(_)) => {
+                self.backend.run(self.model.forward.clone())?;
+                self.back_propagate_together(false)?;
+            }
+            (Some(_), _) => {
+                self.backend.run(self.model.forward.start..self.model.backward.end)?;
+                self.backend.run(self.accumulation()?.finish)?;
+                self.back_propagate_together(true)?;
+            }
         }
-        self.backend.run(self.model.forward.start..self.model.backward.end)?;
-        self.backend.run(self.accumulation()?.finish)?;
         self.backend.run(self.model.update.start..self.model.carry.end)
     }
 
@@ -349,11 +368,14 @@ impl Network {
     /// As [`Network::train_step`].
     pub fn loss(&mut self, batch: &Batch) -> Result<f32> {
         self.feed_short(batch)?;
+        if self.is_idle() {
+            return self.total_loss(0.0);
+        }
         self.set_masks(None)?;
         self.backend.run(self.model.forward.clone())?;
         let loss = self.backend.read(self.model.head.loss)?[0];
         self.backend.run(self.model.carry.clone())?;
-        Ok(loss)
+        self.total_loss(loss)
     }
 
     /// The outputs of the last batch, `[T, B, O]`; after a training step or a loss those of the time steps that were computed, at least as many
@@ -364,11 +386,12 @@ impl Network {
     pub fn outputs(&mut self) -> Result<Array3<f32>> {
         let Config { window, batch, outputs, .. } = self.model.config;
         let values = self.backend.read(self.model.head.outputs)?;
-        Ok(Array3::from_shape_vec((window, batch, outputs), values).expect("an output for each row"))
+        let own = Array3::from_shape_vec((window, batch, outputs), values).expect("an output for each row");
+        self.join_ranks(own)
     }
 
     /// A layer's hidden states of the last batch, `[T, B, H]`, or `[T, B, 2H]` of both directions; zero behind a sequence's end. T is that of
-    /// [`Network::outputs`].
+    /// [`Network::outputs`]. Of several ranks, those of this one.
     ///
     /// # Errors
     /// [`Error::Usage`] when there is no such layer, or when not all states are kept; what the backend reports.

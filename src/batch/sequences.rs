@@ -45,13 +45,7 @@ impl Sequences {
         let length = |b: usize| self.length(b).saturating_sub(first).clamp(1, steps);
         Sequences {
             lengths: self.lengths.is_some().then(|| sequences.clone().map(length).collect()),
-            initial_state: match &self.initial_state {
-                InitialState::Given(states) => {
-                    let some = |state: &Array3<f32>| state.slice(s![.., sequences.clone(), ..]).to_owned();
-                    InitialState::Given(states.iter().map(|(name, state)| (name.clone(), some(state))).collect())
-                }
-                other => other.clone(),
-            },
+            initial_state: self.initial_state.sequences(sequences.clone()),
             inputs: match &self.inputs {
                 Inputs::Tokens(x) => Inputs::Tokens(x.slice(s![times, sequences]).to_owned()),
                 Inputs::Vectors(x) => {

@@ -4,6 +4,7 @@ mod ceilings;
 mod contender;
 mod crossover;
 mod products;
+mod ranks;
 mod report;
 
 use std::cell::LazyCell;
@@ -15,6 +16,7 @@ pub use ceilings::Ceilings;
 pub use contender::Contender;
 pub use crossover::Crossover;
 pub use products::{Product, Products, Timed};
+pub use ranks::{Scaling, ScalingRow, run_on_ranks};
 pub use report::{KernelTime, Measured, Report, Row};
 
 use crate::backend::Compute;

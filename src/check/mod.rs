@@ -25,6 +25,7 @@ pub mod kernels;
 mod lockstep;
 pub mod networks;
 mod part;
+mod ranks;
 mod report;
 mod samples;
 mod traps;
@@ -40,6 +41,7 @@ pub use deviation::Deviation;
 pub use exact::Exact;
 pub use lockstep::{Deviations, Lockstep};
 use part::Part;
+pub use ranks::run_on_ranks;
 pub use report::{Outcome, Report};
 
 /// What a [`run`] is at.

@@ -16,7 +16,7 @@ use super::{Lockstep, Outcome};
 use crate::Result;
 use crate::backend::Backend;
 use crate::batch::{Batch, InitialState};
-use crate::model::{Model, Named};
+use crate::model::{Config, Model, Named};
 use crate::network::{Masks, Network, Traced};
 use crate::program::Program;
 use crate::reference::{self, Regularization};
@@ -120,6 +120,31 @@ pub fn gradients(case: &Case, model: Model, variant: Option<&'static str>, load:
     Ok(compare("gradient", variant, case.name(), "reference", &got, &expected, bound(&case.config)))
 }
 
+/// Trains a network on several ranks, of which `make` makes this one's, and holds its gradients before and after to the reference. Then trains
+/// it again: all that comes of it must be the same bits.
+///
+/// # Errors
+/// What `make` and the backend report.
+pub fn on_ranks(case: &Case, make: &mut dyn FnMut(&Config) -> Result<Network>) -> Result<Vec<Outcome>> {
+    let mut network = make(&case.config)?;
+    let before = train(&mut network, case)?;
+    let weights = network.parameters()?;
+    let batch = case.batch(6);
+    let after = gradient(&mut network, &batch)?;
+    let again = other_bits(&before, &train(&mut make(&case.config)?, case)?);
+    let of = |got: &Tensors, expected: Expected, bound: f64| {
+        // What is kept of hidden states is each rank's own.
+        let tensors = expected.tensors.iter().filter(|(name, _)| got.contains_key(*name));
+        let tensors = tensors.map(|(name, tensor)| (name.clone(), tensor.clone())).collect();
+        compare("gradient", Some("ranks"), case.name(), "reference", got, &expected.with(tensors), bound)
+    };
+    let bound = bound(&case.config);
+    let expected = expected(&case.config, &in_f64(&cell(&case.config), &weights), &batch)?;
+    let gradients = [of(&before, after_training(case)?, 2.0 * bound), of(&after, expected, bound)];
+    let again = Outcome::again("training steps", Some("ranks"), case.name(), again);
+    Ok([gradients.into(), vec![again]].concat())
+}
+
 /// The loss without dropout.
 const EVALUATED: &str = "evaluated loss";
 
@@ -139,8 +164,8 @@ pub fn gradient(network: &mut Network, batch: &Batch) -> Result<Tensors> {
     all.insert("outputs".into(), in_f64(&got.outputs.into_dyn()));
     // Of several segments not all states are kept, but where they are traced.
     let config = network.model().config().clone();
-    let kept = if config.segments().len() == 1 || config.bidirectional { config.layers } else { 0 };
-    for layer in 0..kept {
+    let keeps = (config.segments().len() == 1 || config.bidirectional) && network.rank().1 == 1;
+    for layer in 0..if keeps { config.layers } else { 0 } {
         all.insert(format!("hidden_l{layer}"), in_f64(&network.hidden(layer)?.into_dyn()));
     }
     let traced = if config.trace { network.trace(batch)? } else { Vec::new() };

@@ -1,16 +1,18 @@
 //! `retrospect bench`: CPU against GPU.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use retrospect::bench::{self, Crossover, Measured, Product, Products, Report, Row, Sweep};
+use retrospect::bench::{self, Crossover, Measured, Product, Products, Report, Row, Scaling, Sweep};
 use retrospect::trace::Trace;
 use retrospect::{Error, Result};
 
 use super::compute::ComputeArgs;
 use super::options::size;
 use super::plot;
+use super::ranks::RanksArgs;
 use super::terminal::{note, print, print_json, table, thousands};
 use super::tune::TuneArgs;
 
@@ -69,6 +71,10 @@ pub struct Bench {
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = size())]
     runs: usize,
 
+    /// Under mpirun: time training steps that several processes take together, with the same batch and with one that grows with them
+    #[arg(long, conflicts_with_all = ["products", "plot", "profile"])]
+    pub ranks: bool,
+
     /// Print JSON, with the times of all kernels
     #[arg(long)]
     json: bool,
@@ -86,6 +92,9 @@ pub struct Bench {
 
     #[command(flatten)]
     compute: ComputeArgs,
+
+    #[command(flatten)]
+    processes: RanksArgs,
 }
 
 impl Bench {
@@ -108,6 +117,9 @@ impl Bench {
         // What is too large becomes a row that says so.
         for config in sweep.configurations() {
             config.check().or_else(|error| if let Error::DoesNotFit { .. } = error { Ok(()) } else { Err(error) })?;
+        }
+        if self.ranks {
+            return self.run_on_ranks(&sweep);
         }
         let contenders = self.compute.choose_both()?;
         let mut trace = self.profile.as_deref().map(Trace::create).transpose()?;
@@ -158,6 +170,39 @@ impl Bench {
         }
         Ok(())
     }
+}
+
+impl Bench {
+    fn run_on_ranks(&self, sweep: &Sweep) -> Result<()> {
+        let ranks = self.processes.join(&Arc::default())?;
+        let mut compute = self.compute.choose_for(ranks.local)?;
+        for config in sweep.configurations() {
+            self.tune.prepare_network(&mut compute, &ranks.share_of(&config))?;
+        }
+        let scaling = bench::run_on_ranks(sweep, &compute, ranks.collective, &mut |next| note(next))?;
+        if self.json { print_json(&scaling) } else { print(&show_scaling(&scaling)) }
+    }
+}
+
+fn show_scaling(scaling: &Scaling) -> String {
+    let Scaling { ranks, sum_us, sum_bytes_per_s, rows, .. } = scaling;
+    let mut table_rows =
+        vec![["", "layers", "H", "B", "T", "parameters", "ms a step", "tokens/s", "waiting"].map(String::from).to_vec()];
+    table_rows.extend(rows.iter().map(|row| {
+        let numbers = [row.layers, row.hidden, row.batch, row.window].map(|n| n.to_string());
+        let measured = [
+            thousands(row.parameters as u64),
+            format!("{:.2}", row.ms_per_step),
+            thousands(row.tokens_per_s as u64),
+            format!("{:.0} %", row.waiting * 100.0),
+        ];
+        let batch = if row.grows { "batch grows" } else { "same batch" };
+        [vec![batch.to_owned()], numbers.into(), measured.into()].concat()
+    }));
+    let sums =
+        format!("a sum of one number takes {sum_us:.0} µs, and {:.2} GB/s are added up in sums of 4 MiB", sum_bytes_per_s / 1e9);
+    let processes = if *ranks == 1 { "1 process".to_owned() } else { format!("{ranks} processes") };
+    format!("{processes}; {sums}\n\n{}", table(&table_rows))
 }
 
 fn show(report: &Report) -> String {

@@ -1,6 +1,7 @@
 //! `retrospect check`: the proof on the user's own adapter.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -8,7 +9,8 @@ use retrospect::check::{self, Outcome, Progress, Report, Scope};
 use retrospect::{Error, Result};
 
 use super::compute::ComputeArgs;
-use super::terminal::{print, print_json, table, thousands};
+use super::ranks::RanksArgs;
+use super::terminal::{is_quiet, print, print_json, table, thousands};
 
 /// Proves the kernels right on this adapter: every kernel and variant, then whole training steps
 #[derive(Args)]
@@ -25,9 +27,16 @@ pub struct Check {
     #[arg(long, value_name = "TEXT")]
     only: Option<String>,
 
+    /// Under mpirun: whether several processes that train networks together get the gradients of the reference
+    #[arg(long, conflicts_with = "all_variants")]
+    pub ranks: bool,
+
     /// Print JSON
     #[arg(long)]
     json: bool,
+
+    #[command(flatten)]
+    processes: RanksArgs,
 
     #[command(flatten)]
     compute: ComputeArgs,
@@ -35,15 +44,27 @@ pub struct Check {
 
 impl Check {
     pub fn run(&self) -> Result<()> {
-        let compute = self.compute.choose_gpu()?;
+        let ranks = if self.ranks { Some(self.processes.join(&Arc::default())?) } else { None };
+        let compute = match &ranks {
+            Some(ranks) if ranks.collective.size() == 1 => {
+                return Err(Error::Usage("--ranks is for several processes: mpirun -n 2 retrospect check --ranks".into()));
+            }
+            Some(ranks) => self.compute.choose_for(ranks.local)?,
+            None => self.compute.choose_gpu()?,
+        };
         let scope = Scope { quick: self.quick, all_variants: self.all_variants, only: self.only.as_deref() };
-        let bar = ProgressBar::new(0)
-            .with_style(ProgressStyle::with_template("{bar:30} {pos}/{len}  {msg}").expect("a template without mistakes"));
-        let report = check::run(&compute, scope, &mut |Progress { done, of, next }| {
+        let bar = if is_quiet() { ProgressBar::hidden() } else { ProgressBar::new(0) };
+        let bar =
+            bar.with_style(ProgressStyle::with_template("{bar:30} {pos}/{len}  {msg}").expect("a template without mistakes"));
+        let mut show_progress = |Progress { done, of, next }: Progress| {
             bar.set_length(of as u64);
             bar.set_position(done as u64);
             bar.set_message(next.to_owned());
-        });
+        };
+        let report = match ranks {
+            Some(ranks) => check::run_on_ranks(&compute, ranks.collective, scope, &mut show_progress),
+            None => check::run(&compute, scope, &mut show_progress),
+        };
         bar.finish_and_clear();
         let report = report?;
         if self.json {

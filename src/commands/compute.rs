@@ -7,6 +7,8 @@ use retrospect::backend::{Adapter, Device};
 use retrospect::train::DeviceRecord;
 use retrospect::{Error, Result};
 
+use sysinfo::{CpuRefreshKind, System};
+
 use super::terminal::note;
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -48,6 +50,11 @@ impl ComputeArgs {
         self.device.choose(self.backend)
     }
 
+    /// The same for one of several processes of a machine: threads are shared out among them, and so are GPUs, one after the other.
+    pub fn choose_for(&self, local: (usize, usize)) -> Result<Compute> {
+        self.device.choose_for(self.backend, local)
+    }
+
     /// The same, but without a word an adapter, software ones included.
     pub fn choose_gpu(&self) -> Result<Compute> {
         match (self.backend, &self.device.adapter) {
@@ -61,7 +68,7 @@ impl ComputeArgs {
         if self.backend.is_some() {
             return Ok(vec![self.choose()?]);
         }
-        let cpu = self.device.cpu("to compare");
+        let cpu = self.device.cpu("to compare", 1);
         match open(self.device.adapter.as_deref(), "to compare") {
             Ok(device) => Ok(vec![cpu, Compute::Gpu(device)]),
             Err(error @ Error::NoAdapter { .. }) if self.device.adapter.is_none() => {
@@ -73,11 +80,11 @@ impl ComputeArgs {
     }
 
     /// The same, but what is not said is as it was before: a run goes on where it ran.
-    pub fn choose_again(&self, record: &DeviceRecord) -> Result<Compute> {
+    pub fn choose_again(&self, record: &DeviceRecord, local: (usize, usize)) -> Result<Compute> {
         let mut device = match (self.backend, &self.device.adapter) {
-            (None, None) if record.backend == "cpu" => return Ok(self.device.cpu("as before")),
-            (None, None) => open_again(record)?,
-            _ => match self.choose()? {
+            (None, None) if record.backend == "cpu" => return Ok(self.device.cpu("as before", local.1)),
+            (None, None) if local.1 == 1 => open_again(record)?,
+            _ => match self.choose_for(local)? {
                 Compute::Gpu(device) => device,
                 cpu if record.backend == "cpu" => return Ok(cpu),
                 cpu => {
@@ -100,32 +107,52 @@ impl ComputeArgs {
 
 impl DeviceArgs {
     pub fn choose(&self, backend: Option<Choice>) -> Result<Compute> {
+        self.choose_for(backend, (0, 1))
+    }
+
+    fn choose_for(&self, backend: Option<Choice>, local: (usize, usize)) -> Result<Compute> {
         let named = self.adapter.is_some() || std::env::var_os("WGPU_ADAPTER_NAME").is_some_and(|name| !name.is_empty());
         match (backend.unwrap_or(Choice::Auto), &self.adapter) {
             (Choice::Cpu, Some(_)) => Err(Error::Usage("--adapter names a GPU, and --backend cpu asks for none".into())),
-            (Choice::Cpu, None) => Ok(self.cpu("asked for")),
+            (Choice::Cpu, None) => Ok(self.cpu("asked for", local.1)),
+            (Choice::Gpu, None) if !named => self.next_gpu(local).unwrap_or_else(|| Ok(Compute::Gpu(open(None, "asked for")?))),
             (Choice::Gpu, _) => Ok(Compute::Gpu(open(self.adapter.as_deref(), "asked for")?)),
             (Choice::Auto, _) if named => Ok(Compute::Gpu(open(self.adapter.as_deref(), "asked for by name")?)),
-            (Choice::Auto, _) => self.automatic(),
+            (Choice::Auto, _) => self.next_gpu(local).unwrap_or_else(|| self.automatic(local.1)),
         }
     }
 
-    fn automatic(&self) -> Result<Compute> {
+    /// For one of several processes of a machine that has several GPUs the next one.
+    fn next_gpu(&self, (place, processes): (usize, usize)) -> Option<Result<Compute>> {
+        if processes == 1 {
+            return None;
+        }
+        let mut gpus: Vec<Adapter> = block_on(Adapter::all()).into_iter().filter(Adapter::is_hardware).collect();
+        if gpus.len() < 2 {
+            return None;
+        }
+        let gpu = gpus.swap_remove(place % gpus.len());
+        Some(open_adapter(&gpu, "the next GPU for each process").map(Compute::Gpu))
+    }
+
+    fn automatic(&self, processes: usize) -> Result<Compute> {
         let adapters = block_on(Adapter::all());
         if adapters.iter().any(Adapter::is_hardware) {
             return Ok(Compute::Gpu(open(None, "the best GPU here")?));
         }
         Ok(match adapters.first() {
-            None => self.cpu("no GPU was found"),
+            None => self.cpu("no GPU was found", processes),
             Some(adapter) if !adapter.is_software() => {
-                self.cpu(&format!("{} does not say that it is a GPU; --backend gpu uses it", adapter.name))
+                self.cpu(&format!("{} does not say that it is a GPU; --backend gpu uses it", adapter.name), processes)
             }
-            Some(adapter) => self.cpu(&format!("{} is a software adapter, and slower; --backend gpu uses it", adapter.name)),
+            Some(adapter) => {
+                self.cpu(&format!("{} is a software adapter, and slower; --backend gpu uses it", adapter.name), processes)
+            }
         })
     }
 
-    fn cpu(&self, why: &str) -> Compute {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    fn cpu(&self, why: &str, processes: usize) -> Compute {
+        let cores = share_of_cores(processes);
         let environment = || std::env::var("RAYON_NUM_THREADS").ok()?.parse().ok().filter(|&n| n > 0);
         let asked = self.threads.map(|n| n as usize).or_else(environment);
         // Threads of a product wait for each other in a loop: with more of them than cores they wait for ever longer.
@@ -134,6 +161,17 @@ impl DeviceArgs {
         let more = asked.filter(|&n| n > cores).map_or(String::new(), |n| format!(", not {n}: there are no more cores"));
         note(format_args!("Running on the CPU, {}{more} ({why}).", plural(threads)));
         Compute::Cpu(Some(threads))
+    }
+}
+
+/// The cores for each of several processes of a machine. A launcher may have given each its own already.
+fn share_of_cores(processes: usize) -> usize {
+    let own = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut system = System::new();
+    system.refresh_cpu_list(CpuRefreshKind::nothing());
+    match system.cpus().len() {
+        all if own * processes > all.max(own) => (own.max(all) / processes).max(1),
+        _ => own,
     }
 }
 

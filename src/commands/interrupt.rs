@@ -12,7 +12,11 @@ pub struct Interrupt(Arc<AtomicBool>);
 impl Interrupt {
     /// Listens from here on: to Ctrl-C, and on Unix to SIGTERM and SIGHUP too, but for signals that were ignored when the program began.
     pub fn listen() -> Interrupt {
-        let asked = Arc::new(AtomicBool::new(false));
+        Interrupt::listen_for(Arc::default())
+    }
+
+    /// The same, which sets `asked`.
+    pub fn listen_for(asked: Arc<AtomicBool>) -> Interrupt {
         if let Err(error) = listen(Arc::clone(&asked)) {
             note(format_args!("A signal will end this run without a checkpoint: {error}"));
         }

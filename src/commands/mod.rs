@@ -22,6 +22,7 @@ mod plot_runs;
 mod predict;
 mod program;
 mod progress;
+mod ranks;
 mod runs;
 mod sample;
 mod sketch;
@@ -76,6 +77,18 @@ enum Command {
     Man(man::Man),
 }
 
+impl Command {
+    /// Whether several processes may run it together.
+    fn is_for_ranks(&self) -> bool {
+        match self {
+            Command::Train(_) => true,
+            Command::Check(check) => check.ranks,
+            Command::Bench(bench) => bench.ranks,
+            _ => false,
+        }
+    }
+}
+
 /// Runs the program.
 pub fn main() -> ExitCode {
     quiet_panics();
@@ -94,6 +107,9 @@ pub fn main() -> ExitCode {
 }
 
 fn run(command: Command) -> Result<()> {
+    if !command.is_for_ranks() {
+        ranks::expect_alone("only train, check --ranks and bench --ranks are for several")?;
+    }
     match command {
         Command::Train(train) => train.run(),
         Command::Sample(sample) => sample.run(),

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use retrospect::train::{ColumnError, Event, Metrics, Settings};
 
-use super::terminal::{note, rounded, significant, thousands};
+use super::terminal::{is_quiet, note, rounded, significant, thousands};
 
 /// Where stderr is no terminal, a line at most this often.
 const QUIET: Duration = Duration::from_secs(10);
@@ -21,7 +21,8 @@ pub struct Progress {
 
 impl Progress {
     pub fn new(settings: &Settings) -> Progress {
-        let bar = ProgressBar::with_draw_target(Some(settings.steps), ProgressDrawTarget::stderr_with_hz(10));
+        let target = if is_quiet() { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr_with_hz(10) };
+        let bar = ProgressBar::with_draw_target(Some(settings.steps), target);
         let style = ProgressStyle::with_template("{bar:24} step {pos}/{len}{msg}, {eta} left");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("━╸ "));
         Progress { bar, steps: settings.steps, said: Instant::now() }

@@ -5,6 +5,7 @@ use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 use std::ops::Range;
 use std::path::Path;
+use std::sync::OnceLock;
 
 use clap::ColorChoice;
 use clap::builder::styling::{AnsiColor, Style};
@@ -25,11 +26,30 @@ pub fn colors(choice: ColorChoice) {
     .write_global();
 }
 
+/// The number of this process among those of a run, where there are several.
+static RANK: OnceLock<usize> = OnceLock::new();
+
+/// From now on this process speaks as one of several: the first one as ever, and the others only of errors.
+#[cfg(feature = "mpi")]
+pub fn speak_as(rank: usize, of: usize) {
+    if of > 1 {
+        let _ = RANK.set(rank);
+    }
+}
+
+/// Whether what is not an error is left to another process to say.
+pub fn is_quiet() -> bool {
+    RANK.get().is_some_and(|&rank| rank > 0)
+}
+
 /// Writes to stdout what holds no text of others, or where [`escaped`] or [`bold`] has made it fit to be shown.
 ///
 /// # Errors
 /// [`Error::Io`].
 pub fn print(text: &str) -> Result<()> {
+    if is_quiet() {
+        return Ok(());
+    }
     let out = io::stdout();
     let written = match out.is_terminal() {
         true => anstream::stdout().lock().write_all(text.as_bytes()),
@@ -101,13 +121,21 @@ fn bold(text: &str) -> String {
 
 /// Writes a line to stderr. Whether someone reads it makes no difference.
 pub fn note(text: impl Display) {
-    write_note("", &text.to_string());
+    if !is_quiet() {
+        write_note("", &text.to_string());
+    }
 }
 
-/// Writes an error to stderr.
+/// Writes an error to stderr. Of several processes all have those that follow from what they were told, and the first one says them.
 pub fn error(error: &Error) {
+    let is_shared = matches!(error, Error::Usage(_) | Error::Interrupted { .. } | Error::Diverged { .. });
+    if is_shared && is_quiet() {
+        return;
+    }
+    let rank = RANK.get().map_or(String::new(), |rank| format!("rank {rank}: "));
     let styled = anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never;
-    write_note(&if styled { format!("{RED}error:{RED:#} ") } else { "error: ".into() }, &error.to_string());
+    let prefix = if styled { format!("{RED}error:{RED:#} ") } else { "error: ".into() };
+    write_note(&(prefix + &rank), &error.to_string());
 }
 
 fn write_note(prefix: &str, text: &str) {

@@ -3,13 +3,15 @@
 use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant, SystemTime};
 
 use clap::Args;
 use retrospect::data::{Choice, Opened, Task, guess};
 use retrospect::model::Config;
 use retrospect::trace::Trace;
-use retrospect::train::{Best, BestBy, Checkpoint, Event, Folder, LayerFlow, Metrics, Settings, Summary, Training};
+use retrospect::train::{Best, BestBy, Checkpoint, Event, Folder, LayerFlow, Metrics, Settings, SharedFile, Summary, Training};
 use retrospect::{Error, Result, WholeFile};
 
 use super::compute::ComputeArgs;
@@ -19,6 +21,7 @@ use super::missing::advise;
 use super::options::{DataCache, FIXED, RunArgs, expect_tokens};
 use super::plot;
 use super::progress::Progress;
+use super::ranks::{Ranks, RanksArgs};
 use super::sketch;
 use super::spreadsheet::spreadsheet;
 use super::tensorboard::Events;
@@ -58,6 +61,9 @@ pub struct Train {
 
     #[command(flatten)]
     pub compute: ComputeArgs,
+
+    #[command(flatten)]
+    ranks: RanksArgs,
 }
 
 impl Train {
@@ -66,9 +72,13 @@ impl Train {
         if let (true, Some(folder)) = (self.json, self.out.as_ref().or(self.resume.as_ref())) {
             expect_utf8(folder)?;
         }
+        let asked = Arc::new(AtomicBool::new(false));
+        let ranks = self.ranks.join(&asked)?;
+        ranks.about().iter().for_each(note);
+        let is_first = ranks.is_first();
         let mut trace = None;
         let mut training = match &self.resume {
-            Some(run) => self.resumed(run, &mut trace)?,
+            Some(run) => self.resumed(run, ranks, &mut trace)?,
             None => {
                 let (settings, mut opened) = self.options.settings(&mut DataCache::default())?;
                 note(about(&settings, &mut opened));
@@ -83,20 +93,22 @@ impl Train {
                         None => Folder::create_beside(&default),
                     }
                 };
-                let mut compute = self.compute.choose()?;
-                self.tune.prepare_network(&mut compute, &settings.network)?;
-                Training::new(settings, opened, &compute, folder)?
+                let mut compute = self.compute.choose_for(ranks.local)?;
+                self.tune.prepare_network(&mut compute, &ranks.share_of(&settings.network))?;
+                Training::new_together(settings, opened, &compute, ranks.collective, folder)?
             }
         };
         if let Some(trace) = trace {
             training.profile(trace)?;
         }
         let folder = training.folder().to_owned();
-        write_run_file(&training)?;
-        let interrupt = Interrupt::listen();
+        if is_first {
+            write_run_file(&training)?;
+        }
+        let interrupt = Interrupt::listen_for(asked);
         let mut progress = Progress::new(training.settings());
         let mut traced = None;
-        let mut events = Events::wanted(self.options.tensorboard, &training)?;
+        let mut events = Events::wanted(self.options.tensorboard && is_first, &training)?;
         let outcome = training.run(|event| {
             progress.hear(event);
             events.hear(event);
@@ -106,18 +118,22 @@ impl Train {
             if interrupt.is_asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
         progress.finish();
-        let drawn = draw(&folder);
+        let drawn = if is_first { draw(&folder) } else { Ok(Vec::new()) };
         match outcome {
             Ok(summary) => {
                 let metrics = drawn.unwrap_or_else(|error| {
                     note(format_args!("There is no figure or table of the metrics: {error}"));
                     Vec::new()
                 });
-                self.report(&folder, &summary, started, &metrics, traced.as_ref())
+                self.report(&folder, &summary, started, &metrics, traced.as_ref())?;
+                training.finish()
             }
             Err(error) => {
-                if matches!(error, Error::Interrupted { step, .. } if step < training.settings().steps) {
-                    note(format_args!("To go on: retrospect train --resume {}", folder.display()));
+                if let Error::Interrupted { step, .. } = error {
+                    if step < training.settings().steps {
+                        note(format_args!("To go on: retrospect train --resume {}", folder.display()));
+                    }
+                    training.finish()?;
                 }
                 Err(error)
             }
@@ -131,9 +147,21 @@ impl Train {
         Trace::create(path).map(Some)
     }
 
-    fn resumed(&self, run: &Path, trace: &mut Option<Trace>) -> Result<Training> {
-        let folder = Folder::of_run(run)?;
-        let (mut checkpoint, path) = load_last(run)?;
+    fn resumed(&self, run: &Path, mut ranks: Ranks, trace: &mut Option<Trace>) -> Result<Training> {
+        let (folder, first) = match ranks.is_first() {
+            true => (Some(Folder::of_run(run)?), Some(load_last(run)?)),
+            false => (None, None),
+        };
+        // The other processes may be on machines where the run is not.
+        let path = first.as_ref().map_or_else(|| run.to_owned(), |(_, path)| path.clone());
+        let file = match ranks.collective.size() {
+            1 => None,
+            _ => Some(SharedFile::new(&path, ranks.is_first(), |bytes| ranks.collective.broadcast(bytes))?),
+        };
+        let mut checkpoint = match (first, &file) {
+            (Some((checkpoint, _)), _) => checkpoint,
+            (None, file) => Checkpoint::read(file.as_ref().map_or(&path, |file| file.path()))?,
+        };
         checkpoint.origin.settings = self.options.changed(checkpoint.origin.settings)?;
         let opened = self.reopen(&mut checkpoint, run)?;
         let (step, steps) = (checkpoint.step, self.options.steps_of(&checkpoint.origin.settings, &*opened.source)?);
@@ -146,13 +174,14 @@ impl Train {
                 path.display()
             )));
         }
-        let mut compute = self.compute.choose_again(&checkpoint.origin.device)?;
-        self.tune.prepare_network(&mut compute, &checkpoint.origin.settings.network)?;
+        let mut compute = self.compute.choose_again(&checkpoint.origin.device, ranks.local)?;
+        self.tune.prepare_network(&mut compute, &ranks.share_of(&checkpoint.origin.settings.network))?;
         note(format_args!("Going on from step {step} of {}.", path.display()));
         let of_run = Checkpoint::files(run);
         let data = checkpoint.origin.settings.data.path().map(Path::to_owned);
         let inputs: Vec<PathBuf> = of_run.into_iter().chain(data).collect();
-        Training::resume(&checkpoint, opened, &compute, || {
+        Training::resume_together(&checkpoint, opened, &compute, ranks.collective, || {
+            let folder = folder.expect("the first process has opened it");
             *trace = self.trace(&inputs)?;
             if path == Checkpoint::previous_path(run) {
                 folder.restore_previous()?;

@@ -3,14 +3,15 @@
 //!
 //! Which ones is a function of (seed, training step, layer, element) alone, by Philox4×32-10: so every device drops the same, a run that
 //! was resumed goes on with the same, and the way back computes the mask again instead of reading it. Element n of a layer's outputs, in
-//! row-major order over the whole window, uses word n mod 4 of the block with key (seed mod 2³², ⌊seed/2³²⌋) and counter (⌊n/4⌋, layer, step
+//! row-major order over the whole window of the whole batch, uses word n mod 4 of the block with key (seed mod 2³², ⌊seed/2³²⌋) and counter (⌊n/4⌋, layer, step
 //! mod 2³², ⌊step/2³²⌋), and is dropped where the word is less than ⌊P·2³²⌋.
 
 use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
 
 use super::fill::pieces_by_rows;
-use super::{PHILOX, WINDOW, bytes};
+use super::rows::{self, Rows};
+use super::{PHILOX, ROWS, WINDOW, bytes};
 use crate::program::{
     Binding, Content, Cuts, Kernel, Lowered, Mat, Program, Shader, Step, Variant, View, all_windows, little, scalars, whole,
 };
@@ -23,8 +24,7 @@ use crate::simd::arch;
 #[repr(C)]
 struct Scalars {
     layer: u32,
-    /// The place of the first row in the whole window.
-    first: u32,
+    rows: Rows,
     /// The columns of the layer's outputs, and the place of the first one among them.
     width: u32,
     col: u32,
@@ -34,7 +34,8 @@ struct Scalars {
     scale: f32,
 }
 
-const SCALARS: &[&str] = &["layer", "first", "width", "col", "threshold", "scale"];
+const SCALARS: &[&str] =
+    &["layer", rows::NAMES[0], rows::NAMES[1], rows::NAMES[2], rows::NAMES[3], "width", "col", "threshold", "scale"];
 const BINDINGS: &[Binding] = &[Binding::read("x"), Binding::indices("schedule"), Binding::write("out")];
 
 /// out = x ⊙ mask, of the same shape: 0 where a unit is dropped, and 1 / (1 − P). `schedule` `[1, 4]` holds the seed and the training step,
@@ -51,7 +52,7 @@ pub static DROPOUT: Kernel = Kernel {
     variants: &[Variant {
         name: "rows",
         shaders: &[Shader {
-            source: &[WINDOW, PHILOX, include_str!("../../shaders/dropout.wgsl")],
+            source: &[WINDOW, PHILOX, ROWS, include_str!("../../shaders/dropout.wgsl")],
             entry: "main",
             bindings: BINDINGS,
             scalars: SCALARS,
@@ -67,10 +68,11 @@ pub static DROPOUT: Kernel = Kernel {
         let schedule = program.indices("schedule", 1, 4);
         let rate = [0.5, 0.75, 0.3, 0.999][k as usize % 4];
         // The first row, one in which the number of an element passes 2³², and one after which it is beyond 2³⁴.
-        let row = [0, u32::MAX / n, u32::MAX - m][k as usize / 4 % 3];
+        let first = [0, u32::MAX / n, u32::MAX - m][k as usize / 4 % 3];
+        let rows = rows::sample(m).unwrap_or(Rows::whole(first));
         // All columns, or the second of two directions.
         let (width, col) = if k.is_multiple_of(2) { (n, 0) } else { (2 * n, n) };
-        dropout(program, x, schedule, out, Place { layer: [0, 2, OUTPUT_LAYER][k as usize % 3], row, width, col, rate });
+        dropout(program, x, schedule, out, Place { layer: [0, 2, OUTPUT_LAYER][k as usize % 3], rows, width, col, rate });
         let step = [0x1_2345_6789, 7, 0, 1][k as usize / 2 % 4];
         vec![(schedule, Content::Indices(schedule_of(0xfedc_ba98_7654_3210 ^ u64::from(k), step).to_vec()))]
     },
@@ -84,8 +86,8 @@ pub(crate) const OUTPUT_LAYER: u32 = 1000;
 pub struct Place {
     /// The layer whose outputs are masked.
     pub layer: u32,
-    /// The place of the first row among the layer's outputs at all time steps.
-    pub row: u32,
+    /// The rows among the layer's outputs at all time steps.
+    pub rows: Rows,
     /// The number of the layer's outputs at a time step.
     pub width: u32,
     /// The place of the first column among them.
@@ -109,10 +111,10 @@ pub fn dropout(program: &mut Program, x: Mat, schedule: Mat, out: Mat, place: Pl
         (x.rows, x.cols) == (out.rows, out.cols) && (schedule.rows, schedule.cols) == (1, 4),
         "dropout: x {x:?}, schedule {schedule:?}, out {out:?}"
     );
-    let Place { layer, row, width, col, rate } = place;
+    let Place { layer, rows, width, col, rate } = place;
     assert!((0.0..1.0).contains(&rate) && col + x.cols <= width, "dropout: {place:?} of {x:?}");
     let (threshold, scale) = ((rate * TWO_TO_32) as u32, (1.0 / (1.0 - rate)) as f32);
-    program.push(&DROPOUT, &[x, schedule, out], Scalars { layer, first: row, width, col, threshold, scale });
+    program.push(&DROPOUT, &[x, schedule, out], Scalars { layer, rows, width, col, threshold, scale });
 }
 
 const TWO_TO_32: f64 = (1_u64 << 32) as f64;
@@ -133,10 +135,10 @@ pub(super) fn now<T: Copy>(schedule: &View<T>) -> ([[u32; 2]; 2], bool) {
 
 /// Calls `each` with every element's row, column and factor.
 fn each_factor(x: &View<f64>, schedule: &View<f64>, bytes: &[u8], mut each: impl FnMut(usize, usize, f64)) {
-    let (Scalars { layer, first, width, col, threshold, scale }, key, [step_low, step_high]) = masked(schedule, bytes);
+    let (Scalars { layer, rows, width, col, threshold, scale }, key, [step_low, step_high]) = masked(schedule, bytes);
     for r in 0..x.rows {
         for c in 0..x.cols {
-            let n = (u64::from(first) + r as u64) * u64::from(width) + u64::from(col) + c as u64;
+            let n = rows.place(r) * u64::from(width) + u64::from(col) + c as u64;
             let words = philox([(n / 4) as u32, layer, step_low, step_high], key);
             each(r, c, if words[(n % 4) as usize] < threshold { 0.0 } else { f64::from(scale) });
         }
@@ -166,10 +168,10 @@ fn run(views: &mut [View<f32>], bytes: &[u8]) {
     let [x, schedule, out] = views else { unreachable!("three windows") };
     let (scalars, key, step) = masked(schedule, bytes);
     let (cols, width, from, to) = (x.cols, scalars.width as usize, x.stride, out.stride);
-    let rows = (WORDS / width).max(1);
+    let rows = scalars.rows.together(WORDS / width);
     let each = out.data_mut().par_chunks_mut(rows * to).zip(x.data().par_chunks(rows * from));
     each.enumerate().for_each_init(Vec::new, |words, (i, (out, x))| {
-        let n = (u64::from(scalars.first) + (i * rows) as u64) * width as u64 + u64::from(scalars.col);
+        let n = scalars.rows.place(i * rows) * width as u64 + u64::from(scalars.col);
         let count = (out.chunks(to).len() - 1) * width + cols;
         arch().dispatch(|| draw(words, n, count, [scalars.layer, step[0], step[1]], key));
         let words = words[(n % 4) as usize..].chunks(width);
@@ -203,7 +205,7 @@ fn lower(step: &Step, cuts: &Cuts) -> Lowered {
     let scalars: Scalars = step.scalars();
     let part = |r: std::ops::Range<u32>| {
         let windows = vec![x.slice_rows(r.clone()), schedule, out.slice_rows(r.clone())];
-        (windows, bytes(&Scalars { first: scalars.first + r.start, ..scalars }))
+        (windows, bytes(&Scalars { rows: scalars.rows.from(r.start), ..scalars }))
     };
     Lowered::once(pieces_by_rows(&[x, out], 0, cuts, part))
 }

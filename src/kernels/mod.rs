@@ -15,6 +15,7 @@ pub mod noise;
 pub mod norm;
 pub mod padding;
 pub mod recurrence;
+pub mod rows;
 pub(crate) mod single;
 pub mod softmax_loss;
 pub mod transpose;
@@ -81,6 +82,8 @@ fn in_lanes(values: &[f32], start: f32, of: impl Fn(f32) -> f32, combine: impl F
 /// The common head of every shader.
 const WINDOW: &str = include_str!("../../shaders/shared/window.wgsl");
 const PHILOX: &str = include_str!("../../shaders/shared/philox.wgsl");
+/// For shaders with the scalars of [`rows::Rows`].
+const ROWS: &str = include_str!("../../shaders/shared/rows.wgsl");
 const EXP: &str = include_str!("../../shaders/shared/exp.wgsl");
 const ACTIVATION: &str = include_str!("../../shaders/shared/activation.wgsl");
 

@@ -11,7 +11,8 @@ use rayon::prelude::*;
 
 use super::dropout::{draw, now, schedule_of};
 use super::fill::pieces_by_rows;
-use super::{PHILOX, WINDOW, bytes, exactly};
+use super::rows::{self, Rows};
+use super::{PHILOX, ROWS, WINDOW, bytes, exactly};
 use crate::program::{
     Binding, Content, Cuts, Kernel, Lowered, Mat, Program, Shader, Step, Variant, View, all_windows, little, scalars, whole,
 };
@@ -23,13 +24,12 @@ use crate::simd::arch;
 #[repr(C)]
 struct Scalars {
     layer: u32,
-    /// The place of the first row in the whole window.
-    first: u32,
+    rows: Rows,
     /// The sum of bytes less its mean is multiplied by it.
     scale: f32,
 }
 
-const SCALARS: &[&str] = &["layer", "first", "scale"];
+const SCALARS: &[&str] = &["layer", rows::NAMES[0], rows::NAMES[1], rows::NAMES[2], rows::NAMES[3], "scale"];
 const BINDINGS: &[Binding] = &[Binding::indices("schedule"), Binding::update("out")];
 
 /// out = out + σ·ξ. `schedule` `[1, 4]` is dropout's; at step 0 nothing is added.
@@ -45,7 +45,7 @@ pub static NOISE: Kernel = Kernel {
     variants: &[Variant {
         name: "rows",
         shaders: &[Shader {
-            source: &[WINDOW, PHILOX, include_str!("../../shaders/noise.wgsl")],
+            source: &[WINDOW, PHILOX, ROWS, include_str!("../../shaders/noise.wgsl")],
             entry: "main",
             bindings: BINDINGS,
             scalars: SCALARS,
@@ -58,9 +58,9 @@ pub static NOISE: Kernel = Kernel {
     flops: |step| 2 * step.windows[1].len() as u64,
     sample: |program, [m, n, k]| {
         let (schedule, out) = (program.indices("schedule", 1, 4), program.matrix("out", m, n));
-        let row = [0, 12_345, u32::MAX / n - m][k as usize % 3];
+        let rows = rows::sample(m).unwrap_or(Rows::whole([0, 12_345, u32::MAX / n - m][k as usize % 3]));
         // The last is so large that the result is an integer.
-        noise(program, schedule, out, [0, 3][k as usize % 2], row, [0.25, 0.01, DEVIATION][k as usize / 2 % 3]);
+        noise(program, schedule, out, [0, 3][k as usize % 2], rows, [0.25, 0.01, DEVIATION][k as usize / 2 % 3]);
         let step = [0x1_2345_6789, 7, 1, 0][k as usize / 2 % 4];
         vec![(schedule, Content::Indices(schedule_of(0xfedc_ba98_7654_3210 ^ u64::from(k), step).to_vec()))]
     },
@@ -74,14 +74,14 @@ const MEAN: i32 = 8 * 255 / 2;
 /// The standard deviation of their sum, √43690.
 const DEVIATION: f64 = 209.021_529_990_1;
 
-/// Records out = out + σ·ξ. `layer` is the place of the layer and direction among all, `row` that of the first row among the layer's at all time
-/// steps, in the order of computation.
+/// Records out = out + σ·ξ. `layer` is the place of the layer and direction among all, `rows` those of `out` among the layer's at all
+/// time steps, in the order of computation.
 ///
 /// # Panics
 /// When the schedule has another shape, or σ is no positive number.
-pub fn noise(program: &mut Program, schedule: Mat, out: Mat, layer: u32, row: u32, deviation: f64) {
+pub fn noise(program: &mut Program, schedule: Mat, out: Mat, layer: u32, rows: Rows, deviation: f64) {
     assert!((schedule.rows, schedule.cols) == (1, 4) && deviation > 0.0, "noise of {deviation}: schedule {schedule:?}");
-    let scalars = Scalars { layer: FIRST_LAYER + layer, first: row, scale: scale_of(deviation) };
+    let scalars = Scalars { layer: FIRST_LAYER + layer, rows, scale: scale_of(deviation) };
     program.push(&NOISE, &[schedule, out], scalars);
 }
 
@@ -103,15 +103,15 @@ fn sum_of_bytes(words: [u32; 2]) -> i32 {
 
 /// What is added to each element, row by row; nothing at step 0.
 fn noises(out: &View<f64>, schedule: &View<f64>, bytes: &[u8]) -> Option<Vec<f64>> {
-    let Scalars { layer, first, scale } = scalars(bytes);
+    let Scalars { layer, rows, scale } = scalars(bytes);
     let ([key, step], is_on) = now(schedule);
-    let before = u64::from(first) * out.cols as u64;
-    let noise = |n: u64| {
+    let noise = |place: usize| {
+        let n = rows.place(place / out.cols) * out.cols as u64 + (place % out.cols) as u64;
         let words = philox([(n / 2) as u32, layer, step[0], step[1]], key);
         let at = 2 * (n % 2) as usize;
         f64::from(scale) * f64::from(sum_of_bytes([words[at], words[at + 1]]))
     };
-    is_on.then(|| (before..before + (out.rows * out.cols) as u64).map(noise).collect())
+    is_on.then(|| (0..out.rows * out.cols).map(noise).collect())
 }
 
 fn define(views: &mut [View<f64>], bytes: &[u8]) {
@@ -141,15 +141,15 @@ const NUMBERS: usize = 2048;
 
 fn run(views: &mut [View<f32>], bytes: &[u8]) {
     let [schedule, out] = views else { unreachable!("two windows") };
-    let Scalars { layer, first, scale } = scalars(bytes);
+    let Scalars { layer, rows, scale } = scalars(bytes);
     let ([key, step], is_on) = now(schedule);
     if !is_on {
         return;
     }
     let (cols, stride) = (out.cols, out.stride);
-    let rows = (NUMBERS / cols).max(1);
-    out.data_mut().par_chunks_mut(rows * stride).enumerate().for_each_init(Vec::new, |words, (i, out)| {
-        let n = (u64::from(first) + (i * rows) as u64) * cols as u64;
+    let together = rows.together(NUMBERS / cols);
+    out.data_mut().par_chunks_mut(together * stride).enumerate().for_each_init(Vec::new, |words, (i, out)| {
+        let n = rows.place(i * together) * cols as u64;
         let count = out.chunks(stride).len() * cols;
         arch().dispatch(|| draw(words, 2 * n, 2 * count, [layer, step[0], step[1]], key));
         let (pairs, _) = words[(2 * n % 4) as usize..].as_chunks::<2>();
@@ -168,7 +168,7 @@ fn lower(step: &Step, cuts: &Cuts) -> Lowered {
     let [schedule, out] = step.windows[..] else { unreachable!("two windows") };
     let scalars: Scalars = step.scalars();
     let part = |r: std::ops::Range<u32>| {
-        (vec![schedule, out.slice_rows(r.clone())], bytes(&Scalars { first: scalars.first + r.start, ..scalars }))
+        (vec![schedule, out.slice_rows(r.clone())], bytes(&Scalars { rows: scalars.rows.from(r.start), ..scalars }))
     };
     Lowered::once(pieces_by_rows(&[out], 0, cuts, part))
 }

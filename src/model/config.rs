@@ -11,6 +11,8 @@ use super::parameters;
 use crate::Activation;
 use crate::batch::{Input, Loss};
 use crate::cells::Cell;
+use crate::kernels::rows::Rows;
+use crate::ranks::share;
 
 /// What the recurrent weight `W` starts as. The other weights and the biases are uniform in (−1/√H, 1/√H), an embedding standard normal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -61,6 +63,15 @@ pub enum Biases {
 
 /// The leak of the units of a leaky network, where nothing else is said.
 pub const USUAL_LEAK: f32 = 0.2;
+
+/// A part of a batch that several networks compute together: [`Config::batch`] sequences from `first` on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Share {
+    /// The place of the first of them in the whole batch.
+    pub first: usize,
+    /// The sequences of the whole batch.
+    pub whole: usize,
+}
 
 /// The shape of a stacked recurrent network, of the batches it reads, and of its training step.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -144,6 +155,9 @@ pub struct Config {
     /// Training steps are the same.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub trace: bool,
+    /// Of a network that computes a share of each batch, together with others: which one. It is no part of what is kept of a configuration.
+    #[serde(skip)]
+    pub share: Option<Share>,
 }
 
 fn one() -> usize {
@@ -196,6 +210,7 @@ impl Config {
             dale: None,
             recompute: None,
             trace: false,
+            share: None,
         }
     }
 
@@ -265,6 +280,30 @@ impl Config {
     pub(crate) fn for_shape(&self, window: usize, batch: usize) -> Config {
         let recompute = self.recompute.filter(|_| self.segments().len() > 1).map(|steps| steps.min(window.div_ceil(2)));
         Config { window, batch, recompute, ..self.clone() }
+    }
+
+    /// Sequences in the whole batch, of which this one may be a share.
+    #[must_use]
+    pub fn whole_batch(&self) -> usize {
+        self.share.map_or(self.batch, |share| share.whole)
+    }
+
+    /// The rows of all time steps, with their places in the whole batch.
+    pub(crate) fn rows(&self) -> Rows {
+        self.share.map_or(Rows::whole(0), |Share { first, whole }| Rows {
+            first: 0,
+            batch: self.batch as u32,
+            others: (whole - self.batch) as u32,
+            before: first as u32,
+        })
+    }
+
+    /// The same for a rank's share of each batch; `None` where it has none.
+    #[must_use]
+    pub fn for_rank(&self, rank: usize, size: usize) -> Option<Config> {
+        let own = share(self.batch, rank, size);
+        let config = Config { batch: own.len(), share: Some(Share { first: own.start, whole: self.batch }), ..self.clone() };
+        (!own.is_empty()).then_some(config)
     }
 
     /// The number of parameters that are trained.

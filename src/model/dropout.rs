@@ -4,6 +4,7 @@
 use super::config::Config;
 use crate::kernels::dropout::{OUTPUT_LAYER, Place, dropout};
 use crate::kernels::recurrence::{gate_cols, gate_stride};
+use crate::kernels::rows::Rows;
 use crate::program::{Mat, Program};
 
 /// The masks of a network; R is the number of rows that go through a layer together: of a segment in one direction, of all time steps in two.
@@ -13,6 +14,8 @@ pub(crate) struct Dropout {
     schedule: Option<Mat>,
     hidden: u32,
     directions: u32,
+    /// Those of all time steps.
+    rows: Rows,
     /// Of each layer's outputs.
     masks: Vec<Option<Mask>>,
     /// The gradient by what is left of a layer's outputs, `[R, H·directions]`.
@@ -48,6 +51,7 @@ impl Dropout {
             schedule,
             hidden: config.hidden as u32,
             directions: config.directions() as u32,
+            rows: config.rows(),
             masks,
             d_left: is_any.then(|| program.transient("gradient of kept outputs", rows, cols)),
         }
@@ -84,7 +88,7 @@ impl Dropout {
             let start = direction * gate_stride(self.hidden);
             let half = |window: Mat| window.slice_gate(start..start + self.hidden);
             let (width, col) = (self.directions * self.hidden, direction * self.hidden);
-            let place = Place { layer: mask.layer, row: first, width, col, rate: mask.rate };
+            let place = Place { layer: mask.layer, rows: Rows { first, ..self.rows }, width, col, rate: mask.rate };
             dropout(program, half(from), schedule, half(to), place);
         }
     }

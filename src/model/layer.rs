@@ -24,6 +24,7 @@ use crate::kernels::gather::gather;
 use crate::kernels::gemm::{Epilogue, linear};
 use crate::kernels::padding::clear_padding;
 use crate::kernels::recurrence::{gate_cols, gate_stride};
+use crate::kernels::rows::Rows;
 use crate::kernels::{column_sum, constraint, embedding, fill, noise, recurrence, transpose};
 use crate::program::{Mat, Program};
 
@@ -41,6 +42,8 @@ pub(crate) enum Reads {
 struct Regularization {
     /// The layer's number in noise, its deviation, and what it follows from.
     noise: Option<(u32, f64, Mat)>,
+    /// The rows of all time steps.
+    rows: Rows,
     /// What h is multiplied by in the gradient of its mean square.
     activity: f32,
     /// The excitatory units.
@@ -134,7 +137,8 @@ impl Layer {
             d_weights,
             regularization: Regularization {
                 noise: schedule.filter(|_| config.state_noise > 0.0).map(|schedule| (place as u32, config.state_noise, schedule)),
-                activity: (2.0 * config.activity_l2 / (config.window * config.batch * config.hidden) as f64) as f32,
+                rows: config.rows(),
+                activity: (2.0 * config.activity_l2 / (config.window * config.whole_batch() * config.hidden) as f64) as f32,
                 excitatory: config.excitatory().map(|count| count as u32),
             },
             mask_copy: weights.mask.map(|mask| program.matrix(name("mask of the recurrent weight"), mask.rows, mask.cols)),
@@ -256,7 +260,8 @@ impl Layer {
             Reads::Vectors { vectors, .. } => linear(program, vectors, self.weights.input, bias, input),
         }
         if let Some((number, deviation, schedule)) = self.regularization.noise {
-            noise::noise(program, schedule, input, number, segment.rows.start, deviation);
+            let rows = Rows { first: segment.rows.start, ..self.regularization.rows };
+            noise::noise(program, schedule, input, number, rows, deviation);
         }
         let states = self.states.iter().map(|state| state.slice_rows(0..count + batch));
         for (state, between) in self.states.iter().zip(self.borders.iter().flat_map(|borders| &borders.states)) {

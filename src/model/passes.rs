@@ -177,11 +177,17 @@ impl Recording<'_> {
         self.head.total(program);
     }
 
-    /// Records all segments from the loss to the gradients by the weights.
-    pub fn backward(&self, program: &mut Program) {
+    /// Records all segments from the loss to the gradients by the weights; `done` hears when those of the head, which is `None`, or of a layer
+    /// are complete.
+    pub fn backward(&self, program: &mut Program, mut done: impl FnMut(Option<usize>, &Program)) {
         self.back(program, |program, stage, segment| {
+            // From the last segment to the first.
+            let is_complete = segment.number == 0;
             if stage.has_head {
                 self.head.backward(program, self.top(segment), segment);
+                if is_complete {
+                    done(None, program);
+                }
                 self.head.below(program, self.d_top(segment), segment);
             }
             for place in stage.layers.clone().rev() {
@@ -189,7 +195,12 @@ impl Recording<'_> {
                     None => self.d_outputs(program, place, segment),
                     Some(both) => both.d_hidden(program, place, self.d_hidden, segment),
                 };
-                self.layers[place].backward(program, d_hidden, self.reads(place, segment), segment);
+                let layer = &self.layers[place];
+                layer.backward(program, d_hidden, self.reads(place, segment), segment);
+                if is_complete {
+                    layer.finish_backward(program);
+                    done(Some(place), program);
+                }
             }
         });
         if let Some(embedding) = self.embedding {
@@ -216,7 +227,7 @@ impl Recording<'_> {
     }
 
     /// From the last stage to the first, and in each from the last segment to the first, each by a pass.
-    fn back(&self, program: &mut Program, pass: impl Fn(&mut Program, &Stage, &Segment)) {
+    fn back(&self, program: &mut Program, mut pass: impl FnMut(&mut Program, &Stage, &Segment)) {
         self.shared.clear(program);
         for stage in self.stages().iter().rev() {
             if let Some(both) = self.both {

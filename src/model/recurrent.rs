@@ -1,5 +1,6 @@
 //! The network as a program: its parts, and the ranges of its steps.
 
+use std::cell::RefCell;
 use std::ops::Range;
 
 use super::accumulation::Accumulation;
@@ -7,6 +8,7 @@ use super::both::Both;
 use super::config::Config;
 use super::dropout::Dropout;
 use super::embedding::Embedding;
+use super::gradient_parts::{GradientPart, gradient_parts};
 use super::head::Head;
 use super::layer::{Layer, Shared, Weights};
 use super::parameters::{Parameter, Parameters, table};
@@ -26,6 +28,8 @@ pub struct Model {
     pub(crate) parameters: Parameters,
     /// The windows in the gradients' arena.
     pub(crate) gradients: Vec<Mat>,
+    /// The same in the order in which the backward pass completes them.
+    pub(crate) gradient_parts: Vec<GradientPart>,
     /// For each state of the optimiser, its windows.
     pub(crate) optimizer_states: Vec<Vec<Mat>>,
     pub(crate) inputs: InputWindows,
@@ -170,9 +174,9 @@ impl Model {
             refresh(program);
         });
         let forward = record(&|program| recording.forward(program));
+        let complete = RefCell::new(Vec::new());
         let backward = record(&|program| {
-            recording.backward(program);
-            layers.iter().for_each(|layer| layer.finish_backward(program));
+            recording.backward(program, |layer, program| complete.borrow_mut().push((program.len(), layer)));
         });
         let update = record(&|program| {
             update_windows.record(program, head.loss);
@@ -186,11 +190,13 @@ impl Model {
             }
         });
         accumulation.iter_mut().for_each(|accumulation| accumulation.record(&mut program));
+        let gradient_parts = gradient_parts(d_arena, &parameters, &complete.into_inner(), &backward);
         Ok(Model {
             config: config.clone(),
             program,
             parameters,
             gradients,
+            gradient_parts,
             optimizer_states,
             inputs,
             layers,
@@ -226,6 +232,8 @@ impl Model {
         for range in [prepare, forward, backward, update, carry, initial_gradient, trace] {
             *range = first + range.start..first + range.end;
         }
+        let parts = model.gradient_parts.iter_mut().map(|part| &mut part.steps);
+        parts.for_each(|range| *range = first + range.start..first + range.end);
         model.accumulation.iter_mut().for_each(|accumulation| accumulation.shift(first));
         Ok(model)
     }

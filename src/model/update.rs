@@ -38,6 +38,16 @@ impl Update {
         Update { optimizer, clip, clip_value, arenas, states, runs, norm, schedule, status, history }
     }
 
+    /// The arenas of the parameters and of the gradients.
+    pub fn arenas(&self) -> [Mat; 2] {
+        self.arenas
+    }
+
+    /// That of each state of the optimiser.
+    pub fn states(&self) -> &[Mat] {
+        &self.states
+    }
+
     pub fn record(&self, program: &mut Program, loss: Mat) {
         let Update { norm: total, schedule, status, clip, clip_value, arenas: [weights, gradients], .. } = *self;
         norm::norm(program, gradients, total);

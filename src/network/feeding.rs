@@ -10,7 +10,7 @@ use crate::{Error, Result};
 impl Network {
     /// Checks a batch and writes all of its time steps.
     pub(super) fn feed(&mut self, batch: &Batch) -> Result<()> {
-        self.feed_steps(batch, batch.shape().0, 1.0)
+        self.feed_own(batch, 1.0, Batch::window)
     }
 
     /// The same of no more time steps than have to be computed: no output behind them counts.
@@ -20,14 +20,37 @@ impl Network {
 
     /// The same of a batch whose loss counts for a share of the whole.
     pub(super) fn feed_share(&mut self, batch: &Batch, share: f32) -> Result<()> {
-        let steps = if self.backend.is_extensible() { batch.computed_steps() } else { batch.shape().0 };
-        self.feed_steps(batch, steps, share)
+        self.feed_own(batch, share, if self.backend.is_extensible() { Batch::computed_steps } else { Batch::window })
+    }
+
+    /// Checks a batch, and writes what this rank computes of it.
+    fn feed_own(&mut self, batch: &Batch, share: f32, steps: fn(&Batch) -> usize) -> Result<()> {
+        self.made_for.check_batch(batch)?;
+        let (sequences, carries) = (batch.shape().1, batch.initial_state == InitialState::Carried);
+        if carries && sequences != self.sequences() {
+            let problem = format!("{sequences} sequences cannot carry on the states of the {} before them", self.sequences());
+            return Err(Error::input("batch", problem));
+        }
+        // All ranks compute as many time steps: a mean may be over all of them.
+        let shape = (steps(batch), sequences);
+        if self.team.is_none() {
+            return self.feed_steps(batch, batch.weights(&self.made_for.loss), shape, share);
+        }
+        match self.take_share(batch) {
+            Some((own, weights)) => self.feed_steps(&own, weights, shape, share),
+            None => Ok(()),
+        }
+    }
+
+    /// The sequences of the batch that came last, of all ranks.
+    fn sequences(&self) -> usize {
+        self.team.as_ref().map_or(self.model.config.batch, |team| team.batch)
     }
 
     /// Takes the model for batches of a shape, which is recorded and loaded over the same buffers where there is none. The parameters, the
-    /// optimiser's states and the count of steps are those of all of them.
-    pub(super) fn take_shape(&mut self, (window, batch): (usize, usize), carries: bool) -> Result<()> {
-        let now = (self.model.config.window, self.model.config.batch);
+    /// optimiser's states and the count of steps are those of all of them. The shape is `[T, B]`, of the whole batch.
+    pub(super) fn take_shape(&mut self, (window, batch): (usize, usize)) -> Result<()> {
+        let now = (self.model.config.window, self.model.config.whole_batch());
         if (window, batch) == now {
             return Ok(());
         }
@@ -41,11 +64,7 @@ impl Network {
         if window == 1 && self.made_for.segments().len() > 1 {
             return Err(Error::input("batch", "a window of 1 time step is too short for recomputation, which needs at least 2"));
         }
-        if carries && batch != now.1 {
-            let problem = format!("{batch} sequences cannot carry on the states of the {} before them", now.1);
-            return Err(Error::input("batch", problem));
-        }
-        let known = self.others.iter().position(|other| (other.config.window, other.config.batch) == (window, batch));
+        let known = self.others.iter().position(|other| (other.config.window, other.config.whole_batch()) == (window, batch));
         let place = match known {
             Some(place) => place,
             None if !self.backend.is_extensible() => {
@@ -54,7 +73,9 @@ impl Network {
                 return Err(Error::input("batch", problem));
             }
             None => {
-                let config = self.made_for.for_shape(window, batch);
+                let (config, (rank, ranks)) = (self.made_for.for_shape(window, batch), self.rank());
+                let config = if ranks == 1 { Some(config) } else { config.for_rank(rank, ranks) };
+                let config = config.expect("a rank takes the shape of a batch of which it has a share");
                 let loaded = self.model.program.len();
                 let model = Model::append_to(&mut self.model.program, &config)?;
                 if let Err(error) = self.backend.extend(&self.model.program) {
@@ -85,9 +106,9 @@ impl Network {
         Ok(())
     }
 
-    fn feed_steps(&mut self, batch: &Batch, steps: usize, share: f32) -> Result<()> {
-        self.made_for.check_batch(batch)?;
-        self.take_shape((steps, batch.shape().1), batch.initial_state == InitialState::Carried)?;
+    /// Writes this rank's part of a batch: of the whole one so many time steps of so many sequences are computed. Its outputs have these weights.
+    fn feed_steps(&mut self, batch: &Batch, mut weights: Vec<f32>, (steps, sequences): (usize, usize), share: f32) -> Result<()> {
+        self.take_shape((steps, sequences))?;
         self.write_lengths(batch, steps)?;
         match (&batch.inputs, self.model.inputs.clone()) {
             (Inputs::Tokens(ids), InputWindows::Tokens(directions)) => {
@@ -120,7 +141,6 @@ impl Network {
                 }
             }
         }
-        let mut weights = batch.weights(&self.made_for.loss);
         weights.truncate(steps * batch.shape().1);
         weights.iter_mut().for_each(|weight| *weight *= share);
         if weights != self.weights {
@@ -135,7 +155,7 @@ impl Network {
         match &batch.initial_state {
             InitialState::Carried => Ok(()),
             InitialState::Zero => self.clear_state(),
-            InitialState::Given(states) => self.set_state(states),
+            InitialState::Given(states) => self.write_state(states, sequences),
         }
     }
 }

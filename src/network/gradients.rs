@@ -87,6 +87,7 @@ impl Network {
     /// As [`Network::gradient`]; [`Error::NotFinite`] with the first of the tensors by name that is not finite, and then nothing is written;
     /// [`Error::Io`].
     pub fn write_gradient(&mut self, batch: &Batch, masks: Option<Masks>, path: impl AsRef<Path>) -> Result<f32> {
+        self.expect_one_rank("a gradient is written")?;
         self.back_propagate(batch, masks)?;
         let tensors = self.gradient_tensors();
         let shapes: Vec<(String, Vec<usize>)> = tensors.iter().map(|(name, shape, _)| (name.clone(), shape.clone())).collect();
@@ -102,9 +103,11 @@ impl Network {
 
     /// Everything that a batch's gradient is made of, on the device.
     fn back_propagate(&mut self, batch: &Batch, masks: Option<Masks>) -> Result<()> {
+        self.expect_shares(batch.shape().1)?;
         self.feed(batch)?;
         self.set_masks(masks)?;
-        self.backend.run(self.model.forward.start..self.model.backward.end)?;
+        self.backend.run(self.model.forward.clone())?;
+        self.back_propagate_together(false)?;
         self.backend.run(self.model.initial_gradient.clone())
     }
 

@@ -49,7 +49,8 @@ impl Network {
         let masks = Masks { seed: self.seed, step: self.step + 1 };
         let loss = self.forward_by(sequences, Some(masks), loss)?;
         self.begin_step(rate)?;
-        self.backend.run(self.model.backward.start..self.model.carry.end)?;
+        self.back_propagate_together(false)?;
+        self.backend.run(self.model.update.start..self.model.carry.end)?;
         Ok(loss)
     }
 
@@ -64,7 +65,7 @@ impl Network {
         loss: impl FnOnce(&Array3<f32>) -> (f32, Array3<f32>),
     ) -> Result<Gradient> {
         self.forward_by(sequences, None, loss)?;
-        self.backend.run(self.model.backward.clone())?;
+        self.back_propagate_together(false)?;
         self.backend.run(self.model.initial_gradient.clone())?;
         self.read_gradient()
     }
@@ -81,6 +82,7 @@ impl Network {
             return Err(Error::Usage(problem.into()));
         }
         let batch = sequences.into_batch(self.made_for.loss.target_kind(), self.made_for.targets());
+        self.expect_shares(batch.shape().1)?;
         self.feed(&batch)?;
         self.set_masks(masks)?;
         self.backend.run(self.model.forward.clone())?;
@@ -91,9 +93,11 @@ impl Network {
             return Err(Error::input("∂L/∂outputs", format!("expected shape {expected:?}, got {got:?}")));
         }
         clear_padding(&mut d_outputs, &batch);
+        let d_outputs = self.own_part(d_outputs);
         let d_outputs = d_outputs.as_standard_layout();
         self.backend.write(self.model.head.d_outputs, d_outputs.as_slice().expect("in standard layout"))?;
-        self.backend.write(self.model.head.loss, &[loss])?;
+        // It is added up over the ranks.
+        self.backend.write(self.model.head.loss, &[if self.rank().0 == 0 { loss } else { 0.0 }])?;
         Ok(loss)
     }
 }

@@ -28,7 +28,7 @@ impl Network {
                 let values = self.backend.read(window(&self.model.layers[layer], number))?;
                 all.slice_mut(s![layer, .., ..]).iter_mut().zip(values).for_each(|(to, from)| *to = from);
             }
-            states.insert(name.to_owned(), all);
+            states.insert(name.to_owned(), self.join_ranks(all)?);
         }
         Ok(states)
     }
@@ -38,12 +38,27 @@ impl Network {
     /// # Errors
     /// [`Error::BadInput`] when one is missing, or of another shape.
     pub fn set_state(&mut self, states: &States) -> Result<()> {
-        // Those of a shape that was there before are set for batches of that shape.
         let sequences = states.values().next().map_or(0, |state| state.dim().1);
-        if sequences != self.model.config.batch
-            && let Some(other) = self.others.iter().find(|other| other.config.batch == sequences)
+        let Some(team) = &mut self.team else { return self.write_state(states, sequences) };
+        team.batch = sequences;
+        let own = team.share(sequences);
+        if own.is_empty() {
+            return Ok(());
+        }
+        if let Some((name, state)) = states.iter().find(|(_, state)| state.dim().1 != sequences) {
+            return Err(Error::input(format!("{name}0"), format!("expected {sequences} sequences, got {:?}", state.dim())));
+        }
+        let part = |state: &Array3<f32>| state.slice(s![.., own.clone(), ..]).to_owned();
+        self.write_state(&states.iter().map(|(name, state)| (name.clone(), part(state))).collect(), sequences)
+    }
+
+    /// Writes the states of this rank's part of a batch of so many sequences.
+    pub(super) fn write_state(&mut self, states: &States, sequences: usize) -> Result<()> {
+        // Those of a shape that was there before are set for batches of that shape.
+        if sequences != self.model.config.whole_batch()
+            && let Some(other) = self.others.iter().find(|other| other.config.whole_batch() == sequences)
         {
-            self.take_shape((other.config.window, sequences), false)?;
+            self.take_shape((other.config.window, sequences))?;
         }
         let shape = self.model.config.state_shape();
         for (number, &name) in self.model.config.cell.states.iter().enumerate() {

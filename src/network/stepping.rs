@@ -112,7 +112,7 @@ impl Network {
         if sequences == 0 {
             return Err(Error::input("batch", "there are no sequences"));
         }
-        self.take_shape((self.model.config.window, sequences), false)?;
+        self.take_shape((self.model.config.window, sequences))?;
         self.clear_state()
     }
 

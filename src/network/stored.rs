@@ -112,7 +112,7 @@ impl Network {
     }
 
     /// What follows once the parameters were written.
-    fn begin(&mut self) -> Result<()> {
+    pub(super) fn begin(&mut self) -> Result<()> {
         self.stepper = None;
         self.backend.write(self.model.update_windows.status, &[0.0; 4])?;
         self.backend.run(self.model.prepare.clone())
@@ -122,7 +122,8 @@ impl Network {
     /// `optimizer.<state>.`, and each of the cell's states, `state.h0`.
     pub(crate) fn tensors(&self) -> Tensors {
         let Config { optimizer, cell, .. } = self.model.config;
-        let (layers, batch, hidden) = self.model.config.state_shape();
+        let (layers, _, hidden) = self.model.config.state_shape();
+        let batch = self.model.config.whole_batch();
         let state = |(number, name)| (format!("state.{name}0"), vec![layers, batch, hidden], Stored::State(number));
         let mut all: Tensors = cell.states.iter().enumerate().map(state).collect();
         let states = optimizer.states().iter().map(|name| format!("optimizer.{name}."));
@@ -227,6 +228,11 @@ impl Network {
     pub(crate) fn read_rows(&mut self, stored: Stored, rows: Range<usize>) -> Result<Vec<f32>> {
         if let Stored::Zero(index) = stored {
             return Ok(vec![0.0; rows.len() * self.model.parameters.table[index].shape.1]);
+        }
+        if let Stored::State(number) = stored
+            && let Some(values) = self.gathered_state(number, rows.clone())
+        {
+            return Ok(values);
         }
         let (parts, parameter) = (self.parts_of(stored, rows), self.parameter_of(stored).cloned());
         let mut values = Vec::with_capacity(parts.iter().map(|(_, len)| len).sum());

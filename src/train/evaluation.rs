@@ -1,8 +1,5 @@
 //! The loss over held-out batches, through the same forward program as training.
 
-use std::convert::Infallible;
-use std::ops::ControlFlow;
-
 use super::Measures;
 use crate::Result;
 use crate::batch::Batch;
@@ -24,35 +21,32 @@ pub struct Evaluation {
 ///
 /// # Errors
 /// [`crate::Error::BadInput`] when a batch does not fit; what the backend reports.
-pub fn evaluate(
-    network: &mut Network,
-    count: u64,
-    mut batch: impl FnMut(u64) -> Batch,
-    with_measures: bool,
-) -> Result<Evaluation> {
-    match evaluate_unless(network, count, |k| ControlFlow::<Infallible, _>::Continue(batch(k)), with_measures)? {
-        ControlFlow::Continue(found) => Ok(found),
-    }
+pub fn evaluate(network: &mut Network, count: u64, batch: impl FnMut(u64) -> Batch, with_measures: bool) -> Result<Evaluation> {
+    let found = evaluate_unless(network, count, None, batch, with_measures)?;
+    Ok(found.expect("it is not asked whether to stop"))
 }
 
-/// The same, but ends without a result where `batch` says so.
+/// The same, but ends without a result where `is_asked_to_stop` says so before a batch, on any of the ranks that evaluate together.
 ///
 /// # Errors
 /// As [`evaluate`].
-pub(super) fn evaluate_unless<B>(
+pub(super) fn evaluate_unless(
     network: &mut Network,
     count: u64,
-    mut batch: impl FnMut(u64) -> ControlFlow<B, Batch>,
+    mut is_asked_to_stop: Option<&mut dyn FnMut(u64) -> bool>,
+    mut batch: impl FnMut(u64) -> Batch,
     with_measures: bool,
-) -> Result<ControlFlow<B, Evaluation>> {
+) -> Result<Option<Evaluation>> {
     let state = network.state()?;
     let measured_by = network.model().config().loss.clone();
     let (mut loss, mut total, mut counted, mut measures) = (0.0, 0.0, 0, None);
     for index in 0..count {
-        let batch = match batch(index) {
-            ControlFlow::Continue(batch) => batch,
-            ControlFlow::Break(end) => return network.set_state(&state).map(|()| ControlFlow::Break(end)),
-        };
+        if let Some(is_asked) = &mut is_asked_to_stop
+            && network.agree_to_stop(is_asked(index))
+        {
+            return network.set_state(&state).map(|()| None);
+        }
+        let batch = batch(index);
         let weight = batch.total_weight(&measured_by);
         loss += f64::from(network.loss(&batch)?) * weight;
         total += weight;
@@ -63,7 +57,7 @@ pub(super) fn evaluate_unless<B>(
         }
     }
     network.set_state(&state)?;
-    Ok(ControlFlow::Continue(Evaluation { loss: if total > 0.0 { loss / total } else { 0.0 }, counted, measures }))
+    Ok(Some(Evaluation { loss: if total > 0.0 { loss / total } else { 0.0 }, counted, measures }))
 }
 
 #[cfg(test)]

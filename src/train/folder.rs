@@ -78,7 +78,8 @@ impl Metrics {
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
-    metrics: File,
+    /// `None` of a rank that leaves it to the first one to write.
+    metrics: Option<File>,
 }
 
 impl Folder {
@@ -139,9 +140,10 @@ impl Folder {
     /// # Errors
     /// [`Error::BadInput`] when the metrics cannot be read; [`Error::Io`].
     pub fn drop_metrics_after(&self, step: u64) -> Result<Option<Error>> {
+        let Some(metrics) = &self.metrics else { return Ok(None) };
         let (lines, damage) = lines(&self.path)?;
         let kept = lines.iter().take_while(|(_, line)| line.step() <= step).last().map_or(0, |(end, _)| *end);
-        self.metrics.set_len(kept as u64).map_err(|e| Error::io(self.path.join(METRICS), e))?;
+        metrics.set_len(kept as u64).map_err(|e| Error::io(self.path.join(METRICS), e))?;
         Ok(damage)
     }
 
@@ -162,7 +164,12 @@ impl Folder {
             }
         }
         remove_unfinished(path).map_err(|e| Error::io(path, e))?;
-        Ok(Folder { path: path.into(), metrics: file })
+        Ok(Folder { path: path.into(), metrics: Some(file) })
+    }
+
+    /// The folder of a run that another rank writes: nothing is written here.
+    pub(super) fn elsewhere(path: PathBuf) -> Folder {
+        Folder { path, metrics: None }
     }
 
     /// All metrics of the run in `path`. A last line that was cut off is left out.
@@ -188,10 +195,11 @@ impl Folder {
     /// [`Error::Io`].
     pub fn log(&mut self, metrics: &Metrics) -> Result<()> {
         let line = line_of(metrics);
+        let Some(file) = &mut self.metrics else { return Ok(()) };
         let mut write = || {
-            let end = self.metrics.metadata()?.len();
-            let written = self.metrics.write_all(line.as_bytes());
-            written.or_else(|_| self.metrics.set_len(end).and_then(|()| self.metrics.write_all(line.as_bytes())))
+            let end = file.metadata()?.len();
+            let written = file.write_all(line.as_bytes());
+            written.or_else(|_| file.set_len(end).and_then(|()| file.write_all(line.as_bytes())))
         };
         write().map_err(|e| Error::io(self.path.join(METRICS), e))
     }
@@ -203,10 +211,11 @@ impl Folder {
     pub fn save(&self, origin: &Origin, validations: &Validations, network: &mut Network) -> Result<PathBuf> {
         // Not by what is there now: where the folder is gone its own name would be free.
         let path = self.path.join(CHECKPOINT);
+        let Some(metrics) = &self.metrics else { return Ok(path) };
         let mut file = WholeFile::create_plain(&path)?;
         Checkpoint::write_to(origin, validations, network, &mut file)?;
         // What led to a checkpoint is on the disk before it.
-        self.metrics.sync_data().map_err(|e| Error::io(self.path.join(METRICS), e))?;
+        metrics.sync_data().map_err(|e| Error::io(self.path.join(METRICS), e))?;
         file.complete_after(|| keep(&path, &Checkpoint::previous_path(&self.path)))?;
         Ok(path)
     }
@@ -216,6 +225,9 @@ impl Folder {
     /// # Errors
     /// As [`Folder::save`].
     pub fn save_best(&self, origin: &Origin, validations: &Validations, network: &mut Network) -> Result<()> {
+        if self.metrics.is_none() {
+            return Ok(());
+        }
         let mut file = WholeFile::create_plain(&Checkpoint::best_path(&self.path))?;
         Checkpoint::write_to(origin, validations, network, &mut file)?;
         file.complete()
@@ -223,6 +235,7 @@ impl Folder {
 
     /// The best validation of the network that is kept as the best, if that was trained on these data.
     pub(super) fn best(&self, fingerprint: Option<&String>) -> Option<Best> {
+        self.metrics.as_ref()?;
         let header = Header::open(&Checkpoint::best_path(&self.path)).ok()?;
         header.validations.best.filter(|_| header.fingerprint.as_ref() == fingerprint)
     }
@@ -232,6 +245,9 @@ impl Folder {
     /// # Errors
     /// [`Error::Io`].
     pub(super) fn set_other_best_aside(&self, fingerprint: Option<&String>) -> Result<()> {
+        if self.metrics.is_none() {
+            return Ok(());
+        }
         let (best, aside) = (Checkpoint::best_path(&self.path), Checkpoint::previous_best_path(&self.path));
         match Header::open(&best) {
             Ok(header) if header.fingerprint.as_ref() != fingerprint => fs::rename(best, &aside).map_err(|e| Error::io(aside, e)),

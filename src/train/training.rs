@@ -3,6 +3,7 @@
 
 mod checks;
 mod logging;
+mod ranks;
 mod validating;
 
 use std::ops::ControlFlow;
@@ -15,8 +16,9 @@ use super::{Best, Checkpoint, DeviceRecord, Folder, Metrics, OnDivergence, Origi
 use crate::backend::Compute;
 use crate::batch::Batch;
 use crate::data::{Choice, ClassWeights, Opened, Prefetch};
-use crate::model::{HISTORY, holds_masks_alone};
+use crate::model::holds_masks_alone;
 use crate::network::{Network, Report};
+use crate::ranks::{Alone, Collective};
 use crate::tensors::TensorFile;
 use crate::trace::Trace;
 use crate::{Error, Result};
@@ -79,6 +81,8 @@ pub struct Training {
     batches: Prefetch,
     folder: Folder,
     validations: Validations,
+    /// Whether the ranks that train it have different devices.
+    is_mixed: bool,
     saved: Option<PathBuf>,
     last: Option<Report>,
     /// When the last line of metrics was due, and its step.
@@ -94,9 +98,24 @@ impl Training {
     /// # Errors
     /// What the configuration's check, the file and the backend report.
     pub fn new(settings: Settings, data: Opened, compute: &Compute, folder: impl FnOnce() -> Result<Folder>) -> Result<Training> {
+        Training::new_together(settings, data, compute, Box::new(Alone::default()), folder)
+    }
+
+    /// The same for a rank of several that train it together, of which the first one alone opens the folder and writes. All ranks are given the
+    /// same settings and data.
+    ///
+    /// # Errors
+    /// As [`Training::new`]; [`Error::Usage`] when settings or data are not the same everywhere; [`Error::RankLost`].
+    pub fn new_together(
+        settings: Settings,
+        data: Opened,
+        compute: &Compute,
+        collective: Box<dyn Collective>,
+        folder: impl FnOnce() -> Result<Folder>,
+    ) -> Result<Training> {
         let init = settings.init.as_ref().map(TensorFile::open).transpose()?;
         init.as_ref().map(TensorFile::verify_checksum).transpose()?;
-        let mut network = Network::new(&settings.config(), compute)?;
+        let mut network = Network::with_ranks(&settings.config(), compute, collective)?;
         match &init {
             Some(weights) if !holds_masks_alone(weights) => network.load_parameters(weights)?,
             Some(masks) => {
@@ -119,13 +138,27 @@ impl Training {
         compute: &Compute,
         folder: impl FnOnce() -> Result<Folder>,
     ) -> Result<Training> {
+        Training::resume_together(checkpoint, data, compute, Box::new(Alone::default()), folder)
+    }
+
+    /// The same for a rank of several that train it together: they may be others than before. All are given the same checkpoint.
+    ///
+    /// # Errors
+    /// As [`Training::resume`] and [`Training::new_together`].
+    pub fn resume_together(
+        checkpoint: &Checkpoint,
+        data: Opened,
+        compute: &Compute,
+        collective: Box<dyn Collective>,
+        folder: impl FnOnce() -> Result<Folder>,
+    ) -> Result<Training> {
         checkpoint.expect_same(&data)?;
-        let mut network = Network::new(&checkpoint.origin.settings.config(), compute)?;
+        let mut network = Network::with_ranks(&checkpoint.origin.settings.config(), compute, collective)?;
         checkpoint.restore(&mut network)?;
         let settings = checkpoint.origin.settings.clone();
         let mut training = Training::start(network, (settings, Validations::default()), data, compute, folder)?;
         training.folder.set_other_best_aside(training.origin.fingerprint.as_ref())?;
-        training.validations = training.validations_after(checkpoint);
+        training.validations = training.validations_after(checkpoint)?;
         training.saved = Some(Checkpoint::path(training.folder()));
         Ok(training)
     }
@@ -151,9 +184,11 @@ impl Training {
             })?;
         }
         let device = DeviceRecord::new(compute, &network);
+        let is_mixed = ranks::agree(&mut network, &settings, data.fingerprint.as_ref(), &device)?;
         Ok(Training {
-            folder: folder()?,
+            folder: ranks::open_folder(&mut network, folder)?,
             network,
+            is_mixed,
             batches: Prefetch::new(data.source, step * each, AHEAD),
             origin: Origin {
                 settings,
@@ -170,6 +205,15 @@ impl Training {
             paces: Vec::new(),
             profile: None,
         })
+    }
+
+    /// Ends in order with the other ranks, after a run that has ended or was interrupted; of a run of one process it is nothing. Whoever
+    /// ends without it counts as lost for the others.
+    ///
+    /// # Errors
+    /// [`Error::RankLost`].
+    pub fn finish(&mut self) -> Result<()> {
+        self.network.finish()
     }
 
     /// What the run follows from.
@@ -226,6 +270,7 @@ impl Training {
                 last_finite: last_finite.or(self.last.map(|report| (report.step, report.loss))),
                 checkpoint: checkpoint.or_else(|| self.saved.clone()),
             },
+            Error::RankLost { who, why, .. } => Error::RankLost { who, why, checkpoint: self.saved.clone() },
             Error::DeviceLost { reason, .. } => Error::DeviceLost { reason, checkpoint: self.saved.clone() },
             Error::Io { path, source } => Error::NotWritten { path, source, checkpoint: self.saved.clone() },
             other => other,
@@ -258,11 +303,13 @@ impl Training {
     /// one before a divergence may be finite and absurd.
     fn roll_back(&mut self, saved: &Path) -> Result<u64> {
         let best = Checkpoint::best_path(self.folder.path());
-        let checkpoint = Checkpoint::read(&best).or_else(|_| Checkpoint::read(saved))?;
         self.network.backend().wait()?;
-        checkpoint.restore(&mut self.network)?;
+        let checkpoint = self.restore_from_first(|| match Checkpoint::read(&best) {
+            Ok(checkpoint) => Ok((checkpoint, best)),
+            Err(_) => Checkpoint::read(saved).map(|checkpoint| (checkpoint, saved.to_owned())),
+        })?;
         self.origin.settings.lr *= 0.5;
-        self.validations = self.validations_after(&checkpoint);
+        self.validations = self.validations_after(&checkpoint)?;
         self.batches.restart(checkpoint.step * self.origin.settings.network.accumulate as u64);
         self.folder.drop_metrics_after(checkpoint.step)?;
         (self.last, self.mark) = (None, (Instant::now(), checkpoint.step));
@@ -271,7 +318,7 @@ impl Training {
     }
 
     fn go(&mut self, watch: &mut dyn FnMut(Event) -> ControlFlow<()>) -> Result<Summary> {
-        let Settings { steps, loss_every, evaluate_every, checkpoint_every, trace_gradients, .. } = self.origin.settings;
+        let Settings { steps, evaluate_every, checkpoint_every, trace_gradients, .. } = self.origin.settings;
         let mut validation_loss = self.begin(watch)?;
         let mut stopped_early = validation_loss.is_some() && self.network.steps() < steps && self.has_lost_patience();
         self.mark.0 = Instant::now();
@@ -289,14 +336,13 @@ impl Training {
             let step = self.network.steps();
             let due = |every: u64| step.is_multiple_of(every) || step == steps;
             let (evaluating, saving) = (evaluate_every.is_some_and(due) || step == steps, due(checkpoint_every));
-            // The ring on the device holds so many steps; what is older is lost.
-            let full = step.is_multiple_of(u64::from(HISTORY) / 2);
-            if due(loss_every) || full || looked.elapsed() > LOOK {
+            let looking = self.is_look_due(step, looked.elapsed() > LOOK);
+            if looking {
                 self.network.fetch()?;
                 self.write_profile()?;
                 looked = Instant::now();
             }
-            self.collect(evaluating || saving, watch)?;
+            self.collect(evaluating || saving || (looking && self.network.rank().1 > 1), watch)?;
             let pause = Instant::now();
             let mut is_cut_off = false;
             if evaluating && self.batches.held_out_batches() > 0 {
@@ -311,7 +357,8 @@ impl Training {
                 self.save(watch)?;
             }
             self.mark.0 += pause.elapsed();
-            let stop = watch(Event::Step(step)).is_break() && step < steps && !stopped_early;
+            let is_asked = watch(Event::Step(step)).is_break();
+            let stop = self.network.agree_to_stop(is_asked) && step < steps && !stopped_early;
             if stop || is_cut_off {
                 if !(saving || stopped_early) {
                     self.collect(true, watch)?;
@@ -350,6 +397,7 @@ impl Training {
     }
 
     fn save(&mut self, watch: &mut dyn FnMut(Event) -> ControlFlow<()>) -> Result<()> {
+        self.gather_for_checkpoint()?;
         let path = match self.folder.save(&self.origin, &self.validations, &mut self.network) {
             Err(error @ Error::Io { .. }) => {
                 let _ = watch(Event::NotSaved(&error));
@@ -357,6 +405,7 @@ impl Training {
             }
             saved => saved?,
         };
+        self.wait_for_ranks()?;
         let _ = watch(Event::Saved(&path));
         self.saved = Some(path);
         Ok(())

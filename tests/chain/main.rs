@@ -26,6 +26,7 @@ mod mutants;
 mod network;
 mod optimizers;
 mod properties;
+mod ranks;
 mod reductions;
 mod reference;
 mod reference_faults;

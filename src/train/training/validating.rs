@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 
+use super::ranks::share_validations;
 use super::{Event, Training};
 use crate::batch::Loss;
 use crate::train::evaluation::evaluate_unless;
@@ -11,10 +12,11 @@ use crate::{Error, Result};
 impl Training {
     /// What the run remembers of its validations when it goes on from a checkpoint. A better network that was kept after the checkpoint stays
     /// the best.
-    pub(super) fn validations_after(&self, checkpoint: &Checkpoint) -> Validations {
+    pub(super) fn validations_after(&mut self, checkpoint: &Checkpoint) -> Result<Validations> {
         let is_same = checkpoint.origin.fingerprint == self.origin.fingerprint;
         let known = if is_same { checkpoint.validations } else { Validations::default() };
-        known.going_on(&self.origin.settings, self.folder.best(self.origin.fingerprint.as_ref()))
+        let best = self.folder.best(self.origin.fingerprint.as_ref());
+        share_validations(&mut self.network, known.going_on(&self.origin.settings, best))
     }
 
     /// Whether a validation was due after the last training step and was not made.
@@ -35,14 +37,12 @@ impl Training {
         let is_classes = self.origin.settings.network.loss == Loss::CrossEntropy;
         // Of values without units the loss says it all.
         let with_measures = is_classes || self.origin.columns.is_some();
-        let batch = |k| match watch(Event::Evaluating(k)) {
-            ControlFlow::Continue(()) => ControlFlow::Continue(batches.held_out(k)),
-            ControlFlow::Break(()) => ControlFlow::Break(()),
-        };
-        let found = evaluate_unless(&mut self.network, batches.held_out_batches(), batch, with_measures)?;
+        let mut is_asked = |k| watch(Event::Evaluating(k)).is_break();
+        let count = batches.held_out_batches();
+        let found = evaluate_unless(&mut self.network, count, Some(&mut is_asked), |k| batches.held_out(k), with_measures)?;
         // The profile is of training.
         self.network.backend().spans()?;
-        let ControlFlow::Continue(found) = found else { return Ok(None) };
+        let Some(found) = found else { return Ok(None) };
         let loss = found.loss;
         if !loss.is_finite() {
             return Err(Error::Diverged { step, tensor: "the validation loss".into(), last_finite: None, checkpoint: None });
@@ -82,12 +82,14 @@ impl Training {
     }
 
     pub(super) fn save_best(&mut self, watch: &mut dyn FnMut(Event) -> ControlFlow<()>) -> Result<()> {
+        self.gather_for_checkpoint()?;
         match self.folder.save_best(&self.origin, &self.validations, &mut self.network) {
             Err(error @ Error::Io { .. }) => {
                 let _ = watch(Event::NotSaved(&error));
-                self.folder.save_best(&self.origin, &self.validations, &mut self.network)
+                self.folder.save_best(&self.origin, &self.validations, &mut self.network)?;
             }
-            saved => saved,
+            saved => saved?,
         }
+        self.wait_for_ranks()
     }
 }

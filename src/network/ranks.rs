@@ -1,0 +1,349 @@
+//! A network that several ranks train together: each computes its share of every batch, and what all of it makes is added up.
+//!
+//! All ranks call the same functions with the same whole batches, and get the same losses, outputs, states and gradients back.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ndarray::{Array3, s};
+
+use super::Network;
+use crate::backend::{Backend, Compute, Ticket};
+use crate::batch::{Batch, States};
+use crate::model::{Config, GradientPart};
+use crate::program::Mat;
+use crate::ranks::{Collective, share};
+use crate::{Error, Result};
+
+/// What a network has that is trained by several ranks.
+pub(super) struct Team {
+    collective: Box<dyn Collective>,
+    /// The sequences of the whole batch that came last.
+    pub batch: usize,
+    /// Whether this rank wants to stop, and whether any did when all last added something up.
+    wants_to_stop: bool,
+    is_stopping: bool,
+    /// The time that was spent waiting for sums.
+    waited: Duration,
+    /// The states of all ranks, for a checkpoint.
+    states: Option<States>,
+}
+
+impl Team {
+    /// The sequences of a whole batch that this rank computes.
+    pub fn share(&self, batch: usize) -> Range<usize> {
+        share(batch, self.collective.rank(), self.collective.size())
+    }
+
+    /// Whether there is nothing for this rank to do in the last batch.
+    pub fn is_idle(&self) -> bool {
+        self.share(self.batch).is_empty()
+    }
+
+    /// The sum of a loss over all ranks.
+    fn total(&mut self, loss: f32) -> Result<f32> {
+        let begun = Instant::now();
+        self.begin_total(loss)?;
+        let total = self.finish_total()?;
+        self.waited += begun.elapsed();
+        Ok(total)
+    }
+
+    /// A loss goes with whether the rank wants to stop, so that all ranks know it at the same time.
+    fn begin_total(&mut self, loss: f32) -> Result<()> {
+        self.collective.begin_sum(vec![loss, f32::from(u8::from(self.wants_to_stop))])
+    }
+
+    fn finish_total(&mut self) -> Result<f32> {
+        let sums = self.collective.finish_sum()?;
+        self.is_stopping = sums[1] > 0.0;
+        Ok(sums[0])
+    }
+
+    /// Numbers of all ranks, in their order.
+    fn gather(&mut self, own: &[f32]) -> Result<Vec<Vec<f32>>> {
+        let all = self.collective.gather(bytemuck::cast_slice(own).to_vec())?;
+        Ok(all.iter().map(|bytes| bytemuck::pod_collect_to_vec(bytes)).collect())
+    }
+}
+
+impl Network {
+    /// [`Network::new`] for a rank of several that train it together. Each computes its share of every batch, and calls the same functions with
+    /// the same, whole batches; losses, outputs, gradients and states are those of all of it. The parameters have to be the same everywhere:
+    /// [`Network::synchronise`] sees to that. What is random in training depends on the place in the whole batch, and not on the ranks.
+    ///
+    /// ```
+    /// use ndarray::{Array2, Array3};
+    /// use retrospect::backend::Compute;
+    /// use retrospect::batch::{Batch, Input, Inputs, Loss, Targets};
+    /// use retrospect::model::{Config, RecurrentInit};
+    /// use retrospect::network::Network;
+    /// use retrospect::ranks::threads;
+    ///
+    /// let x = Array3::from_shape_fn((5, 4, 1), |(t, b, _)| if (t * 3 + b) % 2 == 0 { 1.0 } else { -1.0 });
+    /// let y = Array2::from_shape_fn((5, 4), |(t, b)| u32::from(x[[t, b, 0]] > 0.0));
+    /// let batch = Batch::new(Inputs::Vectors(x), Targets::Classes(y));
+    /// let config = Config::new(Input::Vectors(1), 8, 2, Loss::CrossEntropy, 4, 5);
+    ///
+    /// // Three ranks in threads of this process; with MPI each is a process.
+    /// std::thread::scope(|scope| {
+    ///     let train = |rank| -> retrospect::Result<f32> {
+    ///         let mut network = Network::with_ranks(&config, &Compute::Cpu(Some(1)), Box::new(rank))?;
+    ///         network.initialise(1, RecurrentInit::Uniform)?;
+    ///         for _ in 0..20 {
+    ///             network.train_step(&batch, 0.02)?;
+    ///         }
+    ///         let loss = network.loss(&batch)?;
+    ///         network.finish().map(|()| loss)
+    ///     };
+    ///     let threads: Vec<_> = threads(3)?.into_iter().map(|rank| scope.spawn(move || train(rank))).collect();
+    ///     let losses: Vec<f32> = threads.into_iter().map(|thread| thread.join().expect("no panic")).collect::<Result<_, _>>()?;
+    ///     assert!(losses[0] < 0.3 && losses[0] == losses[1] && losses[1] == losses[2]);
+    ///     Ok::<(), retrospect::Error>(())
+    /// })?;
+    /// # Ok::<(), retrospect::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Network::new`]; [`Error::Usage`] for fewer sequences in a batch than ranks, and for [`Config::trace`].
+    pub fn with_ranks(config: &Config, compute: &Compute, mut collective: Box<dyn Collective>) -> Result<Network> {
+        let (rank, size) = (collective.rank(), collective.size());
+        if size == 1 {
+            collective.finish()?;
+            return Network::new(config, compute);
+        }
+        config.check()?;
+        let own = config.for_rank(rank, size).filter(|_| config.batch >= size).ok_or_else(|| too_few(config.batch, size))?;
+        if config.trace {
+            return Err(Error::Usage(format!("gradients are traced in one process alone, and there are {size} ranks")));
+        }
+        let team = Team {
+            collective,
+            batch: config.batch,
+            wants_to_stop: false,
+            is_stopping: false,
+            waited: Duration::ZERO,
+            states: None,
+        };
+        Ok(Network { made_for: config.clone(), team: Some(team), ..Network::new(&own, compute)? })
+    }
+
+    /// The number of this rank, from 0, and how many there are.
+    #[must_use]
+    pub fn rank(&self) -> (usize, usize) {
+        self.team.as_ref().map_or((0, 1), |team| (team.collective.rank(), team.collective.size()))
+    }
+
+    /// The time that this rank has spent waiting for the others' sums, so far.
+    #[must_use]
+    pub fn waited_for_ranks(&self) -> Duration {
+        self.team.as_ref().map_or(Duration::ZERO, |team| team.waited)
+    }
+
+    /// Whether to stop now, since this rank or another wants to: what each wants is known to all after the next loss or training step, at the same
+    /// one.
+    pub fn agree_to_stop(&mut self, wants_to: bool) -> bool {
+        let Some(team) = &mut self.team else { return wants_to };
+        team.wants_to_stop |= wants_to;
+        team.is_stopping
+    }
+
+    /// Gives all ranks the parameters and the optimiser's states of rank 0.
+    ///
+    /// # Errors
+    /// [`Error::RankLost`]; what the backend reports.
+    pub fn synchronise(&mut self) -> Result<()> {
+        let Some(team) = &mut self.team else { return Ok(()) };
+        let is_first = team.collective.rank() == 0;
+        let [parameters, _] = self.model.update_windows.arenas();
+        let arenas = [parameters].into_iter().chain(self.model.update_windows.states().iter().copied());
+        for window in arenas.flat_map(Mat::blocks) {
+            let own = if is_first { self.backend.read(window)? } else { Vec::new() };
+            let first = team.collective.broadcast(bytemuck::cast_slice(&own).to_vec())?;
+            if !is_first {
+                self.backend.write(window, &bytemuck::pod_collect_to_vec::<u8, f32>(&first))?;
+            }
+        }
+        self.begin()
+    }
+
+    /// What each rank gives, in the order of the ranks.
+    ///
+    /// # Errors
+    /// [`Error::RankLost`].
+    pub fn gather_from_ranks(&mut self, bytes: Vec<u8>) -> Result<Vec<Vec<u8>>> {
+        match &mut self.team {
+            Some(team) => team.collective.gather(bytes),
+            None => Ok(vec![bytes]),
+        }
+    }
+
+    /// What rank 0 gives.
+    ///
+    /// # Errors
+    /// [`Error::RankLost`].
+    pub fn broadcast_to_ranks(&mut self, bytes: Vec<u8>) -> Result<Vec<u8>> {
+        match &mut self.team {
+            Some(team) => team.collective.broadcast(bytes),
+            None => Ok(bytes),
+        }
+    }
+
+    /// Ends the work together, once all ranks have called it; a rank that is dropped before counts as lost for the others.
+    ///
+    /// # Errors
+    /// [`Error::RankLost`].
+    pub fn finish(&mut self) -> Result<()> {
+        self.team.as_mut().map_or(Ok(()), |team| team.collective.finish())
+    }
+
+    /// Refuses a batch of which not every rank has a share.
+    pub(super) fn expect_shares(&self, sequences: usize) -> Result<()> {
+        match self.rank() {
+            (_, ranks) if sequences < ranks => Err(too_few(sequences, ranks)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses what several ranks do not do together.
+    pub(super) fn expect_one_rank(&self, what: &str) -> Result<()> {
+        match self.rank() {
+            (_, 1) => Ok(()),
+            (_, ranks) => Err(Error::Usage(format!("{what} by one process alone, and there are {ranks} ranks"))),
+        }
+    }
+
+    /// This rank's part of an array `[T, B, ·]`.
+    pub(super) fn own_part(&self, whole: Array3<f32>) -> Array3<f32> {
+        match &self.team {
+            Some(team) => whole.slice(s![.., team.share(team.batch), ..]).to_owned(),
+            None => whole,
+        }
+    }
+
+    /// Whether this rank has nothing to do in the batch that came last.
+    pub(super) fn is_idle(&self) -> bool {
+        self.team.as_ref().is_some_and(Team::is_idle)
+    }
+
+    /// The part of a whole batch that this rank computes, and the weights of its outputs; `None` where it has no part.
+    pub(super) fn take_share(&mut self, batch: &Batch) -> Option<(Batch, Vec<f32>)> {
+        let team = self.team.as_mut()?;
+        let sequences = batch.shape().1;
+        team.batch = sequences;
+        let own = team.share(sequences);
+        // Of the whole batch, since a mean is over all that counts.
+        let weights = batch.weights(&self.made_for.loss);
+        let weights = weights.chunks(sequences).flat_map(|row| row[own.clone()].iter().copied()).collect();
+        (!own.is_empty()).then(|| (batch.sequences(own), weights))
+    }
+
+    /// The sum of this rank's loss and those of the others.
+    pub(super) fn total_loss(&mut self, own: f32) -> Result<f32> {
+        self.team.as_mut().map_or(Ok(own), |team| team.total(own))
+    }
+
+    /// An array of all sequences, from those of each rank along the middle.
+    pub(super) fn join_ranks(&mut self, own: Array3<f32>) -> Result<Array3<f32>> {
+        let Some(team) = &mut self.team else { return Ok(own) };
+        let (batch, size, cols) = (team.batch, team.collective.size(), own.dim().2);
+        let own = if team.is_idle() { Vec::new() } else { own.iter().copied().collect() };
+        let all = team.gather(&own)?;
+        let share = |rank: usize| share(batch, rank, size);
+        let rows = all.first().map_or(0, |first| first.len() / (share(0).len() * cols).max(1));
+        let mut joined = Array3::zeros((rows, batch, cols));
+        for (rank, values) in all.iter().enumerate() {
+            let mut part = joined.slice_mut(s![.., share(rank), ..]);
+            part.iter_mut().zip(values).for_each(|(to, from)| *to = *from);
+        }
+        Ok(joined)
+    }
+
+    /// Reads the states of all ranks, for a checkpoint that one of them writes.
+    pub(crate) fn gather_states(&mut self) -> Result<()> {
+        let states = self.team.is_some().then(|| self.state()).transpose()?;
+        if let Some(team) = &mut self.team {
+            team.states = states;
+        }
+        Ok(())
+    }
+
+    /// Some rows of a state that was gathered.
+    pub(super) fn gathered_state(&self, number: usize, rows: Range<usize>) -> Option<Vec<f32>> {
+        let state = self.team.as_ref()?.states.as_ref()?.get(self.made_for.cell.states[number])?;
+        let hidden = state.dim().2;
+        Some(state.iter().skip(rows.start * hidden).take(rows.len() * hidden).copied().collect())
+    }
+
+    /// The backward pass, of which each gradient is added up over the ranks as soon as it is there, while those below it are computed; and with
+    /// them the loss. Where the pass has run, `has_run`, they are added up alone.
+    pub(super) fn back_propagate_together(&mut self, has_run: bool) -> Result<()> {
+        let Some(team) = &mut self.team else {
+            return if has_run { Ok(()) } else { self.backend.run(self.model.backward.clone()) };
+        };
+        let (backend, loss) = (&mut *self.backend, self.model.head.loss);
+        let mut coming = VecDeque::from([(loss, backend.request(loss)?)]);
+        let mut begun = Vec::new();
+        for GradientPart { steps, windows } in &self.model.gradient_parts {
+            if !has_run {
+                backend.run(steps.clone())?;
+            }
+            for block in windows.iter().copied().flat_map(Mat::blocks) {
+                coming.push_back((block, backend.request(block)?));
+            }
+            begin_sums(backend, team, &mut coming, &mut begun, false)?;
+        }
+        begin_sums(backend, team, &mut coming, &mut begun, true)?;
+        let waiting = Instant::now();
+        for (place, window) in begun.into_iter().enumerate() {
+            let sums = if place == 0 { vec![team.finish_total()?] } else { team.collective.finish_sum()? };
+            backend.write(window, &sums)?;
+        }
+        team.waited += waiting.elapsed();
+        Ok(())
+    }
+}
+
+/// A batch of which not every rank has a share.
+fn too_few(sequences: usize, ranks: usize) -> Error {
+    let problem = format!("a batch of {sequences} sequences cannot be shared out among {ranks} ranks");
+    Error::Usage(format!("{problem}; there must be at least as many sequences as ranks"))
+}
+
+/// So often it is looked whether numbers have come from the device before it is waited for.
+const LOOKS: usize = 20_000;
+
+/// Begins the sums of what has come from the device, in order; with `wait` of all of it.
+fn begin_sums(
+    backend: &mut dyn Backend,
+    team: &mut Team,
+    coming: &mut VecDeque<(Mat, Ticket)>,
+    begun: &mut Vec<Mat>,
+    wait: bool,
+) -> Result<()> {
+    let mut looks = 0;
+    while let Some(&(window, ticket)) = coming.front() {
+        match backend.take(ticket)? {
+            Some(values) => {
+                if begun.is_empty() {
+                    team.begin_total(values[0])?;
+                } else {
+                    team.collective.begin_sum(values)?;
+                }
+                begun.push(window);
+                coming.pop_front();
+                looks = 0;
+            }
+            None if !wait => break,
+            // To wait for the device is to wait for all of it, when what is there could be on its way to the others.
+            None if looks < LOOKS => {
+                looks += 1;
+                thread::sleep(Duration::from_micros(20));
+            }
+            None => backend.wait()?,
+        }
+    }
+    Ok(())
+}

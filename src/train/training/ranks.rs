@@ -1,0 +1,103 @@
+//! What a run does where several ranks train it: they agree on what they train before it begins, and the first one alone writes.
+
+use std::path::PathBuf;
+
+use super::Training;
+use crate::model::HISTORY;
+use crate::network::Network;
+use crate::train::{Checkpoint, DeviceRecord, Folder, Settings, SharedFile, Validations};
+use crate::{Error, Result};
+
+/// Sees that all ranks train the same on the same data, and gives all the first one's weights. Returns whether they run on different devices,
+/// whose weights differ by more and more rounding.
+///
+/// # Errors
+/// [`Error::Usage`] when they do not; [`Error::RankLost`]; what the backend reports.
+pub(super) fn agree(
+    network: &mut Network,
+    settings: &Settings,
+    fingerprint: Option<&String>,
+    device: &DeviceRecord,
+) -> Result<bool> {
+    if network.rank().1 == 1 {
+        return Ok(false);
+    }
+    let same = |network: &mut Network, what: &str, own: String| {
+        let all = network.gather_from_ranks(own.into_bytes())?;
+        match all.iter().position(|other| *other != all[0]) {
+            Some(rank) => Err(Error::Usage(format!("rank {rank} has other {what} than rank 0"))),
+            None => Ok(()),
+        }
+    };
+    same(network, "versions of this program", env!("CARGO_PKG_VERSION").into())?;
+    same(network, "settings", serde_json::to_string(settings).expect("settings that were checked"))?;
+    same(network, "data", fingerprint.cloned().unwrap_or_default())?;
+    same(network, "steps behind it", network.steps().to_string())?;
+    network.synchronise()?;
+    let devices = network.gather_from_ranks(format!("{} {} {}", device.backend, device.adapter, device.driver).into_bytes())?;
+    Ok(devices.iter().any(|other| *other != devices[0]))
+}
+
+/// The folder, which the first rank opens; the others hear where it is.
+pub(super) fn open_folder(network: &mut Network, folder: impl FnOnce() -> Result<Folder>) -> Result<Folder> {
+    if network.rank().0 == 0 {
+        let folder = folder()?;
+        let path = folder.path().to_string_lossy().into_owned();
+        return network.broadcast_to_ranks(path.into_bytes()).map(|_| folder);
+    }
+    let path = network.broadcast_to_ranks(Vec::new())?;
+    Ok(Folder::elsewhere(String::from_utf8_lossy(&path).into_owned().into()))
+}
+
+/// What the first rank remembers of its validations: it alone looks into the folder.
+pub(super) fn share_validations(network: &mut Network, own: Validations) -> Result<Validations> {
+    if network.rank().1 == 1 {
+        return Ok(own);
+    }
+    let text = serde_json::to_vec(&own).expect("numbers");
+    let first = network.broadcast_to_ranks(text)?;
+    serde_json::from_slice(&first).map_err(|e| Error::input("the validations of rank 0", e.to_string()))
+}
+
+impl Training {
+    /// What the first rank writes into a checkpoint: the states of all, and where devices differ its weights become those of all.
+    pub(super) fn gather_for_checkpoint(&mut self) -> Result<()> {
+        if self.is_mixed {
+            self.network.synchronise()?;
+        }
+        self.network.gather_states()
+    }
+
+    /// Waits until all ranks are here, where there are several.
+    pub(super) fn wait_for_ranks(&mut self) -> Result<()> {
+        self.network.gather_from_ranks(Vec::new()).map(drop)
+    }
+
+    /// Restores all ranks from the checkpoint that the first one reads, by its path.
+    pub(super) fn restore_from_first(&mut self, read: impl FnOnce() -> Result<(Checkpoint, PathBuf)>) -> Result<Checkpoint> {
+        let (rank, ranks) = self.network.rank();
+        let own = if rank == 0 { Some(read()?) } else { None };
+        let copy = match &own {
+            Some(_) if ranks == 1 => None,
+            own => {
+                let path = own.as_ref().map(|(_, path)| path.clone()).unwrap_or_default();
+                Some(SharedFile::new(&path, rank == 0, |bytes| self.network.broadcast_to_ranks(bytes))?)
+            }
+        };
+        let checkpoint = match (own, &copy) {
+            (Some((checkpoint, _)), _) => checkpoint,
+            (None, copy) => Checkpoint::read(copy.as_ref().expect("what the first rank has sent").path())?,
+        };
+        checkpoint.restore(&mut self.network)?;
+        Ok(checkpoint)
+    }
+
+    /// Whether it is looked now at what the device has finished: by the clock where the run is alone, and where it is not by the step alone, so
+    /// that all ranks see a loss that is not finite at the same time.
+    pub(super) fn is_look_due(&self, step: u64, is_long_ago: bool) -> bool {
+        let Settings { loss_every, steps, .. } = self.origin.settings;
+        let is_due = step.is_multiple_of(loss_every) || step == steps;
+        // The ring on the device holds so many steps; what is older is lost.
+        is_due || step.is_multiple_of(u64::from(HISTORY) / 2) || (is_long_ago && self.network.rank().1 == 1)
+    }
+}
