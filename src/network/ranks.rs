@@ -2,17 +2,17 @@
 //!
 //! All ranks call the same functions with the same whole batches, and get the same losses, outputs, states and gradients back.
 
-use std::collections::VecDeque;
+mod gradient_sums;
+
 use std::ops::Range;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use ndarray::{Array3, s};
 
 use super::Network;
-use crate::backend::{Backend, Compute, Ticket};
+use crate::backend::Compute;
 use crate::batch::{Batch, States};
-use crate::model::{Config, GradientPart};
+use crate::model::Config;
 use crate::program::Mat;
 use crate::ranks::{Collective, share};
 use crate::{Error, Result};
@@ -42,24 +42,23 @@ impl Team {
         self.share(self.batch).is_empty()
     }
 
-    /// The sum of a loss over all ranks.
+    /// The sum of a loss over all ranks. With it goes whether each wants to stop, so that all know it at the same time.
     fn total(&mut self, loss: f32) -> Result<f32> {
         let begun = Instant::now();
-        self.begin_total(loss)?;
-        let total = self.finish_total()?;
-        self.waited += begun.elapsed();
-        Ok(total)
-    }
-
-    /// A loss goes with whether the rank wants to stop, so that all ranks know it at the same time.
-    fn begin_total(&mut self, loss: f32) -> Result<()> {
-        self.collective.begin_sum(vec![loss, f32::from(u8::from(self.wants_to_stop))])
-    }
-
-    fn finish_total(&mut self) -> Result<f32> {
+        self.collective.begin_sum(vec![loss, self.wish()])?;
         let sums = self.collective.finish_sum()?;
-        self.is_stopping = sums[1] > 0.0;
+        self.waited += begun.elapsed();
+        self.hear_wishes(sums[1]);
         Ok(sums[0])
+    }
+
+    /// 1 where this rank wants to stop.
+    fn wish(&self) -> f32 {
+        f32::from(u8::from(self.wants_to_stop))
+    }
+
+    fn hear_wishes(&mut self, sum: f32) {
+        self.is_stopping = sum > 0.0;
     }
 
     /// Numbers of all ranks, in their order.
@@ -108,10 +107,9 @@ impl Network {
     ///
     /// # Errors
     /// As [`Network::new`]; [`Error::Usage`] for fewer sequences in a batch than ranks, and for [`Config::trace`].
-    pub fn with_ranks(config: &Config, compute: &Compute, mut collective: Box<dyn Collective>) -> Result<Network> {
+    pub fn with_ranks(config: &Config, compute: &Compute, collective: Box<dyn Collective>) -> Result<Network> {
         let (rank, size) = (collective.rank(), collective.size());
         if size == 1 {
-            collective.finish()?;
             return Network::new(config, compute);
         }
         config.check()?;
@@ -276,74 +274,10 @@ impl Network {
         let hidden = state.dim().2;
         Some(state.iter().skip(rows.start * hidden).take(rows.len() * hidden).copied().collect())
     }
-
-    /// The backward pass, of which each gradient is added up over the ranks as soon as it is there, while those below it are computed; and with
-    /// them the loss. Where the pass has run, `has_run`, they are added up alone.
-    pub(super) fn back_propagate_together(&mut self, has_run: bool) -> Result<()> {
-        let Some(team) = &mut self.team else {
-            return if has_run { Ok(()) } else { self.backend.run(self.model.backward.clone()) };
-        };
-        let (backend, loss) = (&mut *self.backend, self.model.head.loss);
-        let mut coming = VecDeque::from([(loss, backend.request(loss)?)]);
-        let mut begun = Vec::new();
-        for GradientPart { steps, windows } in &self.model.gradient_parts {
-            if !has_run {
-                backend.run(steps.clone())?;
-            }
-            for block in windows.iter().copied().flat_map(Mat::blocks) {
-                coming.push_back((block, backend.request(block)?));
-            }
-            begin_sums(backend, team, &mut coming, &mut begun, false)?;
-        }
-        begin_sums(backend, team, &mut coming, &mut begun, true)?;
-        let waiting = Instant::now();
-        for (place, window) in begun.into_iter().enumerate() {
-            let sums = if place == 0 { vec![team.finish_total()?] } else { team.collective.finish_sum()? };
-            backend.write(window, &sums)?;
-        }
-        team.waited += waiting.elapsed();
-        Ok(())
-    }
 }
 
 /// A batch of which not every rank has a share.
 fn too_few(sequences: usize, ranks: usize) -> Error {
     let problem = format!("a batch of {sequences} sequences cannot be shared out among {ranks} ranks");
     Error::Usage(format!("{problem}; there must be at least as many sequences as ranks"))
-}
-
-/// So often it is looked whether numbers have come from the device before it is waited for.
-const LOOKS: usize = 20_000;
-
-/// Begins the sums of what has come from the device, in order; with `wait` of all of it.
-fn begin_sums(
-    backend: &mut dyn Backend,
-    team: &mut Team,
-    coming: &mut VecDeque<(Mat, Ticket)>,
-    begun: &mut Vec<Mat>,
-    wait: bool,
-) -> Result<()> {
-    let mut looks = 0;
-    while let Some(&(window, ticket)) = coming.front() {
-        match backend.take(ticket)? {
-            Some(values) => {
-                if begun.is_empty() {
-                    team.begin_total(values[0])?;
-                } else {
-                    team.collective.begin_sum(values)?;
-                }
-                begun.push(window);
-                coming.pop_front();
-                looks = 0;
-            }
-            None if !wait => break,
-            // To wait for the device is to wait for all of it, when what is there could be on its way to the others.
-            None if looks < LOOKS => {
-                looks += 1;
-                thread::sleep(Duration::from_micros(20));
-            }
-            None => backend.wait()?,
-        }
-    }
-    Ok(())
 }

@@ -200,7 +200,10 @@ impl Drop for Worker {
     /// Tells the others that this rank has ended, where the end was not in order. The thread may be waiting for one that is lost, and is not
     /// waited for then.
     fn drop(&mut self) {
-        if self.thread.is_some() && self.lost.is_none() {
+        if self.size == 1 {
+            // Nobody else is there to wait for.
+            let _ = self.finish();
+        } else if self.thread.is_some() && self.lost.is_none() {
             self.ask(Job::Leave);
             // Until they were told; sums that were begun before come first.
             while self.next().is_ok() {}
