@@ -126,11 +126,11 @@ impl Error {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Error::Io { .. } | Error::NotWritten { .. } | Error::Device { .. } | Error::CheckFailed { .. } => 1,
+            Error::Io { .. } | Error::NotWritten { .. } | Error::CheckFailed { .. } => 1,
             Error::Usage(_) => 2,
             Error::NoAdapter { .. } => 3,
             Error::DoesNotFit { .. } => 4,
-            Error::DeviceLost { .. } => 5,
+            Error::DeviceLost { .. } | Error::Device { .. } => 5,
             Error::Diverged { .. } | Error::NotFinite { .. } => 6,
             Error::BadInput { .. } => 7,
             Error::Interrupted { .. } => 130,
@@ -166,7 +166,7 @@ fn fits(name: &str, found: &str) -> bool {
     !is_index && found.to_lowercase().contains(&name.to_lowercase())
 }
 
-fn saved(path: Option<&PathBuf>) -> String {
+pub(crate) fn saved(path: Option<&PathBuf>) -> String {
     path.map_or(String::new(), |p| format!("; the last checkpoint is {}", p.display()))
 }
 

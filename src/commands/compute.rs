@@ -1,13 +1,18 @@
 //! Where to run: the flags, the choice, and the line that says what was chosen and why.
 
+use std::time::Duration;
+
 use clap::{Args, ValueEnum};
 use pollster::block_on;
 use retrospect::backend::Compute;
+use retrospect::backend::gpu::DEVICE_TIMEOUT;
 use retrospect::backend::{Adapter, Device};
 use retrospect::train::DeviceRecord;
 use retrospect::{Error, Result};
 
+use super::options::seconds;
 use super::terminal::note;
+use super::watch;
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Choice {
@@ -40,6 +45,11 @@ pub struct DeviceArgs {
     /// Threads of the CPU backend [default: all]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(1..=1024))]
     threads: Option<u64>,
+
+    /// Seconds that the driver may take to answer a call or to end a piece of work; then the exit code is 5. On a software adapter, which
+    /// computes in this process, time in which the process uses the processor counts a tenth [default: 120]
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, value_parser = seconds)]
+    device_timeout: Option<Duration>,
 }
 
 impl ComputeArgs {
@@ -51,7 +61,10 @@ impl ComputeArgs {
     /// The same, but without a word an adapter, software ones included.
     pub fn choose_gpu(&self) -> Result<Compute> {
         match (self.backend, &self.device.adapter) {
-            (None, None) => Ok(Compute::Gpu(open(None, "the best adapter here")?)),
+            (None, None) => {
+                self.device.watch();
+                Ok(Compute::Gpu(open(None, "the best adapter here")?))
+            }
             _ => self.choose(),
         }
     }
@@ -61,6 +74,7 @@ impl ComputeArgs {
         if self.backend.is_some() {
             return Ok(vec![self.choose()?]);
         }
+        self.device.watch();
         let cpu = self.device.cpu("to compare");
         match open(self.device.adapter.as_deref(), "to compare") {
             Ok(device) => Ok(vec![cpu, Compute::Gpu(device)]),
@@ -76,7 +90,10 @@ impl ComputeArgs {
     pub fn choose_again(&self, record: &DeviceRecord) -> Result<Compute> {
         let mut device = match (self.backend, &self.device.adapter) {
             (None, None) if record.backend == "cpu" => return Ok(self.device.cpu("as before")),
-            (None, None) => open_again(record)?,
+            (None, None) => {
+                self.device.watch();
+                open_again(record)?
+            }
             _ => match self.choose()? {
                 Compute::Gpu(device) => device,
                 cpu if record.backend == "cpu" => return Ok(cpu),
@@ -99,7 +116,15 @@ impl ComputeArgs {
 }
 
 impl DeviceArgs {
+    /// Watches the driver from here on.
+    fn watch(&self) {
+        watch::begin(self.device_timeout.unwrap_or(DEVICE_TIMEOUT));
+    }
+
     pub fn choose(&self, backend: Option<Choice>) -> Result<Compute> {
+        if backend != Some(Choice::Cpu) {
+            self.watch();
+        }
         let named = self.adapter.is_some() || std::env::var_os("WGPU_ADAPTER_NAME").is_some_and(|name| !name.is_empty());
         match (backend.unwrap_or(Choice::Auto), &self.adapter) {
             (Choice::Cpu, Some(_)) => Err(Error::Usage("--adapter names a GPU, and --backend cpu asks for none".into())),

@@ -19,12 +19,14 @@ use super::missing::advise;
 use super::options::{DataCache, FIXED, RunArgs, expect_tokens};
 use super::plot;
 use super::progress::Progress;
+use super::retry::{RetryArgs, go_on};
 use super::sketch;
 use super::spreadsheet::spreadsheet;
 use super::tensorboard::Events;
 use super::terminal::{note, pairs, print, print_json_line, significant, thousands};
 use super::trained::load_last;
 use super::tune::TuneArgs;
+use super::watch;
 
 /// Trains a network; with no data named, on the adding problem
 #[derive(Args)]
@@ -58,6 +60,9 @@ pub struct Train {
 
     #[command(flatten)]
     pub compute: ComputeArgs,
+
+    #[command(flatten)]
+    retry: RetryArgs,
 }
 
 impl Train {
@@ -93,18 +98,31 @@ impl Train {
         }
         let folder = training.folder().to_owned();
         write_run_file(&training)?;
+        if self.resume.is_some() {
+            watch::saved(&Checkpoint::path(&folder));
+        }
         let interrupt = Interrupt::listen();
         let mut progress = Progress::new(training.settings());
         let mut traced = None;
         let mut events = Events::wanted(self.options.tensorboard, &training)?;
-        let outcome = training.run(|event| {
-            progress.hear(event);
-            events.hear(event);
-            if let Event::Logged(Metrics::Trace { gradients, .. }) = event {
-                traced = gradients.last().cloned();
+        let mut tries = self.retry.tries();
+        let outcome = loop {
+            let ended = training.run(|event| {
+                progress.hear(event);
+                events.hear(event);
+                match event {
+                    Event::Saved(path) => watch::saved(path),
+                    Event::Logged(Metrics::Trace { gradients, .. }) => traced = gradients.last().cloned(),
+                    _ => {}
+                }
+                if interrupt.is_asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            });
+            let Err(error) = ended else { break ended };
+            if let Err(error) = go_on(&mut training, error, &mut tries, &self.compute, &self.tune) {
+                break Err(error);
             }
-            if interrupt.is_asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        });
+            events = Events::wanted(self.options.tensorboard, &training)?;
+        };
         progress.finish();
         let drawn = draw(&folder);
         match outcome {

@@ -5,20 +5,17 @@ use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Duration;
 
-use wgpu::{ErrorFilter, Features, PollType, SubmissionIndex};
+use wgpu::{ErrorFilter, Features, PollError, PollType, SubmissionIndex};
 
 use super::Adapter;
 use super::load::{self, Compiled, Key};
+use super::watchdog::{self, Patience, Watched};
 use crate::program::{Class, Cuts, Needs, Program, Step, Variant};
 use crate::{Error, Result};
 
 /// What is used where it is there.
 const WANTED: Features = Features::TIMESTAMP_QUERY.union(Features::SUBGROUP);
-
-/// How long a submission may take before the device counts as lost.
-pub(super) const PATIENCE: Duration = Duration::from_secs(120);
 
 thread_local! {
     static IN_WGPU: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
@@ -31,8 +28,9 @@ pub fn catches_panics() -> bool {
     IN_WGPU.get()
 }
 
-/// Calls wgpu; of a panic, its message.
-fn guarded<T>(f: impl FnOnce() -> T) -> std::result::Result<T, String> {
+/// Calls wgpu, under the eyes of the watchdog; of a panic, its message.
+pub(super) fn guarded<T>(what: &str, is_software: bool, f: impl FnOnce() -> T) -> std::result::Result<T, String> {
+    let _watched = Watched::begin(what, is_software);
     let outer = IN_WGPU.replace(true);
     let result = std::panic::catch_unwind(AssertUnwindSafe(f));
     IN_WGPU.set(outer);
@@ -118,8 +116,10 @@ impl Device {
             ..Default::default()
         };
         // It is ready at once, and blocking is the only way to catch a panic in it.
-        let opened = guarded(|| pollster::block_on(adapter.adapter.request_device(&descriptor))).map_err(refused)?;
-        let (device, queue) = opened.map_err(|e| refused(e.to_string()))?;
+        let what = format!("to open {}", adapter.name);
+        let open = || pollster::block_on(adapter.adapter.request_device(&descriptor));
+        let opened = guarded(&format!("the opening of {}", adapter.name), adapter.is_software(), open).map_err(refused)?;
+        let (device, queue) = opened.map_err(|error| not_opened(what, &error))?;
         let lost = Arc::new(Mutex::new(None));
         let flag = Arc::clone(&lost);
         device.set_device_lost_callback(move |reason, message| {
@@ -266,11 +266,11 @@ impl Device {
     pub(super) fn words(&self, staging: &wgpu::Buffer) -> Result<[u32; 4]> {
         let failed = |message: String| Error::Device { what: "a read".into(), message };
         let (sender, mapped) = channel();
-        staging.map_async(wgpu::MapMode::Read, .., move |result| drop(sender.send(result)));
+        self.checked("a read", || staging.map_async(wgpu::MapMode::Read, .., move |result| drop(sender.send(result))))?;
         self.wait_for(None)?;
         mapped.try_recv().map_err(|e| failed(e.to_string()))?.map_err(|e| failed(e.to_string()))?;
-        let view = staging.get_mapped_range(..).map_err(|e| failed(e.to_string()))?;
-        Ok(bytemuck::pod_read_unaligned(&view[..16]))
+        self.checked("a read", || staging.get_mapped_range(..).map(|view| bytemuck::pod_read_unaligned(&view[..16])))?
+            .map_err(|e| failed(e.to_string()))
     }
 
     /// Bytes that a program takes besides those of its plan: scratch memory of the variants that are chosen.
@@ -325,7 +325,7 @@ impl Device {
     fn checked_once<T>(&self, what: &str, f: impl FnOnce() -> T) -> Result<T> {
         let scopes =
             [ErrorFilter::Internal, ErrorFilter::OutOfMemory, ErrorFilter::Validation].map(|f| self.device.push_error_scope(f));
-        let result = guarded(f);
+        let result = guarded(what, self.adapter.is_software(), f);
         let errors = scopes.into_iter().rev().map(|scope| pollster::block_on(scope.pop()));
         let errors: Vec<wgpu::Error> = errors.collect::<Vec<_>>().into_iter().flatten().collect();
         if !errors.is_empty() {
@@ -346,19 +346,30 @@ impl Device {
 
     /// Sees to callbacks without waiting.
     pub(super) fn poll(&self) -> Result<()> {
-        self.polled(PollType::Poll)
+        self.polled(PollType::Poll)?.map_err(|error| lost(error.to_string()))
     }
 
     /// Waits for a submission, or for the last.
     pub(super) fn wait_for(&self, submission: Option<SubmissionIndex>) -> Result<()> {
-        self.polled(PollType::Wait { submission_index: submission, timeout: Some(PATIENCE) })
+        let mut patience = Patience::new(self.adapter.is_software());
+        loop {
+            let timeout = Some(Patience::slice());
+            match self.polled(PollType::Wait { submission_index: submission.clone(), timeout })? {
+                Ok(()) => return Ok(()),
+                Err(PollError::Timeout) if patience.is_at_end() => {
+                    return Err(lost(unanswered("its work")));
+                }
+                Err(PollError::Timeout) => {}
+                Err(error) => return Err(lost(error.to_string())),
+            }
+        }
     }
 
     /// The one place where the device is polled: it panics in there when the device is lost.
-    fn polled(&self, poll: PollType) -> Result<()> {
-        let result = guarded(|| self.device.poll(poll));
+    fn polled(&self, poll: PollType) -> Result<std::result::Result<(), PollError>> {
+        let result = guarded("a wait", self.adapter.is_software(), || self.device.poll(poll));
         self.alive()?;
-        result.map_err(lost)?.map(drop).map_err(|error| lost(error.to_string()))
+        Ok(result.map_err(lost)?.map(drop))
     }
 
     pub(super) fn alive(&self) -> Result<()> {
@@ -373,6 +384,23 @@ fn lost(reason: String) -> Error {
     Error::DeviceLost { reason, checkpoint: None }
 }
 
+/// That the driver has not answered in time to what was asked of it.
+#[must_use]
+pub fn unanswered(what: &str) -> String {
+    format!("no answer in {} s to {what}", watchdog::limit().as_secs_f64())
+}
+
+/// Why an adapter cannot be opened.
+fn not_opened(what: String, error: &wgpu::RequestDeviceError) -> Error {
+    let causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
+    let message = causes.map(ToString::to_string).collect::<Vec<_>>().join(": ");
+    // The kinds of this error cannot be told otherwise.
+    if message.contains("Not enough memory") {
+        return Error::DoesNotFit { what, needed: 0, available: 0, advice: message };
+    }
+    Error::Device { what, message }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -380,9 +408,12 @@ mod tests {
     #[test]
     fn a_panic_in_wgpu_is_a_message() {
         let number = 7;
-        assert_eq!(guarded(|| number), Ok(7));
-        assert_eq!(guarded(|| assert!(number < 5, "{number} is too large")), Err("7 is too large".into()));
-        assert_eq!(guarded(|| guarded(|| panic!("inside")).map_or_else(|said| said, |()| String::new())), Ok("inside".into()));
-        assert!(!catches_panics() && guarded(catches_panics) == Ok(true));
+        assert_eq!(guarded("x", false, || number), Ok(7));
+        assert_eq!(guarded("x", false, || assert!(number < 5, "{number} is too large")), Err("7 is too large".into()));
+        assert_eq!(
+            guarded("x", false, || guarded("y", false, || panic!("inside")).map_or_else(|said| said, |()| String::new())),
+            Ok("inside".into())
+        );
+        assert!(!catches_panics() && guarded("x", false, catches_panics) == Ok(true));
     }
 }

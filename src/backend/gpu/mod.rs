@@ -15,13 +15,14 @@ mod resident;
 mod timestamps;
 mod transfer;
 mod unchecked;
+mod watchdog;
 
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
 pub use adapter::Adapter;
-pub use device::{Device, catches_panics};
+pub use device::{Device, catches_panics, unanswered};
 use encode::{Load, Position, encode, encode_recorded};
 use load::Loaded;
 use memory::Memory;
@@ -29,6 +30,7 @@ use pace::Pace;
 use replay::{Operation, Replay};
 use timestamps::Recorder;
 use transfer::Read;
+pub use watchdog::{DEVICE_TIMEOUT, watch};
 use wgpu::{CommandEncoderDescriptor, ComputePassDescriptor};
 
 use super::{Backend, Span, Ticket, Work};
@@ -156,6 +158,7 @@ impl Gpu {
                 recorder.submitted(queries, staging);
             }
             self.pace.submitted(&self.device.queue, load.work);
+            watchdog::answered();
         }
         submissions
     }
