@@ -20,11 +20,11 @@ pub enum Error {
     },
 
     /// The program needs more than the device or the machine has.
-    #[error("{what} needs {needed} bytes and there are {available}; {advice}")]
+    #[error("{}", does_not_fit(.what, *.needed, *.available, .advice))]
     DoesNotFit {
         /// What is too large.
         what: String,
-        /// Bytes needed.
+        /// Bytes needed; 0: a driver that refused does not tell.
         needed: u64,
         /// Bytes there.
         available: u64,
@@ -143,6 +143,13 @@ impl Error {
 
     pub(crate) fn io(path: impl Into<PathBuf>, source: std::io::Error) -> Error {
         Error::Io { path: path.into(), source }
+    }
+}
+
+fn does_not_fit(what: &str, needed: u64, available: u64, advice: &str) -> String {
+    match needed {
+        0 => format!("the driver has no memory for {what}: {advice}"),
+        _ => format!("{what} needs {needed} bytes and there are {available}; {advice}"),
     }
 }
 

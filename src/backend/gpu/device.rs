@@ -357,7 +357,7 @@ impl Device {
             match self.polled(PollType::Wait { submission_index: submission.clone(), timeout })? {
                 Ok(()) => return Ok(()),
                 Err(PollError::Timeout) if patience.is_at_end() => {
-                    return Err(lost(unanswered("its work")));
+                    return Err(lost(unanswered("the work that it was given")));
                 }
                 Err(PollError::Timeout) => {}
                 Err(error) => return Err(lost(error.to_string())),
@@ -396,7 +396,7 @@ fn not_opened(what: String, error: &wgpu::RequestDeviceError) -> Error {
     let message = causes.map(ToString::to_string).collect::<Vec<_>>().join(": ");
     // The kinds of this error cannot be told otherwise.
     if message.contains("Not enough memory") {
-        return Error::DoesNotFit { what, needed: 0, available: 0, advice: message };
+        return Error::DoesNotFit { what: what.replacen("to open", "opening", 1), needed: 0, available: 0, advice: message };
     }
     Error::Device { what, message }
 }
