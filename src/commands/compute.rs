@@ -1,5 +1,6 @@
 //! Where to run: the flags, the choice, and the line that says what was chosen and why.
 
+use std::ffi::OsString;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -53,6 +54,20 @@ pub struct DeviceArgs {
 }
 
 impl ComputeArgs {
+    /// The same flags for another process.
+    pub fn again(&self) -> Vec<OsString> {
+        let DeviceArgs { adapter, threads, device_timeout } = &self.device;
+        let backend = self.backend.and_then(|backend| backend.to_possible_value()).map(|value| value.get_name().to_owned());
+        let all = [
+            ("--backend", backend),
+            ("--adapter", adapter.clone()),
+            ("--threads", threads.map(|threads| threads.to_string())),
+            ("--device-timeout", device_timeout.map(|time| time.as_secs_f64().to_string())),
+        ];
+        let given = all.into_iter().filter_map(|(flag, value)| Some([flag.into(), value?.into()]));
+        given.flatten().collect()
+    }
+
     /// Chooses, and says so on stderr.
     pub fn choose(&self) -> Result<Compute> {
         self.device.choose(self.backend)

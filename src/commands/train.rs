@@ -1,5 +1,6 @@
 //! `retrospect train`.
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -19,7 +20,7 @@ use super::missing::advise;
 use super::options::{DataCache, FIXED, RunArgs, expect_tokens};
 use super::plot;
 use super::progress::Progress;
-use super::retry::{RetryArgs, go_on};
+use super::retry::{RetryArgs, arguments, go_on};
 use super::sketch;
 use super::spreadsheet::spreadsheet;
 use super::tensorboard::Events;
@@ -107,6 +108,7 @@ impl Train {
         let mut events = Events::wanted(self.options.tensorboard, &training)?;
         let mut tries = self.retry.tries();
         let outcome = loop {
+            watch::arm(self.again(&folder, tries));
             let ended = training.run(|event| {
                 progress.hear(event);
                 events.hear(event);
@@ -140,6 +142,14 @@ impl Train {
                 Err(error)
             }
         }
+    }
+
+    /// The arguments of a process that goes on with the run, where the device may be tried again. A profile would be written over.
+    fn again(&self, folder: &Path, tries: u32) -> Option<Vec<OsString>> {
+        let mut rest = [self.compute.again(), self.tune.again()].concat();
+        rest.extend(self.json.then(|| "--json".into()));
+        rest.extend(self.options.tensorboard.then(|| "--tensorboard".into()));
+        if self.profile.is_some() { None } else { arguments(folder, self.resume.is_some(), tries, &rest) }
     }
 
     /// The profile, if one was asked for; it is none of the files that the run reads.

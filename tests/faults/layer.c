@@ -5,10 +5,11 @@
 //   FAULT_CALL    the name of a function of Vulkan
 //   FAULT_NUMBER  which call of it is struck, counted from 1
 //   FAULT_ACT     lost     it and all later calls report a lost device, until a new device is created
+//                 gone     the same, and no new device can be created
 //                 memory   it and all later calls of the same function report that there is no memory left
 //                 never    it does not return
 //                 ignored  it reports success and does nothing
-//   FAULT_STRUCK  a file that is made when the call is struck
+//   FAULT_STRUCK  a file that is made when the call is struck; in a process that begins when it is there, nothing is
 //   FAULT_CALLS   a file that gets a line for each function when the process ends: its name, and how often it was called
 #include <stdint.h>
 #include <stdio.h>
@@ -67,7 +68,7 @@ enum { FUNCTIONS(PLACE) AT_vkCreateDevice, AT_vkCreateInstance, COUNT };
 static const char *const names[COUNT] = { FUNCTIONS(NAME) "vkCreateDevice", "vkCreateInstance" };
 static Call following[COUNT];
 static int called[COUNT];
-static int is_lost;
+static int is_lost, is_spent;
 
 static const char *asked(const char *variable) {
     const char *value = getenv(variable);
@@ -79,16 +80,18 @@ static int acts(const char *act) { return !strcmp(asked("FAULT_ACT"), act); }
 // What a call answers instead of being made; 1 where it is made.
 static int answer(int place) {
     int number = __sync_add_and_fetch(&called[place], 1), struck = atoi(asked("FAULT_NUMBER"));
-    if (strcmp(asked("FAULT_CALL"), names[place]) || number < struck) return is_lost ? DEVICE_LOST : 1;
+    // Devices can be looked for at any time.
+    int otherwise = is_lost && place != AT_vkCreateInstance ? DEVICE_LOST : 1;
+    if (is_spent || strcmp(asked("FAULT_CALL"), names[place]) || number < struck) return otherwise;
     if (number == struck) {
         FILE *file = fopen(asked("FAULT_STRUCK"), "w");
         if (file) fclose(file);
-        is_lost = acts("lost");
+        is_lost = acts("lost") || acts("gone");
         while (acts("never")) pause();
         if (acts("ignored")) return SUCCESS;
     }
     if (acts("memory")) return OUT_OF_DEVICE_MEMORY;
-    return is_lost ? DEVICE_LOST : 1;
+    return number == struck && is_lost ? DEVICE_LOST : otherwise;
 }
 
 static int meet(int place, Word a, Word b, Word c, Word d, Word e, Word f) {
@@ -116,6 +119,7 @@ static struct CreateInfo *find_link(const void *info, int type) {
 
 static int create_instance(const void *info, const void *allocator, void **instance) {
     struct CreateInfo *found = find_link(info, LOADER_INSTANCE_CREATE_INFO);
+    if (!acts("gone")) is_lost = 0;
     int instead = answer(AT_vkCreateInstance);
     if (!found || instead != 1) return instead == 1 ? INITIALIZATION_FAILED : instead;
     struct InstanceLink *link = found->link;
@@ -127,7 +131,6 @@ static int create_instance(const void *info, const void *allocator, void **insta
 
 static int create_device(void *physical, const void *info, const void *allocator, void **device) {
     struct CreateInfo *found = find_link(info, LOADER_DEVICE_CREATE_INFO);
-    if (strcmp(asked("FAULT_CALL"), "vkCreateDevice")) is_lost = 0;
     int instead = answer(AT_vkCreateDevice);
     if (!found || instead != 1) return instead == 1 ? INITIALIZATION_FAILED : instead;
     struct DeviceLink *link = found->link;
@@ -164,6 +167,8 @@ EXPORT int vkNegotiateLoaderLayerInterfaceVersion(struct Negotiation *with) {
     with->physical_device_call = NULL;
     return SUCCESS;
 }
+
+__attribute__((constructor)) static void look_at_file(void) { is_spent = !access(asked("FAULT_STRUCK"), F_OK); }
 
 __attribute__((destructor)) static void write_calls(void) {
     FILE *file = fopen(asked("FAULT_CALLS"), "w");

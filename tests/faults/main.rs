@@ -16,6 +16,7 @@ mod trial;
 use std::sync::Mutex;
 
 use plan::Fault;
+use retrospect::backend::Adapter;
 use table::Table;
 use tools::Tools;
 use trial::{Outcome, Training};
@@ -70,7 +71,8 @@ fn nothing_is_lost_and_nothing_is_wrong() {
     let table = plant(&faults, &trainings, &tools);
     eprintln!("{table}");
     if let Some(path) = std::env::var_os("RETROSPECT_FAULTS_RESULT") {
-        std::fs::write(path, table.json()).unwrap();
+        let adapter = pollster::block_on(Adapter::find(None)).expect("the tests need an adapter");
+        std::fs::write(path, table.json(&format!("{} ({})", adapter.name, adapter.driver))).unwrap();
     }
     assert!(table.is_clean(), "see above");
     // The tools do something: nearly all calls that were counted came again.

@@ -47,8 +47,9 @@ impl Table {
         self.0.iter().all(|row| row.panics + row.signals + row.hangs + row.wrong == 0)
     }
 
-    pub fn json(&self) -> String {
-        serde_json::to_string_pretty(&self.0).expect("names and numbers")
+    /// With the adapter that the faults of the GPU were on.
+    pub fn json(&self, adapter: &str) -> String {
+        serde_json::json!({ "adapter": adapter, "kinds": self.0 }).to_string()
     }
 }
 

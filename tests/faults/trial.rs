@@ -21,7 +21,7 @@ const TEXT: &str =
     "The quick brown fox jumps over the lazy dog. A journey of a thousand miles begins with a single step, they say.\n";
 
 /// What `--device-timeout` is for calls that never come back.
-const TIMEOUT: &str = "1";
+const TIMEOUT: &str = "0.5";
 /// The longest that a process may take.
 const MOST: Duration = Duration::from_secs(90);
 
@@ -85,7 +85,9 @@ impl Place {
         for variable in ["WGPU_BACKEND", "WGPU_ADAPTER_NAME", "WGPU_POWER_PREF", "RAYON_NUM_THREADS", "RUST_BACKTRACE"] {
             command.env_remove(variable);
         }
-        command.current_dir(self.0.path()).env("XDG_CACHE_HOME", self.path("cache")).env("NODEVICE_SELECT", "1");
+        // What drivers have compiled is kept for all.
+        let cache = concat!(env!("CARGO_TARGET_TMPDIR"), "/faults");
+        command.current_dir(self.0.path()).env("XDG_CACHE_HOME", cache).env("NODEVICE_SELECT", "1");
         command
     }
 
