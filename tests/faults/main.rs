@@ -9,6 +9,7 @@
 
 mod plan;
 mod retry;
+mod silence;
 mod table;
 mod tools;
 mod trial;

@@ -35,7 +35,7 @@ impl Table {
         row.panics += usize::from(outcome.panicked);
         row.signals += usize::from(outcome.got_signal);
         row.hangs += usize::from(outcome.hung);
-        row.wrong += usize::from(!outcome.problems.is_empty() && !(outcome.panicked || outcome.got_signal || outcome.hung));
+        row.wrong += usize::from(outcome.is_wrong());
     }
 
     /// Faults that were met.

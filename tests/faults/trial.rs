@@ -176,6 +176,12 @@ impl Training {
 }
 
 impl Outcome {
+    /// Whether it ended, and yet not as it should.
+    pub fn is_wrong(&self) -> bool {
+        let has_ended = !(self.panicked || self.got_signal || self.hung);
+        has_ended && !self.problems.is_empty()
+    }
+
     /// Sees to it that a process has ended, by itself.
     fn look(&mut self, (status, said): &Ended, is_killed: bool) {
         let signal = status.and_then(|status| status.signal());

@@ -2,7 +2,7 @@
 
 use wgpu::{Backends, DeviceType, Instance, InstanceDescriptor, PowerPreference};
 
-use super::device::guarded;
+use super::calls::guarded;
 use crate::{Error, Result};
 
 /// An adapter and what it says of itself.

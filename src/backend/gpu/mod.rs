@@ -4,6 +4,7 @@
 //! sets them and dispatches. It knows no kernel: the chosen variant of each says how its step becomes dispatches.
 
 mod adapter;
+mod calls;
 mod device;
 mod encode;
 mod load;
@@ -22,7 +23,8 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 
 pub use adapter::Adapter;
-pub use device::{Device, catches_panics, unanswered};
+pub use calls::{catches_panics, unanswered};
+pub use device::Device;
 use encode::{Load, Position, encode, encode_recorded};
 use load::Loaded;
 use memory::Memory;

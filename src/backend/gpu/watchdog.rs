@@ -142,7 +142,10 @@ impl Clock {
 /// The processor time of all threads of this process, where the system tells.
 fn processor_time() -> Option<Duration> {
     #[cfg(unix)]
-    return Duration::try_from(rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime)).ok();
+    {
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+        Some(Duration::new(u64::try_from(time.tv_sec).ok()?, u32::try_from(time.tv_nsec).ok()?))
+    }
     #[cfg(not(unix))]
     None
 }
