@@ -102,30 +102,7 @@ impl Train {
         if self.resume.is_some() {
             watch::saved(&Checkpoint::path(&folder));
         }
-        let interrupt = Interrupt::listen();
-        let mut progress = Progress::new(training.settings());
-        let mut traced = None;
-        let mut events = Events::wanted(self.options.tensorboard, &training)?;
-        let mut tries = self.retry.tries();
-        let outcome = loop {
-            watch::arm(self.again(&folder, tries));
-            let ended = training.run(|event| {
-                progress.hear(event);
-                events.hear(event);
-                match event {
-                    Event::Saved(path) => watch::saved(path),
-                    Event::Logged(Metrics::Trace { gradients, .. }) => traced = gradients.last().cloned(),
-                    _ => {}
-                }
-                if interrupt.is_asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-            });
-            let Err(error) = ended else { break ended };
-            if let Err(error) = go_on(&mut training, error, &mut tries, &self.compute, &self.tune) {
-                break Err(error);
-            }
-            events = Events::wanted(self.options.tensorboard, &training)?;
-        };
-        progress.finish();
+        let (outcome, traced) = self.train(&mut training)?;
         let drawn = draw(&folder);
         match outcome {
             Ok(summary) => {
@@ -139,9 +116,44 @@ impl Train {
                 if matches!(error, Error::Interrupted { step, .. } if step < training.settings().steps) {
                     note(format_args!("To go on: retrospect train --resume {}", folder.display()));
                 }
+                if matches!(error, Error::DeviceLost { .. } | Error::Device { .. } | Error::DoesNotFit { .. }) {
+                    // A driver that has failed may crash, or wait for ever, where what it holds is freed.
+                    std::mem::forget(training);
+                }
                 Err(error)
             }
         }
+    }
+
+    /// Trains to the last step, on a device that is opened again when it is lost, if that is asked for. Returns how the run ended, and what was
+    /// traced last.
+    fn train(&self, training: &mut Training) -> Result<(Result<Summary>, Option<LayerFlow>)> {
+        let interrupt = Interrupt::listen();
+        let mut progress = Progress::new(training.settings());
+        let mut traced = None;
+        let mut events = Events::wanted(self.options.tensorboard, training)?;
+        let mut tries = self.retry.tries();
+        let outcome = loop {
+            watch::arm(self.again(training.folder(), tries));
+            let ended = training.run(|event| {
+                progress.hear(event);
+                events.hear(event);
+                match event {
+                    Event::Saved(path) => watch::saved(path),
+                    Event::Logged(Metrics::Trace { gradients, .. }) => traced = gradients.last().cloned(),
+                    _ => {}
+                }
+                if interrupt.is_asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            });
+            let Err(error) = ended else { break ended };
+            if let Err(error) = go_on(training, error, &mut tries, &self.compute, &self.tune) {
+                break Err(error);
+            }
+            events = Events::wanted(self.options.tensorboard, training)?;
+        };
+        watch::arm(None);
+        progress.finish();
+        Ok((outcome, traced))
     }
 
     /// The arguments of a process that goes on with the run, where the device may be tried again. A profile would be written over.

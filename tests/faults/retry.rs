@@ -53,7 +53,7 @@ fn it_is_tried_so_many_times_at_most() {
     let place = Place::new();
     let (status, said) = place.finish(&mut place.command("gpu", ""));
     assert!(status.is_some_and(|status| status.success()), "{said}");
-    // The run of four steps goes on to more of them.
+    // The run goes on to more steps.
     let mut command = place.command("gpu", "--retry-device 2 --steps 9");
     let fault = Fault { kind: "retry".into(), backend: "gpu", call: "vkQueueSubmit".into(), number: 30, act: "gone" };
     tools.plant(&mut command, &fault, "", &place.path("struck"));

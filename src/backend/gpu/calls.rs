@@ -107,10 +107,18 @@ impl Device {
 
     pub(super) fn alive(&self) -> Result<()> {
         match &*self.lost.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some(reason) => Err(lost(reason.clone())),
+            Some(reason) => Err(given_up(reason.clone())),
             None => Ok(()),
         }
     }
+}
+
+/// Why wgpu has given up a device. It does so too where the driver has no memory.
+fn given_up(reason: String) -> Error {
+    if reason.contains("Out of memory") || reason.contains("Not enough memory") {
+        return Error::DoesNotFit { what: "the work that it was given".into(), needed: 0, available: 0, advice: reason };
+    }
+    lost(reason)
 }
 
 fn lost(reason: String) -> Error {
@@ -137,6 +145,15 @@ pub(super) fn not_opened(what: String, error: &wgpu::RequestDeviceError) -> Erro
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_device_that_was_given_up_for_lack_of_memory_is_not_lost() {
+        for (reason, code) in
+            [("Unknown: Out of memory", 4), ("Unknown: Not enough memory left.", 4), ("Unknown: Device is lost", 5)]
+        {
+            assert_eq!(given_up(reason.into()).exit_code(), code, "{reason}");
+        }
+    }
 
     #[test]
     fn a_panic_in_wgpu_is_a_message() {

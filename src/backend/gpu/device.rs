@@ -64,6 +64,23 @@ pub struct Device {
     pub(super) lost: Arc<Mutex<Option<String>>>,
     /// The same shader is compiled once for all programs.
     pub(super) compiled: Arc<Mutex<HashMap<Key, Compiled>>>,
+    /// Dropped last, since it stands below the others.
+    _end: Arc<End>,
+}
+
+/// Drops what wgpu opened, once nothing else holds it: wgpu waits for the queue then, and panics when the driver refuses.
+#[derive(Debug)]
+struct End {
+    opened: Option<(wgpu::Device, wgpu::Queue)>,
+    is_software: bool,
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        let opened = self.opened.take();
+        // Nothing is asked of the device any more.
+        let _ = guarded("the end of its work", self.is_software, || drop(opened));
+    }
 }
 
 impl Device {
@@ -108,6 +125,7 @@ impl Device {
         let is_fixed = adapter.features().contains(Features::SUBGROUP) && info.subgroup_min_size == info.subgroup_max_size;
         let subgroup = if is_fixed { info.subgroup_min_size } else { 0 };
         let is_refused = std::env::var(WAITING).is_ok_and(|word| word == "off");
+        let end = End { opened: Some((device.clone(), queue.clone())), is_software: adapter.is_software() };
         Ok(Device {
             device,
             queue,
@@ -118,6 +136,7 @@ impl Device {
             waiting: Arc::new(Waiting { is_refused: AtomicBool::new(is_refused), ..Waiting::default() }),
             lost,
             compiled: Arc::default(),
+            _end: Arc::new(end),
         })
     }
 
