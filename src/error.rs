@@ -20,11 +20,11 @@ pub enum Error {
     },
 
     /// The program needs more than the device or the machine has.
-    #[error("{what} needs {needed} bytes and there are {available}; {advice}")]
+    #[error("{}", does_not_fit(.what, *.needed, *.available, .advice))]
     DoesNotFit {
         /// What is too large.
         what: String,
-        /// Bytes needed.
+        /// Bytes needed; 0: a driver that refused does not tell.
         needed: u64,
         /// Bytes there.
         available: u64,
@@ -137,11 +137,11 @@ impl Error {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Error::Io { .. } | Error::NotWritten { .. } | Error::Device { .. } | Error::CheckFailed { .. } => 1,
+            Error::Io { .. } | Error::NotWritten { .. } | Error::CheckFailed { .. } => 1,
             Error::Usage(_) => 2,
             Error::NoAdapter { .. } => 3,
             Error::DoesNotFit { .. } => 4,
-            Error::DeviceLost { .. } | Error::RankLost { .. } => 5,
+            Error::DeviceLost { .. } | Error::Device { .. } | Error::RankLost { .. } => 5,
             Error::Diverged { .. } | Error::NotFinite { .. } => 6,
             Error::BadInput { .. } => 7,
             Error::Interrupted { .. } => 130,
@@ -154,6 +154,13 @@ impl Error {
 
     pub(crate) fn io(path: impl Into<PathBuf>, source: std::io::Error) -> Error {
         Error::Io { path: path.into(), source }
+    }
+}
+
+fn does_not_fit(what: &str, needed: u64, available: u64, advice: &str) -> String {
+    match needed {
+        0 => format!("the driver has no memory for {what}: {advice}"),
+        _ => format!("{what} needs {needed} bytes and there are {available}; {advice}"),
     }
 }
 
@@ -177,7 +184,7 @@ fn fits(name: &str, found: &str) -> bool {
     !is_index && found.to_lowercase().contains(&name.to_lowercase())
 }
 
-fn saved(path: Option<&PathBuf>) -> String {
+pub(crate) fn saved(path: Option<&PathBuf>) -> String {
     path.map_or(String::new(), |p| format!("; the last checkpoint is {}", p.display()))
 }
 

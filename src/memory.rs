@@ -1,5 +1,7 @@
 //! How much memory the machine has left, before an allocation fails, or worse, succeeds.
 
+mod groups;
+
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -8,15 +10,13 @@ use sysinfo::{MemoryRefreshKind, System};
 
 use crate::{Error, Result};
 
-/// Bytes of memory available, where the system tells; in a container with a limit what is left of that, and under a limit of the process
-/// (`ulimit -v`) what is left of that.
+/// Bytes of memory available, where the system tells; with limits of control groups, such as a container's, what is left of the lowest, and
+/// under a limit of the process (`ulimit -v`) what is left of that.
 fn available() -> Option<u64> {
     let mut system = System::new();
     system.refresh_memory_specifics(MemoryRefreshKind::nothing().with_ram());
-    // Without the page cache, which the limit counts and the system gives back.
-    let group = system.cgroup_limits().map(|limits| limits.total_memory.saturating_sub(limits.rss));
     let machine = Some(system.available_memory()).filter(|&bytes| bytes > 0);
-    [machine, group, addresses()].into_iter().flatten().min()
+    [machine, groups::available(Path::new("/")), addresses()].into_iter().flatten().min()
 }
 
 /// Bytes of addresses that the C library takes for each thread that asks it for memory, if they are there.

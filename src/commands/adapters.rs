@@ -3,10 +3,12 @@
 use clap::Args;
 use pollster::block_on;
 use retrospect::backend::Adapter;
+use retrospect::backend::gpu::DEVICE_TIMEOUT;
 use retrospect::{Error, Result};
 use serde_json::json;
 
 use super::terminal::{print, print_json, table, thousands};
+use super::watch;
 
 /// Lists adapters with driver, limits and features
 #[derive(Args)]
@@ -18,6 +20,7 @@ pub struct Adapters {
 
 impl Adapters {
     pub fn run(&self) -> Result<()> {
+        watch::begin(DEVICE_TIMEOUT);
         let adapters = block_on(Adapter::all());
         if adapters.is_empty() {
             return Err(Error::NoAdapter { wanted: None, found: vec![] });

@@ -1,15 +1,20 @@
 //! Where to run: the flags, the choice, and the line that says what was chosen and why.
 
+use std::ffi::OsString;
+use std::time::Duration;
+
 use clap::{Args, ValueEnum};
 use pollster::block_on;
 use retrospect::backend::Compute;
+use retrospect::backend::gpu::DEVICE_TIMEOUT;
 use retrospect::backend::{Adapter, Device};
 use retrospect::train::DeviceRecord;
 use retrospect::{Error, Result};
-
 use sysinfo::{CpuRefreshKind, System};
 
+use super::options::seconds;
 use super::terminal::note;
+use super::watch;
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Choice {
@@ -42,9 +47,28 @@ pub struct DeviceArgs {
     /// Threads of the CPU backend [default: all]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(1..=1024))]
     threads: Option<u64>,
+
+    /// Seconds that the driver may take to answer a call or to end a piece of work; then the exit code is 5. On a software adapter, which
+    /// computes in this process, time in which the process uses the processor counts a tenth [default: 120]
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, value_parser = seconds)]
+    device_timeout: Option<Duration>,
 }
 
 impl ComputeArgs {
+    /// The same flags for another process.
+    pub fn again(&self) -> Vec<OsString> {
+        let DeviceArgs { adapter, threads, device_timeout } = &self.device;
+        let backend = self.backend.and_then(|backend| backend.to_possible_value()).map(|value| value.get_name().to_owned());
+        let all = [
+            ("--backend", backend),
+            ("--adapter", adapter.clone()),
+            ("--threads", threads.map(|threads| threads.to_string())),
+            ("--device-timeout", device_timeout.map(|time| time.as_secs_f64().to_string())),
+        ];
+        let given = all.into_iter().filter_map(|(flag, value)| Some([flag.into(), value?.into()]));
+        given.flatten().collect()
+    }
+
     /// Chooses, and says so on stderr.
     pub fn choose(&self) -> Result<Compute> {
         self.device.choose(self.backend)
@@ -58,7 +82,10 @@ impl ComputeArgs {
     /// The same, but without a word an adapter, software ones included.
     pub fn choose_gpu(&self) -> Result<Compute> {
         match (self.backend, &self.device.adapter) {
-            (None, None) => Ok(Compute::Gpu(open(None, "the best adapter here")?)),
+            (None, None) => {
+                self.device.watch();
+                Ok(Compute::Gpu(open(None, "the best adapter here")?))
+            }
             _ => self.choose(),
         }
     }
@@ -68,6 +95,7 @@ impl ComputeArgs {
         if self.backend.is_some() {
             return Ok(vec![self.choose()?]);
         }
+        self.device.watch();
         let cpu = self.device.cpu("to compare", 1);
         match open(self.device.adapter.as_deref(), "to compare") {
             Ok(device) => Ok(vec![cpu, Compute::Gpu(device)]),
@@ -83,7 +111,10 @@ impl ComputeArgs {
     pub fn choose_again(&self, record: &DeviceRecord, local: (usize, usize)) -> Result<Compute> {
         let mut device = match (self.backend, &self.device.adapter) {
             (None, None) if record.backend == "cpu" => return Ok(self.device.cpu("as before", local.1)),
-            (None, None) if local.1 == 1 => open_again(record)?,
+            (None, None) if local.1 == 1 => {
+                self.device.watch();
+                open_again(record)?
+            }
             _ => match self.choose_for(local)? {
                 Compute::Gpu(device) => device,
                 cpu if record.backend == "cpu" => return Ok(cpu),
@@ -106,11 +137,19 @@ impl ComputeArgs {
 }
 
 impl DeviceArgs {
+    /// Watches the driver from here on.
+    fn watch(&self) {
+        watch::begin(self.device_timeout.unwrap_or(DEVICE_TIMEOUT));
+    }
+
     pub fn choose(&self, backend: Option<Choice>) -> Result<Compute> {
         self.choose_for(backend, (0, 1))
     }
 
     fn choose_for(&self, backend: Option<Choice>, local: (usize, usize)) -> Result<Compute> {
+        if backend != Some(Choice::Cpu) {
+            self.watch();
+        }
         let named = self.adapter.is_some() || std::env::var_os("WGPU_ADAPTER_NAME").is_some_and(|name| !name.is_empty());
         match (backend.unwrap_or(Choice::Auto), &self.adapter) {
             (Choice::Cpu, Some(_)) => Err(Error::Usage("--adapter names a GPU, and --backend cpu asks for none".into())),

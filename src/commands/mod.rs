@@ -23,6 +23,7 @@ mod predict;
 mod program;
 mod progress;
 mod ranks;
+mod retry;
 mod runs;
 mod sample;
 mod sketch;
@@ -35,6 +36,7 @@ mod terminal;
 mod train;
 mod trained;
 mod tune;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -101,7 +103,10 @@ pub fn main() -> ExitCode {
         Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
             terminal::error(&error);
-            ExitCode::from(error.exit_code())
+            match error {
+                Error::DeviceLost { .. } | Error::Device { .. } | Error::DoesNotFit { .. } => watch::leave(error.exit_code()),
+                _ => ExitCode::from(error.exit_code()),
+            }
         }
     }
 }

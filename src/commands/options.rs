@@ -25,7 +25,7 @@ use self::network::NetworkArgs;
 pub use self::optimizer::OptimizerChoice;
 use self::optimizer::{ClipArgs, OptimizerArgs};
 pub use self::run::RunArgs;
-pub use self::values::{Clip, Recompute, activation, clip, count, not_negative, probability, recompute, share, size};
+pub use self::values::{Clip, Recompute, activation, clip, count, not_negative, probability, recompute, seconds, share, size};
 use super::cell::{BiasArgs, CellArgs, trained};
 use super::files::note_pipe;
 use super::terminal::note;

@@ -30,6 +30,14 @@ impl Ranks {
         self.collective.rank() == 0
     }
 
+    /// Refuses what several processes do not do together.
+    pub fn expect_one(&self, what: &str) -> Result<()> {
+        match self.collective.size() {
+            1 => Ok(()),
+            count => Err(Error::Usage(format!("{what} for one process, and there are {count}"))),
+        }
+    }
+
     /// A network for this process's share of each batch.
     pub fn share_of(&self, whole: &Config) -> Config {
         let (rank, size) = (self.collective.rank(), self.collective.size());

@@ -1,5 +1,6 @@
 //! `retrospect train`.
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -22,12 +23,14 @@ use super::options::{DataCache, FIXED, RunArgs, expect_tokens};
 use super::plot;
 use super::progress::Progress;
 use super::ranks::{Ranks, RanksArgs};
+use super::retry::{RetryArgs, arguments, go_on};
 use super::sketch;
 use super::spreadsheet::spreadsheet;
 use super::tensorboard::Events;
 use super::terminal::{note, pairs, print, print_json_line, significant, thousands};
 use super::trained::load_last;
 use super::tune::TuneArgs;
+use super::watch;
 
 /// Trains a network; with no data named, on the adding problem
 #[derive(Args)]
@@ -64,6 +67,9 @@ pub struct Train {
 
     #[command(flatten)]
     ranks: RanksArgs,
+
+    #[command(flatten)]
+    retry: RetryArgs,
 }
 
 impl Train {
@@ -75,6 +81,9 @@ impl Train {
         let asked = Arc::new(AtomicBool::new(false));
         let ranks = self.ranks.join(&asked)?;
         ranks.about().iter().for_each(note);
+        if self.retry.tries() > 0 {
+            ranks.expect_one("--retry-device is")?;
+        }
         let is_first = ranks.is_first();
         let mut trace = None;
         let mut training = match &self.resume {
@@ -105,19 +114,10 @@ impl Train {
         if is_first {
             write_run_file(&training)?;
         }
-        let interrupt = Interrupt::listen_for(asked);
-        let mut progress = Progress::new(training.settings());
-        let mut traced = None;
-        let mut events = Events::wanted(self.options.tensorboard && is_first, &training)?;
-        let outcome = training.run(|event| {
-            progress.hear(event);
-            events.hear(event);
-            if let Event::Logged(Metrics::Trace { gradients, .. }) = event {
-                traced = gradients.last().cloned();
-            }
-            if interrupt.is_asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        });
-        progress.finish();
+        if self.resume.is_some() {
+            watch::saved(&Checkpoint::path(&folder));
+        }
+        let (outcome, traced) = self.train(&mut training, Interrupt::listen_for(asked), is_first)?;
         let drawn = if is_first { draw(&folder) } else { Ok(Vec::new()) };
         match outcome {
             Ok(summary) => {
@@ -135,9 +135,58 @@ impl Train {
                     }
                     training.finish()?;
                 }
+                if matches!(error, Error::DeviceLost { .. } | Error::Device { .. } | Error::DoesNotFit { .. }) {
+                    training.leave_ranks();
+                    // A driver that has failed may crash, or wait for ever, where what it holds is freed.
+                    std::mem::forget(training);
+                }
                 Err(error)
             }
         }
+    }
+
+    /// Trains to the last step, on a device that is opened again when it is lost, if that is asked for. Returns how the run ended, and what was
+    /// traced last.
+    fn train(
+        &self,
+        training: &mut Training,
+        interrupt: Interrupt,
+        is_first: bool,
+    ) -> Result<(Result<Summary>, Option<LayerFlow>)> {
+        let mut progress = Progress::new(training.settings());
+        let mut traced = None;
+        let wants_events = self.options.tensorboard && is_first;
+        let mut events = Events::wanted(wants_events, training)?;
+        let mut tries = self.retry.tries();
+        let outcome = loop {
+            watch::arm(self.again(training.folder(), tries));
+            let ended = training.run(|event| {
+                progress.hear(event);
+                events.hear(event);
+                match event {
+                    Event::Saved(path) => watch::saved(path),
+                    Event::Logged(Metrics::Trace { gradients, .. }) => traced = gradients.last().cloned(),
+                    _ => {}
+                }
+                if interrupt.is_asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            });
+            let Err(error) = ended else { break ended };
+            if let Err(error) = go_on(training, error, &mut tries, &self.compute, &self.tune) {
+                break Err(error);
+            }
+            events = Events::wanted(wants_events, training)?;
+        };
+        watch::arm(None);
+        progress.finish();
+        Ok((outcome, traced))
+    }
+
+    /// The arguments of a process that goes on with the run, where the device may be tried again. A profile would be written over.
+    fn again(&self, folder: &Path, tries: u32) -> Option<Vec<OsString>> {
+        let mut rest = [self.compute.again(), self.tune.again()].concat();
+        rest.extend(self.json.then(|| "--json".into()));
+        rest.extend(self.options.tensorboard.then(|| "--tensorboard".into()));
+        if self.profile.is_some() { None } else { arguments(folder, self.resume.is_some(), tries, &rest) }
     }
 
     /// The profile, if one was asked for; it is none of the files that the run reads.

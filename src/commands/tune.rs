@@ -1,8 +1,9 @@
 //! `retrospect tune`, and what the other commands say of tuning.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use retrospect::backend::{Compute, Device};
 use retrospect::model::{Config, Model};
 use retrospect::program::Program;
@@ -22,6 +23,12 @@ pub struct TuneArgs {
 }
 
 impl TuneArgs {
+    /// The same flag for another process.
+    pub fn again(&self) -> Vec<OsString> {
+        let value = self.tune.and_then(|mode| mode.to_possible_value());
+        value.map_or(Vec::new(), |value| vec!["--tune".into(), value.get_name().into()])
+    }
+
     /// [`TuneArgs::prepare`] for the program of a network.
     pub fn prepare_network(&self, compute: &mut Compute, config: &Config) -> Result<()> {
         if matches!(compute, Compute::Gpu(_)) { self.prepare(compute, Model::new(config)?.program()) } else { Ok(()) }

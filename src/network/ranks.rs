@@ -197,6 +197,11 @@ impl Network {
         self.team.as_mut().map_or(Ok(()), |team| team.collective.finish())
     }
 
+    /// Tells the others that this rank ends without them, as dropping the network does. It is good for nothing after that.
+    pub fn leave_ranks(&mut self) {
+        self.team = None;
+    }
+
     /// Refuses a batch of which not every rank has a share.
     pub(super) fn expect_shares(&self, sequences: usize) -> Result<()> {
         match self.rank() {

@@ -1,6 +1,7 @@
 //! The loop over training steps. It stays ahead of the device: losses come back when they are there, and only an evaluation or
 //! a checkpoint waits for them.
 
+mod again;
 mod checks;
 mod logging;
 mod ranks;
@@ -216,6 +217,11 @@ impl Training {
         self.network.finish()
     }
 
+    /// Tells the other ranks that this one ends without them, where its network cannot be dropped.
+    pub fn leave_ranks(&mut self) {
+        self.network.leave_ranks();
+    }
+
     /// What the run follows from.
     #[must_use]
     pub fn settings(&self) -> &Settings {
@@ -270,10 +276,7 @@ impl Training {
                 last_finite: last_finite.or(self.last.map(|report| (report.step, report.loss))),
                 checkpoint: checkpoint.or_else(|| self.saved.clone()),
             },
-            Error::RankLost { who, why, .. } => Error::RankLost { who, why, checkpoint: self.saved.clone() },
-            Error::DeviceLost { reason, .. } => Error::DeviceLost { reason, checkpoint: self.saved.clone() },
-            Error::Io { path, source } => Error::NotWritten { path, source, checkpoint: self.saved.clone() },
-            other => other,
+            other => self.with_checkpoint(other),
         })
     }
 

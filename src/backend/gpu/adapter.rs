@@ -2,6 +2,7 @@
 
 use wgpu::{Backends, DeviceType, Instance, InstanceDescriptor, PowerPreference};
 
+use super::calls::guarded;
 use crate::{Error, Result};
 
 /// An adapter and what it says of itself.
@@ -23,9 +24,14 @@ impl Adapter {
     /// without it Vulkan, Metal and DX12.
     pub async fn all() -> Vec<Adapter> {
         let backends = Backends::from_env().unwrap_or(Backends::VULKAN | Backends::METAL | Backends::DX12);
-        let instance =
-            Instance::new(InstanceDescriptor { backends, ..InstanceDescriptor::new_without_display_handle_from_env() });
-        let mut adapters: Vec<Adapter> = instance.enumerate_adapters(backends).await.into_iter().map(Adapter::new).collect();
+        let find = || {
+            let descriptor = InstanceDescriptor { backends, ..InstanceDescriptor::new_without_display_handle_from_env() };
+            // They are there at once, and blocking is the only way to catch a panic.
+            let found = pollster::block_on(Instance::new(descriptor).enumerate_adapters(backends));
+            found.into_iter().map(Adapter::new).collect::<Vec<Adapter>>()
+        };
+        // Of a driver that gives up there are none.
+        let mut adapters = guarded("the question which adapters there are", false, find).unwrap_or_default();
         let low_power = PowerPreference::from_env() == Some(PowerPreference::LowPower);
         adapters.sort_by_key(|a| match a.adapter.get_info().device_type {
             DeviceType::DiscreteGpu => u8::from(low_power),

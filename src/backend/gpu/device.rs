@@ -1,46 +1,19 @@
 //! An opened adapter: with its limits, its errors, and waiting that ends.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Duration;
 
-use wgpu::{ErrorFilter, Features, PollType, SubmissionIndex};
+use wgpu::Features;
 
 use super::Adapter;
+use super::calls::{guarded, not_opened};
 use super::load::{self, Compiled, Key};
 use crate::program::{Class, Cuts, Needs, Program, Step, Variant};
 use crate::{Error, Result};
 
 /// What is used where it is there.
 const WANTED: Features = Features::TIMESTAMP_QUERY.union(Features::SUBGROUP);
-
-/// How long a submission may take before the device counts as lost.
-pub(super) const PATIENCE: Duration = Duration::from_secs(120);
-
-thread_local! {
-    static IN_WGPU: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
-}
-
-/// Whether this thread is inside a call of wgpu whose panic is caught. wgpu panics in some places when a driver refuses something or the
-/// device is lost; that becomes an error, so a panic hook should not print it.
-#[must_use]
-pub fn catches_panics() -> bool {
-    IN_WGPU.get()
-}
-
-/// Calls wgpu; of a panic, its message.
-fn guarded<T>(f: impl FnOnce() -> T) -> std::result::Result<T, String> {
-    let outer = IN_WGPU.replace(true);
-    let result = std::panic::catch_unwind(AssertUnwindSafe(f));
-    IN_WGPU.set(outer);
-    result.map_err(|panic| {
-        let said = panic.downcast_ref::<String>().cloned().or(panic.downcast_ref::<&str>().map(ToString::to_string));
-        said.unwrap_or_else(|| "the driver gave up".into())
-    })
-}
 
 /// Which variants run where it is not the usual ones.
 #[derive(Debug, Clone, Default)]
@@ -88,9 +61,26 @@ pub struct Device {
     subgroup: u32,
     choices: Box<Choices>,
     waiting: Arc<Waiting>,
-    lost: Arc<Mutex<Option<String>>>,
+    pub(super) lost: Arc<Mutex<Option<String>>>,
     /// The same shader is compiled once for all programs.
     pub(super) compiled: Arc<Mutex<HashMap<Key, Compiled>>>,
+    /// Dropped last, since it stands below the others.
+    _end: Arc<End>,
+}
+
+/// Drops what wgpu opened, once nothing else holds it: wgpu waits for the queue then, and panics when the driver refuses.
+#[derive(Debug)]
+struct End {
+    opened: Option<(wgpu::Device, wgpu::Queue)>,
+    is_software: bool,
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        let opened = self.opened.take();
+        // Nothing is asked of the device any more.
+        let _ = guarded("the end of its work", self.is_software, || drop(opened));
+    }
 }
 
 impl Device {
@@ -118,8 +108,10 @@ impl Device {
             ..Default::default()
         };
         // It is ready at once, and blocking is the only way to catch a panic in it.
-        let opened = guarded(|| pollster::block_on(adapter.adapter.request_device(&descriptor))).map_err(refused)?;
-        let (device, queue) = opened.map_err(|e| refused(e.to_string()))?;
+        let what = format!("to open {}", adapter.name);
+        let open = || pollster::block_on(adapter.adapter.request_device(&descriptor));
+        let opened = guarded(&format!("the opening of {}", adapter.name), adapter.is_software(), open).map_err(refused)?;
+        let (device, queue) = opened.map_err(|error| not_opened(what, &error))?;
         let lost = Arc::new(Mutex::new(None));
         let flag = Arc::clone(&lost);
         device.set_device_lost_callback(move |reason, message| {
@@ -133,6 +125,7 @@ impl Device {
         let is_fixed = adapter.features().contains(Features::SUBGROUP) && info.subgroup_min_size == info.subgroup_max_size;
         let subgroup = if is_fixed { info.subgroup_min_size } else { 0 };
         let is_refused = std::env::var(WAITING).is_ok_and(|word| word == "off");
+        let end = End { opened: Some((device.clone(), queue.clone())), is_software: adapter.is_software() };
         Ok(Device {
             device,
             queue,
@@ -143,6 +136,7 @@ impl Device {
             waiting: Arc::new(Waiting { is_refused: AtomicBool::new(is_refused), ..Waiting::default() }),
             lost,
             compiled: Arc::default(),
+            _end: Arc::new(end),
         })
     }
 
@@ -262,17 +256,6 @@ impl Device {
         }
     }
 
-    /// The four words of a buffer that can be mapped, after waiting for them.
-    pub(super) fn words(&self, staging: &wgpu::Buffer) -> Result<[u32; 4]> {
-        let failed = |message: String| Error::Device { what: "a read".into(), message };
-        let (sender, mapped) = channel();
-        staging.map_async(wgpu::MapMode::Read, .., move |result| drop(sender.send(result)));
-        self.wait_for(None)?;
-        mapped.try_recv().map_err(|e| failed(e.to_string()))?.map_err(|e| failed(e.to_string()))?;
-        let view = staging.get_mapped_range(..).map_err(|e| failed(e.to_string()))?;
-        Ok(bytemuck::pod_read_unaligned(&view[..16]))
-    }
-
     /// Bytes that a program takes besides those of its plan: scratch memory of the variants that are chosen.
     #[must_use]
     pub fn scratch(&self, program: &Program) -> u64 {
@@ -310,79 +293,5 @@ impl Device {
         let chosen = chosen.and_then(|wanted| self.usable(step, wanted, cuts));
         let likely = || self.candidates(step, cuts).find(|v| v.checked.is_none() && !v.waits && (v.likely)(step));
         chosen.or_else(likely).expect("a variant for any step on any adapter")
-    }
-
-    /// Calls `f` and gives the first error that wgpu had inside it, or its panic.
-    pub(super) fn checked<T>(&self, what: &str, f: impl FnOnce() -> T) -> Result<T> {
-        let found = self.checked_once(what, f);
-        if found.is_err() {
-            // wgpu panics, or a driver crashes, while a device is dropped in which a call has failed: so it never is.
-            std::mem::forget((self.device.clone(), self.queue.clone()));
-        }
-        found
-    }
-
-    fn checked_once<T>(&self, what: &str, f: impl FnOnce() -> T) -> Result<T> {
-        let scopes =
-            [ErrorFilter::Internal, ErrorFilter::OutOfMemory, ErrorFilter::Validation].map(|f| self.device.push_error_scope(f));
-        let result = guarded(f);
-        let errors = scopes.into_iter().rev().map(|scope| pollster::block_on(scope.pop()));
-        let errors: Vec<wgpu::Error> = errors.collect::<Vec<_>>().into_iter().flatten().collect();
-        if !errors.is_empty() {
-            // That the device is lost, and nothing else the matter, may come to light only in a poll.
-            self.poll()?;
-        }
-        self.alive()?;
-        let result = result.map_err(lost)?;
-        match errors.into_iter().next() {
-            None => Ok(result),
-            Some(wgpu::Error::OutOfMemory { source }) => {
-                let reason = source.to_string();
-                Err(Error::DoesNotFit { what: what.into(), needed: 0, available: 0, advice: reason })
-            }
-            Some(error) => Err(Error::Device { what: what.into(), message: error.to_string() }),
-        }
-    }
-
-    /// Sees to callbacks without waiting.
-    pub(super) fn poll(&self) -> Result<()> {
-        self.polled(PollType::Poll)
-    }
-
-    /// Waits for a submission, or for the last.
-    pub(super) fn wait_for(&self, submission: Option<SubmissionIndex>) -> Result<()> {
-        self.polled(PollType::Wait { submission_index: submission, timeout: Some(PATIENCE) })
-    }
-
-    /// The one place where the device is polled: it panics in there when the device is lost.
-    fn polled(&self, poll: PollType) -> Result<()> {
-        let result = guarded(|| self.device.poll(poll));
-        self.alive()?;
-        result.map_err(lost)?.map(drop).map_err(|error| lost(error.to_string()))
-    }
-
-    pub(super) fn alive(&self) -> Result<()> {
-        match &*self.lost.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some(reason) => Err(lost(reason.clone())),
-            None => Ok(()),
-        }
-    }
-}
-
-fn lost(reason: String) -> Error {
-    Error::DeviceLost { reason, checkpoint: None }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_panic_in_wgpu_is_a_message() {
-        let number = 7;
-        assert_eq!(guarded(|| number), Ok(7));
-        assert_eq!(guarded(|| assert!(number < 5, "{number} is too large")), Err("7 is too large".into()));
-        assert_eq!(guarded(|| guarded(|| panic!("inside")).map_or_else(|said| said, |()| String::new())), Ok("inside".into()));
-        assert!(!catches_panics() && guarded(catches_panics) == Ok(true));
     }
 }

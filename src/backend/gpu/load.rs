@@ -10,6 +10,7 @@ use wgpu::{
 };
 
 use super::memory::{Memory, buffer};
+use super::watchdog::Watched;
 use super::{Device, unchecked};
 use crate::backend::{PROGRAM, check_memory};
 use crate::program::{Access, Cuts, Lowered, Piece, Program, Shader, Step, Times, Variant};
@@ -121,7 +122,7 @@ fn load_steps(device: &Device, program: &Program, steps: &[Step], lowered: Lower
                     Entry::Vacant(place) => place.insert(compile(device, step.kernel.name, variant, shader)?),
                 };
                 let slot = slots.next().expect("a slot for each piece");
-                let what = format!("{}/{}", step.kernel.name, variant.name);
+                let what = format!("the bind group of {}/{}", step.kernel.name, variant.name);
                 let bind_group = device.checked(&what, || bind(device, group_layout, &uniforms[slot.buffer], &slot, &piece))?;
                 pieces.push(LoadedPiece { pipeline: pipeline.clone(), bind_group, grid: piece.grid });
             }
@@ -259,6 +260,7 @@ fn compile(device: &Device, kernel: &str, variant: &Variant, shader: &'static Sh
 }
 
 fn pipeline(device: &Device, label: &str, shader: &Shader, unchecked: bool) -> Compiled {
+    let _watched = Watched::begin(&format!("the compilation of {label}"), device.adapter.is_software());
     let entry = |binding, ty| BindGroupLayoutEntry {
         binding,
         visibility: ShaderStages::COMPUTE,
@@ -293,6 +295,7 @@ fn pipeline(device: &Device, label: &str, shader: &Shader, unchecked: bool) -> C
 /// The pipeline of a shader of the backend's own, whose layout follows from its text.
 pub(super) fn own_pipeline(device: &Device, label: &'static str, text: &str) -> Result<wgpu::ComputePipeline> {
     device.checked(label, || {
+        let _watched = Watched::begin(&format!("the compilation of {label}"), device.adapter.is_software());
         let source = wgpu::ShaderSource::Wgsl(text.into());
         let module = device.device.create_shader_module(wgpu::ShaderModuleDescriptor { label: Some(label), source });
         device.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {

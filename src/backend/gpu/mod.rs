@@ -4,6 +4,7 @@
 //! sets them and dispatches. It knows no kernel: the chosen variant of each says how its step becomes dispatches.
 
 mod adapter;
+mod calls;
 mod device;
 mod encode;
 mod load;
@@ -15,13 +16,15 @@ mod resident;
 mod timestamps;
 mod transfer;
 mod unchecked;
+mod watchdog;
 
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
 pub use adapter::Adapter;
-pub use device::{Device, catches_panics};
+pub use calls::{catches_panics, unanswered};
+pub use device::Device;
 use encode::{Load, Position, encode, encode_recorded};
 use load::Loaded;
 use memory::Memory;
@@ -29,6 +32,7 @@ use pace::Pace;
 use replay::{Operation, Replay};
 use timestamps::Recorder;
 use transfer::Read;
+pub use watchdog::{DEVICE_TIMEOUT, watch};
 use wgpu::{CommandEncoderDescriptor, ComputePassDescriptor};
 
 use super::{Backend, Span, Ticket, Work};
@@ -156,6 +160,7 @@ impl Gpu {
                 recorder.submitted(queries, staging);
             }
             self.pace.submitted(&self.device.queue, load.work);
+            watchdog::answered();
         }
         submissions
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use wgpu::{BufferUsages, CommandEncoder, ComputePassTimestampWrites, MapMode, QuerySet};
 
 use super::Device;
-use super::device::PATIENCE;
+use super::watchdog;
 use crate::backend::{Span, Work};
 use crate::{Error, Result};
 
@@ -93,7 +93,7 @@ impl Recorder {
         let period = self.period.unwrap_or(1.0);
         for Pending { staging, steps, submitted, mapped } in self.pending.drain(..) {
             // The device is done, but whoever polled it last calls back: another thread, it may be, that has yet to.
-            mapped.recv_timeout(PATIENCE).map_err(|e| failed(e.to_string()))?.map_err(|e| failed(e.to_string()))?;
+            mapped.recv_timeout(watchdog::limit()).map_err(|e| failed(e.to_string()))?.map_err(|e| failed(e.to_string()))?;
             let view = staging.get_mapped_range(..).map_err(|e| failed(e.to_string()))?;
             let ticks: Vec<u64> = bytemuck::pod_collect_to_vec(&view);
             for (step, pair) in steps.into_iter().zip(ticks.chunks(2)) {

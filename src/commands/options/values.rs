@@ -1,5 +1,7 @@
 //! The values of options, and how they are read.
 
+use std::time::Duration;
+
 use retrospect::Activation;
 use retrospect::model::Config;
 use retrospect::train::Schedule;
@@ -52,6 +54,13 @@ fn number(text: &str) -> std::result::Result<f64, String> {
         Ok(x) => Err(format!("{x} is not a finite number")),
         Err(error) => Err(error.to_string()),
     }
+}
+
+/// A time that is not zero.
+pub fn seconds(text: &str) -> std::result::Result<Duration, String> {
+    let seconds = number(text)?;
+    let time = Duration::try_from_secs_f64(seconds).ok().filter(|&time| time >= Duration::from_millis(1));
+    time.ok_or_else(|| format!("{text} is not a time of a millisecond or more"))
 }
 
 pub fn not_negative(text: &str) -> std::result::Result<f64, String> {

@@ -19,7 +19,7 @@ const OWN: [(&str, bool); 8] = [
 ];
 
 /// Flags of `train` that may be given again when a sweep goes on; each has a value.
-const AGAIN: [&str; 4] = ["--backend", "--adapter", "--threads", "--tune"];
+const AGAIN: [&str; 5] = ["--backend", "--adapter", "--threads", "--tune", "--device-timeout"];
 
 /// The arguments of this program that are those of every run: what `train` takes.
 ///
