@@ -2,6 +2,7 @@
 
 mod feeding;
 mod gradients;
+mod halves;
 mod lengths;
 mod own_loss;
 mod predicting;
@@ -267,6 +268,7 @@ impl Network {
         if self.made_for.accumulate > 1 {
             return Err(Error::Usage("a training step of this network is on several batches, and one is on the device".into()));
         }
+        self.team.iter().try_for_each(|team| self.expect_shares(team.batch))?;
         self.finish_step(rate)
     }
 

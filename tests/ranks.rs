@@ -167,7 +167,10 @@ fn what_ranks_cannot_do_is_said() {
         (vec![(3, format!("{small} --batch 2"))], 2, "a batch of 2 sequences cannot be shared out among 3 ranks"),
         (vec![(1, small.into()), (1, small.replace("--steps 3", "--steps 4"))], 2, "rank 1 has other settings than rank 0"),
         (vec![(1, of_text("text")), (1, of_text("nothing"))], 7, "rank 1 on"),
-        (vec![(2, format!("{small} --trace-gradients 1"))], 2, "gradients are traced in one process alone"),
+        (vec![(2, format!("{small} --trace-gradients 1"))], 2, "only one rank alone can trace gradients"),
+        (vec![(2, format!("{small} --retry-device 1"))], 2, "--retry-device works only with one process, and there are 2"),
+        // What the second one alone cannot do it says itself.
+        (vec![(1, of_text("text")), (1, of_text("text") + " --patience 2 --evaluate-every off")], 2, "error: rank 1: "),
         (vec![(2, "runs".into())], 2, "2 processes were started together"),
     ];
     for (lines, code, expected) in cases {
@@ -177,6 +180,23 @@ fn what_ranks_cannot_do_is_said() {
         assert!([code, 5].contains(&got) && err.contains(expected), "{lines:?}: {got}: {err}");
         assert!(!folder.path().join("run").exists() && begun.elapsed() < Duration::from_secs(30), "{lines:?}");
     }
+}
+
+/// A run that diverges goes on from its best checkpoint with half the rate, in all processes: those that have no folder get it from the first.
+#[test]
+fn a_run_that_diverges_is_rolled_back_by_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let line = "train --task adding --activation identity --window 30 --hidden 8 --batch 6 --optimizer sgd --lr 3 --steps 60 --loss-every 1 \
+                --checkpoint-every 5 --evaluate-every 5 --on-divergence rollback --backend cpu --out";
+    let end = |count: usize| {
+        let name = format!("run{count}");
+        let (code, _, err) = run(folder.path(), &[(count, format!("{line} {name}"))]);
+        let rolled =
+            err.lines().filter(|line| line.starts_with("The run diverged at step")).map(str::to_owned).collect::<Vec<_>>();
+        assert!(!rolled.is_empty() && !err.contains("is lost"), "{count}: {code}: {err}");
+        (code, rolled)
+    };
+    assert_eq!(end(3), end(1));
 }
 
 /// The processes of a run in `folder`: those that write there.

@@ -44,6 +44,8 @@ pub struct ScalingRow {
     pub grows: bool,
     /// Numbers that are added up in a training step.
     pub parameters: usize,
+    /// The sums that they are added up in, one after the other.
+    pub sums: usize,
     /// The median of the runs.
     pub ms_per_step: f64,
     /// Time steps of all sequences in a second.
@@ -130,6 +132,7 @@ fn time(mut network: Network, runs: usize) -> Result<ScalingRow> {
         window: config.window,
         grows: false,
         parameters: config.parameters(),
+        sums: network.sums_over_ranks(),
         ms_per_step: each * 1e3,
         tokens_per_s: (config.batch * config.window) as f64 / each,
         waiting,

@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex};
 
 use super::networks::{self, Case};
-use super::part::{Part, run_all};
-use super::{Progress, Report, Scope, chosen};
+use super::part::Part;
+use super::{Outcome, Progress, Report, Scope, chosen};
 use crate::Result;
 use crate::backend::Compute;
 use crate::model::Config;
@@ -34,7 +34,29 @@ pub fn run_on_ranks(
         Part { about, ..Part::new("training steps", "ranks", run) }
     });
     let parts = chosen(parts.collect(), scope.only)?;
-    // One after the other: the ranks do the same things in the same order.
-    let report = Report::new(compute, run_all(parts, 1, progress)?);
-    Arc::clone(&shared).finish().map(|()| report)
+    let (of, mut outcomes) = (parts.len(), Vec::new());
+    // One after the other, and no further after an error: the ranks do the same things in the same order.
+    for (done, part) in parts.into_iter().enumerate() {
+        progress(Progress { done, of, next: &part.name });
+        outcomes.extend((part.run)()?);
+    }
+    outcomes.extend(failures_elsewhere(&mut Arc::clone(&shared), &outcomes)?);
+    Arc::clone(&shared).finish()?;
+    Ok(Report::new(compute, outcomes))
+}
+
+/// What has failed on other ranks, for the report of the first one.
+fn failures_elsewhere(collective: &mut dyn Collective, own: &[Outcome]) -> Result<Vec<Outcome>> {
+    let failed: Vec<&Outcome> = own.iter().filter(|outcome| !outcome.passed).collect();
+    let note = failed.first().map(|first| {
+        let note = first.note.as_deref().unwrap_or_default();
+        format!("{} of {} checks failed there, the first one {} ({}): {note}", failed.len(), own.len(), first.name, first.shape)
+    });
+    let notes = collective.gather(note.unwrap_or_default().into_bytes())?;
+    let elsewhere = notes.iter().enumerate().filter(|(rank, note)| collective.rank() == 0 && *rank > 0 && !note.is_empty());
+    let outcome = |(rank, note): (usize, &Vec<u8>)| {
+        let note = String::from_utf8_lossy(note).into_owned();
+        Outcome::new("gradient", Some("ranks"), format!("rank {rank}"), "reference", 0.0, 0.0, f64::INFINITY, vec![note])
+    };
+    Ok(elsewhere.map(outcome).collect())
 }

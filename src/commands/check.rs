@@ -27,7 +27,7 @@ pub struct Check {
     #[arg(long, value_name = "TEXT")]
     only: Option<String>,
 
-    /// Under mpirun: whether several processes that train networks together get the gradients of the reference
+    /// Under mpirun: check that several processes together compute the gradients of the reference
     #[arg(long, conflicts_with = "all_variants")]
     pub ranks: bool,
 

@@ -107,15 +107,24 @@ impl ComputeArgs {
         }
     }
 
+    /// The same for one of several processes of a run that goes on: without flags on what the first one ran on before, the CPU or a GPU.
+    pub fn choose_again_for(&self, record: &DeviceRecord, local: (usize, usize)) -> Result<Compute> {
+        let before = if record.backend == "cpu" { Choice::Cpu } else { Choice::Gpu };
+        match (self.backend, &self.device.adapter) {
+            (None, None) => self.device.choose_for(Some(before), local),
+            _ => self.choose_for(local),
+        }
+    }
+
     /// The same, but what is not said is as it was before: a run goes on where it ran.
-    pub fn choose_again(&self, record: &DeviceRecord, local: (usize, usize)) -> Result<Compute> {
+    pub fn choose_again(&self, record: &DeviceRecord) -> Result<Compute> {
         let mut device = match (self.backend, &self.device.adapter) {
-            (None, None) if record.backend == "cpu" => return Ok(self.device.cpu("as before", local.1)),
-            (None, None) if local.1 == 1 => {
+            (None, None) if record.backend == "cpu" => return Ok(self.device.cpu("as before", 1)),
+            (None, None) => {
                 self.device.watch();
                 open_again(record)?
             }
-            _ => match self.choose_for(local)? {
+            _ => match self.choose()? {
                 Compute::Gpu(device) => device,
                 cpu if record.backend == "cpu" => return Ok(cpu),
                 cpu => {

@@ -41,7 +41,7 @@ impl ProgramArgs {
     pub fn compute(&self) -> Result<Compute> {
         match &self.resume {
             None => self.compute.choose(),
-            Some(run) => self.compute.choose_again(&load_last(run)?.0.origin.device, (0, 1)),
+            Some(run) => self.compute.choose_again(&load_last(run)?.0.origin.device),
         }
     }
 

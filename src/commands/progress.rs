@@ -63,6 +63,14 @@ impl Progress {
                 );
                 self.bar.suspend(|| note(said));
             }
+            Event::Exploded { step, loss, first, kept } => {
+                let (loss, first) = (significant(loss.into()), significant(first.into()));
+                let said = format!(
+                    "The loss is {loss} at step {step}, and was {first} at first. The last checkpoint from before stays until the run ends well: {}",
+                    kept.display()
+                );
+                self.bar.suspend(|| note(said));
+            }
             Event::NotSaved(error) => {
                 self.bar.suspend(|| note(format_args!("{error}; the checkpoint is written once more.")));
             }

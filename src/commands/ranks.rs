@@ -11,7 +11,7 @@ use retrospect::{Error, Result};
 #[derive(Args)]
 #[command(next_help_heading = "Several processes (mpirun)")]
 pub struct RanksArgs {
-    /// A process that does not answer for so long ends the others
+    /// Seconds without an answer after which a process counts as lost, and the others end
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     rank_timeout: u64,
 }
@@ -34,7 +34,7 @@ impl Ranks {
     pub fn expect_one(&self, what: &str) -> Result<()> {
         match self.collective.size() {
             1 => Ok(()),
-            count => Err(Error::Usage(format!("{what} for one process, and there are {count}"))),
+            count => Err(Error::Usage(format!("{what} works only with one process, and there are {count}"))),
         }
     }
 
@@ -66,6 +66,9 @@ impl RanksArgs {
     fn join_launched(&self, is_asked_to_end: &Arc<AtomicBool>) -> Result<Ranks> {
         let limit = std::time::Duration::from_secs(self.rank_timeout);
         let worker = retrospect::ranks::mpi(limit, Arc::clone(is_asked_to_end))?;
+        if worker.size() == 1 {
+            expect_alone("the MPI that this program was built with is not that of mpirun, and each would do all of the work")?;
+        }
         super::terminal::speak_as(worker.rank(), worker.size());
         let (local, machines) = (worker.local(), worker.machines().iter().collect::<std::collections::BTreeSet<_>>().len());
         Ok(Ranks { collective: Box::new(worker), local, machines })

@@ -81,7 +81,7 @@ pub fn go_on(training: &mut Training, error: Error, left: &mut u32, compute: &Co
 }
 
 fn again(training: &mut Training, compute: &ComputeArgs, tune: &TuneArgs) -> Result<u64> {
-    let mut compute = compute.choose_again(training.device(), (0, 1))?;
+    let mut compute = compute.choose_again(training.device())?;
     tune.prepare_network(&mut compute, &training.settings().network)?;
     training.go_on_with(&compute)
 }

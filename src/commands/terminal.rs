@@ -126,9 +126,9 @@ pub fn note(text: impl Display) {
     }
 }
 
-/// Writes an error to stderr. Of several processes all have those that follow from what they were told, and the first one says them.
+/// Writes an error to stderr. What ends all processes of a run at the same training step is left to the first one.
 pub fn error(error: &Error) {
-    let is_shared = matches!(error, Error::Usage(_) | Error::Interrupted { .. } | Error::Diverged { .. });
+    let is_shared = matches!(error, Error::Interrupted { .. } | Error::Diverged { .. });
     if is_shared && is_quiet() {
         return;
     }

@@ -1,5 +1,7 @@
 //! `retrospect train`.
 
+mod resume;
+
 use std::ffi::OsString;
 use std::io::Write;
 use std::ops::ControlFlow;
@@ -12,23 +14,21 @@ use clap::Args;
 use retrospect::data::{Choice, Opened, Task, guess};
 use retrospect::model::Config;
 use retrospect::trace::Trace;
-use retrospect::train::{Best, BestBy, Checkpoint, Event, Folder, LayerFlow, Metrics, Settings, SharedFile, Summary, Training};
+use retrospect::train::{Best, BestBy, Checkpoint, Event, Folder, LayerFlow, Metrics, Settings, Summary, Training};
 use retrospect::{Error, Result, WholeFile};
 
 use super::compute::ComputeArgs;
 use super::files::{expect_utf8, refuse_overwrite};
 use super::interrupt::Interrupt;
-use super::missing::advise;
-use super::options::{DataCache, FIXED, RunArgs, expect_tokens};
+use super::options::{DataCache, FIXED, RunArgs};
 use super::plot;
 use super::progress::Progress;
-use super::ranks::{Ranks, RanksArgs};
+use super::ranks::RanksArgs;
 use super::retry::{RetryArgs, arguments, go_on};
 use super::sketch;
 use super::spreadsheet::spreadsheet;
 use super::tensorboard::Events;
 use super::terminal::{note, pairs, print, print_json_line, significant, thousands};
-use super::trained::load_last;
 use super::tune::TuneArgs;
 use super::watch;
 
@@ -82,7 +82,7 @@ impl Train {
         let ranks = self.ranks.join(&asked)?;
         ranks.about().iter().for_each(note);
         if self.retry.tries() > 0 {
-            ranks.expect_one("--retry-device is")?;
+            ranks.expect_one("--retry-device")?;
         }
         let is_first = ranks.is_first();
         let mut trace = None;
@@ -118,6 +118,7 @@ impl Train {
             watch::saved(&Checkpoint::path(&folder));
         }
         let (outcome, traced) = self.train(&mut training, Interrupt::listen_for(asked), is_first)?;
+        let ended = self.end(&mut training, &outcome);
         let drawn = if is_first { draw(&folder) } else { Ok(Vec::new()) };
         match outcome {
             Ok(summary) => {
@@ -126,15 +127,9 @@ impl Train {
                     Vec::new()
                 });
                 self.report(&folder, &summary, started, &metrics, traced.as_ref())?;
-                training.finish()
+                ended
             }
             Err(error) => {
-                if let Error::Interrupted { step, .. } = error {
-                    if step < training.settings().steps {
-                        note(format_args!("To go on: retrospect train --resume {}", folder.display()));
-                    }
-                    training.finish()?;
-                }
                 if matches!(error, Error::DeviceLost { .. } | Error::Device { .. } | Error::DoesNotFit { .. }) {
                     training.leave_ranks();
                     // A driver that has failed may crash, or wait for ever, where what it holds is freed.
@@ -142,6 +137,22 @@ impl Train {
                 }
                 Err(error)
             }
+        }
+    }
+
+    /// Ends in order with the other processes, where they have come to the same end.
+    fn end(&self, training: &mut Training, outcome: &Result<Summary>) -> Result<()> {
+        match outcome {
+            Ok(_) => training.finish(),
+            Err(Error::Interrupted { step, .. }) => {
+                if *step < training.settings().steps {
+                    note(format_args!("To go on: retrospect train --resume {}", training.folder().display()));
+                }
+                // The launcher may have ended some of them already.
+                let _ = training.finish();
+                Ok(())
+            }
+            Err(_) => Ok(()),
         }
     }
 
@@ -196,78 +207,6 @@ impl Train {
         Trace::create(path).map(Some)
     }
 
-    fn resumed(&self, run: &Path, mut ranks: Ranks, trace: &mut Option<Trace>) -> Result<Training> {
-        let (folder, first) = match ranks.is_first() {
-            true => (Some(Folder::of_run(run)?), Some(load_last(run)?)),
-            false => (None, None),
-        };
-        // The other processes may be on machines where the run is not.
-        let path = first.as_ref().map_or_else(|| run.to_owned(), |(_, path)| path.clone());
-        let file = match ranks.collective.size() {
-            1 => None,
-            _ => Some(SharedFile::new(&path, ranks.is_first(), |bytes| ranks.collective.broadcast(bytes))?),
-        };
-        let mut checkpoint = match (first, &file) {
-            (Some((checkpoint, _)), _) => checkpoint,
-            (None, file) => Checkpoint::read(file.as_ref().map_or(&path, |file| file.path()))?,
-        };
-        checkpoint.origin.settings = self.options.changed(checkpoint.origin.settings)?;
-        let opened = self.reopen(&mut checkpoint, run)?;
-        let (step, steps) = (checkpoint.step, self.options.steps_of(&checkpoint.origin.settings, &*opened.source)?);
-        checkpoint.origin.settings.steps = steps;
-        // A run that was stopped in its last validation has only that to do.
-        let is_owed = step == steps && checkpoint.validations.owe(&checkpoint.origin.settings, step);
-        if step >= steps && !(is_owed && opened.source.held_out_batches() > 0) {
-            return Err(Error::Usage(format!(
-                "{} is at step {step}, and the run ends at step {steps}; give --steps above {step}",
-                path.display()
-            )));
-        }
-        let mut compute = self.compute.choose_again(&checkpoint.origin.device, ranks.local)?;
-        self.tune.prepare_network(&mut compute, &ranks.share_of(&checkpoint.origin.settings.network))?;
-        note(format_args!("Going on from step {step} of {}.", path.display()));
-        let of_run = Checkpoint::files(run);
-        let data = checkpoint.origin.settings.data.path().map(Path::to_owned);
-        let inputs: Vec<PathBuf> = of_run.into_iter().chain(data).collect();
-        Training::resume_together(&checkpoint, opened, &compute, ranks.collective, || {
-            let folder = folder.expect("the first process has opened it");
-            *trace = self.trace(&inputs)?;
-            if path == Checkpoint::previous_path(run) {
-                folder.restore_previous()?;
-            }
-            if let Some(damage) = folder.drop_metrics_after(step)? {
-                note(format_args!("{damage}; the metrics are cut off there."));
-            }
-            Ok(folder)
-        })
-    }
-
-    /// Opens the data of a run that goes on, or other data, and says which.
-    fn reopen(&self, checkpoint: &mut Checkpoint, run: &Path) -> Result<Opened> {
-        let (was, sum) = (checkpoint.origin.settings.data.clone(), checkpoint.origin.fingerprint.clone());
-        let file = self.options.file();
-        let advice = format!("if it has moved: train --resume {} {{flag}} FILE", run.display());
-        let wanted = file.clone().unwrap_or_else(|| was.clone());
-        if let Some(vocabulary) = &checkpoint.origin.vocabulary {
-            expect_tokens(run, vocabulary, self.options.tokens())?;
-        }
-        self.options.files().rename_held_out(&mut checkpoint.origin.settings.reading)?;
-        let advised = |error| if file.is_none() { advise(error, &was, &advice) } else { error };
-        let opened = checkpoint.reopen(file.clone(), self.new_data).map_err(advised)?;
-        opened.notes.iter().for_each(note);
-        if opened.fingerprint != sum {
-            note(format_args!(
-                "Other data from here on: {}; up to step {} it was {}.",
-                wanted.what(),
-                checkpoint.step,
-                was.what()
-            ));
-        } else if wanted != was {
-            note(format_args!("The same data at another place: {}.", wanted.what()));
-        }
-        Ok(opened)
-    }
-
     fn report(
         &self,
         folder: &Path,
@@ -276,7 +215,7 @@ impl Train {
         metrics: &[Metrics],
         traced: Option<&LayerFlow>,
     ) -> Result<()> {
-        let Summary { steps, loss, validation_loss, best, stopped_early, ms_per_step, .. } = *summary;
+        let Summary { steps, loss, validation_loss, best, stopped_early, ms_per_step, ref before_explosion, .. } = *summary;
         if self.json {
             // A struct and not json!, which would write the f32 with the digits of an f64.
             #[derive(serde::Serialize)]
@@ -288,8 +227,11 @@ impl Train {
                 best: Option<Best>,
                 stopped_early: bool,
                 ms_per_step: f64,
+                #[serde(skip_serializing_if = "Option::is_none")]
+                before_explosion: Option<&'a Path>,
             }
-            let result = Result { run: folder, steps, loss, validation_loss, best, stopped_early, ms_per_step };
+            let before_explosion = before_explosion.as_deref();
+            let result = Result { run: folder, steps, loss, validation_loss, best, stopped_early, ms_per_step, before_explosion };
             return print_json_line(&result);
         }
         let time = format!("{:.1} s", started.elapsed().as_secs_f64());
@@ -322,6 +264,9 @@ impl Train {
             let shares = format!("{:.1} % saturated, {:.1} % dead", flow.saturated * 100.0, flow.dead * 100.0);
             ("gradient, top layer", format!("{rate}; {shares}; {}", folder.join("gradients.svg").display()))
         }));
+        if let Some(path) = before_explosion {
+            rows.push(("exploded", format!("the loss is more than 100 times the first; from before: {}", path.display())));
+        }
         rows.push(("run", folder.display().to_string()));
         print(&pairs(&rows))
     }

@@ -75,7 +75,8 @@ mod tests {
             assert_eq!(covered, expected, "{config:?}");
             let places = config.layers * config.directions();
             assert_eq!(model.gradient_parts.len(), places + 2);
-            assert!(model.gradient_parts[0].steps.len() < model.backward.len() / 2);
+            // Of several segments none is complete before the last one.
+            assert!(config.recompute.is_some() || model.gradient_parts[0].steps.len() < model.backward.len() / 2);
         }
     }
 }

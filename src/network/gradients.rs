@@ -87,7 +87,7 @@ impl Network {
     /// As [`Network::gradient`]; [`Error::NotFinite`] with the first of the tensors by name that is not finite, and then nothing is written;
     /// [`Error::Io`].
     pub fn write_gradient(&mut self, batch: &Batch, masks: Option<Masks>, path: impl AsRef<Path>) -> Result<f32> {
-        self.expect_one_rank("a gradient is written")?;
+        self.expect_one_rank("write a gradient")?;
         self.back_propagate(batch, masks)?;
         let tensors = self.gradient_tensors();
         let shapes: Vec<(String, Vec<usize>)> = tensors.iter().map(|(name, shape, _)| (name.clone(), shape.clone())).collect();

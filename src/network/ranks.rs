@@ -17,7 +17,7 @@ use crate::program::Mat;
 use crate::ranks::{Collective, share};
 use crate::{Error, Result};
 
-/// What a network has that is trained by several ranks.
+/// What connects a network to the other ranks that train it.
 pub(super) struct Team {
     collective: Box<dyn Collective>,
     /// The sequences of the whole batch that came last.
@@ -27,6 +27,8 @@ pub(super) struct Team {
     is_stopping: bool,
     /// The time that was spent waiting for sums.
     waited: Duration,
+    /// The sums of the last training step.
+    sums: usize,
     /// The states of all ranks, for a checkpoint.
     states: Option<States>,
 }
@@ -45,19 +47,19 @@ impl Team {
     /// The sum of a loss over all ranks. With it goes whether each wants to stop, so that all know it at the same time.
     fn total(&mut self, loss: f32) -> Result<f32> {
         let begun = Instant::now();
-        self.collective.begin_sum(vec![loss, self.wish()])?;
+        self.collective.begin_sum(vec![loss, self.vote()])?;
         let sums = self.collective.finish_sum()?;
         self.waited += begun.elapsed();
-        self.hear_wishes(sums[1]);
+        self.count_votes(sums[1]);
         Ok(sums[0])
     }
 
     /// 1 where this rank wants to stop.
-    fn wish(&self) -> f32 {
+    fn vote(&self) -> f32 {
         f32::from(u8::from(self.wants_to_stop))
     }
 
-    fn hear_wishes(&mut self, sum: f32) {
+    fn count_votes(&mut self, sum: f32) {
         self.is_stopping = sum > 0.0;
     }
 
@@ -105,6 +107,8 @@ impl Network {
     /// # Ok::<(), retrospect::Error>(())
     /// ```
     ///
+    /// A rank that cannot go on drops its network, and the others get an error: they wait for one that keeps it.
+    ///
     /// # Errors
     /// As [`Network::new`]; [`Error::Usage`] for fewer sequences in a batch than ranks, and for [`Config::trace`].
     pub fn with_ranks(config: &Config, compute: &Compute, collective: Box<dyn Collective>) -> Result<Network> {
@@ -115,7 +119,7 @@ impl Network {
         config.check()?;
         let own = config.for_rank(rank, size).filter(|_| config.batch >= size).ok_or_else(|| too_few(config.batch, size))?;
         if config.trace {
-            return Err(Error::Usage(format!("gradients are traced in one process alone, and there are {size} ranks")));
+            return Err(Error::Usage(format!("only one rank alone can trace gradients, and there are {size}")));
         }
         let team = Team {
             collective,
@@ -123,9 +127,18 @@ impl Network {
             wants_to_stop: false,
             is_stopping: false,
             waited: Duration::ZERO,
+            sums: 0,
             states: None,
         };
-        Ok(Network { made_for: config.clone(), team: Some(team), ..Network::new(&own, compute)? })
+        let network = Network::new(&own, compute).map_err(|error| match error {
+            Error::DoesNotFit { what, needed, available, advice } => {
+                let advice =
+                    format!("{advice}; that is for one of {size} ranks, with {} of {} sequences", own.batch, config.batch);
+                Error::DoesNotFit { what, needed, available, advice }
+            }
+            other => other,
+        })?;
+        Ok(Network { made_for: config.clone(), team: Some(team), ..network })
     }
 
     /// The number of this rank, from 0, and how many there are.
@@ -140,12 +153,21 @@ impl Network {
         self.team.as_ref().map_or(Duration::ZERO, |team| team.waited)
     }
 
+    /// The sums over all ranks that the last training step was added up in.
+    #[must_use]
+    pub fn sums_over_ranks(&self) -> usize {
+        self.team.as_ref().map_or(0, |team| team.sums)
+    }
+
     /// Whether to stop now, since this rank or another wants to: what each wants is known to all after the next loss or training step, at the same
     /// one.
     pub fn agree_to_stop(&mut self, wants_to: bool) -> bool {
         let Some(team) = &mut self.team else { return wants_to };
         team.wants_to_stop |= wants_to;
-        team.is_stopping
+        let is_stopping = std::mem::take(&mut team.is_stopping);
+        // Whoever goes on after it has not asked yet.
+        team.wants_to_stop &= !is_stopping;
+        is_stopping
     }
 
     /// Gives all ranks the parameters and the optimiser's states of rank 0.
@@ -211,10 +233,10 @@ impl Network {
     }
 
     /// Refuses what several ranks do not do together.
-    pub(super) fn expect_one_rank(&self, what: &str) -> Result<()> {
+    pub(crate) fn expect_one_rank(&self, what: &str) -> Result<()> {
         match self.rank() {
             (_, 1) => Ok(()),
-            (_, ranks) => Err(Error::Usage(format!("{what} by one process alone, and there are {ranks} ranks"))),
+            (_, ranks) => Err(Error::Usage(format!("only one rank alone can {what}, and there are {ranks}"))),
         }
     }
 
@@ -262,6 +284,13 @@ impl Network {
             part.iter_mut().zip(values).for_each(|(to, from)| *to = *from);
         }
         Ok(joined)
+    }
+
+    /// Forgets the states that were gathered.
+    pub(crate) fn forget_states(&mut self) {
+        if let Some(team) = &mut self.team {
+            team.states = None;
+        }
     }
 
     /// Reads the states of all ranks, for a checkpoint that one of them writes.

@@ -112,11 +112,13 @@ impl Network {
         if sequences == 0 {
             return Err(Error::input("batch", "there are no sequences"));
         }
+        self.expect_one_rank("go step by step")?;
         self.take_shape((self.model.config.window, sequences))?;
         self.clear_state()
     }
 
     fn check_step(&self, inputs: StepInputs, outputs: usize) -> Result<()> {
+        self.expect_one_rank("go step by step")?;
         let config = &self.model.config;
         if config.bidirectional {
             let problem = "a network of two directions cannot go step by step: the reverse one begins at the end of a sequence";

@@ -154,7 +154,7 @@ impl Collective for Alone {
 }
 
 /// The part of `len` things that a rank has: they are shared out as evenly as they can be, in the order of the ranks, and the first ones have one
-/// more where they cannot. So a rank has no less of more things.
+/// more where they cannot. So the share of a rank never shrinks when there are more things.
 #[must_use]
 pub fn share(len: usize, rank: usize, size: usize) -> Range<usize> {
     let start = |rank: usize| len / size * rank + rank.min(len % size);

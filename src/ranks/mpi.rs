@@ -26,16 +26,16 @@ const LEAVE: i32 = 3;
 const PATIENT: Duration = Duration::from_secs(1);
 const HURRIED: Duration = Duration::from_millis(100);
 /// How long they may take to answer in a hurry: a launcher ends those that are still there after a second.
-const HURRIED_LIMIT: Duration = Duration::from_millis(500);
-/// So long a thread that waits does nothing else; then it looks once a [`NAP`].
+const HURRIED_LIMIT: Duration = Duration::from_millis(700);
+/// A waiting thread looks without a pause for this time, and then once every [`NAP`].
 const EAGER: Duration = Duration::from_micros(200);
 const NAP: Duration = Duration::from_micros(50);
 
 /// Joins the other processes that `mpirun` or another launcher has started. `limit` is how long a rank may not answer before it counts as
-/// lost; once `is_hurried` is set, which a signal to end does, it is half a second.
+/// lost; once `is_hurried` is set, which a signal to end does, it is less than a second. Until all have joined it waits without a limit.
 ///
 /// # Errors
-/// [`crate::Error::RankLost`] when MPI cannot start, or another rank does not come.
+/// [`crate::Error::RankLost`] when MPI cannot start.
 pub fn mpi(limit: Duration, is_hurried: Arc<AtomicBool>) -> Result<Worker> {
     let (sender, machine) = channel();
     let engine = move |report| {
@@ -44,12 +44,12 @@ pub fn mpi(limit: Duration, is_hurried: Arc<AtomicBool>) -> Result<Worker> {
         Ok(engine)
     };
     let worker = Worker::start(engine)?;
-    worker.meet(machine.recv().unwrap_or_default())
+    worker.exchange_names(machine.recv().unwrap_or_default())
 }
 
 /// MPI, in the one thread that calls it.
 struct Engine {
-    /// For questions, answers and last words.
+    /// For questions, answers and farewells.
     asking: Communicator,
     values: Communicator,
     /// Closed last.
@@ -58,8 +58,10 @@ struct Engine {
     size: usize,
     limit: Duration,
     is_hurried: Arc<AtomicBool>,
-    /// When each rank has answered last.
+    /// When each rank has last answered, or sent values.
     heard: Vec<Instant>,
+    /// Whether a question to each is open.
+    is_asked: Vec<bool>,
     report: LostReport,
 }
 
@@ -69,7 +71,18 @@ impl Engine {
         let values = mpi.world();
         let asking = values.duplicate().map_err(failed)?;
         let (rank, size) = (values.rank() as usize, values.size() as usize);
-        Ok(Engine { rank, size, limit, is_hurried, heard: vec![Instant::now(); size], report, asking, values, _mpi: mpi })
+        Ok(Engine {
+            rank,
+            size,
+            limit,
+            is_hurried,
+            heard: vec![Instant::now(); size],
+            is_asked: vec![false; size],
+            report,
+            asking,
+            values,
+            _mpi: mpi,
+        })
     }
 
     /// Reads what others ask and answer.
@@ -80,7 +93,7 @@ impl Engine {
             match status.tag {
                 Tag::Value(ASK) => self.asking.send::<u8>(&[], rank, HERE).map_err(failed)?,
                 Tag::Value(LEAVE) => return Err(Lost { rank: Some(rank as usize), why: "it has failed".into() }),
-                _ => {}
+                _ => self.is_asked[rank as usize] = false,
             }
             self.heard[rank as usize] = Instant::now();
         }
@@ -90,11 +103,15 @@ impl Engine {
     /// Waits until some requests are done, each of a rank.
     fn wait(&mut self, mut open: Vec<(usize, Request<'_>)>) -> std::result::Result<(), Lost> {
         let begun = Instant::now();
-        let (mut asked, mut looked, mut last_word) = (begun, begun, None);
+        let (mut asked, mut looked, mut farewell) = (begun, begun, None);
         loop {
             let mut failure = None;
             open.retain_mut(|(rank, request)| match request.test() {
-                Ok(done) => done.is_none(),
+                Ok(None) => true,
+                Ok(Some(_)) => {
+                    self.heard[*rank] = Instant::now();
+                    false
+                }
                 Err(error) => {
                     failure = Some(Lost { rank: Some(*rank), ..failed(error) });
                     false
@@ -111,10 +128,10 @@ impl Engine {
             }
             // What a rank that leaves has sent before may still be on its way.
             match self.hear() {
-                Err(lost) if lost.rank.is_some() => last_word = last_word.or(Some((lost, Instant::now()))),
+                Err(lost) if lost.rank.is_some() => farewell = farewell.or(Some((lost, Instant::now()))),
                 heard => heard?,
             }
-            if let Some((lost, _)) = last_word.take_if(|(_, when)| when.elapsed() > HURRIED) {
+            if let Some((lost, _)) = farewell.take_if(|(_, when)| when.elapsed() > HURRIED) {
                 return Err(lost);
             }
             // Whoever was stopped itself cannot tell how long others have not answered.
@@ -133,13 +150,16 @@ impl Engine {
     }
 
     /// Asks the ranks that are waited for whether they are there. One that has not answered for longer than the limit is lost.
-    fn ask_for(&self, open: &[(usize, Request<'_>)], begun: Instant, limit: Duration) -> std::result::Result<(), Lost> {
+    fn ask_for(&mut self, open: &[(usize, Request<'_>)], begun: Instant, limit: Duration) -> std::result::Result<(), Lost> {
         for rank in open.iter().map(|(rank, _)| *rank) {
             let silent = self.heard[rank].max(begun).elapsed();
             if silent > limit {
                 return Err(Lost { rank: Some(rank), why: format!("it has not answered for {:.1} s", silent.as_secs_f64()) });
             }
-            self.asking.send::<u8>(&[], rank as i32, ASK).map_err(failed)?;
+            // One question at a time: those that nobody reads take room.
+            if !std::mem::replace(&mut self.is_asked[rank], true) {
+                self.asking.send::<u8>(&[], rank as i32, ASK).map_err(failed)?;
+            }
         }
         Ok(())
     }

@@ -88,7 +88,7 @@ impl Worker {
 
     /// Tells the others the name of this rank's machine, and hears theirs.
     #[cfg(feature = "mpi")]
-    pub(super) fn meet(mut self, machine: String) -> Result<Worker> {
+    pub(super) fn exchange_names(mut self, machine: String) -> Result<Worker> {
         let machines = self.gather(machine.into_bytes())?;
         self.machines = machines.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect();
         Ok(self)
@@ -140,7 +140,7 @@ impl Worker {
     fn error(&self) -> Error {
         let lost = self.lost.clone().unwrap_or(Lost { rank: None, why: String::new() });
         let who = match lost.rank {
-            None => "another rank".into(),
+            None => "the connection to the other ranks".into(),
             Some(rank) => match self.machines.get(rank).filter(|machine| !machine.is_empty()) {
                 Some(machine) => format!("rank {rank} on {machine}"),
                 None => format!("rank {rank}"),

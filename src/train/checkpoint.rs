@@ -109,7 +109,11 @@ impl Checkpoint {
     pub fn files(run: &Path) -> Vec<PathBuf> {
         let checkpoints = [run.join("checkpoint.safetensors"), Checkpoint::previous_path(run)];
         let best = [Checkpoint::best_path(run), Checkpoint::previous_best_path(run)];
-        checkpoints.into_iter().chain(best).chain(["metrics.jsonl", "run.toml"].map(|name| run.join(name))).collect()
+        checkpoints
+            .into_iter()
+            .chain(best)
+            .chain(["checkpoint.before.safetensors", "metrics.jsonl", "run.toml"].map(|name| run.join(name)))
+            .collect()
     }
 
     /// Reads the last checkpoint of a run, and gives its place; where that is damaged or gone the one before, and why.
@@ -236,6 +240,7 @@ impl Checkpoint {
     /// # Errors
     /// [`Error::Diverged`] when a value is not finite, and then nothing is written; [`Error::Io`]; what the backend reports.
     pub fn write(origin: &Origin, validations: &Validations, network: &mut Network, path: &Path) -> Result<()> {
+        network.expect_one_rank("write a checkpoint")?;
         let mut file = WholeFile::create(path)?;
         Checkpoint::write_to(origin, validations, network, &mut file)?;
         file.complete()

@@ -6,13 +6,13 @@ mod files;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{ErrorKind, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 pub(super) use self::files::SPILLED;
-use self::files::{CHECKPOINT, FILES, METRICS, keep, remove_unfinished};
+use self::files::{BEFORE_EXPLOSION, CHECKPOINT, FILES, METRICS, keep, remove_unfinished};
 use super::{Best, Checkpoint, ColumnError, Header, LayerFlow, Origin, Validations};
 use crate::network::Network;
 use crate::whole_file::{WholeFile, expect_plain, sync_folder_of};
@@ -204,20 +204,25 @@ impl Folder {
         write().map_err(|e| Error::io(self.path.join(METRICS), e))
     }
 
-    /// Writes a checkpoint, keeps the one before, and gives its place. At every moment one of the two is there, whole.
+    /// Where its last checkpoint is.
+    #[must_use]
+    pub fn checkpoint(&self) -> PathBuf {
+        // Not by what is there now: where the folder is gone its own name would be free.
+        self.path.join(CHECKPOINT)
+    }
+
+    /// Writes a checkpoint and keeps the one before. At every moment one of the two is there, whole.
     ///
     /// # Errors
     /// As [`Checkpoint::write`]; [`Error::BadInput`] when one of the two is a link.
-    pub fn save(&self, origin: &Origin, validations: &Validations, network: &mut Network) -> Result<PathBuf> {
-        // Not by what is there now: where the folder is gone its own name would be free.
-        let path = self.path.join(CHECKPOINT);
-        let Some(metrics) = &self.metrics else { return Ok(path) };
+    pub fn save(&self, origin: &Origin, validations: &Validations, network: &mut Network) -> Result<()> {
+        let Some(metrics) = &self.metrics else { return Ok(()) };
+        let path = self.checkpoint();
         let mut file = WholeFile::create_plain(&path)?;
         Checkpoint::write_to(origin, validations, network, &mut file)?;
         // What led to a checkpoint is on the disk before it.
         metrics.sync_data().map_err(|e| Error::io(self.path.join(METRICS), e))?;
-        file.complete_after(|| keep(&path, &Checkpoint::previous_path(&self.path)))?;
-        Ok(path)
+        file.complete_after(|| keep(&path, &Checkpoint::previous_path(&self.path)))
     }
 
     /// Writes the checkpoint with the best validation so far in the place of the one before.
@@ -253,6 +258,45 @@ impl Folder {
             Ok(header) if header.fingerprint.as_ref() != fingerprint => fs::rename(best, &aside).map_err(|e| Error::io(aside, e)),
             _ => Ok(()),
         }
+    }
+
+    /// Where the last checkpoint from before an exploded loss is kept.
+    pub(super) fn before_explosion(&self) -> PathBuf {
+        self.path.join(BEFORE_EXPLOSION)
+    }
+
+    /// Keeps the last checkpoint, whatever is written after it.
+    ///
+    /// # Errors
+    /// As [`Folder::save`].
+    pub(super) fn keep_before_explosion(&self) -> Result<()> {
+        match self.metrics {
+            Some(_) => keep(&self.path.join(CHECKPOINT), &self.before_explosion()),
+            None => Ok(()),
+        }
+    }
+
+    /// Removes what was kept, if anything was.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub(super) fn remove_before_explosion(&self) -> Result<()> {
+        let path = self.before_explosion();
+        match self.metrics.as_ref().map(|_| fs::remove_file(&path)) {
+            Some(Err(e)) if e.kind() != ErrorKind::NotFound => Err(Error::io(path, e)),
+            _ => Ok(()),
+        }
+    }
+
+    /// The first loss in the metrics.
+    pub(super) fn first_loss(&self) -> Option<f32> {
+        self.metrics.as_ref()?;
+        let lines = BufReader::new(File::open(self.path.join(METRICS)).ok()?).lines();
+        let loss = |line: String| match serde_json::from_str(&line).ok()? {
+            Metrics::Step { loss, .. } => Some(loss),
+            _ => None,
+        };
+        lines.map_while(std::io::Result::ok).find_map(loss)
     }
 
     /// Puts the checkpoint before the last in the place of the last one, which is damaged: the next would push it out.

@@ -24,7 +24,7 @@ pub use measures::{ColumnError, Confusion, Deviation, Measures, likeliest};
 pub use overview::Overview;
 pub use schedule::{FORMS, Schedule};
 pub use settings::{OnDivergence, Settings};
-pub use shared_file::SharedFile;
+pub use shared_file::{SharedFile, share_checkpoint};
 pub use tracing::LayerFlow;
 pub use training::{Event, Summary, Training};
 pub use validations::{Best, BestBy, Plateau, Validations};

@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::Checkpoint;
 use crate::{Error, Result};
 
 /// Bytes that are sent at a time.
@@ -56,6 +57,26 @@ impl SharedFile {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+}
+
+/// The checkpoint that rank 0 has read from a path, for all of so many ranks; `own` is `None` on the others, and `broadcast` that of their
+/// [`crate::ranks::Collective`]. Where it is a copy, it is there as long as what comes with it.
+///
+/// # Errors
+/// As [`SharedFile::new`] and [`Checkpoint::read`].
+pub fn share_checkpoint(
+    own: Option<(Checkpoint, PathBuf)>,
+    ranks: usize,
+    broadcast: impl FnMut(Vec<u8>) -> Result<Vec<u8>>,
+) -> Result<(Checkpoint, Option<SharedFile>)> {
+    match own {
+        Some((checkpoint, _)) if ranks == 1 => Ok((checkpoint, None)),
+        Some((checkpoint, path)) => Ok((checkpoint, Some(SharedFile::new(&path, true, broadcast)?))),
+        None => {
+            let file = SharedFile::new(Path::new(""), false, broadcast)?;
+            Ok((Checkpoint::read(file.path())?, Some(file)))
+        }
     }
 }
 

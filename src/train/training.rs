@@ -3,6 +3,7 @@
 
 mod again;
 mod checks;
+mod explosion;
 mod logging;
 mod ranks;
 mod validating;
@@ -12,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use self::checks::{check_direction, check_names, check_validation};
+use self::explosion::Explosion;
 use self::logging::Tokens;
 use super::{Best, Checkpoint, DeviceRecord, Folder, Metrics, OnDivergence, Origin, Settings, Validations};
 use crate::backend::Compute;
@@ -52,6 +54,17 @@ pub enum Event<'a> {
         /// The learning rate from now on.
         lr: f64,
     },
+    /// The loss has become more than a hundred times that of the first training step.
+    Exploded {
+        /// The training step.
+        step: u64,
+        /// Its loss.
+        loss: f32,
+        /// That of the first one.
+        first: f32,
+        /// Where the checkpoint from before stays until the run ends well.
+        kept: &'a Path,
+    },
     /// A checkpoint could not be written. It is tried once more.
     NotSaved(&'a Error),
 }
@@ -73,6 +86,8 @@ pub struct Summary {
     pub ms_per_step: f64,
     /// The last checkpoint.
     pub checkpoint: PathBuf,
+    /// Where the loss is more than a hundred times the first one, the last checkpoint from before.
+    pub before_explosion: Option<PathBuf>,
 }
 
 /// A run under way.
@@ -85,6 +100,7 @@ pub struct Training {
     /// Whether the ranks that train it have different devices.
     is_mixed: bool,
     saved: Option<PathBuf>,
+    explosion: Explosion,
     last: Option<Report>,
     /// When the last line of metrics was due, and its step.
     mark: (Instant, u64),
@@ -161,6 +177,7 @@ impl Training {
         training.folder.set_other_best_aside(training.origin.fingerprint.as_ref())?;
         training.validations = training.validations_after(checkpoint)?;
         training.saved = Some(Checkpoint::path(training.folder()));
+        training.explosion.first = training.folder.first_loss();
         Ok(training)
     }
 
@@ -200,6 +217,7 @@ impl Training {
             },
             validations,
             saved: None,
+            explosion: Explosion::default(),
             last: None,
             mark: (Instant::now(), step),
             tokens: Tokens::default(),
@@ -379,6 +397,7 @@ impl Training {
             stopped_early,
             ms_per_step: self.paces.get(self.paces.len() / 2).copied().unwrap_or(f64::NAN),
             checkpoint: self.saved.clone().unwrap_or_default(),
+            before_explosion: self.end_explosion()?,
         })
     }
 
@@ -401,14 +420,15 @@ impl Training {
 
     fn save(&mut self, watch: &mut dyn FnMut(Event) -> ControlFlow<()>) -> Result<()> {
         self.gather_for_checkpoint()?;
-        let path = match self.folder.save(&self.origin, &self.validations, &mut self.network) {
+        let saved = match self.folder.save(&self.origin, &self.validations, &mut self.network) {
             Err(error @ Error::Io { .. }) => {
                 let _ = watch(Event::NotSaved(&error));
-                self.folder.save(&self.origin, &self.validations, &mut self.network)?
+                self.folder.save(&self.origin, &self.validations, &mut self.network)
             }
-            saved => saved?,
+            saved => saved,
         };
-        self.wait_for_ranks()?;
+        self.agree_on_written(saved)?;
+        let path = self.folder.checkpoint();
         let _ = watch(Event::Saved(&path));
         self.saved = Some(path);
         Ok(())

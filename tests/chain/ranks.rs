@@ -332,3 +332,42 @@ fn a_lost_rank_ends_the_others() {
     assert!(matches!(error, Error::RankLost { .. }) && error.to_string().starts_with("rank 1 is lost"), "{error}");
     assert!(found[1].is_ok());
 }
+
+/// A training step in halves has the bits of a whole one, and what is done to the gradients in between counts.
+#[test]
+fn halves_make_a_training_step() {
+    for compute in [cpu(), gpu()] {
+        let config = configuration(Cell::named("gru").unwrap(), 5);
+        let start = || {
+            let mut network = Network::new(&config, &compute).unwrap();
+            network.initialise(3, RecurrentInit::Uniform).unwrap();
+            network
+        };
+        let (mut whole, mut halves) = (start(), start());
+        for number in 0..4 {
+            let batch = batch(&config, number);
+            whole.train_step(&batch, 0.01).unwrap();
+            whole.fetch().unwrap();
+            let report = whole.reports(true).unwrap()[0];
+            let loss = halves.backward(&batch).unwrap();
+            let gradients = halves.gradients().unwrap();
+            let norm = gradients.iter().map(|g| f64::from(*g).powi(2)).sum::<f64>().sqrt();
+            assert!(loss == report.loss && (norm - f64::from(report.gradient_norm)).abs() < 1e-5 * norm);
+            halves.set_gradients(&gradients).unwrap();
+            halves.update(0.01).unwrap();
+        }
+        assert!(whole.parameters().unwrap() == halves.parameters().unwrap());
+        assert_eq!(halves.steps(), 4);
+
+        // Without a gradient gradient descent changes nothing.
+        let mut network = Network::new(&Config { optimizer: Optimizer::Sgd, ..config.clone() }, &compute).unwrap();
+        network.initialise(3, RecurrentInit::Uniform).unwrap();
+        let before = network.parameters().unwrap();
+        network.backward(&batch(&config, 0)).unwrap();
+        let count = network.gradients().unwrap().len();
+        network.set_gradients(&vec![0.0; count]).unwrap();
+        network.update(0.5).unwrap();
+        assert!(network.parameters().unwrap() == before);
+        assert_eq!(network.set_gradients(&[0.0]).unwrap_err().exit_code(), 7);
+    }
+}

@@ -90,7 +90,7 @@ impl Sums<'_> {
             self.values.extend(values);
         }
         if is_loss {
-            self.values.push(self.team.wish());
+            self.values.push(self.team.vote());
         }
         if self.values.len() >= FEWEST { self.begin_sum() } else { Ok(()) }
     }
@@ -106,6 +106,7 @@ impl Sums<'_> {
     /// Waits for the sums, and writes them where the rank's own numbers were.
     fn finish(self) -> Result<()> {
         let waiting = Instant::now();
+        self.team.sums = self.begun.len();
         for (place, windows) in self.begun.into_iter().enumerate() {
             let sums = self.team.collective.finish_sum()?;
             let mut rest = &sums[..];
@@ -114,7 +115,7 @@ impl Sums<'_> {
                 (values, rest) = rest.split_at(window.len());
                 self.backend.write(window, values)?;
                 if place == 0 && number == 0 {
-                    self.team.hear_wishes(rest[0]);
+                    self.team.count_votes(rest[0]);
                     rest = &rest[1..];
                 }
             }

@@ -9,17 +9,20 @@ use crate::{Error, Result};
 
 pub(super) const METRICS: &str = "metrics.jsonl";
 pub(super) const CHECKPOINT: &str = "checkpoint.safetensors";
+/// The last checkpoint from before a loss exploded.
+pub(super) const BEFORE_EXPLOSION: &str = "checkpoint.before.safetensors";
 /// What early versions wrote before they renamed it.
 pub(super) const UNFINISHED: &str = "checkpoint.new.safetensors";
 /// Where a traced step keeps large weights.
 pub(in crate::train) const SPILLED: &str = "traced.part";
 /// What a run writes in its folder.
-pub(super) const FILES: [&str; 11] = [
+pub(super) const FILES: [&str; 12] = [
     METRICS,
     UNFINISHED,
     SPILLED,
     "run.toml",
     CHECKPOINT,
+    BEFORE_EXPLOSION,
     "checkpoint.previous.safetensors",
     "best.safetensors",
     "best.previous.safetensors",

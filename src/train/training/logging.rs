@@ -65,6 +65,7 @@ impl Training {
             if let Some(tensor) = self.network.diverged(&report) {
                 return Err(Error::Diverged { step: report.step, tensor, last_finite: None, checkpoint: None });
             }
+            self.look_for_explosion(&report, watch)?;
             self.last = Some(report);
             if report.step.is_multiple_of(self.origin.settings.loss_every) || report.step == self.origin.settings.steps {
                 self.log(&report, seconds, watch)?;

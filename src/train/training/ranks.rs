@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::Training;
 use crate::model::HISTORY;
 use crate::network::Network;
-use crate::train::{Checkpoint, DeviceRecord, Folder, Settings, SharedFile, Validations};
+use crate::train::{Checkpoint, DeviceRecord, Folder, Settings, Validations, share_checkpoint};
 use crate::{Error, Result};
 
 /// Sees that all ranks train the same on the same data, and gives all the first one's weights. Returns whether they run on different devices,
@@ -25,16 +25,16 @@ pub(super) fn agree(
     let same = |network: &mut Network, what: &str, own: String| {
         let all = network.gather_from_ranks(own.into_bytes())?;
         match all.iter().position(|other| *other != all[0]) {
-            Some(rank) => Err(Error::Usage(format!("rank {rank} has other {what} than rank 0"))),
+            Some(rank) => Err(Error::Usage(format!("rank {rank} {what} than rank 0"))),
             None => Ok(()),
         }
     };
-    same(network, "versions of this program", env!("CARGO_PKG_VERSION").into())?;
-    same(network, "settings", serde_json::to_string(settings).expect("settings that were checked"))?;
-    same(network, "data", fingerprint.cloned().unwrap_or_default())?;
-    same(network, "steps behind it", network.steps().to_string())?;
+    same(network, "has another version of this program", env!("CARGO_PKG_VERSION").into())?;
+    same(network, "has other settings", serde_json::to_string(settings).expect("settings that were checked"))?;
+    same(network, "has other data", fingerprint.cloned().unwrap_or_default())?;
+    same(network, "is at another training step", network.steps().to_string())?;
     network.synchronise()?;
-    let devices = network.gather_from_ranks(format!("{} {} {}", device.backend, device.adapter, device.driver).into_bytes())?;
+    let devices = network.gather_from_ranks(serde_json::to_vec(device).expect("strings and maps of them"))?;
     Ok(devices.iter().any(|other| *other != devices[0]))
 }
 
@@ -68,26 +68,37 @@ impl Training {
         self.network.gather_states()
     }
 
-    /// Waits until all ranks are here, where there are several.
-    pub(super) fn wait_for_ranks(&mut self) -> Result<()> {
-        self.network.gather_from_ranks(Vec::new()).map(drop)
+    /// What came of the first rank's writing, for all: that it has diverged, where a number that it writes is not finite. After another error it
+    /// ends alone, and the others miss it.
+    pub(super) fn agree_on_written(&mut self, outcome: Result<()>) -> Result<()> {
+        self.network.forget_states();
+        let (rank, ranks) = self.network.rank();
+        if ranks == 1 {
+            return outcome;
+        }
+        let diverged = match &outcome {
+            Err(Error::Diverged { step, tensor, .. }) => Some((*step, tensor.clone())),
+            Ok(()) => None,
+            Err(_) => return outcome,
+        };
+        let text = serde_json::to_vec(&diverged).expect("a number and a name");
+        let first = self.network.broadcast_to_ranks(text)?;
+        if rank == 0 {
+            return outcome;
+        }
+        let first: Option<(u64, String)> =
+            serde_json::from_slice(&first).map_err(|e| Error::input("what rank 0 has written", e.to_string()))?;
+        match first {
+            Some((step, tensor)) => Err(Error::Diverged { step, tensor, last_finite: None, checkpoint: None }),
+            None => Ok(()),
+        }
     }
 
     /// Restores all ranks from the checkpoint that the first one reads, by its path.
     pub(super) fn restore_from_first(&mut self, read: impl FnOnce() -> Result<(Checkpoint, PathBuf)>) -> Result<Checkpoint> {
         let (rank, ranks) = self.network.rank();
         let own = if rank == 0 { Some(read()?) } else { None };
-        let copy = match &own {
-            Some(_) if ranks == 1 => None,
-            own => {
-                let path = own.as_ref().map(|(_, path)| path.clone()).unwrap_or_default();
-                Some(SharedFile::new(&path, rank == 0, |bytes| self.network.broadcast_to_ranks(bytes))?)
-            }
-        };
-        let checkpoint = match (own, &copy) {
-            (Some((checkpoint, _)), _) => checkpoint,
-            (None, copy) => Checkpoint::read(copy.as_ref().expect("what the first rank has sent").path())?,
-        };
+        let (checkpoint, _file) = share_checkpoint(own, ranks, |bytes| self.network.broadcast_to_ranks(bytes))?;
         checkpoint.restore(&mut self.network)?;
         Ok(checkpoint)
     }

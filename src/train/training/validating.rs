@@ -83,13 +83,13 @@ impl Training {
 
     pub(super) fn save_best(&mut self, watch: &mut dyn FnMut(Event) -> ControlFlow<()>) -> Result<()> {
         self.gather_for_checkpoint()?;
-        match self.folder.save_best(&self.origin, &self.validations, &mut self.network) {
+        let saved = match self.folder.save_best(&self.origin, &self.validations, &mut self.network) {
             Err(error @ Error::Io { .. }) => {
                 let _ = watch(Event::NotSaved(&error));
-                self.folder.save_best(&self.origin, &self.validations, &mut self.network)?;
+                self.folder.save_best(&self.origin, &self.validations, &mut self.network)
             }
-            saved => saved?,
-        }
-        self.wait_for_ranks()
+            saved => saved,
+        };
+        self.agree_on_written(saved)
     }
 }
