@@ -186,7 +186,7 @@ fn what_ranks_cannot_do_is_said() {
 #[test]
 fn a_run_that_diverges_is_rolled_back_by_all() {
     let folder = tempfile::tempdir().unwrap();
-    let line = "train --task adding --activation identity --window 30 --hidden 8 --batch 6 --optimizer sgd --lr 3 --steps 60 --loss-every 1 \
+    let line = "train --task adding --activation relu --window 30 --hidden 16 --batch 6 --optimizer sgd --lr 1e30 --steps 60 --loss-every 1 \
                 --checkpoint-every 5 --evaluate-every 5 --on-divergence rollback --backend cpu --out";
     let end = |count: usize| {
         let name = format!("run{count}");
