@@ -208,7 +208,7 @@ const FAULTS: &[Fault] = &[
     Fault {
         name: "noise 1e-3 too large",
         kernel: "noise",
-        change: |_, step| scale(step, 8, 1.001),
+        change: |_, step| scale(step, 20, 1.001),
         seen: &["loss", "hidden_l0", "rnn.weight_hh_l1"],
         right: &["evaluated loss"],
     },

@@ -45,8 +45,8 @@ struct Fault {
 fn faults() -> Vec<Fault> {
     /// The last scalar of a step.
     fn scaled(scalars: &mut [u8], by: fn(f32) -> f32) {
-        let scale = f32::from_le_bytes(scalars[20..24].try_into().unwrap());
-        scalars[20..24].copy_from_slice(&by(scale).to_le_bytes());
+        let scale = f32::from_le_bytes(scalars[32..36].try_into().unwrap());
+        scalars[32..36].copy_from_slice(&by(scale).to_le_bytes());
     }
     let next = schedule_of(MASKS.seed, MASKS.step + 1);
     let backward = ["rnn.weight_hh_l0", "rnn.weight_ih_l1", "rnn.bias_ih_l2", "h0"].as_slice();
@@ -63,7 +63,7 @@ fn faults() -> Vec<Fault> {
             scalars: |place, scalars| {
                 if place >= 3 {
                     // Nothing is below it.
-                    scalars[16..20].fill(0);
+                    scalars[28..32].fill(0);
                 }
             },
             schedule: None,
