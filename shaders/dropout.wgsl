@@ -7,7 +7,7 @@ struct Params {
     layer: u32,
     first: u32,
     batch: u32,
-    others: u32,
+    besides: u32,
     before: u32,
     width: u32,
     col: u32,

@@ -293,7 +293,7 @@ impl Config {
         self.share.map_or(Rows::whole(0), |Share { first, whole }| Rows {
             first: 0,
             batch: self.batch as u32,
-            others: (whole - self.batch) as u32,
+            besides: (whole - self.batch) as u32,
             before: first as u32,
         })
     }
