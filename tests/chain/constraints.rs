@@ -229,9 +229,9 @@ const FAULTS: &[Fault] = &[
     Fault {
         name: "the gradient of a connection that there is not",
         kernel: "connections",
-        // The first two make weights zero, the others gradients.
+        // The first two make weights zero, the others gradients, from the last layer on.
         change: |place, step| {
-            if place == 3 {
+            if place == 2 {
                 cut_to_first_row(step);
             }
         },
