@@ -265,7 +265,10 @@ impl Train {
             ("gradient, top layer", format!("{rate}; {shares}; {}", folder.join("gradients.svg").display()))
         }));
         if let Some(path) = before_explosion {
-            rows.push(("exploded", format!("the loss is more than 100 times the first; from before: {}", path.display())));
+            rows.push((
+                "exploded",
+                format!("the loss was 100 times the first and has not come back; from before: {}", path.display()),
+            ));
         }
         rows.push(("run", folder.display().to_string()));
         print(&pairs(&rows))

@@ -86,7 +86,7 @@ pub struct Summary {
     pub ms_per_step: f64,
     /// The last checkpoint.
     pub checkpoint: PathBuf,
-    /// Where the loss is more than a hundred times the first one, the last checkpoint from before.
+    /// Where the loss was more than a hundred times the first one and has not come back to it, the last checkpoint from before.
     pub before_explosion: Option<PathBuf>,
 }
 

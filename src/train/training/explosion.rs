@@ -15,7 +15,7 @@ const EXPLODED: f32 = 100.0;
 pub(super) struct Explosion {
     /// The loss of the run's first training step, as far as it is known.
     pub first: Option<f32>,
-    /// Whether the last loss had exploded.
+    /// Whether the loss has exploded, and has not come back to the first one since.
     is_now: bool,
 }
 
@@ -24,7 +24,8 @@ impl Training {
     /// losses before it were looked at.
     pub(super) fn look_for_explosion(&mut self, report: &Report, watch: &mut dyn FnMut(Event) -> ControlFlow<()>) -> Result<()> {
         let first = *self.explosion.first.get_or_insert(report.loss);
-        let was = std::mem::replace(&mut self.explosion.is_now, first > 0.0 && report.loss > EXPLODED * first);
+        let was = self.explosion.is_now;
+        self.explosion.is_now = first > 0.0 && report.loss > if was { first } else { EXPLODED * first };
         if self.explosion.is_now && !was {
             self.folder.keep_before_explosion()?;
             let _ = watch(Event::Exploded { step: report.step, loss: report.loss, first, kept: &self.folder.before_explosion() });
@@ -32,7 +33,8 @@ impl Training {
         Ok(())
     }
 
-    /// At the end of a run: removes the checkpoint from before where the loss is as it should be, and returns its place where it is not.
+    /// At the end of a run: removes the checkpoint from before where the loss has come back to the first one, and returns its place where it has
+    /// not.
     pub(super) fn end_explosion(&mut self) -> Result<Option<PathBuf>> {
         if self.explosion.is_now {
             return Ok(Some(self.folder.before_explosion()));
