@@ -11,9 +11,9 @@ use crate::Result;
 /// ```
 /// use retrospect::ranks::{Collective, threads};
 ///
+/// let ranks = threads(3)?;
 /// let sums: Vec<f32> = std::thread::scope(|scope| {
-///     let ranks = threads(3)?.into_iter();
-///     let work = ranks.map(|mut rank| scope.spawn(move || rank.sum(vec![rank.rank() as f32])));
+///     let work = ranks.into_iter().map(|mut rank| scope.spawn(move || rank.sum(vec![rank.rank() as f32])));
 ///     let work: Vec<_> = work.collect();
 ///     work.into_iter().flat_map(|thread| thread.join().expect("no panic").expect("no rank is lost")).collect()
 /// });
