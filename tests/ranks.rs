@@ -245,7 +245,9 @@ fn a_rank_that_dies_ends_all() {
         let (code, _, err) = finished(output.unwrap());
         assert!(code != 0 && begun.elapsed() < Duration::from_secs(limit), "{signal}: {code} after {:?}: {err}", begun.elapsed());
         if signal == "-STOP" {
-            assert!(err.contains("is lost: it has not answered for 2."), "{err}");
+            // It is asked once a second.
+            let silences = ["2.", "3."].map(|seconds| format!("is lost: it has not answered for {seconds}"));
+            assert!(silences.iter().any(|silence| err.contains(silence)), "{err}");
             assert!(err.contains("; the last checkpoint is run/checkpoint.safetensors"), "{err}");
         }
         assert!(processes(folder.path()).is_empty());
