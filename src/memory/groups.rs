@@ -121,7 +121,7 @@ mod tests {
         root
     }
 
-    fn of(files: &[(&str, String)]) -> Option<u64> {
+    fn left_by(files: &[(&str, String)]) -> Option<u64> {
         available(system(files).path())
     }
 
@@ -135,34 +135,34 @@ mod tests {
             |mounts: &str, group: &str| vec![("proc/self/mountinfo", mounts.to_owned()), ("proc/self/cgroup", group.to_owned())];
         // Version 2: the innermost has no limit, the one around it has, and the one around that has less left.
         let mut two = about(TWO, "0::/a/b/c\n");
-        assert_eq!(of(&two), None);
+        assert_eq!(left_by(&two), None);
         two.push(("sys/fs/cgroup/a/b/c/memory.max", "max\n".into()));
-        assert_eq!(of(&two), None);
+        assert_eq!(left_by(&two), None);
         two.extend([("sys/fs/cgroup/a/b/memory.max", mib(64)), ("sys/fs/cgroup/a/b/memory.current", mib(14))]);
-        assert_eq!(of(&two), Some(50 * MIB));
+        assert_eq!(left_by(&two), Some(50 * MIB));
         two.extend([("sys/fs/cgroup/a/memory.max", mib(100)), ("sys/fs/cgroup/a/memory.current", mib(90))]);
-        assert_eq!(of(&two), Some(10 * MIB));
+        assert_eq!(left_by(&two), Some(10 * MIB));
         two.push(("sys/fs/cgroup/a/memory.stat", format!("anon 5\nactive_file {}\ninactive_file {}\n", 4 * MIB, 3 * MIB)));
-        assert_eq!(of(&two), Some(17 * MIB));
+        assert_eq!(left_by(&two), Some(17 * MIB));
         two.extend([("sys/fs/cgroup/memory.max", mib(8)), ("sys/fs/cgroup/memory.current", mib(9))]);
-        assert_eq!(of(&two), Some(0));
+        assert_eq!(left_by(&two), Some(0));
 
         // Version 1, beside groups that limit something else; no limit is a number that no machine has.
         let groups = "9:name=systemd:/x\n4:memory:/a/b\n1:cpu:/\n0::/\n";
         let mut one = about(ONE, groups);
         one.push(("sys/fs/cgroup/memory/a/b/memory.limit_in_bytes", "9223372036854771712\n".into()));
-        assert_eq!(of(&one), Some(9_223_372_036_854_771_712));
+        assert_eq!(left_by(&one), Some(9_223_372_036_854_771_712));
         one.extend([
             ("sys/fs/cgroup/memory/a/memory.limit_in_bytes", mib(30)),
             ("sys/fs/cgroup/memory/a/memory.usage_in_bytes", mib(20)),
             ("sys/fs/cgroup/memory/a/memory.stat", format!("active_file 7\ntotal_inactive_file {}\n", 2 * MIB)),
         ]);
-        assert_eq!(of(&one), Some(12 * MIB));
+        assert_eq!(left_by(&one), Some(12 * MIB));
         // Both at once: the least counts.
         let mut both = about(&format!("{TWO}{ONE}"), groups);
         both.extend(one.split_off(2));
         both.push(("sys/fs/cgroup/memory.max", mib(11)));
-        assert_eq!(of(&both), Some(11 * MIB));
+        assert_eq!(left_by(&both), Some(11 * MIB));
     }
 
     #[test]
@@ -179,7 +179,7 @@ mod tests {
 
     #[test]
     fn a_system_without_groups_has_no_limit() {
-        assert_eq!(of(&[]), None);
-        assert_eq!(of(&[("proc/self/cgroup", "0::/a\n".into()), ("proc/self/mountinfo", "what - is\n\n".into())]), None);
+        assert_eq!(left_by(&[]), None);
+        assert_eq!(left_by(&[("proc/self/cgroup", "0::/a\n".into()), ("proc/self/mountinfo", "what - is\n\n".into())]), None);
     }
 }

@@ -23,7 +23,7 @@ impl SharedFile {
     ///
     /// # Errors
     /// [`Error::Io`]; what `broadcast` reports.
-    pub fn new(path: &Path, is_first: bool, mut broadcast: impl FnMut(Vec<u8>) -> Result<Vec<u8>>) -> Result<SharedFile> {
+    fn new(path: &Path, is_first: bool, mut broadcast: impl FnMut(Vec<u8>) -> Result<Vec<u8>>) -> Result<SharedFile> {
         if !is_first {
             return SharedFile::receive(&mut broadcast);
         }
@@ -55,7 +55,7 @@ impl SharedFile {
 
     /// Where it is.
     #[must_use]
-    pub fn path(&self) -> &Path {
+    fn path(&self) -> &Path {
         &self.path
     }
 }

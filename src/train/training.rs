@@ -420,17 +420,26 @@ impl Training {
 
     fn save(&mut self, watch: &mut dyn FnMut(Event) -> ControlFlow<()>) -> Result<()> {
         self.gather_for_checkpoint()?;
-        let saved = match self.folder.save(&self.origin, &self.validations, &mut self.network) {
-            Err(error @ Error::Io { .. }) => {
-                let _ = watch(Event::NotSaved(&error));
-                self.folder.save(&self.origin, &self.validations, &mut self.network)
-            }
-            saved => saved,
-        };
+        let saved = self.written_or_again(watch, Folder::save);
         self.agree_on_written(saved)?;
         let path = self.folder.checkpoint();
         let _ = watch(Event::Saved(&path));
         self.saved = Some(path);
         Ok(())
+    }
+
+    /// What came of writing a checkpoint, which is tried once more where a file cannot be written.
+    fn written_or_again(
+        &mut self,
+        watch: &mut dyn FnMut(Event) -> ControlFlow<()>,
+        write: fn(&Folder, &Origin, &Validations, &mut Network) -> Result<()>,
+    ) -> Result<()> {
+        match write(&self.folder, &self.origin, &self.validations, &mut self.network) {
+            Err(error @ Error::Io { .. }) => {
+                let _ = watch(Event::NotSaved(&error));
+                write(&self.folder, &self.origin, &self.validations, &mut self.network)
+            }
+            written => written,
+        }
     }
 }

@@ -93,7 +93,7 @@ fn look(clock: &mut Clock) -> Option<String> {
     let waiting = calls.under_way.values_mut().filter(|call| !call.is_outer);
     let mut late = None;
     for call in waiting {
-        call.spent += passed.of(call.is_software);
+        call.spent += passed.counted(call.is_software);
         // A wait that ends by itself is to end first.
         if call.spent > limit + 2 * interval(limit) {
             call.spent = Duration::ZERO;
@@ -113,7 +113,7 @@ struct Passed {
 
 impl Passed {
     /// What counts of it.
-    fn of(self, is_software: bool) -> Duration {
+    fn counted(self, is_software: bool) -> Duration {
         if is_software && self.is_busy { self.time / 10 } else { self.time }
     }
 }
@@ -169,7 +169,7 @@ impl Patience {
 
     /// Counts the time since the last look; whether it is too much.
     pub fn is_at_end(&mut self) -> bool {
-        self.spent += self.clock.pass(2 * Patience::slice()).of(self.is_software);
+        self.spent += self.clock.pass(2 * Patience::slice()).counted(self.is_software);
         self.spent >= limit()
     }
 }
@@ -231,8 +231,8 @@ mod tests {
     #[test]
     fn work_on_a_software_adapter_counts_a_tenth() {
         let passed = |is_busy| Passed { time: MOST, is_busy };
-        assert_eq!([true, false].map(|software| passed(true).of(software)), [MOST / 10, MOST]);
-        assert_eq!([true, false].map(|software| passed(false).of(software)), [MOST, MOST]);
+        assert_eq!([true, false].map(|software| passed(true).counted(software)), [MOST / 10, MOST]);
+        assert_eq!([true, false].map(|software| passed(false).counted(software)), [MOST, MOST]);
     }
 
     #[cfg(unix)]

@@ -6,7 +6,7 @@ use super::ranks::share_validations;
 use super::{Event, Training};
 use crate::batch::Loss;
 use crate::train::evaluation::evaluate_unless;
-use crate::train::{Checkpoint, Measures, Metrics, Schedule, Settings, Validations};
+use crate::train::{Checkpoint, Folder, Measures, Metrics, Schedule, Settings, Validations};
 use crate::{Error, Result};
 
 impl Training {
@@ -83,13 +83,7 @@ impl Training {
 
     pub(super) fn save_best(&mut self, watch: &mut dyn FnMut(Event) -> ControlFlow<()>) -> Result<()> {
         self.gather_for_checkpoint()?;
-        let saved = match self.folder.save_best(&self.origin, &self.validations, &mut self.network) {
-            Err(error @ Error::Io { .. }) => {
-                let _ = watch(Event::NotSaved(&error));
-                self.folder.save_best(&self.origin, &self.validations, &mut self.network)
-            }
-            saved => saved,
-        };
+        let saved = self.written_or_again(watch, Folder::save_best);
         self.agree_on_written(saved)
     }
 }
