@@ -64,7 +64,7 @@ impl SharedFile {
 /// [`crate::ranks::Collective`]. Where it is a copy, it is there as long as what comes with it.
 ///
 /// # Errors
-/// As [`SharedFile::new`] and [`Checkpoint::read`].
+/// Those of [`Checkpoint::read`], of writing the copy, and of `broadcast`.
 pub fn share_checkpoint(
     own: Option<(Checkpoint, PathBuf)>,
     ranks: usize,
