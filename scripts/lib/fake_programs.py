@@ -101,7 +101,7 @@ def bench():
         stop(1, "out[1, 2] is wrong")
     row = {
         "backend": "gpu",
-        "cell": "elman",
+        "cell": flag("--cell", "elman"),
         "layers": 1,
         "hidden": hidden,
         "batch": int(flag("--batch")),

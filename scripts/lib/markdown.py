@@ -1,5 +1,7 @@
 """A record of scripts/gpu-report as Markdown."""
 
+import math
+
 from lib.common import in_words
 
 NAMES = {"retrospect": "retrospect", "pytorch": "PyTorch", "jax": "JAX"}
@@ -20,24 +22,41 @@ def size_of(row):
     return ", ".join(f"{letter}={row[key]}" for letter, key in zip("HBT", SIZE) if key in row)
 
 
-def steps_table(rows):
+def steps_table(rows, size=SIZE):
     """The times of training steps, a line for each size; and the best of the others in f32 over retrospect's."""
-    found = {(row["contender"], row["precision"], tuple(row[key] for key in SIZE)): row for row in rows if "precision" in row}
+    found = {(row["contender"], row["precision"], tuple(row[key] for key in size)): row for row in rows if "precision" in row}
     columns = [column for column in COLUMNS if any(key[:2] == column for key in found)]
     # By length of the window, longest first, then by hidden size and batch.
-    sizes = sorted({key[2] for key in found}, key=lambda size: (-size[2], size[0], size[1]))
+    sizes = sorted({key[2] for key in found}, key=lambda size: (*size[:-3], -size[-1], *size[-3:-1]))
     lines = []
-    for size in sizes:
-        times = {column: found.get((*column, size)) for column in columns}
+    for one in sizes:
+        times = {column: found.get((*column, one)) for column in columns}
         cells = ["" if row is None else in_words(milliseconds(row)) if milliseconds(row) else "error" for row in times.values()]
         others = [milliseconds(row) for (name, kind), row in times.items() if row and name != "retrospect" and kind == "f32"]
         own, best = milliseconds(times.get(COLUMNS[0]) or {}), min(filter(None, others), default=None)
-        lines.append([*size, *cells, f"{in_words(best / own)} ×" if own and best else ""])
+        lines.append([*one, *cells, f"{in_words(best / own)} ×" if own and best else ""])
     on_cpu = {row["contender"] for row in rows if row.get("backend") == "cpu"}
     names = [
         NAMES[name] + (" on the CPU" if name in on_cpu else "") + (", TF32" if kind == "tf32" else "") for name, kind in columns
     ]
-    return table(["H", "B", "T", *names, "the best other in f32"], lines)
+    heads = {"hidden": "H", "batch": "B", "window": "T"}
+    return table([*(heads.get(key, key) for key in size), *names, "the best other in f32"], lines)
+
+
+def means(rows):
+    """The geometric means of the others' times in f32 over retrospect's, for the sizes that both have."""
+    times = {}
+    for row in rows:
+        if row.get("precision") == "f32" and milliseconds(row):
+            times.setdefault(row["contender"], {})[tuple(row[key] for key in SIZE)] = milliseconds(row)
+    own, said = times.pop("retrospect", {}), []
+    for name, found in times.items():
+        ratios = [found[size] / own[size] for size in found if size in own]
+        if ratios:
+            mean = math.exp(sum(map(math.log, ratios)) / len(ratios))
+            times_as_long = f"takes {in_words(mean)} times as long as retrospect in the geometric mean"
+            said.append(f"{NAMES[name]} {times_as_long} of {len(ratios)} sizes.")
+    return " ".join(said)
 
 
 def machine(record):
@@ -108,7 +127,7 @@ def show_steps(part):
     if not rows:
         return []
     said = "Milliseconds of a training step (forward, backward, gradient descent), I = O = 64. Last: over retrospect's time."
-    text = [said, steps_table(rows)]
+    text = [said, steps_table(rows), *filter(None, [means(rows)])]
     own = [row for row in rows if row["contender"] == "retrospect" and row.get("kernels")]
     names = list(dict.fromkeys(kernel["name"] for row in own for kernel in row["kernels"]))
     lines = []
@@ -125,6 +144,10 @@ def show_steps(part):
     notes = [f"- {row['contender']}, {size_of(row)}: {row['error']}" for row in rows if row.get("error")]
     notes += [f"- {size_of(row)}: {note}" for row in own for note in row.get("notes", [])]
     return [*text, *(["\n".join(notes)] if notes else [])]
+
+
+def show_cells(part):
+    return [steps_table(part["rows"], ("cell", *SIZE))] if part.get("rows") else []
 
 
 def show_products(part):
@@ -172,6 +195,7 @@ SHOWN = {
     "check": ("Check", show_check),
     "gradients": ("Gradients, against the equations in f64", show_gradients),
     "steps": ("Training steps", show_steps),
+    "cells": ("Training steps of other cells", show_cells),
     "products": ("Products", show_products),
     "text": ("Training on text, on the GPU and on the CPU", show_text),
     "tuning": ("The choice of variants", show_tuning),

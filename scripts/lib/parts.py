@@ -12,12 +12,17 @@ from lib.common import ROOT, Failure, in_words, last_words, say
 from lib.context import LeftOut, OutOfTime
 
 # Sizes of training steps: hidden, batch, window; those of README and docs/performance.md first, then by what is learnt from them.
-STEPS = [(256, 32, 64), (2048, 64, 256), (4096, 64, 32), (8192, 64, 32), (16384, 64, 32)]
-STEPS += [(h, b, 256) for b in (64, 16, 1) for h in (1024, 512, 2048, 128, 256) if (h, b) != (2048, 64)]
+STEPS = [(256, 32, 64), (2048, 64, 256), *((h, b, 256) for b in (16, 64, 1) for h in (1024, 512, 2048) if (h, b) != (2048, 64))]
+STEPS += [(4096, 64, 32), (8192, 64, 32), (16384, 64, 32), (128, 32, 1000)]
+STEPS += [(h, b, 256) for b in (64, 16, 1) for h in (128, 256)]
+# Other cells, for which there is no program in JAX here.
+CELLS = [("lstm", 1024, 16, 256), ("lstm", 128, 32, 256), ("gru", 512, 16, 256)]
+# JAX takes minutes to compile larger ones.
+LARGEST_FOR_JAX = 2048
 PRODUCTS = [4096, 1024, 2048]
 TUNED = [(2048, 64, 256), (512, 64, 256), (1024, 16, 256), (128, 1, 256), (8192, 64, 32)]
 ENDS = 64  # inputs and outputs
-QUICK = {"steps": [(33, 5, 6), (16, 1, 7)], "products": [65], "tuned": [(33, 5, 6)]}
+QUICK = {"steps": [(33, 5, 6), (16, 1, 7)], "cells": [("lstm", 17, 3, 5)], "products": [65], "tuned": [(33, 5, 6)]}
 # A second look that finds another variant so much faster is a fault; not on a software adapter, which shares its cores.
 SLOWER = 1.1
 # Not where both take a moment: clocks and timestamps scatter by so many milliseconds.
@@ -114,8 +119,8 @@ def run_tests(program, context, row):
             raise Failure(f"{row['program']}: exit code {code}: {last_words(stderr.read())}")
 
 
-def measure(context, found, sizes, ask, requests, name):
-    """Asks retrospect and then each peer for each size in turn. What there was no time for is named."""
+def measure(context, found, sizes, ask, requests, name, without=lambda peer, size: False):
+    """Asks retrospect and then each peer for each size in turn, but those that it is `without`. What there was no time for is named."""
     found |= {"rows": [], "no_time_for": []}
     context.peers.start(context.left())
     failures = []
@@ -126,6 +131,8 @@ def measure(context, found, sizes, ask, requests, name):
             found["rows"] += [{"contender": "retrospect", **row} for row in rows]
             say(f"  {name(size)}: " + spoken("retrospect", rows))
             for peer, precision in context.peers.names():
+                if without(peer, size):
+                    continue
                 asked = [{**request, "precision": precision} for request in requests(size)]
                 rows = [context.peers.ask(peer, request, context.left()) for request in asked]
                 found["rows"] += [{"contender": peer, **request, **row} for request, row in zip(asked, rows)]
@@ -147,21 +154,43 @@ def spoken(who, rows):
     return who + " " + ", ".join(in_words(time) + " ms" if time else "error" for time in times)
 
 
+def step_request(cell, *size):
+    return {"cell": cell, **dict(zip(("hidden", "batch", "window"), size)), "layers": 1, "input": ENDS, "output": ENDS}
+
+
+def step_rows(context, found, cell, *size):
+    """What bench says of a training step."""
+    flags = [part for key, value in step_request(cell, *size).items() for part in (f"--{key}", value)]
+    document, said = context.json(["bench", *context.device, *flags, "--runs", context.options.runs], codes=(0, 4))
+    found.setdefault("ceilings", document["ceilings"])
+    notes = [line.strip() for line in said.splitlines() if "tuning" in line or "Measured which" in line]
+    return [row | {"notes": notes} for row in document["rows"]]
+
+
 def steps(context, found):
     """Training steps, beside PyTorch and JAX."""
+    measure(
+        context,
+        found,
+        QUICK["steps"] if context.options.quick else STEPS,
+        lambda size: step_rows(context, found, "elman", *size),
+        lambda size: [step_request("elman", *size)],
+        lambda size: "H={}, B={}, T={}".format(*size),
+        lambda peer, size: peer == "jax" and size[0] > LARGEST_FOR_JAX,
+    )
 
-    def request(size):
-        return [dict(zip(("hidden", "batch", "window"), size), layers=1, input=ENDS, output=ENDS)]
 
-    def ask(size):
-        flags = [part for key, value in request(size)[0].items() for part in (f"--{key}", value)]
-        document, said = context.json(["bench", *context.device, *flags, "--runs", context.options.runs], codes=(0, 4))
-        found.setdefault("ceilings", document["ceilings"])
-        notes = [line.strip() for line in said.splitlines() if "tuning" in line or "Measured which" in line]
-        return [row | {"notes": notes} for row in document["rows"]]
-
-    sizes = QUICK["steps"] if context.options.quick else STEPS
-    measure(context, found, sizes, ask, request, lambda size: "H={}, B={}, T={}".format(*size))
+def cells(context, found):
+    """Training steps of LSTM and GRU networks, beside PyTorch."""
+    measure(
+        context,
+        found,
+        QUICK["cells"] if context.options.quick else CELLS,
+        lambda size: step_rows(context, found, *size),
+        lambda size: [step_request(*size)],
+        lambda size: "{}, H={}, B={}, T={}".format(*size),
+        lambda peer, size: peer == "jax",
+    )
 
 
 def products(context, found):
@@ -279,6 +308,7 @@ PARTS = {
     "check": (check, 0.4),
     "gradients": (gradient_cases, 0.15),
     "steps": (steps, 0.55),
+    "cells": (cells, 0.1),
     "products": (products, 0.15),
     "text": (text, 0.12),
     "tuning": (tuning, 0.2),
