@@ -1,6 +1,6 @@
 // How many workgroups run at the same time: each counts itself in and stays until all are there or it has looked in vain often enough. The first
-// to give up tells how many had come, since none can have left before. They take as many registers and as much memory as those that will wait
-// for each other: 32 vectors that are needed again at the end, and 18 KiB.
+// to give up tells how many had come, since none can have left before. They take about as many registers and as much memory as those that will
+// wait for each other: numbers that are needed again at the end, and MEMORY vectors.
 struct Seen {
     count: atomic<u32>,
     first: atomic<u32>,
@@ -10,14 +10,14 @@ struct Seen {
 @group(0) @binding(0) var<storage, read_write> seen: Seen;
 @group(0) @binding(1) var<storage, read> numbers: array<vec4<u32>>;
 
-var<workgroup> memory: array<vec4<u32>, 1152>;
+var<workgroup> memory: array<vec4<u32>, MEMORY>;
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(THREADS)
 fn main(@builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) i: u32) {
-#for n in 0..32
-    let number$n = numbers[i + $nu * 256u];
+#for n in 0..NUMBERS
+    let number$n = numbers[i + $nu * THREADS];
 #end
-    for (var at = i; at < 1152u; at += 256u) {
+    for (var at = i; at < MEMORY; at += THREADS) {
         memory[at] = number0 + at;
     }
     if i == 0u {
@@ -34,8 +34,8 @@ fn main(@builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_in
     if i == 0u {
         _ = atomicCompareExchangeWeak(&seen.first, 0u, count);
     }
-    var sum = memory[(i * 37u) % 1152u];
-#for n in 0..32
+    var sum = memory[(i * 37u) % MEMORY];
+#for n in 0..NUMBERS
     sum += number$n;
 #end
     // Never; so that nothing above can be left out.

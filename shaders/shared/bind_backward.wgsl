@@ -31,7 +31,7 @@ struct Params {
     chunk: u32,
 #for w in 0..WAITS
     sequences: u32,
-    blocks: u32,
+    at_once: u32,
     patience: u32,
 #end
 }

@@ -18,7 +18,9 @@ pub(super) const SIZES: &[[u32; 3]] = &[
     [17, 31, 32],
     [15, 33, 16],
     [9, 257, 127],
-    [1, 300, 1],
+    [1, 300, 2],
+    // One sequence of a small network.
+    [1, 62, 9],
     // Sums that are cut into pieces and blocks, along each of the three.
     [3, 4100, 2],
     [5, 3, 4100],

@@ -25,14 +25,14 @@ mod persistent;
 mod pointwise;
 mod variants;
 mod ways;
-pub(crate) use conditions::{has_room, has_room_turned, has_units, is_large, is_middling, is_skinny, is_worth_turning};
+pub(crate) use conditions::{has_room, has_room_turned, is_large, is_middling, is_skinny, is_worth_turning};
 use cpu::{run_backward, run_forward};
 use definition::{bound_backward, bound_forward, define_backward, define_forward, steps_of};
-pub(crate) use held::{Held, can_hold, held_8, held_16, held_64, needs};
+pub(crate) use held::{Held, alone, can_hold, can_hold_alone, has_few, has_many, is_busy, is_filled, needs, shared};
 pub(crate) use lower::{COPY, LARGE_PRODUCT, PARTS_SCALARS, PIECE_SCALARS, TURN, TURNED_PRODUCT, WIDE_PRODUCT, lower};
-pub(crate) use persistent::{FLAGS, SCALARS as HELD_SCALARS, persistent, with_word};
+pub(crate) use persistent::{FLAGS, SCALARS as HELD_SCALARS, waiting, with_word};
 pub(crate) use pointwise::{After, Before, Behind, Dims, Gradients, MOST, Numbers, Pointwise, Windows, gate_cols, gate_stride};
-pub(crate) use variants::{fused, in_parts, kernels, text, variants, without};
+pub(crate) use variants::{all, fused, in_parts, kernels, text, variants, with_unchecked};
 pub(crate) use ways::{BY_LANES, BY_SLICES, NARROW, TILED, Way, by_sequence, by_subgroup};
 
 #[derive(Clone, Copy, Pod, Zeroable)]

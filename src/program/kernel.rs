@@ -128,13 +128,15 @@ pub struct Needs {
     pub subgroup: u32,
     /// Bytes of workgroup memory, where it is more than 16 KiB.
     pub memory: u32,
+    /// Invocations of a workgroup, where they are more than 256.
+    pub invocations: u32,
     /// Storage buffers of a shader, where they are more than 8.
     pub buffers: u32,
 }
 
 impl Needs {
     /// Nothing.
-    pub const NOTHING: Needs = Needs { subgroup: 0, memory: 0, buffers: 0 };
+    pub const NOTHING: Needs = Needs { subgroup: 0, memory: 0, invocations: 0, buffers: 0 };
 }
 
 /// One way to compute a kernel's contract on a GPU.

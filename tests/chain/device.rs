@@ -59,6 +59,8 @@ pub fn small(device: &Device, binding: u64, buffer: u64) -> Device {
         min_storage_buffer_offset_alignment: 256,
         // Which some variants need, and say so.
         max_compute_workgroup_storage_size: adapter.limits().max_compute_workgroup_storage_size,
+        max_compute_invocations_per_workgroup: adapter.limits().max_compute_invocations_per_workgroup,
+        max_compute_workgroup_size_x: adapter.limits().max_compute_workgroup_size_x,
         max_storage_buffers_per_shader_stage: adapter.limits().max_storage_buffers_per_shader_stage,
         max_immediate_size: adapter.limits().max_immediate_size,
         ..wgpu::Limits::default()

@@ -51,6 +51,8 @@ const FORWARD_WIDE: [&str; 2] = ["elman_forward", "wide"];
 const BACKWARD_LARGE: [&str; 2] = ["elman_backward", "large"];
 const FORWARD_SEQUENCE: [&str; 2] = ["elman_forward", "sequence_64"];
 const BACKWARD_SEQUENCE: [&str; 2] = ["elman_backward", "sequence_128"];
+const FORWARD_SEQUENCES: [&str; 2] = ["elman_forward", "sequences_128"];
+const BACKWARD_SEQUENCES: [&str; 2] = ["elman_backward", "sequences_64"];
 const LEAKY_FORWARD: [&str; 2] = ["leaky_forward", "software"];
 const LEAKY_BACKWARD: [&str; 2] = ["leaky_backward", "software"];
 const LSTM_FORWARD: [&str; 2] = ["lstm_forward", "software"];
@@ -63,9 +65,10 @@ const LSTM_BACKWARD_SEQUENCE: [&str; 2] = ["lstm_backward", "sequence_64"];
 const GRU_FORWARD: [&str; 2] = ["gru_forward", "software"];
 const GRU_FORWARD_TILED: [&str; 2] = ["gru_forward", "tiled"];
 const GRU_BACKWARD: [&str; 2] = ["gru_backward", "software"];
-const FORWARD_PERSISTENT: [&str; 2] = ["elman_forward", "persistent_16"];
-const BACKWARD_PERSISTENT: [&str; 2] = ["elman_backward", "persistent_16"];
+const FORWARD_PERSISTENT: [&str; 2] = ["elman_forward", "persistent_32"];
+const BACKWARD_PERSISTENT: [&str; 2] = ["elman_backward", "persistent_32"];
 const FORWARD_ALONE: [&str; 2] = ["elman_forward", "persistent_64"];
+const BACKWARD_DENSE: [&str; 2] = ["elman_backward", "persistent_16_dense"];
 const LOOKUP: [&str; 2] = ["embedding_lookup", "rows"];
 const TOKENS: [&str; 2] = ["embedding_gradient", "ordered"];
 const SOFTMAX: [&str; 2] = ["softmax_loss", "chunks"];
@@ -270,23 +273,31 @@ pub const EDITS: &[Edit] = &[
         "unit(inputs_at(0u, row, col), total)",
     ),
     edit("a part of a time step is lost", BACKWARD_LARGE, "value, p < params.count)", "value, p + 1u < max(params.count, 2u))"),
-    edit("the state does not go on", FORWARD_SEQUENCE, "state[0u * UNITS / 4u + i] = next[0];", ""),
+    edit("the state does not go on", FORWARD_SEQUENCE, "state[own * DEPTH + 0u * gate_stride() + col + 1u] = after[0][1];", ""),
     edit(
         "no barrier before the sums of a sequence",
         FORWARD_SEQUENCE,
-        "sums[i] = sum;\n        workgroupBarrier();",
-        "sums[i] = sum;",
+        "        workgroupBarrier();\n        if calls {",
+        "        if calls {",
     ),
     edit(
         "no barrier before the next state",
         BACKWARD_SEQUENCE,
-        "        }\n        workgroupBarrier();\n    }\n}",
-        "        }\n    }\n}",
+        "        workgroupBarrier();\n        for (var s = 0u;",
+        "        for (var s = 0u;",
     ),
-    edit("the second part of k is lost", BACKWARD_SEQUENCE, "p < THREADS; p += COLUMNS", "p < COLUMNS; p += COLUMNS"),
+    edit("a slice of k is lost", BACKWARD_SEQUENCE, "total[0][2] += sums[p0_2 + 1u * LANES];", ""),
+    edit(
+        "all workgroups have the first sequence",
+        FORWARD_SEQUENCE,
+        "let first_sequence = group.y * share;",
+        "let first_sequence = 0u;",
+    ),
+    edit("all sequences of a workgroup have the first's state", FORWARD_SEQUENCES, "let p = s * DEPTH + 4u", "let p = 4u"),
+    edit("all sequences of a workgroup have the first's sums", BACKWARD_SEQUENCES, "(own * ROWS + ", "("),
     edit("a sequence runs forward on the way back", BACKWARD_SEQUENCE, "return params.steps - 1u - n;", "return n;"),
     edit("every chunk of time is the first", FORWARD_SEQUENCE, "let begin = immediates.time * params.chunk;", "let begin = 0u;"),
-    edit("weights of the wrong unit", FORWARD_SEQUENCE, "[place & 3u]", "[k & 3u]"),
+    edit("weights of the wrong unit", FORWARD_SEQUENCE, "[col & 3u]", "[k & 3u]"),
     edit(
         "the state of the step before the last",
         FORWARD,
@@ -370,7 +381,12 @@ pub const EDITS: &[Edit] = &[
         "d_state0[at(params.d_state0, row + params.batch, col)],",
         "d_state0[at(params.d_state0, row, col)],",
     ),
-    edit("a gate of a sequence does not go on", LSTM_BACKWARD_SEQUENCE, "state[3u * UNITS / 4u + i] = next[3];", ""),
+    edit(
+        "a gate of a sequence does not go on",
+        LSTM_BACKWARD_SEQUENCE,
+        "state[own * DEPTH + 3u * gate_stride() + col + 2u] = after[3][2];",
+        "",
+    ),
     edit(
         "a slice of the third gate is lost",
         LSTM_FORWARD_NARROW,
@@ -388,13 +404,13 @@ pub const EDITS: &[Edit] = &[
     edit("the state after the time step for the one before it", GRU_BACKWARD, "(at.kept0 - n)", "(at.kept0 * z - n * z)"),
     edit("every gradient of a GRU times 4", GRU_BACKWARD, "let d_h = at.d_hidden", "let d_h = 4.0 * at.d_hidden"),
     // Recurrences whose workgroups wait for each other.
-    edit("the units of the first workgroup", FORWARD_PERSISTENT, "let column_unit = group.x * UNITS + ", "let column_unit = "),
-    edit("the second block of k is lost", FORWARD_PERSISTENT, "if 1u < params.blocks", "if 2u < params.blocks"),
+    edit("the units of the first workgroup", FORWARD_PERSISTENT, "group.x * UNITS + lane * COLUMNS", "lane * COLUMNS"),
+    edit("the third four of k are lost", FORWARD_ALONE, "if 2u < vectors", "if 3u < vectors"),
     edit(
         "a slice has the values of k of the one before",
         FORWARD_PERSISTENT,
-        "i / UNITS * 16u * params.blocks",
-        "max(i / UNITS, 1u) * 16u * params.blocks - 16u * params.blocks",
+        "column(4u * (0u * SLICES + slice)",
+        "column(4u * (max(slice, 1u) - 1u)",
     ),
     edit(
         "no barrier before the state is multiplied",
@@ -405,24 +421,47 @@ pub const EDITS: &[Edit] = &[
     edit(
         "no barrier before the sums are added up",
         FORWARD_PERSISTENT,
+        "        workgroupBarrier();\n        if i / (LANES * SHARE)",
+        "        if i / (LANES * SHARE)",
+    ),
+    edit(
+        "no barrier before the parts of the sums are added up",
+        FORWARD_PERSISTENT,
         "        workgroupBarrier();\n        if calls",
         "        if calls",
     ),
-    edit("no barrier at the end of a time step", FORWARD_ALONE, "        storageBarrier();\n", ""),
+    edit("a term of a part is lost", FORWARD_PERSISTENT, "part += sums[p + 1u * LANES * SHARE];", ""),
+    edit("a part of a sum is lost", BACKWARD_DENSE, "total[0][3] += sums[p0_3 + 1u * LANES];", ""),
     edit(
-        "the states of other sequences",
+        "the first states of another sequence",
         FORWARD_PERSISTENT,
-        "state_row(time) + first + 1u, i + 0u",
-        "state_row(time) + first, i + 0u",
+        "x1_0 = word(word_at(first_row + 1u",
+        "x1_0 = word(word_at(first_row",
     ),
-    edit("the second words are those of the first", FORWARD_PERSISTENT, "first + 0u, i + 1u * THREADS", "first + 0u, i"),
-    edit("a word of the second sequence is lost", FORWARD_ALONE, "x1_0 = word(place1_0);", ""),
-    edit("all sequences are the first group's", FORWARD_PERSISTENT, "let first = group.y * params.sequences + ", "let first = "),
+    edit(
+        "the states of the first sequences",
+        FORWARD_PERSISTENT,
+        "state_row(step_at(n)) + first_sequence + tile * at_once",
+        "state_row(step_at(n)) + first_sequence",
+    ),
+    edit(
+        "the second words are those of the first",
+        BACKWARD_DENSE,
+        "x0_1 = word(word_at(first_row + 0u, i + 1u * THREADS))",
+        "x0_1 = word(word_at(first_row + 0u, i))",
+    ),
+    edit("a word is looked at once", FORWARD_ALONE, "x0_0 = word(word_at(row + 0u, i + 0u * THREADS));", ""),
+    edit(
+        "all sequences are the first ones",
+        FORWARD_PERSISTENT,
+        "let first = first_sequence + tile * at_once;",
+        "let first = first_sequence;",
+    ),
     edit(
         "the last time step of a dispatch is lost",
         FORWARD_ALONE,
-        "min(params.steps, begin + params.chunk) * passes",
-        "max(min(params.steps, begin + params.chunk), begin + 2u) * passes - passes",
+        "min(params.steps, begin + params.chunk) * tiles",
+        "max(min(params.steps, begin + params.chunk), begin + 2u) * tiles - tiles",
     ),
     // Activations.
     edit("tanh' = 1 - h", SLOPE, "return 1.0 - h * h;", "return 1.0 - h;"),

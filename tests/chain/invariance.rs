@@ -174,7 +174,9 @@ fn a_program_takes_the_same_memory_for_any_number_of_time_steps() {
                         name if name.starts_with("turned") => 300_000,
                         // One workgroup has many in a dispatch, and several that may not wait for each other one; the states are filled
                         // before and looked at behind.
-                        name if name.starts_with("persistent_64") => 100_000u64.div_ceil(4096) + 2,
+                        name if name.starts_with("persistent_64") || name.starts_with("persistent_32") => {
+                            100_000u64.div_ceil(4096) + 2
+                        }
                         name if name.starts_with("persistent") => 100_000 + 2,
                         _ => 100_000,
                     };

@@ -44,7 +44,9 @@ const SIZES: [[u32; 3]; 6] = [[1, 1, 9], [3, 8, 7], [5, 17, 5], [7, 19, 3], [2, 
 #[test]
 fn where_nothing_waits_every_cell_is_as_defined() {
     for kernel in recurrences() {
-        for variant in persistent(kernel) {
+        // The others have as many sums of a unit as one of these, and so the same text but for the cell.
+        let is_whole = kernel.name.starts_with("elman") || kernel.name.starts_with("lstm");
+        for variant in persistent(kernel).filter(|v| is_whole || v.name.starts_with("persistent_32")) {
             let failed = failures(kernel, variant, &SIZES, device());
             assert!(failed.is_empty(), "{kernel:?}/{}: {failed:#?}", variant.name);
         }
@@ -202,6 +204,17 @@ fn what_waits_in_vain_is_never_chosen() {
     assert_eq!(again.variant(step, &again.cuts(&program)).name, "tiled");
 }
 
+const ALL_WAITING: [&str; 8] = [
+    "persistent_64",
+    "persistent_32",
+    "persistent_16",
+    "persistent_8",
+    "persistent_64_dense",
+    "persistent_32_dense",
+    "persistent_16_dense",
+    "persistent_8_dense",
+];
+
 /// What is kept of it counts in later runs, and for no workgroup alone.
 #[test]
 fn that_workgroups_waited_in_vain_is_kept() {
@@ -216,13 +229,16 @@ fn that_workgroups_waited_in_vain_is_kept() {
         waiting.map(|v| v.name).collect()
     };
     let device = forced();
-    assert_eq!(names(&device, 32), ["persistent_64", "persistent_16", "persistent_8"]);
+    assert_eq!(names(&device, 32), ALL_WAITING);
     refuse_waiting(&device, folder.path()).unwrap();
     let mut again = forced();
     tune(&mut again, &program, Mode::Off, Some(folder.path())).unwrap();
     for device in [device, again] {
         assert!(device.has_waited_in_vain() && device.resident() == Some(0));
-        assert_eq!((names(&device, 32), names(&device, 300)), (vec!["persistent_64"], vec![]));
+        assert_eq!(
+            (names(&device, 32), names(&device, 300)),
+            (vec!["persistent_64", "persistent_32", "persistent_64_dense", "persistent_32_dense"], vec![])
+        );
     }
 }
 
@@ -255,10 +271,8 @@ fn edited(right: &Variant, from: &[(&str, &str)]) -> &'static Variant {
 #[test]
 fn states_that_are_read_too_early_are_seen() {
     let kernel = cells::ALL[0].forward;
-    let hasty = edited(
-        variant(kernel, "persistent_16"),
-        &[("if bits != UNWRITTEN {", "if true {"), ("if x0_0 == UNWRITTEN", "if false"), ("if x1_0 == UNWRITTEN", "if false")],
-    );
+    let hasty =
+        edited(variant(kernel, "persistent_16"), &[("let most = patience;", "let most = 1u;"), ("atomicStore(&over, 1u);", "")]);
     assert_eq!(failures(kernel, hasty, &[[2, 16, 5]], &forced()), [""; 0], "of one workgroup nothing is read too early");
     assert!(!failures(kernel, hasty, &[[2, 32, 5]], &forced()).is_empty());
 }

@@ -40,7 +40,7 @@ pub fn problems(wgsl: &str, shader: &Shader, needs: Needs) -> Vec<String> {
     {
         found.push(error.emit_to_string(wgsl));
     }
-    entry(&module, shader, &mut found);
+    entry(&module, shader, needs, &mut found);
     globals(&module, shader, needs, &mut found);
     let functions = module.functions.iter().map(|(handle, f)| (Some(handle), f, f.name.as_deref().unwrap_or("?")));
     let entries = module.entry_points.iter().map(|e| (None, &e.function, e.name.as_str()));
@@ -58,12 +58,12 @@ pub fn problems(wgsl: &str, shader: &Shader, needs: Needs) -> Vec<String> {
     found
 }
 
-fn entry(module: &Module, shader: &Shader, found: &mut Vec<String>) {
+fn entry(module: &Module, shader: &Shader, needs: Needs, found: &mut Vec<String>) {
     match module.entry_points.iter().find(|e| e.name == shader.entry && e.stage == ShaderStage::Compute) {
         None => found.push(format!("no compute entry point {}", shader.entry)),
         Some(entry) => {
             let invocations: u32 = entry.workgroup_size.iter().product();
-            if invocations > INVOCATIONS || entry.workgroup_size_overrides.is_some() {
+            if invocations > INVOCATIONS.max(needs.invocations) || entry.workgroup_size_overrides.is_some() {
                 found.push(format!("{invocations} invocations a workgroup, at most {INVOCATIONS}"));
             }
         }

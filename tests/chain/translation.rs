@@ -76,8 +76,9 @@ fn every_shader_translates_to_spir_v_msl_and_hlsl() {
     }
     assert!(seen > 100 && without >= 30, "{seen}, {without} without checks");
     // Those of the backend itself.
+    const SIZES: &str = "const THREADS: u32 = 512u;\nconst MEMORY: u32 = 1024u;\nconst NUMBERS: u32 = 24u;\n";
     for text in [include_str!("../../shaders/keep.wgsl"), include_str!("../../shaders/resident.wgsl")] {
-        let shader = Shader { source: vec![text].leak(), entry: "main", bindings: &[], scalars: &[] };
+        let shader = Shader { source: vec![SIZES, text].leak(), entry: "main", bindings: &[], scalars: &[] };
         translate(&shader.wgsl(), &shader, true).unwrap_or_else(|error| panic!("{error}: {text}"));
     }
 }

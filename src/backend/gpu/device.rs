@@ -190,6 +190,8 @@ impl Device {
         let limits = self.device.limits();
         (needs.subgroup == 0 || needs.subgroup == self.subgroup)
             && needs.memory <= limits.max_compute_workgroup_storage_size
+            && needs.invocations <= limits.max_compute_invocations_per_workgroup
+            && needs.invocations <= limits.max_compute_workgroup_size_x
             && needs.buffers <= limits.max_storage_buffers_per_shader_stage
     }
 

@@ -13,12 +13,24 @@ const MOST: u32 = 1024;
 /// Each is tried so many times, of which the least counts.
 const TRIES: usize = 3;
 
-/// The workgroups of 256 invocations, with the registers and the memory of those that wait for each other, that run at the same time.
+/// Invocations of a workgroup, bytes of its memory, and vectors of an invocation: about as much as the largest of those that wait for each other
+/// take, if the device has as much.
+const THREADS: u32 = 512;
+const MEMORY: u32 = 26 << 10;
+const NUMBERS: u32 = 24;
+
+/// The workgroups with the registers and the memory of those that wait for each other that run at the same time.
 ///
 /// # Errors
 /// What the device reports.
 pub(super) fn find(device: &Device) -> Result<u32> {
-    let pipeline = own_pipeline(device, "resident", &unroll(include_str!("../../../shaders/resident.wgsl")))?;
+    let limits = device.device.limits();
+    let threads = THREADS.min(limits.max_compute_invocations_per_workgroup).min(limits.max_compute_workgroup_size_x);
+    let memory = MEMORY.min(limits.max_compute_workgroup_storage_size) / 16;
+    let constants =
+        format!("const THREADS: u32 = {threads}u;\nconst MEMORY: u32 = {memory}u;\nconst NUMBERS: u32 = {NUMBERS}u;\n");
+    let text = constants + include_str!("../../../shaders/resident.wgsl");
+    let pipeline = own_pipeline(device, "resident", &unroll(&text))?;
     let mut least = MOST;
     for _ in 0..TRIES {
         least = least.min(count(device, &pipeline)?);
@@ -31,7 +43,7 @@ fn count(device: &Device, pipeline: &wgpu::ComputePipeline) -> Result<u32> {
     let staging = device.checked("resident", || {
         let make = |name, bytes, usage| buffer(device, name, bytes, usage);
         let seen = make("seen", 16, BufferUsages::STORAGE | BufferUsages::COPY_SRC);
-        let numbers = make("numbers", 32 * 256 * 16, BufferUsages::STORAGE);
+        let numbers = make("numbers", 16 * 512 * 16, BufferUsages::STORAGE);
         let staging = make("read", 16, BufferUsages::MAP_READ);
         let group = device.device.create_bind_group(&wgpu::BindGroupDescriptor {
             label: None,

@@ -11,11 +11,6 @@ pub(super) fn units(step: &Step) -> u32 {
     step.windows[1].rows.min(step.windows[1].cols)
 }
 
-/// Whether a layer has at most so many units, its weight is in one piece, and there is a workgroup for each sequence.
-pub(crate) fn has_units(step: &Step, cuts: &Cuts, most: u32) -> bool {
-    units(step) <= most && cuts.fits(&step.windows[1]) && step.scalars::<Shape>().batch <= cuts.workgroups
-}
-
 /// Whether the sequences are so few that reading the weight is what takes the time.
 pub(crate) fn is_skinny(step: &Step) -> bool {
     step.scalars::<Shape>().batch <= 16 || is_middling(step)

@@ -1,84 +1,128 @@
-//! How workgroups that wait for each other share out a recurrence, whose weight they hold in registers, and where they can.
+//! How workgroups that hold the weight of a recurrence in registers share it out, and where they can.
 
 use super::Shape;
 use super::conditions::units;
 use crate::program::{Binding, Cuts, Needs, Step};
 
-/// Invocations of a workgroup.
-const THREADS: u32 = 256;
-/// Values of k of a block, of which a thread has several.
-pub(super) const BLOCK: u32 = 16;
 /// How the workgroups of a shader share out a recurrence.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Held {
+    /// Invocations of a workgroup.
+    threads: u32,
     /// Units of a workgroup.
     pub units: u32,
-    /// Blocks of 16 values of k that a thread has at most.
-    blocks: u32,
-    /// Sequences that are computed at a time.
+    /// Units of a thread.
+    columns: u32,
+    /// Fours of values of k that a thread has at most.
+    vectors: u32,
+    /// Sequences that are computed at a time, at most.
     pub sequences: u32,
+    /// Threads that add up a sum, where that is a stage of its own, or 0.
+    folds: u32,
     /// The same as constants of the shader.
     pub text: &'static str,
 }
 
+/// `held!(threads, units, columns, vectors, sequences; words, share, terms)`, where each of `share` threads adds up `terms` slices before the
+/// cell is called; without `terms` all slices are added up by those that call it.
 macro_rules! held {
-    ($units:literal, $blocks:literal, $sequences:literal, $words:literal) => {
-        Held {
-            units: $units,
-            blocks: $blocks,
-            sequences: $sequences,
-            text: concat!(
-                "const UNITS: u32 = ",
-                $units,
-                "u;\nconst BLOCKS: u32 = ",
-                $blocks,
-                "u;\nconst SEQUENCES: u32 = ",
-                $sequences,
-                "u;\nconst WORDS: u32 = ",
-                $words,
-                "u; // of a sequence's state that a thread brings\n"
-            ),
-        }
+    ($threads:literal, $units:literal, $columns:literal, $vectors:literal, $sequences:literal; $words:literal, $slices:literal) => {
+        held!($threads, $units, $columns, $vectors, $sequences; $words, $slices, 1, 0)
     };
+    ($threads:literal, $units:literal, $columns:literal, $vectors:literal, $sequences:literal; $words:literal, $share:literal, $terms:literal) => {
+        held!($threads, $units, $columns, $vectors, $sequences; $words, $share, $terms, 1)
+    };
+    (
+        $threads:literal, $units:literal, $columns:literal, $vectors:literal, $sequences:literal;
+        $words:literal, $share:literal, $terms:literal, $folds:literal
+    ) => {{
+        const HELD: Held = Held {
+            threads: $threads,
+            units: $units,
+            columns: $columns,
+            vectors: $vectors,
+            sequences: $sequences,
+            folds: $folds * $share,
+            text: concat!(
+                "const THREADS: u32 = ", $threads, "u;\n",
+                "const UNITS: u32 = ", $units, "u; // of a workgroup\n",
+                "const COLUMNS: u32 = ", $columns, "u; // units of a thread\n",
+                "const VECTORS: u32 = ", $vectors, "u; // fours of values of k of a thread, at most\n",
+                "const SEQUENCES: u32 = ", $sequences, "u; // at a time, at most\n",
+                "const WORDS: u32 = ", $words, "u; // that a thread reads of a sequence's state\n",
+                "const FOLDS: u32 = ", $folds, "u; // whether the sums of the slices are added up in two stages\n",
+                "const TERMS: u32 = ", $terms, "u; // slices that a thread of the first stage adds up\n",
+                "const SHARE: u32 = ", $share, "u; // sums that are left for the second stage\n",
+            ),
+        };
+        assert!(HELD.slices() == $share * $terms && HELD.depth().div_ceil($threads) == $words);
+        HELD
+    }};
 }
 
-/// 64 units a workgroup, by the sums of a unit: up to 256 values of k of one sum, or 64 of several.
-pub(crate) const fn held_64(sums: usize) -> Held {
-    if sums == 1 { held!(64, 4, 2, 1) } else { held!(64, 1, 2, 1) }
-}
-
-/// 16 units: up to 2,048 values of k of one sum, 768 of three, 512 of four.
-pub(crate) const fn held_16(sums: usize) -> Held {
+/// Those whose workgroups wait for each other, by the sums of a unit. With one sum the four of 512 threads hold up to 512, 1,024, 2,048 and
+/// 4,096 values of k, and with several up to 128, 256, 512 and 1,024. The four of 256 threads hold as much: a thread has twice the weights, and
+/// so reads fewer states for as many products. All fit 32 KiB of workgroup memory.
+pub(crate) const fn shared(sums: usize) -> [Held; 8] {
     match sums {
-        1 => held!(16, 8, 2, 8),
-        3 => held!(16, 3, 2, 3),
-        _ => held!(16, 2, 2, 2),
+        1 => [
+            held!(512, 64, 4, 4, 2; 1, 4, 8),
+            held!(512, 32, 4, 4, 2; 2, 8, 8),
+            held!(512, 16, 4, 4, 1; 4, 8, 16),
+            held!(512, 8, 4, 4, 1; 8, 16, 16),
+            held!(256, 64, 8, 4, 2; 2, 2, 16),
+            held!(256, 32, 8, 4, 2; 4, 4, 16),
+            held!(256, 16, 4, 8, 2; 8, 8, 8),
+            held!(256, 8, 8, 4, 1; 16, 16, 16),
+        ],
+        _ => [
+            held!(512, 64, 1, 4, 2; 1, 8),
+            held!(512, 32, 1, 4, 2; 1, 2, 8),
+            held!(512, 16, 1, 4, 2; 1, 4, 8),
+            held!(512, 8, 1, 4, 2; 2, 8, 8),
+            held!(256, 64, 2, 4, 2; 1, 8),
+            held!(256, 32, 2, 4, 2; 1, 1, 16),
+            held!(256, 16, 2, 4, 2; 2, 2, 16),
+            held!(256, 8, 2, 4, 2; 4, 4, 16),
+        ],
     }
 }
 
-/// 8 units: up to 4,096 values of k of one sum, 1,536 of three, 1,024 of four.
-pub(crate) const fn held_8(sums: usize) -> Held {
-    match sums {
-        1 => held!(8, 8, 1, 16),
-        3 => held!(8, 3, 1, 6),
-        _ => held!(8, 2, 1, 4),
+/// Those of which one workgroup holds a whole layer, by the gates of the cell and the sums of a unit: for up to 64 units and, of one gate, up to
+/// 128; each for one sequence a workgroup and for four.
+pub(crate) const fn alone(gates: usize, sums: usize) -> [Held; 4] {
+    match (gates, sums) {
+        (1, _) => [
+            held!(256, 64, 4, 1, 1; 1, 16),
+            held!(256, 64, 4, 1, 4; 1, 16),
+            held!(256, 128, 4, 4, 1; 1, 8),
+            held!(256, 128, 4, 4, 4; 1, 8),
+        ],
+        (_, 1) => {
+            let [one, four] = [held!(256, 64, 4, 4, 1; 1, 16), held!(256, 64, 4, 4, 4; 1, 16)];
+            [one, four, one, four]
+        }
+        _ => {
+            let [one, four] = [held!(256, 64, 1, 4, 1; 1, 4), held!(256, 64, 1, 4, 4; 1, 4)];
+            [one, four, one, four]
+        }
     }
 }
 
 impl Held {
-    /// Threads that share a unit.
+    /// Threads that share the units of one.
     pub const fn slices(&self) -> u32 {
-        THREADS / self.units
+        self.threads * self.columns / self.units
     }
 
     /// The most values of k.
     const fn depth(&self) -> u32 {
-        self.slices() * self.blocks * BLOCK
+        self.slices() * self.vectors * 4
     }
 
     /// Bytes of workgroup memory.
     const fn memory(&self, sums: usize) -> u32 {
-        4 * (self.sequences * (self.depth() + sums as u32 * THREADS) + 1)
+        4 * (self.sequences * (self.depth() + self.columns * sums as u32 * self.threads) + 1)
     }
 
     /// Workgroups that share a sequence, and so wait for each other.
@@ -90,14 +134,21 @@ impl Held {
     pub fn share(&self, batch: u32, groups: u32, cuts: &Cuts) -> u32 {
         let most = match cuts.resident {
             Some(most) if groups > 1 => most / groups,
-            _ => cuts.workgroups,
+            Some(_) => cuts.workgroups,
+            // Each of its workgroups takes all sequences, as on a GPU with few.
+            None => 1,
         };
-        batch.div_ceil(most.clamp(1, cuts.workgroups)).next_multiple_of(self.sequences)
+        batch.div_ceil(most.clamp(1, cuts.workgroups))
     }
 
-    /// Loop iterations of a time step of so many sequences: a round for those at a time, in which the slices' sums are added up.
+    /// The sequences that are computed at a time, of so many: about half of them, so that the states of the others are on their way meanwhile.
+    pub fn at_once(&self, sequences: u32) -> u32 {
+        sequences.div_ceil(2).min(self.sequences)
+    }
+
+    /// Loop iterations of a time step of so many sequences.
     pub fn iterations(&self, sequences: u32) -> u32 {
-        sequences / self.sequences * (self.slices() + 1)
+        sequences + sequences.div_ceil(self.at_once(sequences))
     }
 }
 
@@ -111,7 +162,37 @@ pub(crate) fn can_hold(step: &Step, cuts: &Cuts, held: &Held) -> bool {
     weight.rows <= held.depth() && cuts.fits(&weight) && is_room && iterations() <= cuts.iterations
 }
 
+/// Whether the weight takes a good part of the registers. Where it takes less, fewer workgroups do as well.
+pub(crate) fn is_filled(step: &Step, held: &Held) -> bool {
+    2 * step.windows[1].rows > held.depth()
+}
+
+/// Whether there are several sequences for each workgroup, so that reading states takes more time than waiting for them.
+pub(crate) fn is_busy(step: &Step, held: &Held) -> bool {
+    is_filled(step, held) && step.scalars::<Shape>().batch > 4
+}
+
+/// Whether there are so few sequences that each has a workgroup that runs at once.
+pub(crate) fn has_few(step: &Step) -> bool {
+    step.scalars::<Shape>().batch <= 256
+}
+
+/// Whether there are so many sequences that a large GPU has several for each workgroup.
+pub(crate) fn has_many(step: &Step) -> bool {
+    step.scalars::<Shape>().batch > 128
+}
+
+/// Whether one workgroup holds the weight, and there is a workgroup for each sequence.
+pub(crate) fn can_hold_alone(step: &Step, cuts: &Cuts, held: &Held) -> bool {
+    let weight = step.windows[1];
+    let is_room = step.scalars::<Shape>().batch <= cuts.workgroups;
+    units(step) <= held.units && weight.rows <= held.depth() && cuts.fits(&weight) && is_room
+}
+
 /// What a variant needs whose units have so many sums.
 pub(crate) const fn needs(held: &Held, sums: usize, bindings: &[Binding]) -> Needs {
-    Needs { memory: held.memory(sums), buffers: bindings.len() as u32, ..Needs::NOTHING }
+    // A thread for each part of a sum, and for each four units.
+    let outputs = held.sequences * held.units;
+    assert!(outputs * sums as u32 * held.folds <= held.threads && outputs / 4 <= held.threads);
+    Needs { memory: held.memory(sums), invocations: held.threads, buffers: bindings.len() as u32, ..Needs::NOTHING }
 }

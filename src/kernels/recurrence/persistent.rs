@@ -4,7 +4,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::Shape;
-use super::held::{BLOCK, Held};
+use super::held::Held;
 use super::lower::{Lowering, Slices};
 use crate::kernels::fill::pieces_by_rows;
 use crate::kernels::{WINDOW, bytes};
@@ -19,7 +19,7 @@ const MOST_ROUNDS: u32 = 4096;
 const UNWRITTEN: u32 = 0xffff_ffff;
 
 /// The scalars of the shader that computes.
-pub(crate) const SCALARS: &[&str] = &["batch", "activation", "steps", "chunk", "sequences", "blocks", "patience"];
+pub(crate) const SCALARS: &[&str] = &["batch", "activation", "steps", "chunk", "sequences", "at_once", "patience"];
 
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
@@ -31,8 +31,8 @@ struct Scalars {
     chunk: u32,
     /// Sequences of a workgroup.
     sequences: u32,
-    /// Blocks of values of k of a thread.
-    blocks: u32,
+    /// Those of them that are computed at a time.
+    at_once: u32,
     patience: u32,
 }
 
@@ -77,14 +77,14 @@ impl Lowering<'_> {
         let steps = slices.first.rows / batch;
         let groups = held.groups(self.units);
         let sequences = held.share(batch, groups, self.cuts);
-        let most = MOST_ROUNDS * held.sequences / sequences;
+        let at_once = held.at_once(sequences);
+        let most = MOST_ROUNDS / sequences.div_ceil(at_once);
         let most = most.min(self.cuts.iterations / held.iterations(sequences));
         let waits = groups > 1;
         let chunk = if waits && self.cuts.resident.is_none() { 1 } else { most.clamp(1, steps) };
-        let blocks = self.weight().rows.div_ceil(held.slices() * BLOCK);
         let Shape { activation, .. } = self.shape;
-        let patience = PATIENCE[0] + PATIENCE[1] * chunk * (sequences / held.sequences);
-        let scalars = bytes(&Scalars { batch, activation, steps, chunk, sequences, blocks, patience });
+        let patience = PATIENCE[0] + PATIENCE[1] * chunk * sequences.div_ceil(at_once);
+        let scalars = bytes(&Scalars { batch, activation, steps, chunk, sequences, at_once, patience });
         let mut windows = self.windows([slices.first, self.weight()], slices);
         windows.push(given_up());
         let grid = [groups, batch.div_ceil(sequences), 1];
@@ -107,7 +107,7 @@ impl Lowering<'_> {
 }
 
 /// The shaders of a variant of this kind.
-macro_rules! persistent {
+macro_rules! waiting {
     ([$unit:expr, $bind:expr, $step:expr], $bindings:expr, $held:expr) => {{
         const SHADERS: &[$crate::program::Shader] = &[
             $crate::program::Shader {
@@ -122,7 +122,7 @@ macro_rules! persistent {
                     $bind,
                     $step,
                     $held.text,
-                    text::PERSISTENT,
+                    text::HELD,
                 ],
                 entry: "main",
                 bindings: $bindings,
@@ -135,4 +135,4 @@ macro_rules! persistent {
     }};
 }
 
-pub(crate) use persistent;
+pub(crate) use waiting;

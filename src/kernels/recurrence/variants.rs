@@ -20,16 +20,13 @@ pub(crate) mod text {
     pub const PARTS: &str = include_str!("../../../shaders/recurrence_parts.wgsl");
     pub const FINISH: &str = include_str!("../../../shaders/shared/finish.wgsl");
     pub const FOUR: &str = include_str!("../../../shaders/shared/four.wgsl");
-    pub const UNITS_64: &str = include_str!("../../../shaders/shared/units_64.wgsl");
-    pub const UNITS_128: &str = include_str!("../../../shaders/shared/units_128.wgsl");
     pub const SUBGROUP: &str = include_str!("../../../shaders/recurrence_subgroup.wgsl");
     pub const SOFTWARE: &str = include_str!("../../../shaders/recurrence_software.wgsl");
-    pub const SEQUENCE: &str = include_str!("../../../shaders/recurrence_sequence.wgsl");
     pub const SKINNY: &str = include_str!("../../../shaders/recurrence_skinny.wgsl");
     pub const NARROW: &str = include_str!("../../../shaders/recurrence_narrow.wgsl");
     pub const STATES: &str = include_str!("../../../shaders/shared/states.wgsl");
     pub const FLAGS: &str = include_str!("../../../shaders/shared/flags.wgsl");
-    pub const PERSISTENT: &str = include_str!("../../../shaders/recurrence_persistent.wgsl");
+    pub const HELD: &str = include_str!("../../../shaders/recurrence_held.wgsl");
     pub const TILED: &str = include_str!("../../../shaders/recurrence_tiled.wgsl");
 }
 
@@ -70,8 +67,8 @@ macro_rules! in_parts {
 }
 
 /// The variants of a cell's recurrence in a direction, from the texts of its cell and of the direction: `$bindings` are those of shaders that
-/// do it in one dispatch, and `$parts` of those that add up parts. Of several gates the weight does not fit the registers of one workgroup of
-/// 256 threads beyond 64 units, so `sequence_128` is for cells of one gate.
+/// do it in one dispatch, `$parts` of those that add up parts, and `$waiting` of those whose workgroups wait for each other. Of several gates the
+/// weight does not fit the registers of one workgroup beyond 64 units, so `sequence_128` and `sequences_128` are for cells of one gate.
 macro_rules! variants {
     (
         $dims:expr,
@@ -83,7 +80,7 @@ macro_rules! variants {
         $waiting:expr
     ) => {{
         use $crate::kernels::gemm;
-        use $crate::kernels::recurrence::{self, Held, Way, fused, in_parts, persistent, text};
+        use $crate::kernels::recurrence::{self, Held, Way, fused, in_parts, text, waiting};
         use $crate::program::{Class, Needs, Variant};
         const SUMS: usize = if $backward { 1 } else { $dims.gates };
         const NARROW: Variant = Variant {
@@ -140,20 +137,33 @@ macro_rules! variants {
             lower: |step, cuts| recurrence::lower(step, cuts, &$dims, $backward, Way::Fused(recurrence::BY_LANES)),
             ..Variant::PLAIN
         };
-        const SEQUENCE_64: Variant = Variant {
-            name: "sequence_64",
-            class: Class::Gpu,
-            can: |step, cuts| recurrence::has_units(step, cuts, 64),
-            shaders: fused!([$unit, $bind, $step], $bindings, [text::UNITS_64, text::SEQUENCE]),
-            lower: |step, cuts| recurrence::lower(step, cuts, &$dims, $backward, Way::Fused(recurrence::by_sequence())),
-            ..Variant::PLAIN
-        };
-        const SEQUENCE_128: Variant = Variant {
-            name: "sequence_128",
-            can: |step, cuts| recurrence::has_units(step, cuts, 128),
-            shaders: fused!([$unit, $bind, $step], $bindings, [text::UNITS_128, text::SEQUENCE]),
-            ..SEQUENCE_64
-        };
+        const ALONE: [Held; 4] = recurrence::alone($dims.gates, SUMS);
+        macro_rules! sequence {
+            ($i:literal, $name:literal, $likely:expr) => {
+                recurrence::with_unchecked(
+                    concat!($name, "_unchecked"),
+                    Variant {
+                        name: $name,
+                        class: Class::Gpu,
+                        needs: recurrence::needs(&ALONE[$i], SUMS, &[]),
+                        can: |step, cuts| recurrence::can_hold_alone(step, cuts, &ALONE[$i]),
+                        likely: $likely,
+                        shaders: fused!([$unit, $bind, $step], $bindings, [ALONE[$i].text, text::HELD]),
+                        lower: |step, cuts| {
+                            let way = Way::Fused(recurrence::by_sequence(&ALONE[$i]));
+                            recurrence::lower(step, cuts, &$dims, $backward, way)
+                        },
+                        ..Variant::PLAIN
+                    },
+                )
+            };
+        }
+        const SEQUENCE: [[Variant; 2]; 4] = [
+            sequence!(0, "sequence_64", recurrence::has_few),
+            sequence!(1, "sequences_64", recurrence::has_many),
+            sequence!(2, "sequence_128", recurrence::has_few),
+            sequence!(3, "sequences_128", recurrence::has_many),
+        ];
         const SKINNY: Variant = Variant {
             name: "skinny",
             class: Class::Gpu,
@@ -169,44 +179,38 @@ macro_rules! variants {
             lower: |step, cuts| recurrence::lower(step, cuts, &$dims, $backward, Way::Fused(recurrence::TILED)),
             ..Variant::PLAIN
         };
-        const HELD: [Held; 3] = [recurrence::held_64(SUMS), recurrence::held_16(SUMS), recurrence::held_8(SUMS)];
-        const PERSISTENT_64: Variant = Variant {
-            name: "persistent_64",
-            class: Class::Gpu,
-            needs: recurrence::needs(&HELD[0], SUMS, $waiting),
-            can: |step, cuts| recurrence::can_hold(step, cuts, &HELD[0]),
-            waits: true,
-            shaders: persistent!([$unit, $bind, $step], $waiting, HELD[0]),
-            lower: |step, cuts| recurrence::lower(step, cuts, &$dims, $backward, Way::Held(&HELD[0])),
-            ..Variant::PLAIN
-        };
-        const PERSISTENT_16: Variant = Variant {
-            name: "persistent_16",
-            needs: recurrence::needs(&HELD[1], SUMS, $waiting),
-            can: |step, cuts| recurrence::can_hold(step, cuts, &HELD[1]),
-            shaders: persistent!([$unit, $bind, $step], $waiting, HELD[1]),
-            lower: |step, cuts| recurrence::lower(step, cuts, &$dims, $backward, Way::Held(&HELD[1])),
-            ..PERSISTENT_64
-        };
-        const PERSISTENT_8: Variant = Variant {
-            name: "persistent_8",
-            needs: recurrence::needs(&HELD[2], SUMS, $waiting),
-            can: |step, cuts| recurrence::can_hold(step, cuts, &HELD[2]),
-            shaders: persistent!([$unit, $bind, $step], $waiting, HELD[2]),
-            lower: |step, cuts| recurrence::lower(step, cuts, &$dims, $backward, Way::Held(&HELD[2])),
-            ..PERSISTENT_64
-        };
-        const OF_ONE_GATE: [Variant; 20] = [
+        const HELD: [Held; 8] = recurrence::shared(SUMS);
+        macro_rules! persistent {
+            ($i:literal, $name:literal, $is_likely:path) => {
+                recurrence::with_unchecked(
+                    concat!($name, "_unchecked"),
+                    Variant {
+                        name: $name,
+                        class: Class::Gpu,
+                        needs: recurrence::needs(&HELD[$i], SUMS, $waiting),
+                        can: |step, cuts| recurrence::can_hold(step, cuts, &HELD[$i]),
+                        likely: |step| $is_likely(step, &HELD[$i]),
+                        waits: true,
+                        shaders: waiting!([$unit, $bind, $step], $waiting, HELD[$i]),
+                        lower: |step, cuts| recurrence::lower(step, cuts, &$dims, $backward, Way::Held(&HELD[$i])),
+                        ..Variant::PLAIN
+                    },
+                )
+            };
+        }
+        const PERSISTENT: [[Variant; 2]; 8] = [
+            persistent!(0, "persistent_64", recurrence::is_filled),
+            persistent!(1, "persistent_32", recurrence::is_filled),
+            persistent!(2, "persistent_16", recurrence::is_filled),
+            persistent!(3, "persistent_8", recurrence::is_filled),
+            persistent!(4, "persistent_64_dense", recurrence::is_busy),
+            persistent!(5, "persistent_32_dense", recurrence::is_busy),
+            persistent!(6, "persistent_16_dense", recurrence::is_busy),
+            persistent!(7, "persistent_8_dense", recurrence::is_busy),
+        ];
+        const OTHERS: [Variant; 12] = [
             SUBGROUP,
             SOFTWARE,
-            SEQUENCE_64,
-            SEQUENCE_128,
-            PERSISTENT_64.unchecked("persistent_64_unchecked"),
-            PERSISTENT_64,
-            PERSISTENT_16.unchecked("persistent_16_unchecked"),
-            PERSISTENT_16,
-            PERSISTENT_8.unchecked("persistent_8_unchecked"),
-            PERSISTENT_8,
             NARROW.unchecked("narrow_unchecked"),
             NARROW,
             WIDE.unchecked("wide_unchecked"),
@@ -218,20 +222,36 @@ macro_rules! variants {
             SKINNY,
             TILED,
         ];
-        const OF_SEVERAL: &[Variant] = &recurrence::without(OF_ONE_GATE, 3);
-        if $dims.gates == 1 { &OF_ONE_GATE } else { OF_SEVERAL }
+        const OF_ONE_GATE: &[Variant] = &recurrence::all::<4, 36>(&SEQUENCE, &PERSISTENT, &OTHERS);
+        const OF_SEVERAL: &[Variant] = &recurrence::all::<2, 32>(&SEQUENCE, &PERSISTENT, &OTHERS);
+        if $dims.gates == 1 { OF_ONE_GATE } else { OF_SEVERAL }
     }};
 }
 
-/// All variants but the one in a place.
-pub(crate) const fn without(all: [Variant; 20], place: usize) -> [Variant; 19] {
-    let mut rest = [all[0]; 19];
+/// A variant behind the same without run-time checks.
+pub(crate) const fn with_unchecked(name: &'static str, variant: Variant) -> [Variant; 2] {
+    [variant.unchecked(name), variant]
+}
+
+/// All variants in one list: of those that hold a whole layer the first so many.
+pub(crate) const fn all<const ALONE: usize, const N: usize>(
+    alone: &[[Variant; 2]; 4],
+    waiting: &[[Variant; 2]; 8],
+    others: &[Variant; 12],
+) -> [Variant; N] {
+    let mut all = [others[0]; N];
     let mut i = 0;
-    while i < rest.len() {
-        rest[i] = all[if i < place { i } else { i + 1 }];
+    while i < N {
+        all[i] = if i < 2 * ALONE {
+            alone[i / 2][i % 2]
+        } else if i < 2 * ALONE + 16 {
+            waiting[i / 2 - ALONE][i % 2]
+        } else {
+            others[i - 2 * ALONE - 16]
+        };
         i += 1;
     }
-    rest
+    all
 }
 
 /// The two kernels of a cell, from the text of its pointwise part: `FORWARD` and `BACKWARD`.

@@ -46,7 +46,7 @@ pub(crate) const fn by_subgroup(sums: usize) -> Tile {
     Tile { rows: if sums > 1 { 8 } else { 16 }, cols: 32, iterations: |k, _| k.div_ceil(4), steps: 1 }
 }
 
-/// For at most so many units; as many steps as a submission may last where it is slow.
-pub(crate) const fn by_sequence() -> Tile {
-    Tile { rows: 1, cols: 128, iterations: |_, _| 8, steps: 1024 }
+/// For a whole layer; as many steps as a submission may last where it is slow.
+pub(crate) const fn by_sequence(held: &Held) -> Tile {
+    Tile { rows: held.sequences, cols: held.units, iterations: |_, _| 8, steps: 1024 }
 }

@@ -1,1 +1,0 @@
-const UNITS: u32 = 64u;
