@@ -1,6 +1,7 @@
-//! Recurrences of many time steps in one dispatch, whose workgroups wait for each other. No software driver runs two workgroups at the same
-//! time, so there the two forms in which none waits are held to the definition: one workgroup and many time steps, and many workgroups with
-//! a dispatch for each time step. What happens where workgroups wait in vain is seen by having them wait all the same.
+//! Recurrences of many time steps in one dispatch, whose workgroups wait for each other. Software drivers run few workgroups at the same time, and
+//! those by chance. So there the two forms in which none waits are held to the definition: one workgroup and many time steps, and many workgroups
+//! with a dispatch for each time step; and two workgroups where they meet. What happens where workgroups wait in vain is seen by having them wait
+//! all the same.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -65,6 +66,29 @@ fn long_windows_are_as_defined() {
         let kernel = recurrences().find(|k| k.name == kernel).unwrap();
         let failed = failures(kernel, variant(kernel, name), &[size], device());
         assert!(failed.is_empty(), "{kernel:?}/{name}: {failed:#?}");
+    }
+}
+
+/// Two workgroups that meet, which a driver with two threads lets them do most of the time: they take each other's states, in all that has to
+/// go in turn.
+#[test]
+fn two_workgroups_that_meet_take_each_others_states() {
+    for kernel in recurrences() {
+        let variant = variant(kernel, "persistent_16_dense");
+        let mut met = 0;
+        for _ in 0..40 {
+            let device = discrete_device();
+            device.assume_resident(2);
+            // They waited in vain where the second came too late.
+            let Ok(outcomes) = checked::on_gpu(kernel, variant, &[[5, 29, 40]], &device) else { continue };
+            let failed: Vec<_> = outcomes.iter().filter(|o| !o.passed).collect();
+            assert!(failed.is_empty(), "{kernel:?}: {failed:#?}");
+            met += 1;
+            if met == 3 {
+                break;
+            }
+        }
+        assert!(met > 0 || std::thread::available_parallelism().unwrap().get() == 1, "{kernel:?}: they never met");
     }
 }
 

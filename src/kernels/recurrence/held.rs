@@ -88,8 +88,8 @@ pub(crate) const fn shared(sums: usize) -> [Held; 8] {
     }
 }
 
-/// Those of which one workgroup holds a whole layer, by the gates of the cell and the sums of a unit: for up to 64 units and, of one gate, up to
-/// 128; each for one sequence a workgroup and for four.
+/// Those of which one workgroup holds a whole layer, by the gates of the cell and the sums of a unit: for up to 64 units and up to 128; each for
+/// one sequence a workgroup and for four. Of several gates there are those for 64 units alone, and the others are never used.
 pub(crate) const fn alone(gates: usize, sums: usize) -> [Held; 4] {
     match (gates, sums) {
         (1, _) => [
@@ -162,9 +162,9 @@ pub(crate) fn can_hold(step: &Step, cuts: &Cuts, held: &Held) -> bool {
     weight.rows <= held.depth() && cuts.fits(&weight) && is_room && iterations() <= cuts.iterations
 }
 
-/// Whether the weight takes a good part of the registers. Where it takes less, fewer workgroups do as well.
+/// Whether the weight takes half of the registers or more. Where it takes less, fewer workgroups do as well.
 pub(crate) fn is_filled(step: &Step, held: &Held) -> bool {
-    2 * step.windows[1].rows > held.depth()
+    2 * step.windows[1].rows >= held.depth()
 }
 
 /// Whether there are several sequences for each workgroup, so that reading states takes more time than waiting for them.
