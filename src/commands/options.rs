@@ -16,7 +16,7 @@ use retrospect::train::{Checkpoint, Settings};
 use retrospect::{Activation, Error, Result};
 
 use self::data::{DataArgs, FileArgs, TableArgs};
-pub use self::data::{absolute, layout};
+pub use self::data::{Names, absolute, layout, names};
 pub use self::data_cache::DataCache;
 use self::init::Init;
 pub use self::init::expect_tokens;

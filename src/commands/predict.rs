@@ -28,6 +28,7 @@ use super::bare::BareArgs;
 use super::compute::ComputeArgs;
 use super::evaluate::vocabulary_of;
 use super::files::{in_file, refuse_overwrite};
+use super::options::Names;
 use super::terminal::note;
 use super::trained::WhichArgs;
 
@@ -66,6 +67,10 @@ pub struct Predict {
     #[arg(long, value_name = "FILE", conflicts_with = "text", value_parser = super::plot::file)]
     plot: Option<PathBuf>,
 
+    /// Columns of the table to write beside the predictions, such as dates; of the row that is predicted. A name with a comma in it goes in double quotes
+    #[arg(long, value_name = "COLUMN,…", requires = "data", conflicts_with = "text", value_parser = super::options::names)]
+    keep: Vec<Names>,
+
     /// Write the last time step of each sequence only
     #[arg(long, conflicts_with = "steps")]
     last: bool,
@@ -94,7 +99,7 @@ pub struct Predict {
 
 impl Predict {
     pub fn run(&self) -> Result<()> {
-        let (checkpoint, ReadSequences { sequences, ids, truth }, path) = self.open()?;
+        let (checkpoint, ReadSequences { sequences, ids, truth, kept }, path) = self.open()?;
         let trained = &checkpoint.origin.settings.network;
         let feedback = if self.steps > 0 { Feedback::new(&checkpoint.origin)? } else { Feedback::default() };
         if self.temperature > 0.0 && trained.loss.target_kind() != TargetKind::Classes {
@@ -108,6 +113,7 @@ impl Predict {
         let shown = self.plot.as_ref().map(|_| Shown::new(trained, truth, lengths)).transpose()?;
         let labels = Labels::new(&checkpoint.origin, ids);
         let mut output = Output::open(self.out.as_deref(), trained, labels, [steps + self.steps as usize, count], self.last)?;
+        output.keep(kept)?;
         output.show(shown);
 
         let config = Config {
@@ -185,7 +191,7 @@ impl Predict {
             return Err(Error::Usage("--text needs a run that was trained on text; these are weights alone".into()));
         };
         let reading = Reading { layout: super::options::layout(self.batch_first), ..Reading::default() };
-        let read = DataFile::read(path)?.sequences(path, &reading, None, self.plot.is_some())?;
+        let read = DataFile::read(path)?.sequences(path, &reading, None, self.plot.is_some(), &self.kept())?;
         let input = match &read.sequences.inputs {
             Inputs::Tokens(_) => Input::Tokens,
             Inputs::Vectors(_) => Input::Vectors,
@@ -200,10 +206,8 @@ impl Predict {
         if let Some(path) = &self.data {
             let reading =
                 Reading { layout: super::options::layout(self.batch_first), ..checkpoint.origin.settings.reading.clone() };
-            return Ok((
-                DataFile::read(path)?.sequences(path, &reading, checkpoint.origin.columns.as_ref(), self.plot.is_some())?,
-                path,
-            ));
+            let columns = checkpoint.origin.columns.as_ref();
+            return Ok((DataFile::read(path)?.sequences(path, &reading, columns, self.plot.is_some(), &self.kept())?, path));
         }
         let path = self.text.as_ref().expect("one of both is required");
         let vocabulary = vocabulary_of(checkpoint)?;
@@ -215,7 +219,12 @@ impl Predict {
         note_unknown(path.display(), vocabulary, &tokens).iter().for_each(note);
         let tokens = Array2::from_shape_vec((tokens.len(), 1), tokens).expect("a row for each token");
         let sequences = Sequences::new(Inputs::Tokens(tokens));
-        Ok((ReadSequences { sequences, ids: Vec::new(), truth: None }, path))
+        Ok((ReadSequences { sequences, ids: Vec::new(), truth: None, kept: None }, path))
+    }
+
+    /// The columns that are written beside the predictions.
+    fn kept(&self) -> Vec<String> {
+        self.keep.iter().flat_map(|Names(names)| names.iter().cloned()).collect()
     }
 
     /// Refuses to overwrite what is read.

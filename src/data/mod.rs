@@ -37,7 +37,7 @@ pub use early_symbol::EarlySymbol;
 pub use guess::guess;
 pub use known::Known;
 pub use opened::Opened;
-pub use own::{DataFile, ReadSequences, Truth, open_to_measure};
+pub use own::{DataFile, Kept, ReadSequences, Truth, open_to_measure};
 pub use prefetch::Prefetch;
 pub use reading::Reading;
 pub use series::{Cut, Series, Windows};

@@ -1,9 +1,11 @@
 //! One's own data: a table or a file of tensors, as a source of batches.
 
 mod file;
+mod kept;
 mod scaled;
 
 pub use file::{DataFile, ReadSequences, Truth};
+pub use kept::Kept;
 
 use std::path::Path;
 

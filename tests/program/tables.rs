@@ -78,6 +78,24 @@ fn a_series_is_forecast() {
     let found = rows(&text);
     let value = |row: &Vec<String>| row[2].parse::<f64>().unwrap();
     assert_eq!((found.len(), found[702][1].as_str()), (703, "703"));
+    // With the date of the row that is predicted, as it is written, and a number; neither is there behind the file's end.
+    succeed(at, "predict run --data flow.csv --steps 3 --keep time,rain --out dates.csv --backend cpu");
+    let text = fs::read_to_string(at.join("dates.csv")).unwrap();
+    assert!(text.starts_with("sequence,step,time,rain,flow\n0,1,2001-1,0.010,"), "{text}");
+    let dated = rows(&text);
+    assert_eq!(dated.iter().map(|row| &row[4]).collect::<Vec<_>>(), found.iter().map(|row| &row[2]).collect::<Vec<_>>());
+    assert_eq!(
+        (&dated[49][2..4], &dated[698][2], &dated[699][2..4]),
+        (&["2001-50".into(), String::new()][..], &"2001-699".into(), &[String::new(), String::new()][..])
+    );
+    expect(
+        at,
+        &[
+            ("predict run --data flow.csv --keep date --backend cpu", 7, "there is no column date; there are time, flow, rain"),
+            ("predict run --data flow.csv --keep time --out b.npz --backend cpu", 2, "--out FILE.csv can"),
+            ("predict run --data flow.csv --keep , --backend cpu", 2, "expected names of columns"),
+        ],
+    );
     let off = (630..700).map(|t| (value(&found[t - 1]) - values[t]).powi(2)).sum::<f64>() / 70.0;
     assert!((off.sqrt() - error).abs() < 0.05 * error, "{} {error}", off.sqrt());
     let longer = [&found[699], &found[700], &found[701]].map(|row| format!("x,{},\n", row[2])).concat();

@@ -211,10 +211,10 @@ pub fn absolute(path: &Path) -> PathBuf {
 
 /// Names of columns.
 #[derive(Clone)]
-struct Names(Vec<String>);
+pub struct Names(pub Vec<String>);
 
 /// Names as a line of a table: one with a comma in it stands in double quotes.
-fn names(text: &str) -> std::result::Result<Names, String> {
+pub fn names(text: &str) -> std::result::Result<Names, String> {
     let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(text.as_bytes());
     let names: Vec<String> = match reader.records().next() {
         Some(Ok(record)) => record.iter().map(|name| name.trim().to_owned()).collect(),

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use ndarray::{Array1, Array2, Array3, ArrayView1, Axis, s};
 use retrospect::batch::States;
+use retrospect::data::Kept;
 use retrospect::memory::check_memory_or;
 use retrospect::model::Config;
 use retrospect::tensors::Tensors;
@@ -56,6 +57,8 @@ pub struct Output {
     kind: Kind,
     labels: Labels,
     shown: Option<Shown>,
+    /// The columns of the table that are written beside the predictions.
+    kept: Option<Kept>,
     /// The time steps of a file of tensors.
     steps: usize,
     /// Whether the last time step of each sequence is written alone.
@@ -124,13 +127,14 @@ impl Output {
                 return Err(Error::Usage(problem));
             }
         };
-        Ok(Output { kind, labels, shown: None, steps, last, ends: Vec::new(), is_headed: false })
+        Ok(Output { kind, labels, shown: None, kept: None, steps, last, ends: Vec::new(), is_headed: false })
     }
 
     fn heading(&self, outputs: usize) -> Vec<String> {
         let columns = (0..outputs).map(|o| self.labels.output(o, outputs));
         let class = self.labels.is_classes.then(|| "class".to_owned());
-        ["sequence".to_owned(), "step".to_owned()].into_iter().chain(class).chain(columns).collect()
+        let kept = self.kept.iter().flat_map(|kept| kept.names().to_vec());
+        ["sequence".to_owned(), "step".to_owned()].into_iter().chain(kept).chain(class).chain(columns).collect()
     }
 
     /// Takes a part. The parts of a group of sequences come one after the other, then its end.
@@ -198,8 +202,10 @@ impl Output {
         let is_table = matches!(self.kind, Kind::Table { .. });
         let number = |(o, value): (usize, &f64)| if is_table { significant(*value) } else { self.labels.number(o, *value) };
         let numbers = values.iter().enumerate().map(number);
-        let place = [self.labels.sequence(sequence), (step + self.labels.ahead).to_string()];
-        self.row(place.into_iter().chain(class).chain(numbers).collect())
+        let predicted = step + self.labels.ahead;
+        let kept = self.kept.iter().flat_map(|kept| kept.fields(sequence, predicted));
+        let place = [self.labels.sequence(sequence), predicted.to_string()];
+        self.row(place.into_iter().chain(kept).chain(class).chain(numbers).collect())
     }
 
     fn row(&mut self, cells: Vec<String>) -> Result<()> {
@@ -208,6 +214,18 @@ impl Output {
             Kind::Csv(writer, path) => writer.write_record(cells).map_err(|e| io_error(path, cause(e)))?,
             Kind::Tensors { .. } => {}
         }
+        Ok(())
+    }
+
+    /// Writes columns of the table beside the predictions.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] where a file of tensors is written.
+    pub fn keep(&mut self, kept: Option<Kept>) -> Result<()> {
+        if kept.is_some() && matches!(self.kind, Kind::Tensors { .. }) {
+            return Err(Error::Usage("--keep writes columns of words, which tensors cannot hold; --out FILE.csv can".into()));
+        }
+        self.kept = kept;
         Ok(())
     }
 

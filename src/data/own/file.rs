@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+use super::Kept;
 use crate::batch::{Batch, Sequences, Targets};
 use crate::data::opened::fingerprint;
 use crate::data::{Column, Columns, Grouped, Kind, Reading};
@@ -51,11 +52,18 @@ impl DataFile {
     }
 
     /// The sequences of a file as a trained network reads them, and what a table's column calls each; with the truth, as far as it is there,
-    /// where that is asked for.
+    /// where that is asked for, and with the columns of a table that are `kept`.
     ///
     /// # Errors
-    /// [`Error::BadInput`] for what the network cannot read.
-    pub fn sequences(self, path: &Path, reading: &Reading, columns: Option<&Columns>, with_truth: bool) -> Result<ReadSequences> {
+    /// [`Error::BadInput`] for what the network cannot read; [`Error::Usage`] for columns of what is no table.
+    pub fn sequences(
+        self,
+        path: &Path,
+        reading: &Reading,
+        columns: Option<&Columns>,
+        with_truth: bool,
+        kept: &[String],
+    ) -> Result<ReadSequences> {
         let what = name_of(path);
         let (bytes, columns) = match (self, columns) {
             (DataFile::Table(bytes), Some(columns)) if !reading.table.targets.is_empty() => (bytes, columns),
@@ -73,21 +81,27 @@ impl DataFile {
                 let batch = has_truth.then(|| tensors.batch(reading.layout)).transpose()?;
                 let targets = columns.map(|columns| columns.targets.clone()).unwrap_or_default();
                 let truth = batch.map(|read| Truth::Batch(Box::new(read.batch), targets));
-                return Ok(ReadSequences { sequences, ids: Vec::new(), truth });
+                if !kept.is_empty() {
+                    return Err(Error::Usage(format!("{what} has no columns to keep; it holds tensors")));
+                }
+                return Ok(ReadSequences { sequences, ids: Vec::new(), truth, kept: None });
             }
         };
         let mut has_truth = false;
         let table = Table::read(&what, &bytes, |names| {
             let there = |column: &Column| names.contains(&column.name);
             has_truth = with_truth && columns.targets.iter().all(there);
-            reading.table.wanted_again(&what, names, columns, has_truth)
+            let mut wanted = reading.table.wanted_again(&what, names, columns, has_truth)?;
+            Kept::want(kept, &what, names, &mut wanted)?;
+            Ok(wanted)
         })?;
         drop(bytes);
         let grouped = reading.table.group(&table)?;
         let sequences = grouped.sequences(&table, columns, reading.table.fill)?;
         let ids = grouped.ids.clone();
+        let kept = (!kept.is_empty()).then(|| Kept::new(kept, &table, &grouped)).transpose()?;
         let truth = has_truth.then(|| Truth::Table(table, grouped, columns.targets.clone()));
-        Ok(ReadSequences { sequences, ids, truth })
+        Ok(ReadSequences { sequences, ids, truth, kept })
     }
 }
 
@@ -99,6 +113,8 @@ pub struct ReadSequences {
     pub ids: Vec<String>,
     /// What is to be predicted, where the file tells.
     pub truth: Option<Truth>,
+    /// The columns of a table that go beside predictions.
+    pub kept: Option<Kept>,
 }
 
 /// What is to be predicted.
