@@ -23,6 +23,9 @@ pub struct Man {
 
 impl Man {
     pub fn run(&self, program: Command) -> Result<()> {
+        if self.folder.exists() && !self.folder.is_dir() {
+            return Err(Error::Usage(format!("{} is no folder; expected one for the pages", self.folder.display())));
+        }
         fs::create_dir_all(&self.folder).map_err(|source| Error::Io { path: self.folder.clone(), source })?;
         let pages = pages(program);
         for (name, text) in &pages {

@@ -6,6 +6,7 @@ mod bench;
 mod cell;
 mod check;
 mod compute;
+mod displays;
 mod drawing;
 mod evaluate;
 mod examples;
@@ -93,6 +94,7 @@ impl Command {
 
 /// Runs the program.
 pub fn main() -> ExitCode {
+    displays::expect_none();
     quiet_panics();
     let matches = examples::with_examples(Cli::command()).get_matches();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());

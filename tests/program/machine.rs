@@ -143,3 +143,17 @@ fn a_limit_of_memory_is_counted() {
     let (code, _, err) = after(folder.path(), "ulimit -v 200000", &format!("train --text text {SIZES} --out run"));
     assert_eq!(code, 0, "{err}");
 }
+
+/// Where there is no display, drivers do not complain about it; a file in place of a folder for pages is named.
+#[test]
+fn what_is_missing_is_not_complained_about_by_drivers() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut adapters = command(folder.path(), "adapters");
+    for variable in ["XDG_RUNTIME_DIR", "DISPLAY", "DRI_PRIME", "MESA_VK_DEVICE_SELECT", "NODEVICE_SELECT"] {
+        adapters.env_remove(variable);
+    }
+    let (code, out, said) = finished("adapters", adapters.output().unwrap());
+    assert!(code == 0 && out.contains("driver") && !said.contains("XDG_RUNTIME_DIR"), "{said}");
+    fs::write(folder.path().join("file"), "").unwrap();
+    expect(folder.path(), &[("man file", 2, "file is no folder; expected one for the pages")]);
+}
