@@ -31,13 +31,14 @@ use super::files::note_pipe;
 use super::terminal::note;
 
 /// The flags of a model that do not change when a run goes on. Each by its own name: of a group an error would list all.
-pub const FIXED: [&str; 44] = [
+pub const FIXED: [&str; 45] = [
     // Which data, and how they are read.
     "task",
     "vocabulary",
     "scale",
     "batch_first",
     "bucket",
+    "categories",
     "class_weights",
     "batch",
     "window",

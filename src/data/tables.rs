@@ -32,6 +32,9 @@ pub struct TableOptions {
     pub targets: Vec<String>,
     /// The columns to read. None: all others; with `ahead` those to predict too.
     pub inputs: Vec<String>,
+    /// Those of them that are categories though they are numbers, such as codes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub categories: Vec<String>,
     /// The column that tells sequences apart. `None`: all rows are one series.
     pub sequence: Option<String>,
     /// The target of a row is so many rows later in its sequence.
@@ -56,7 +59,7 @@ impl TableOptions {
             let names = names.join(", ");
             return Err(Error::Usage(format!("{what} needs --target COLUMN, which is predicted; there are {names}")));
         }
-        for list in [&self.targets, &self.inputs] {
+        for list in [&self.targets, &self.inputs, &self.categories] {
             if let Some(twice) = list.iter().enumerate().find(|(at, name)| list[..*at].contains(name)) {
                 return Err(Error::Usage(format!("column {} is named twice", twice.1)));
             }
@@ -72,6 +75,15 @@ impl TableOptions {
                 wanted[place(what, names, name)?] = Wanted::Words;
             }
         }
+        for name in &self.categories {
+            if self.targets.contains(name) {
+                return Err(Error::Usage(format!("column {name} is predicted; --classes says that its numbers are classes")));
+            }
+            if !self.inputs.is_empty() && !self.inputs.contains(name) {
+                return Err(Error::Usage(format!("column {name} is not read: --input does not name it")));
+            }
+            wanted[place(what, names, name)?] = Wanted::Words;
+        }
         if self.ahead == 0
             && let Some(both) = self.inputs.iter().find(|name| self.targets.contains(name))
         {
@@ -80,7 +92,8 @@ impl TableOptions {
             )));
         }
         if let Some(sequence) = &self.sequence {
-            if let Some(name) = self.inputs.iter().chain(&self.targets).find(|name| *name == sequence) {
+            let named = self.inputs.iter().chain(&self.targets).chain(&self.categories);
+            if let Some(name) = named.into_iter().find(|name| *name == sequence) {
                 return Err(Error::Usage(format!("column {name} tells the sequences apart; it cannot be read or predicted too")));
             }
             wanted[place(what, names, sequence)?] = Wanted::Words;
@@ -233,7 +246,7 @@ impl TableOptions {
         let is_usable = |column: &Column| {
             let name = &column.name;
             let place = table.names.iter().position(|other| other == name);
-            let is_named = self.inputs.contains(name) || self.targets.contains(name);
+            let is_named = [&self.inputs, &self.targets, &self.categories].iter().any(|list| list.contains(name));
             let problem = match (&column.kind, place.map(|place| &table.columns[place])) {
                 // Where about every row has another word, it is a date or a name, of which new rows have new ones.
                 (Kind::Categories(words), _) if words.len() > MOST_WORDS.min(table.rows.max(4) / 2) => {
@@ -289,6 +302,28 @@ mod tests {
         let (columns, notes) = options.fit(&table, [scale; 2], grouped.rows.iter().flatten())?;
         let batch = grouped.batch(&table, &columns, options)?;
         Ok((columns, notes, batch))
+    }
+
+    #[test]
+    fn numbers_that_are_codes_become_categories() {
+        let codes = |line: &[&str], names: &[&str]| TableOptions {
+            categories: names.iter().map(|n| (*n).into()).collect(),
+            ..options(line)
+        };
+        let all = TableOptions { fill: Some(Fill::Last), ..codes(&["y", "x,day"], &["day"]) };
+        let (columns, _, found) = batch(TABLE, &all, Scale::None).unwrap();
+        assert_eq!(columns.inputs[1].kind, Kind::Categories(["1", "2", "3"].map(String::from).into()));
+        let Inputs::Vectors(x) = &found.inputs else { panic!("{found:?}") };
+        assert_eq!(x.slice(ndarray::s![.., 0, 1..]), array![[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]);
+        for (line, names, said) in [
+            (["y", "x"], ["day"], "--input does not name it"),
+            (["day", ""], ["day"], "--classes says that its numbers are classes"),
+            (["y", ""], ["id"], "tells the sequences apart"),
+            (["y", ""], ["month"], "there is no column month"),
+        ] {
+            let error = table(TABLE, &codes(&line, &names)).unwrap_err().to_string();
+            assert!(error.contains(said), "{error}");
+        }
     }
 
     #[test]

@@ -105,6 +105,10 @@ pub struct TableArgs {
     #[arg(long, value_name = "COLUMN,…", value_parser = names, help_heading = "Tables")]
     input: Vec<Names>,
 
+    /// Columns to read as categories though they hold numbers, such as codes
+    #[arg(long, value_name = "COLUMN,…", value_parser = names, help_heading = "Tables")]
+    categories: Vec<Names>,
+
     /// The column whose value tells sequences apart [default: all rows are one series]
     #[arg(long, value_name = "COLUMN", help_heading = "Tables")]
     sequence: Option<String>,
@@ -170,15 +174,17 @@ impl DataArgs {
             None => usual,
         };
         let has_data = files.data.is_some();
-        let TableArgs { target, input, sequence, ahead, classes, fill } = table;
+        let TableArgs { target, input, categories, sequence, ahead, classes, fill } = table;
+        let columns = |lists: &[Names]| lists.iter().flat_map(|names| names.0.clone()).collect();
         Reading {
             layout: layout(self.batch_first),
             bucket: self.bucket != Some(Bucket::Off),
             validation: held_out(&files.validation, usual.validation),
             test: held_out(&files.test, usual.test),
             table: TableOptions {
-                targets: target.iter().flat_map(|names| names.0.clone()).collect(),
-                inputs: input.iter().flat_map(|names| names.0.clone()).collect(),
+                targets: columns(target),
+                inputs: columns(input),
+                categories: columns(categories),
                 sequence: sequence.clone(),
                 ahead: ahead.unwrap_or(0),
                 classes: *classes,
