@@ -147,7 +147,7 @@ fn parts<'a>(compute: &'a Compute, scope: Scope) -> Vec<Part<'a>> {
     parts
 }
 
-/// Whether a variant is part of a check on a device. One whose workgroups wait for each other is not where they never run at the same time.
+/// Whether a variant is part of a check on a device. One whose workgroups wait for each other is not where nothing tells that they run at the same time.
 fn is_meant(device: &Device, variant: &Variant, scope: Scope) -> bool {
     device.has(variant.needs) && (scope.all_variants && !variant.waits || device.suits(variant))
 }

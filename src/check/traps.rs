@@ -298,7 +298,7 @@ pub(crate) fn check(device: &Device) -> Result<Vec<Outcome>> {
 fn waiting(device: &Device) -> Outcome {
     let note = match device.resident() {
         _ if device.has_waited_in_vain() => "timed out before; none waits on this adapter any more".into(),
-        None => "never run at the same time; recurrences take a dispatch a time step".into(),
+        None => "are not relied on; recurrences take a dispatch a time step".into(),
         Some(0) => {
             "may not wait here (RETROSPECT_PERSISTENT=off, or the test of it failed); recurrences take a dispatch a time step"
                 .into()

@@ -24,7 +24,7 @@ pub struct Man {
 impl Man {
     pub fn run(&self, program: Command) -> Result<()> {
         if self.folder.exists() && !self.folder.is_dir() {
-            return Err(Error::Usage(format!("{} is no folder; expected one for the pages", self.folder.display())));
+            return Err(Error::Usage(format!("{} is not a folder; expected one for the pages", self.folder.display())));
         }
         fs::create_dir_all(&self.folder).map_err(|source| Error::Io { path: self.folder.clone(), source })?;
         let pages = pages(program);

@@ -94,10 +94,11 @@ impl Command {
 
 /// Runs the program.
 pub fn main() -> ExitCode {
-    displays::expect_none();
     quiet_panics();
     let matches = examples::with_examples(Cli::command()).get_matches();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    // After the command line is read: help needs no driver.
+    displays::expect_none();
     terminal::colors(cli.color);
     match run(cli.command) {
         Ok(()) => ExitCode::SUCCESS,

@@ -67,7 +67,7 @@ pub struct Predict {
     #[arg(long, value_name = "FILE", conflicts_with = "text", value_parser = super::plot::file)]
     plot: Option<PathBuf>,
 
-    /// Columns of the table to write beside the predictions, such as dates; of the row that is predicted. A name with a comma in it goes in double quotes
+    /// Columns of the table to write beside the predictions, such as dates: their values in the row that is predicted. A name with a comma in it goes in double quotes
     #[arg(long, value_name = "COLUMN,…", requires = "data", conflicts_with = "text", value_parser = super::options::names)]
     keep: Vec<Names>,
 

@@ -155,5 +155,5 @@ fn what_is_missing_is_not_complained_about_by_drivers() {
     let (code, out, said) = finished("adapters", adapters.output().unwrap());
     assert!(code == 0 && out.contains("driver") && !said.contains("XDG_RUNTIME_DIR"), "{said}");
     fs::write(folder.path().join("file"), "").unwrap();
-    expect(folder.path(), &[("man file", 2, "file is no folder; expected one for the pages")]);
+    expect(folder.path(), &[("man file", 2, "file is not a folder; expected one for the pages")]);
 }

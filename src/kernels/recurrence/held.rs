@@ -110,7 +110,7 @@ pub(crate) const fn alone(gates: usize, sums: usize) -> [Held; 4] {
 }
 
 impl Held {
-    /// Threads that share the units of one.
+    /// The slices of the values of k, each of a thread for every few units.
     pub const fn slices(&self) -> u32 {
         self.threads * self.columns / self.units
     }
