@@ -132,7 +132,26 @@ impl Program {
                 named()
             );
         }
-        self.steps.push(Step { kernel, windows: windows.to_vec(), scalars: bytemuck::bytes_of(&scalars).to_vec() });
+        let scalars = bytemuck::bytes_of(&scalars).to_vec();
+        self.steps.push(Step { kernel, windows: windows.to_vec(), scalars, is_second: false });
+    }
+
+    /// Makes the last two steps a pair, which may run at the same time.
+    ///
+    /// # Panics
+    /// When they are of different kernels or shapes, or one writes what the other uses: a fault of whoever records.
+    pub(crate) fn pair_last(&mut self) {
+        let [.., first, second] = &mut self.steps[..] else { panic!("fewer than two steps") };
+        let is_alike = first.kernel.name == second.kernel.name && first.shape() == second.shape();
+        assert!(is_alike && first.scalars == second.scalars && !first.is_second, "{} and {}", first.shape(), second.shape());
+        for (a, b) in [(&*first, &*second), (second, first)] {
+            let written = a.windows.iter().zip(a.kernel.bindings).filter(|(_, binding)| binding.access != Access::Read);
+            for (window, binding) in written {
+                let meets = |w: &&Mat| w.buf == window.buf && w.offset < window.end() && window.offset < w.end();
+                assert!(!b.windows.iter().any(|w| meets(&w)), "{:?}: {} is used by both steps of a pair", a.kernel, binding.name);
+            }
+        }
+        second.is_second = true;
     }
 
     /// Appends the steps of another program, over the buffers of this one: its buffers must be as many, each of the same numbers in its rows,
@@ -164,7 +183,7 @@ impl Program {
 
     /// Makes the program a number of the same step.
     pub(crate) fn repeat(&mut self, step: &Step, times: usize) {
-        self.steps = vec![step.clone(); times];
+        self.steps = vec![Step { is_second: false, ..step.clone() }; times];
     }
 
     /// The number of steps recorded so far: the start of the next range.

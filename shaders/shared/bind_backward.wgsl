@@ -1,6 +1,6 @@
 // What the shaders of a backward recurrence are bound to that multiply and call the cell in one dispatch.
 struct Params {
-    d_hidden: Window,
+    @align(16) d_hidden: Window, // so that two of them lie behind each other for a pair of steps
     weight: Window,
 #for c in 0..CONSTANTS
     constant$c: Window,

@@ -120,35 +120,70 @@ fn place(plan: &Plan, window: &Mat) -> usize {
     plan.place(window.buf.0 as usize)
 }
 
-/// Runs a step: the memory that it writes is taken out of its place for the time, and the rest read.
-fn run_step(step: &Step, plan: &Plan, places: &mut [Storage]) {
-    let mut written: Vec<Option<Vec<f32>>> = step
-        .windows
-        .iter()
-        .zip(step.kernel.bindings)
-        .map(|(window, binding)| match &mut places[place(plan, window)] {
-            Storage::F32(data) if binding.access != Access::Read => Some(std::mem::take(data)),
-            _ => None,
-        })
-        .collect();
-    let mut views: Vec<View<f32>> = step
-        .windows
-        .iter()
-        .zip(&mut written)
-        .map(|(window, written)| {
-            let data = match (written, &places[place(plan, window)]) {
-                (Some(data), _) => Data::Write(&mut data[span(window)]),
-                (None, Storage::F32(data)) => Data::Read(&data[span(window)]),
-                (None, Storage::U32(data)) => Data::Indices(&data[span(window)]),
-            };
-            View::new(window, data)
-        })
-        .collect();
-    (step.kernel.cpu)(&mut views, &step.scalars);
-    for (window, data) in step.windows.iter().zip(written) {
-        if let Some(data) = data {
-            places[place(plan, window)] = Storage::F32(data);
+/// Runs a step, or both of a pair at the same time: the memory that they write is taken out of its place for the time, and the rest read.
+fn run_steps(steps: &[Step], plan: &Plan, places: &mut [Storage]) {
+    let kernel = steps[0].kernel;
+    // Of each binding that is written the places of the steps' windows, which may be the same.
+    let mut taken: Vec<Vec<(usize, Vec<f32>)>> = kernel.bindings.iter().map(|_| Vec::new()).collect();
+    for step in steps {
+        for ((window, binding), taken) in step.windows.iter().zip(kernel.bindings).zip(&mut taken) {
+            let place = place(plan, window);
+            match &mut places[place] {
+                Storage::F32(data) if binding.access != Access::Read && taken.iter().all(|(known, _)| *known != place) => {
+                    taken.push((place, std::mem::take(data)));
+                }
+                _ => {}
+            }
         }
+    }
+    let mut views: Vec<Vec<View<f32>>> = steps.iter().map(|_| Vec::new()).collect();
+    for (number, taken) in taken.iter_mut().enumerate() {
+        let windows: Vec<&Mat> = steps.iter().map(|step| &step.windows[number]).collect();
+        let parts: Vec<Data<f32>> = match (&mut taken[..], &windows[..]) {
+            ([], windows) => windows.iter().map(|window| read(&places[place(plan, window)], window)).collect(),
+            ([(_, data)], [first, second]) => {
+                let (low, high) = if first.offset < second.offset { (first, second) } else { (second, first) };
+                let (below, above) = data.split_at_mut(span(high).start);
+                let parts = [&mut below[span(low)], &mut above[..span(high).len()]];
+                let mut parts = parts.map(Data::Write);
+                if low != first {
+                    parts.reverse();
+                }
+                parts.into()
+            }
+            (taken, windows) => taken.iter_mut().zip(windows).map(|((_, data), window)| Data::Write(&mut data[span(window)])).collect(),
+        };
+        for ((views, window), data) in views.iter_mut().zip(windows).zip(parts) {
+            views.push(View::new(window, data));
+        }
+    }
+    match &mut views[..] {
+        [views] => (kernel.cpu)(views, &steps[0].scalars),
+        [first, second] => {
+            rayon::join(|| (kernel.cpu)(first, &steps[0].scalars), || (kernel.cpu)(second, &steps[1].scalars));
+        }
+        _ => unreachable!("a step or a pair"),
+    }
+    for (place, data) in taken.into_iter().flatten() {
+        places[place] = Storage::F32(data);
+    }
+}
+
+fn read<'a>(storage: &'a Storage, window: &Mat) -> Data<'a, f32> {
+    match storage {
+        Storage::F32(data) => Data::Read(&data[span(window)]),
+        Storage::U32(data) => Data::Indices(&data[span(window)]),
+    }
+}
+
+/// How many of the steps from one on run at the same time: two of a pair, where no thread of theirs waits for another one.
+fn at_once(steps: &[Step]) -> usize {
+    match steps {
+        [first, second, ..] if second.is_second && std::ptr::eq(first.kernel, second.kernel) => {
+            let is_worth_it = rayon::current_num_threads() > 1 && (first.kernel.runs_beside)(first);
+            if is_worth_it { 2 } else { 1 }
+        }
+        _ => 1,
     }
 }
 
@@ -228,12 +263,15 @@ impl Backend for Cpu {
     fn run(&mut self, steps: Range<usize>) -> Result<()> {
         let (all, plan, places, record) = (&self.steps, &self.plan, &mut self.places, &mut self.record);
         let mut run = || {
-            for index in steps.clone() {
+            let mut index = steps.start;
+            while index < steps.end {
                 let begun = Instant::now();
-                run_step(&all[index], plan, places);
+                let count = at_once(&all[index..steps.end]);
+                run_steps(&all[index..index + count], plan, places);
                 if let Some((since, spans)) = record {
                     spans.push(Span { work: Work::Step(index), start: begun - *since, length: begun.elapsed() });
                 }
+                index += count;
             }
         };
         let flops: u64 = all[steps.clone()].iter().map(|step| (step.kernel.flops)(step)).sum();

@@ -145,6 +145,7 @@ static MULTIPLY_ADD: Kernel = Kernel {
     }],
     bytes: all_windows,
     working: little,
+    runs_beside: |_| true,
     flops: |step| 2 * step.windows[0].len() as u64 * u64::from(step.scalars::<Rounds>().rounds),
     sample: |program, [rows, cols, rounds]| {
         let x = program.matrix("x", rows, cols.next_multiple_of(32));

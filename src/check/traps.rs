@@ -44,6 +44,7 @@ macro_rules! probe {
             variants: &[Variant { name: $entry, shaders: &[shader($entry)], lower, ..Variant::PLAIN }],
             bytes: all_windows,
             working: little,
+            runs_beside: |_| true,
             flops: |_| 0,
             sample: |_, _| vec![],
         };

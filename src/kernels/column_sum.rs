@@ -61,6 +61,7 @@ pub static COLUMN_SUM: Kernel = Kernel {
     ],
     bytes: all_windows,
     working: little,
+    runs_beside: |_| true,
     flops: |step| step.windows[0].len() as u64,
     sample: |program, [m, n, k]| {
         // In the longest an invocation reads more than once.

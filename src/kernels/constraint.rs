@@ -39,6 +39,7 @@ pub static CONNECTIONS: Kernel = Kernel {
     }],
     bytes: all_windows,
     working: little,
+    runs_beside: |_| true,
     flops: |_| 0,
     sample: |program, [m, n, k]| {
         let (mask, out) = (program.matrix("mask", m, n), program.matrix("out", m, n));
@@ -71,6 +72,7 @@ pub static SIGNS: Kernel = Kernel {
     }],
     bytes: |step| 2 * all_windows(step),
     working: little,
+    runs_beside: |_| true,
     flops: |_| 0,
     sample: |program, [m, n, k]| {
         let weight = program.matrix("weight", m, n);

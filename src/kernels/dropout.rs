@@ -62,6 +62,7 @@ pub static DROPOUT: Kernel = Kernel {
     }],
     bytes: all_windows,
     working: little,
+    runs_beside: |_| true,
     flops: |step| step.windows[0].len() as u64,
     sample: |program, [m, n, k]| {
         let (x, out) = (program.matrix("x", m, n), program.matrix("out", m, n));

@@ -60,6 +60,7 @@ pub static LOOKUP: Kernel = Kernel {
     }],
     bytes: all_windows,
     working: little,
+    runs_beside: |_| true,
     flops: |step| step.windows[3].len() as u64,
     sample: |program, [m, n, k]| {
         let (tokens, table) = (program.indices("tokens", 1, m), program.matrix("table", k, n));
@@ -96,6 +97,7 @@ pub static GRADIENT: Kernel = Kernel {
     }],
     bytes: all_windows,
     working: little,
+    runs_beside: |_| true,
     flops: |step| step.windows[2].len() as u64,
     sample: |program, [m, n, k]| {
         let (positions, starts) = (program.indices("order", 1, m), program.indices("starts", 1, k + 1));

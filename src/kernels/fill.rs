@@ -55,6 +55,7 @@ pub static FILL: Kernel = Kernel {
     }],
     bytes: all_windows,
     working: little,
+    runs_beside: |_| true,
     flops: |_| 0,
     sample: |program, [m, n, k]| {
         let out = program.matrix("out", m, n);
@@ -85,6 +86,7 @@ pub static COPY: Kernel = Kernel {
     }],
     bytes: all_windows,
     working: little,
+    runs_beside: |_| true,
     flops: |_| 0,
     sample: |program, [m, n, _]| {
         let (x, out) = (program.matrix("x", m, n), program.matrix("out", m, n));
@@ -118,6 +120,7 @@ pub static ADD: Kernel = Kernel {
     }],
     bytes: |step| all_windows(step) + u64::from(step.windows[1].rows) * u64::from(step.windows[1].stride) * 4,
     working: little,
+    runs_beside: |_| true,
     flops: |step| 2 * step.windows[0].len() as u64,
     sample: |program, [m, n, k]| {
         let (x, out) = (program.matrix("x", m, n), program.matrix("out", m, n));
@@ -156,6 +159,7 @@ pub static CARRY: Kernel = Kernel {
     ],
     bytes: |step| 2 * u64::from(step.scalars::<Rows>().rows) * u64::from(step.windows[0].stride) * 4,
     working: little,
+    runs_beside: |_| true,
     flops: |_| 0,
     sample: |program, [m, n, k]| {
         let hidden = program.matrix("hidden", (k + 1) * m, n);

@@ -42,6 +42,7 @@ pub static GATHER: Kernel = Kernel {
     }],
     bytes: all_windows,
     working: little,
+    runs_beside: |_| true,
     flops: |_| 0,
     sample: |program, [m, n, k]| {
         let (rows, x, out) = (program.indices("rows", 1, m), program.matrix("x", k, n), program.matrix("out", m, n));

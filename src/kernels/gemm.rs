@@ -186,6 +186,7 @@ macro_rules! sum_kernel {
             variants: variants::$name,
             bytes: all_windows,
             working,
+            runs_beside: |_| true,
             flops: |step| flops($form, step),
             sample: |program, size| sample($form, program, size),
         };
@@ -218,6 +219,7 @@ pub static NT_BIAS: Kernel = Kernel {
     variants: variants::NT_BIAS,
     bytes: all_windows,
     working,
+    runs_beside: |_| true,
     flops: |step| flops(Form::NT, step),
     sample: |program, [m, n, k]| {
         let (a, b) = (program.matrix("a", m, k), program.matrix("b", n, k));

@@ -50,6 +50,7 @@ pub static JOURNAL: Kernel = Kernel {
     }],
     bytes: all_windows,
     working: little,
+    runs_beside: |_| true,
     flops: |_| 0,
     sample: |program, [m, _, k]| {
         let [loss, norm, schedule] =

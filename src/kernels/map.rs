@@ -35,6 +35,7 @@ macro_rules! kernel {
                 lower: |step, cuts| over_rows(&step.windows, &step.scalars, cuts), ..Variant::PLAIN }],
             bytes: all_windows,
             working: little,
+            runs_beside: |_| true,
             flops: |step| step.windows[0].len() as u64,
             sample: $sample,
         };

@@ -55,6 +55,7 @@ pub static NOISE: Kernel = Kernel {
     }],
     bytes: |step| 2 * all_windows(step),
     working: little,
+    runs_beside: |_| true,
     flops: |step| 2 * step.windows[1].len() as u64,
     sample: |program, [m, n, k]| {
         let (schedule, out) = (program.indices("schedule", 1, 4), program.matrix("out", m, n));

@@ -69,6 +69,7 @@ pub static NORM: Kernel = Kernel {
     ],
     bytes: all_windows,
     working: little,
+    runs_beside: |_| true,
     flops: |step| 4 * step.windows[0].len() as u64,
     sample: |program, [m, n, k]| {
         // In the longest an invocation reads more than once, and there are more partial results than invocations of a workgroup.

@@ -42,6 +42,7 @@ pub static CLEAR_PADDING: Kernel = Kernel {
     // How much of it is padding is known when it runs.
     bytes: |step| u64::from(step.windows[0].cols) * 4,
     working: little,
+    runs_beside: |_| true,
     flops: |_| 0,
     sample: |program, [m, n, k]| {
         let (sequences, steps) = (m.min(37), k.min(50));

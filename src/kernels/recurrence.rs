@@ -86,6 +86,7 @@ pub(crate) const fn kernel<P: Pointwise>(
         variants,
         bytes: all_windows,
         working,
+        runs_beside: cpu::runs_beside::<P>,
         flops,
         sample: if backward { sample_backward::<P> } else { sample_forward::<P> },
     }

@@ -72,6 +72,7 @@ pub static SOFTMAX_LOSS: Kernel = Kernel {
     }],
     bytes: all_windows,
     working: little,
+    runs_beside: |_| true,
     flops: |step| 5 * step.windows[0].len() as u64,
     sample: |program, [m, n, k]| {
         let (logits, classes) = (program.matrix("logits", m, n), program.indices("classes", 1, m));

@@ -31,6 +31,7 @@ pub static TRANSPOSE: Kernel = Kernel {
     }],
     bytes: all_windows,
     working: little,
+    runs_beside: |_| true,
     flops: |_| 0,
     sample: |program, [m, n, _]| {
         let (a, out) = (program.matrix("a", m, n), program.matrix("out", n, m));

@@ -115,6 +115,7 @@ macro_rules! kernel {
                 lower, ..Variant::PLAIN }],
             bytes: all_windows,
             working: little,
+            runs_beside: |_| true,
             flops: |step| $flops * step.windows[0].len() as u64,
             sample: $sample,
         };

@@ -72,6 +72,7 @@ pub static VALUE_LOSS: Kernel = Kernel {
     variants: &[Variant { name: "rows", shaders: &[SHADER], lower, ..Variant::PLAIN }],
     bytes: all_windows,
     working: little,
+    runs_beside: |_| true,
     flops: |step| 5 * step.windows[0].len() as u64,
     sample: |program, [m, n, k]| {
         let (outputs, values) = (program.matrix("outputs", m, n), program.matrix("values", m, n));

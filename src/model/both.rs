@@ -4,7 +4,8 @@
 //! n − 1 − t, and padding stays behind. To turn twice is to do nothing, so that one index serves what it reads, what it puts out, and the
 //! gradients of both. What a layer puts out, by time, is what the layer above and the head read: `[T·B, 2H]`, the states of the forward direction
 //! and behind them those of the reverse one, in memory from the next multiple of four on. A layer needs it of all time steps before it can
-//! begin, so it is kept whole, and each direction of each layer goes through all segments before the next.
+//! begin, so it is kept whole, and each layer goes through all segments before the next. Its two directions need nothing of each other, so their
+//! recurrences are pairs of steps, which run at the same time where that can be.
 
 use super::config::Config;
 use super::layer::Layer;
@@ -113,21 +114,25 @@ impl Both {
         }
     }
 
-    /// The gradient by what a direction puts out in a segment; `turned`, `[N·B, H]`, is where it is turned.
-    pub fn d_hidden(&self, program: &mut Program, place: usize, turned: Mat, segment: &Segment) -> Mat {
+    /// Brings the gradient by what a direction puts out in a segment to `d_hidden`, `[N·B, H]`, in the order of the direction.
+    pub fn d_hidden(&self, program: &mut Program, place: usize, d_hidden: Mat, segment: &Segment) {
         let d_outputs = self.half(self.d_outputs[place / 2], place);
-        if !is_reverse(place) {
-            return segment.rows_in(d_outputs);
+        match is_reverse(place) {
+            true => gather(program, segment.indices(self.turned), d_outputs, d_hidden),
+            false => fill::copy(program, segment.rows_in(d_outputs), d_hidden),
         }
-        let turned = segment.within(turned);
-        gather(program, segment.indices(self.turned), d_outputs, turned);
-        turned
     }
 
-    /// Turns the gradient by what the reverse direction reads, of all segments, to where that of the forward one is added.
+    /// Adds the gradient by what the reverse direction reads, of all segments, to that by what the forward one does. It is turned where what the
+    /// reverse direction read was.
     pub fn turn_d_inputs(&self, program: &mut Program, place: usize, below: Option<Mat>, segments: &[Segment]) {
-        if let (true, Some(d_inputs), Some(below)) = (is_reverse(place), self.d_inputs[place / 2], below) {
-            segments.iter().for_each(|segment| gather(program, segment.indices(self.turned), d_inputs, segment.rows_in(below)));
+        let (inputs, d_inputs) = (self.inputs[place / 2], self.d_inputs[place / 2]);
+        if let (true, Some(inputs), Some(d_inputs), Some(below)) = (is_reverse(place), inputs, d_inputs, below) {
+            for segment in segments {
+                let turned = segment.within(inputs);
+                gather(program, segment.indices(self.turned), d_inputs, turned);
+                fill::add(program, 1.0, turned, segment.rows_in(below));
+            }
         }
     }
 }

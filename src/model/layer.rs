@@ -15,7 +15,7 @@ mod windows;
 use std::ops::Range;
 
 use self::windows::Borders;
-pub(crate) use self::windows::{Shared, TracedState, TracedWindows, Weights};
+pub(crate) use self::windows::{Buffers, Shared, TracedState, TracedWindows, Weights};
 use super::config::Config;
 use super::segment::{Ends, Segment};
 use crate::Activation;
@@ -33,8 +33,8 @@ use crate::program::{Mat, Program};
 pub(crate) enum Reads {
     /// Ids, and for their gradient their rows by token.
     Tokens { tokens: Mat, order: Mat, starts: Mat },
-    /// Vectors, and where the gradient by them goes, if anything is below, and whether it is added there.
-    Vectors { vectors: Mat, gradient: Option<(Mat, Epilogue)> },
+    /// Vectors, and where the gradient by them goes, if anything is below.
+    Vectors { vectors: Mat, gradient: Option<Mat> },
 }
 
 /// What a layer does besides, in training or after each update.
@@ -97,19 +97,18 @@ pub(crate) struct SingleWindows {
 }
 
 impl Layer {
-    /// Declares the buffers of a layer.
+    /// Declares the buffers of a layer in a direction that are its alone, beside those that it is given.
     pub fn new(
         program: &mut Program,
         config: &Config,
         place: usize,
         [weights, d_weights]: [Weights; 2],
+        Buffers { recurrent_t, input, states, saved }: Buffers,
         shared: &Shared,
-        ends: Option<Ends>,
-        schedule: Option<Mat>,
     ) -> Layer {
         let cell = config.cell;
         let [batch, window, hidden] = [config.batch, config.window, config.hidden].map(|n| n as u32);
-        let (length, segments) = (shared.length, config.segments().len() as u32);
+        let segments = config.segments().len() as u32;
         let gates = gate_cols(hidden, cell.gates as usize);
         let (number, reverse) = (place / config.directions(), place % config.directions() == 1);
         let name = |what: &str| format!("{what}, layer {number}{}", if reverse { " in reverse" } else { "" });
@@ -136,22 +135,21 @@ impl Layer {
             weights,
             d_weights,
             regularization: Regularization {
-                noise: schedule.filter(|_| config.state_noise > 0.0).map(|schedule| (place as u32, config.state_noise, schedule)),
+                noise: shared.seed_and_step.filter(|_| config.state_noise > 0.0).map(|schedule| (place as u32, config.state_noise, schedule)),
                 rows: config.rows(),
                 activity: (2.0 * config.activity_l2 / (config.window * config.whole_batch() * config.hidden) as f64) as f32,
                 excitatory: config.excitatory().map(|count| count as u32),
             },
             mask_copy: weights.mask.map(|mask| program.matrix(name("mask of the recurrent weight"), mask.rows, mask.cols)),
-            recurrent_t: program.matrix(name("recurrent weight transposed"), hidden, gates),
+            recurrent_t,
             bias_sum: both.map(|_| program.matrix(name("sum of biases"), 1, gates)),
-            input: program.transient(name("input sums"), length, gates),
-            states: each(program, "hidden", length + batch),
-            saved: (cell.saved > 0)
-                .then(|| program.transient(name("saved for the way back"), length, gate_cols(hidden, cell.saved as usize))),
+            input,
+            states,
+            saved,
             gradients,
-            d_input: shared.d_input,
+            d_input: shared.d_input(place as u32),
             borders,
-            ends: ends.map(|ends| {
+            ends: shared.ends.map(|ends| {
                 let last = |state| program.transient(of_state("last states", state), batch, hidden);
                 (ends, if segments > 1 { Vec::new() } else { cell.states.iter().copied().map(last).collect() })
             }),
@@ -250,10 +248,9 @@ impl Layer {
         }
     }
 
-    /// Records a segment from the states before it to those after it; returns h after each of its steps.
-    pub fn forward(&self, program: &mut Program, reads: Reads, segment: &Segment) -> Mat {
-        let (batch, count) = (self.batch, segment.len());
-        let block = |mat: Mat, i: u32| mat.slice_rows(i * batch..(i + 1) * batch);
+    /// Records P of a segment, and the states before it.
+    pub fn begin_forward(&self, program: &mut Program, reads: Reads, segment: &Segment) {
+        let block = |mat: Mat, i: u32| mat.slice_rows(i * self.batch..(i + 1) * self.batch);
         let (input, bias) = (segment.within(self.input), self.bias_sum.unwrap_or(self.weights.bias));
         match reads {
             Reads::Tokens { tokens, .. } => embedding::lookup(program, tokens, self.weights.input, bias, input),
@@ -263,16 +260,25 @@ impl Layer {
             let rows = Rows { first: segment.rows.start, ..self.regularization.rows };
             noise::noise(program, schedule, input, number, rows, deviation);
         }
-        let states = self.states.iter().map(|state| state.slice_rows(0..count + batch));
         for (state, between) in self.states.iter().zip(self.borders.iter().flat_map(|borders| &borders.states)) {
             fill::copy(program, block(*between, segment.number), block(*state, 0));
         }
-        let windows = [input, self.recurrent_t].into_iter().chain(self.constants()).chain(states);
+    }
+
+    /// Records the recurrence of a segment, from P and the states before it.
+    pub fn run_forward(&self, program: &mut Program, segment: &Segment) {
+        let states = self.states.iter().map(|state| state.slice_rows(0..segment.len() + self.batch));
+        let windows = [segment.within(self.input), self.recurrent_t].into_iter().chain(self.constants()).chain(states);
         let windows: Vec<Mat> = windows.chain(self.saved.map(|saved| segment.within(saved))).collect();
-        recurrence::record(program, self.cell.forward, self.activation, batch, &windows);
+        recurrence::record(program, self.cell.forward, self.activation, self.batch, &windows);
+    }
+
+    /// Records what follows the recurrence of a segment; returns h after each of its steps.
+    pub fn end_forward(&self, program: &mut Program, segment: &Segment) -> Mat {
+        let (batch, count) = (self.batch, segment.len());
         self.clear_padding(program, segment);
         for (state, between) in self.states.iter().zip(self.borders.iter().flat_map(|borders| &borders.states)) {
-            let behind = block(*between, segment.number + 1);
+            let behind = between.slice_rows((segment.number + 1) * batch..(segment.number + 2) * batch);
             match &self.ends {
                 Some((ends, _)) => gather(program, ends.for_segment(segment), state.slice_rows(0..count + batch), behind),
                 None => fill::copy(program, state.slice_rows(count..count + batch), behind),

@@ -5,8 +5,8 @@
 //! before its backward pass, and gradients add up over the segments. With one segment, which is the usual case, all states are kept.
 //!
 //! What goes through the segments together is a [`Stage`]. In one direction the whole network is one, and nothing but the states between
-//! segments is kept. A direction of a layer whose other one runs backward in time can only begin when all time steps of the layer below are
-//! there, so each is a stage of its own, and so is the head.
+//! segments is kept. A layer of two directions can only begin when all time steps of the layer below are there, so each is a stage of its own,
+//! and so is the head.
 
 use std::ops::Range;
 
@@ -17,7 +17,6 @@ use super::head::Head;
 use super::layer::{Layer, Reads, Shared};
 use super::recurrent::{InputWindows, TokenWindows};
 use super::segment::Segment;
-use crate::kernels::gemm::Epilogue;
 use crate::program::{Mat, Program};
 
 /// What the passes over a window are recorded with.
@@ -31,8 +30,6 @@ pub(super) struct Recording<'a> {
     pub head: &'a Head,
     pub segments: &'a [Segment],
     pub shared: &'a Shared,
-    /// ∂L/∂h from above, of one layer after the other: `[N·B, H]`.
-    pub d_hidden: Mat,
 }
 
 /// Layers, and maybe the head, that are computed together, segment by segment.
@@ -48,8 +45,17 @@ impl Recording<'_> {
         let all = self.layers.len();
         match self.both {
             None => vec![Stage { layers: 0..all, has_head: true }],
-            Some(_) => (0..=all).map(|l| Stage { layers: l..all.min(l + 1), has_head: l == all }).collect(),
+            Some(_) => {
+                let layers = (0..all).step_by(2).map(|place| Stage { layers: place..place + 2, has_head: false });
+                layers.chain([Stage { layers: all..all, has_head: true }]).collect()
+            }
         }
+    }
+
+    /// The places of a stage's layers, those of a layer's directions together.
+    fn by_layer(&self, stage: &Stage) -> impl DoubleEndedIterator<Item = Range<usize>> + use<> {
+        let directions = if self.both.is_some() { 2 } else { 1 };
+        stage.layers.clone().step_by(directions).map(move |place| place..place + directions)
     }
 
     /// What a layer reads in a segment.
@@ -60,9 +66,7 @@ impl Recording<'_> {
                 Reads::Tokens { tokens, order, starts }
             }
             (None, Some(both)) => {
-                // The reverse direction is the first on the way back, and the other adds to what it left.
-                let sum = if is_reverse(place) { Epilogue::Store } else { Epilogue::Add };
-                let gradient = both.d_inputs(place, self.d_below(both, place), segment).map(|window| (window, sum));
+                let gradient = both.d_inputs(place, self.d_below(both, place), segment);
                 Reads::Vectors { vectors: both.inputs(place, self.below(both, place), segment), gradient }
             }
             (None, None) => {
@@ -73,7 +77,7 @@ impl Recording<'_> {
                         (segment.rows_in(self.input_vectors()), d_inputs)
                     }
                 };
-                Reads::Vectors { vectors, gradient: gradient.map(|window| (window, Epilogue::Store)) }
+                Reads::Vectors { vectors, gradient }
             }
         }
     }
@@ -118,7 +122,7 @@ impl Recording<'_> {
 
     /// Where the gradient by it goes.
     fn d_left(&self, layer: usize, segment: &Segment) -> Mat {
-        self.dropout.gradient(layer, segment.within(self.d_hidden))
+        self.dropout.gradient(layer, segment.within(self.shared.d_hidden(layer)))
     }
 
     /// What the head reads in a segment.
@@ -139,13 +143,19 @@ impl Recording<'_> {
 
     /// From the states before a segment, and what lies below the stage, to those behind it, and to its losses and their gradient by the outputs.
     fn segment_forward(&self, program: &mut Program, stage: &Stage, segment: &Segment) {
-        for place in stage.layers.clone() {
-            if let (Some(both), None) = (self.both, self.tokens_of(place)) {
-                both.turn_inputs(program, place, self.below(both, place), segment);
+        for places in self.by_layer(stage) {
+            for place in places.clone() {
+                if let (Some(both), None) = (self.both, self.tokens_of(place)) {
+                    both.turn_inputs(program, place, self.below(both, place), segment);
+                }
+                self.layers[place].begin_forward(program, self.reads(place, segment), segment);
             }
-            let outputs = self.layers[place].forward(program, self.reads(place, segment), segment);
-            if self.both.is_none() {
-                self.dropout.forward(program, place, outputs, segment.rows.start);
+            beside(program, places.clone(), |program, place| self.layers[place].run_forward(program, segment));
+            for place in places {
+                let outputs = self.layers[place].end_forward(program, segment);
+                if self.both.is_none() {
+                    self.dropout.forward(program, place, outputs, segment.rows.start);
+                }
             }
         }
         if stage.has_head {
@@ -190,16 +200,24 @@ impl Recording<'_> {
                 }
                 self.head.below(program, self.d_top(segment), segment);
             }
-            for place in stage.layers.clone().rev() {
-                let d_hidden = match self.both {
-                    None => self.d_outputs(program, place, segment),
-                    Some(both) => both.d_hidden(program, place, self.d_hidden, segment),
-                };
-                let layer = &self.layers[place];
-                layer.backward(program, d_hidden, self.reads(place, segment), segment);
-                if is_complete {
-                    layer.finish_backward(program);
-                    done(Some(place), program);
+            for places in self.by_layer(stage).rev() {
+                let d_hidden = |place: usize| segment.within(self.shared.d_hidden(place));
+                for place in places.clone() {
+                    match self.both {
+                        None => self.dropout.backward(program, place, d_hidden(place), segment.rows.start),
+                        Some(both) => both.d_hidden(program, place, d_hidden(place), segment),
+                    }
+                    self.layers[place].begin_backward(program, d_hidden(place), segment);
+                }
+                beside(program, places.clone(), |program, place| {
+                    self.layers[place].run_backward(program, d_hidden(place), segment);
+                });
+                for place in places.rev() {
+                    self.layers[place].end_backward(program, self.reads(place, segment), segment);
+                    if is_complete {
+                        self.layers[place].finish_backward(program);
+                        done(Some(place), program);
+                    }
                 }
             }
         });
@@ -213,17 +231,11 @@ impl Recording<'_> {
         self.back(program, |program, _, segment| {
             self.head.below(program, self.d_top(segment), segment);
             for (l, layer) in self.layers.iter().enumerate().rev() {
-                let d_hidden = self.d_outputs(program, l, segment);
+                let d_hidden = segment.within(self.shared.d_hidden(l));
+                self.dropout.backward(program, l, d_hidden, segment.rows.start);
                 layer.trace(program, d_hidden, l.checked_sub(1).map(|below| self.d_left(below, segment)), segment);
             }
         });
-    }
-
-    /// The gradient by the outputs of a layer of one direction in a segment, which is recorded from that by what is read of them.
-    fn d_outputs(&self, program: &mut Program, layer: usize, segment: &Segment) -> Mat {
-        let d_outputs = segment.within(self.d_hidden);
-        self.dropout.backward(program, layer, d_outputs, segment.rows.start);
-        d_outputs
     }
 
     /// From the last stage to the first, and in each from the last segment to the first, each by a pass.
@@ -248,5 +260,14 @@ impl Recording<'_> {
                     .for_each(|place| both.turn_d_inputs(program, place, self.d_below(both, place), self.segments));
             }
         }
+    }
+}
+
+/// Records a step for each direction of a layer; of two directions they are a pair.
+fn beside(program: &mut Program, places: Range<usize>, mut record: impl FnMut(&mut Program, usize)) {
+    let is_pair = places.len() == 2;
+    places.for_each(|place| record(program, place));
+    if is_pair {
+        program.pair_last();
     }
 }

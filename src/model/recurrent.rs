@@ -10,7 +10,7 @@ use super::dropout::Dropout;
 use super::embedding::Embedding;
 use super::gradient_parts::{GradientPart, gradient_parts};
 use super::head::Head;
-use super::layer::{Layer, Shared, Weights};
+use super::layer::{Buffers, Layer, Shared, Weights};
 use super::parameters::{Parameter, Parameters, table};
 use super::passes::Recording;
 use super::segment::{Ends, Segment};
@@ -133,22 +133,21 @@ impl Model {
         let inputs = InputWindows::new(&mut program, config, length);
         let embedding = Embedding::new(&mut program, config, &parameters, &gradients, &inputs);
         // Of several segments the first blocks are kept between them.
-        let places = config.layers * config.directions();
-        let overlap = if segments.len() == 1 { places as u32 - 1 } else { 0 };
+        let overlap = if segments.len() == 1 { config.layers as u32 - 1 } else { 0 };
         let shared = Shared::new(&mut program, config, length, overlap);
-        let ends = config.lengths.then(|| Ends::new(&mut program, config));
-        let seed_and_step = config.is_random().then(|| program.indices("seed and training step", 1, 4));
-        let layers: Vec<Layer> = (0..places)
+        let directions = config.directions();
+        let buffers: Vec<Buffers> = (0..config.layers).map(|layer| Buffers::new(&mut program, config, layer, length)).collect();
+        let layers: Vec<Layer> = (0..config.layers * directions)
             .map(|place| {
                 let weights = [&parameters.windows, &gradients].map(|windows| Weights::new(&parameters, windows, place));
-                Layer::new(&mut program, config, place, weights, &shared, ends, seed_and_step)
+                let buffers = buffers[place / directions].of_direction(directions as u32, (place % directions) as u32);
+                Layer::new(&mut program, config, place, weights, buffers, &shared)
             })
             .collect();
         let both = config.bidirectional.then(|| Both::new(&mut program, config, length));
         let through = if config.bidirectional { (config.window * config.batch) as u32 } else { length };
-        let dropout = Dropout::new(&mut program, config, through, seed_and_step);
+        let dropout = Dropout::new(&mut program, config, through, shared.seed_and_step);
         let head = Head::new(&mut program, config, &parameters, &gradients, length);
-        let d_hidden = program.transient("gradient of hidden", length, config.hidden as u32);
         let mut accumulation = (config.accumulate > 1).then(|| Accumulation::new(&mut program, d_arena, head.loss));
         let update_windows = Update::new(&mut program, config, &parameters, [arena, d_arena], state_arenas);
 
@@ -161,7 +160,6 @@ impl Model {
             head: &head,
             segments: &segments,
             shared: &shared,
-            d_hidden,
         };
         let mut record = |part: &dyn Fn(&mut Program)| {
             let start = program.len();
@@ -200,9 +198,9 @@ impl Model {
             optimizer_states,
             inputs,
             layers,
-            ends,
+            ends: shared.ends,
             both,
-            seed_and_step,
+            seed_and_step: shared.seed_and_step,
             head,
             update_windows,
             accumulation,

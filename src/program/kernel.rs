@@ -92,6 +92,8 @@ pub struct Kernel {
     pub bytes: fn(&Step) -> u64,
     /// Bytes that the CPU's function takes while it runs, besides its windows: [`little`], or what it lays out anew.
     pub working: fn(&Step) -> u64,
+    /// Whether the CPU's function can run at the same time as that of another step: none of its threads waits for another of them.
+    pub runs_beside: fn(&Step) -> bool,
     /// Arithmetic operations of a step, for reports.
     pub flops: fn(&Step) -> u64,
     /// Records it at a size given by three numbers, for checks, and says what its windows hold where not any number will do.
@@ -159,6 +161,8 @@ pub struct Variant {
     /// Whether its workgroups wait for each other: it runs only where that was seen to end well, at the step's own size, and is chosen by
     /// measurement alone.
     pub waits: bool,
+    /// Whether its first shader can compute a pair of steps in one dispatch ([`Shader::wgsl_for_pair`]).
+    pub pairs: bool,
     /// The shaders its pieces name by index.
     pub shaders: &'static [Shader],
     /// Cuts a step into dispatches.
@@ -175,6 +179,7 @@ impl Variant {
         can: |_, _| true,
         likely: |_| true,
         waits: false,
+        pairs: false,
         shaders: &[],
         lower: |_, _| Lowered { phases: Vec::new() },
     };
@@ -208,6 +213,23 @@ impl Shader {
     pub fn wgsl(&self) -> String {
         unroll(&self.source.concat())
     }
+
+    /// The same text for a pair of steps in one dispatch: the uniform holds the windows and scalars of both, and the third number of a
+    /// workgroup says which of the two it computes.
+    ///
+    /// # Panics
+    /// When the text has no uniform `params`, or no `main` whose workgroup is called `group`.
+    #[must_use]
+    pub fn wgsl_for_pair(&self) -> String {
+        const UNIFORM: &str = "var<uniform> params: Params;";
+        let text = self.wgsl();
+        assert!(text.contains(UNIFORM) && text.contains("@builtin(workgroup_id) group: vec3<u32>"), "{text}");
+        let text = text.replace("params.", "params[second].");
+        let text = text.replace(UNIFORM, "var<uniform> params: array<Params, 2>;\nvar<private> second: u32;");
+        let (head, main) = text.split_once("fn main(").expect("an entry point");
+        let (arguments, body) = main.split_once(") {\n").expect("a body");
+        format!("{head}fn main({arguments}) {{\n    second = group.z;\n{body}")
+    }
 }
 
 /// A contract over windows of buffers.
@@ -219,6 +241,9 @@ pub struct Step {
     pub windows: Vec<Mat>,
     /// Its scalars, 4 bytes each.
     pub scalars: Vec<u8>,
+    /// Whether it and the step before it are a pair: the same kernel with the same shapes and scalars, where neither writes what the other
+    /// uses. So they may run at the same time.
+    pub is_second: bool,
 }
 
 impl Step {

@@ -1,6 +1,6 @@
 //! Steps as dispatches.
 
-use super::Mat;
+use super::{Buf, Cuts, Mat};
 
 /// A step as dispatches: its phases one after another.
 #[derive(Debug, Default)]
@@ -13,6 +13,33 @@ impl Lowered {
     /// A step that is one dispatch after another, each once.
     pub(crate) fn once(pieces: Vec<Piece>) -> Lowered {
         Lowered { phases: vec![Phase { times: Times::once(), pieces }] }
+    }
+
+    /// The two steps of a pair together: of each of them the dispatches of the first shader are one, for which their windows must be near enough
+    /// to each other to be one binding. The other dispatches follow each other. `None` where no two become one, or a step needs scratch memory,
+    /// of which there is one for both.
+    pub(crate) fn together(self, second: Lowered, cuts: &Cuts) -> Option<Lowered> {
+        let windows = || self.phases.iter().flat_map(|phase| &phase.pieces).flat_map(|piece| &piece.windows);
+        let is_alike = |(a, b): (&Phase, &Phase)| a.times == b.times && a.pieces.len() == b.pieces.len();
+        let are_alike = self.phases.len() == second.phases.len() && self.phases.iter().zip(&second.phases).all(is_alike);
+        if !are_alike || windows().any(|window| Buf::SCRATCH.contains(&window.buf)) {
+            return None;
+        }
+        let mut are_merged = false;
+        let mut merge = |(piece, other): (Piece, Piece)| {
+            if !piece.pairs_with(&other, cuts) {
+                return vec![piece, other];
+            }
+            are_merged = true;
+            let [x, y, _] = piece.grid;
+            vec![Piece { windows: [piece.windows, other.windows].concat(), grid: [x, y, 2], ..piece }]
+        };
+        let phases = self.phases.into_iter().zip(second.phases).map(|(phase, other)| Phase {
+            times: phase.times,
+            pieces: phase.pieces.into_iter().zip(other.pieces).flat_map(&mut merge).collect(),
+        });
+        let phases = phases.collect();
+        are_merged.then_some(Lowered { phases })
     }
 
     /// The number of dispatches.
@@ -59,7 +86,7 @@ impl Times {
 pub struct Piece {
     /// Which of the variant's shaders.
     pub shader: usize,
-    /// The windows, in the order of the shader's bindings.
+    /// The windows, in the order of the shader's bindings. Of a dispatch for a pair of steps, those of the second step follow.
     pub windows: Vec<Mat>,
     /// The shader's scalars, 4 bytes each.
     pub scalars: Vec<u8>,
@@ -67,4 +94,17 @@ pub struct Piece {
     pub grid: [u32; 3],
     /// An upper bound of the loop iterations of an invocation, asserted against [`Cuts::iterations`](super::Cuts::iterations).
     pub iterations: u32,
+}
+
+impl Piece {
+    /// Whether it and a piece of another step can be one dispatch.
+    fn pairs_with(&self, other: &Piece, cuts: &Cuts) -> bool {
+        let is_alike = (self.shader, self.grid, &self.scalars) == (other.shader, other.grid, &other.scalars);
+        let is_one_binding = |(a, b): (&Mat, &Mat)| {
+            let (section, range) = cuts.section(a);
+            let (begin, end) = (a.offset.min(b.offset), a.end().max(b.end()));
+            a.buf == b.buf && cuts.section(b).0 == section && end <= range.end && end - begin <= cuts.binding
+        };
+        self.shader == 0 && self.grid[2] == 1 && is_alike && self.windows.iter().zip(&other.windows).all(is_one_binding)
+    }
 }

@@ -87,20 +87,22 @@ impl Plan {
     }
 }
 
-/// The first and the last of some steps that use each transient buffer.
+/// The first and the last of some steps that use each transient buffer. What a step of a pair uses, the other may meet.
 ///
 /// # Panics
 /// When the first step that uses a transient buffer only reads it: a fault of whoever recorded.
 pub(super) fn lives(program: &Program, steps: Range<usize>) -> Vec<Option<RangeInclusive<usize>>> {
     let mut lives: Vec<Option<RangeInclusive<usize>>> = vec![None; program.buffers.len()];
+    let is_second = |index: usize| program.steps.get(index).is_some_and(|step| step.is_second);
     for (index, step) in program.steps.iter().enumerate().take(steps.end).skip(steps.start) {
+        let (first, last) = (index - usize::from(is_second(index)), index + usize::from(is_second(index + 1)));
         for (window, binding) in step.windows.iter().zip(step.kernel.bindings) {
             let declaration = &program.buffers[window.buf.0 as usize];
             if declaration.transient {
                 let life = &mut lives[window.buf.0 as usize];
                 let begins = life.as_ref().is_none_or(|life| *life.start() == index);
                 assert!(!begins || binding.access != Access::Read, "{} is read before it was written", declaration.name);
-                *life = Some(life.as_ref().map_or(index, |life| *life.start())..=index);
+                *life = Some(life.as_ref().map_or(first, |life| *life.start())..=last);
             }
         }
     }

@@ -205,7 +205,7 @@ fn faults() -> Vec<Fault> {
                 step(program, "softmax_loss", "losses").windows[2] = ones;
                 let total = step(program, "column_sum", "loss");
                 let [losses, loss] = total.windows[..] else { unreachable!("two windows") };
-                *total = Step { kernel: &gemm::TN, windows: vec![mask, losses, loss], scalars: vec![0; 4] };
+                *total = Step { kernel: &gemm::TN, windows: vec![mask, losses, loss], scalars: vec![0; 4], is_second: false };
             },
             buffer: Some(("planted", 1.0)),
             seen: &["decoder.weight", "decoder.bias", "rnn.weight_hh_l0", "rnn.weight_ih_l1", "h0"],
@@ -217,7 +217,7 @@ fn faults() -> Vec<Fault> {
                 let ones = program.matrix("planted", rows, 1);
                 let step = step(program, "column_sum", "gradient of outputs");
                 let [d_outputs, d_bias] = step.windows[..] else { unreachable!("two windows") };
-                *step = Step { kernel: &gemm::TN, windows: vec![ones, d_outputs, d_bias], scalars: vec![0; 4] };
+                *step = Step { kernel: &gemm::TN, windows: vec![ones, d_outputs, d_bias], scalars: vec![0; 4], is_second: false };
             },
             buffer: Some(("planted", 1.0 + 1e-4)),
             seen: &["decoder.bias"],
@@ -304,7 +304,7 @@ fn cell_faults() -> Vec<(&'static str, Fault)> {
                 name: "the traced gradient without what stays of the state",
                 plant: |program| {
                     let add = step(program, "add", "gradient of traced hidden, layer 1");
-                    *add = Step { kernel: &fill::FILL, windows: vec![add.windows[0]], scalars: vec![0; 4] };
+                    *add = Step { kernel: &fill::FILL, windows: vec![add.windows[0]], scalars: vec![0; 4], is_second: false };
                 },
                 buffer: None,
                 seen: &["d_hidden_l1"],

@@ -2,7 +2,7 @@
 
 use wgpu::{CommandEncoder, ComputePassDescriptor};
 
-use super::load::Loaded;
+use super::load::{Loaded, LoadedPhase};
 use super::timestamps;
 
 /// Where encoding has come to: a step, a phase of it, a time step of that and a piece of that.
@@ -40,9 +40,10 @@ pub(super) fn encode_recorded(
 ) -> Position {
     while position.step < end && queries.has_room() {
         let step = position.step;
+        let (_, count) = phases(steps, step, end);
         let descriptor = ComputePassDescriptor { label: None, timestamp_writes: Some(queries.writes_for(step)) };
         let mut pass = encoder.begin_compute_pass(&descriptor);
-        position = encode(&mut pass, steps, position, step + 1, load);
+        position = encode(&mut pass, steps, position, step + count, load);
         if position.step == step {
             break;
         }
@@ -50,15 +51,23 @@ pub(super) fn encode_recorded(
     position
 }
 
+/// The phases that compute a step, and how many steps they compute: two where it is the first of a pair and both are asked for.
+fn phases(steps: &[Loaded], step: usize, end: usize) -> (&[LoadedPhase], usize) {
+    match &steps[step].together {
+        Some(together) if step + 1 < end => (together, 2),
+        _ => (&steps[step].phases, 1),
+    }
+}
+
 /// Encodes from a position on until the end or until the submission is full; gives where it stopped.
 pub(super) fn encode(pass: &mut wgpu::ComputePass, steps: &[Loaded], from: Position, end: usize, load: &mut Load) -> Position {
     let Position { mut step, mut phase, mut time, mut piece } = from;
     let mut is_set = false;
     while step < end {
-        let loaded = &steps[step];
-        while phase < loaded.phases.len() {
-            let now = &loaded.phases[phase];
-            let share = loaded.work / now.pieces.len() as f64;
+        let (phases, count) = phases(steps, step, end);
+        while phase < phases.len() {
+            let now = &phases[phase];
+            let share = steps[step].work * count as f64 / now.pieces.len() as f64;
             while time < now.times.count {
                 while piece < now.pieces.len() {
                     if load.is_full(share) {
@@ -81,7 +90,7 @@ pub(super) fn encode(pass: &mut wgpu::ComputePass, steps: &[Loaded], from: Posit
             }
             (phase, time, is_set) = (phase + 1, 0, false);
         }
-        (step, phase) = (step + 1, 0);
+        (step, phase) = (step + count, 0);
     }
     Position { step, phase, time, piece }
 }

@@ -13,7 +13,7 @@ use super::memory::{Memory, buffer};
 use super::watchdog::Watched;
 use super::{Device, unchecked};
 use crate::backend::{PROGRAM, check_memory};
-use crate::program::{Access, Cuts, Lowered, Piece, Program, Shader, Step, Times, Variant};
+use crate::program::{Access, Cuts, Lowered, Mat, Phase, Piece, Program, Shader, Step, Times, Variant};
 use crate::{Error, Result};
 
 /// A step ready to run.
@@ -22,6 +22,8 @@ pub(super) struct Loaded {
     /// Whether its workgroups wait for each other.
     pub waits: bool,
     pub phases: Vec<LoadedPhase>,
+    /// The same of it and the second step of its pair together, where it is the first of one.
+    pub together: Option<Vec<LoadedPhase>>,
     /// Operations of one time step of a phase, for the pace.
     pub work: f64,
 }
@@ -41,18 +43,46 @@ pub(super) struct LoadedPiece {
 
 pub(super) type Compiled = (wgpu::ComputePipeline, wgpu::BindGroupLayout);
 
-/// What is compiled once for all programs: a shader, by its address, with or without run-time checks.
-pub(super) type Key = (usize, bool);
+/// What is compiled once for all programs: a shader, by its address, with or without run-time checks, for one step or for a pair.
+pub(super) type Key = (usize, bool, bool);
 
-/// Steps with the variants that run them, as dispatches.
-type LoweredSteps = Vec<(&'static Variant, Lowered)>;
+/// A step as dispatches.
+struct LoweredStep {
+    variant: &'static Variant,
+    alone: Lowered,
+    /// With the second step of its pair.
+    together: Option<Lowered>,
+}
 
-fn lower(steps: &[Step], cuts: &Cuts, choose: &dyn Fn(usize, &Step) -> &'static Variant) -> LoweredSteps {
+impl LoweredStep {
+    fn phases(&self) -> impl Iterator<Item = &Phase> {
+        [&self.alone].into_iter().chain(&self.together).flat_map(|lowered| &lowered.phases)
+    }
+
+    fn pieces(&self) -> impl Iterator<Item = &Piece> {
+        self.phases().flat_map(|phase| &phase.pieces)
+    }
+}
+
+fn lower(steps: &[Step], cuts: &Cuts, choose: &dyn Fn(usize, &Step) -> &'static Variant) -> Vec<LoweredStep> {
     let lower = |(number, step): (usize, &Step)| {
         let variant = choose(number, step);
-        (variant, (variant.lower)(step, cuts))
+        let second = steps.get(number + 1).filter(|second| second.is_second);
+        let second = second.filter(|second| std::ptr::eq(choose(number + 1, second), variant));
+        let together = second.and_then(|second| together(variant, [step, second], cuts));
+        LoweredStep { variant, alone: (variant.lower)(step, cuts), together }
     };
     steps.iter().enumerate().map(lower).collect()
+}
+
+/// A pair of steps as the same dispatches, where a variant can compute it so.
+pub(super) fn together(variant: &Variant, [step, second]: [&Step; 2], cuts: &Cuts) -> Option<Lowered> {
+    // Of workgroups that wait for each other, those of both steps must run at the same time.
+    let mut cuts = cuts.clone();
+    cuts.resident = cuts.resident.map(|most| most / 2);
+    let can = variant.pairs && (variant.can)(step, &cuts) && (variant.can)(second, &cuts);
+    let lower = |step| (variant.lower)(step, &cuts);
+    if can { lower(step).together(lower(second), &cuts) } else { None }
 }
 
 /// Makes all that a program needs on a device.
@@ -68,7 +98,7 @@ pub(super) fn load(
     let cuts = device.cuts(program);
     let choose = |_, step: &Step| choose(step).unwrap_or_else(|| device.variant(step, &cuts));
     let lowered = lower(program.steps(), &cuts, &choose);
-    let memory = Memory::allocate(device, program, cuts.clone(), lowered.iter().map(|(_, lowered)| lowered))?;
+    let memory = Memory::allocate(device, program, cuts.clone(), lowered.iter().flat_map(LoweredStep::pieces))?;
     let steps = load_steps(device, program, program.steps(), lowered, &memory)?;
     Ok((memory, steps))
 }
@@ -90,13 +120,13 @@ pub(super) fn extend(device: &Device, program: &Program, memory: &mut Memory, lo
         wanted.and_then(|wanted| device.usable(step, wanted, &cuts)).unwrap_or_else(|| device.variant(step, &cuts))
     };
     let lowered = lower(gained, &cuts, &choose);
-    memory.enlarge_scratch(device, lowered.iter().map(|(_, lowered)| lowered))?;
+    memory.enlarge_scratch(device, lowered.iter().flat_map(LoweredStep::pieces))?;
     loaded.extend(load_steps(device, program, gained, lowered, memory)?);
     Ok(())
 }
 
 /// Compiles and binds the lowered steps of a program.
-fn load_steps(device: &Device, program: &Program, steps: &[Step], lowered: LoweredSteps, memory: &Memory) -> Result<Vec<Loaded>> {
+fn load_steps(device: &Device, program: &Program, steps: &[Step], lowered: Vec<LoweredStep>, memory: &Memory) -> Result<Vec<Loaded>> {
     let layout = Layout::new(device, program, memory, steps, &lowered)?;
     let upload = |bytes: &Vec<u8>| {
         device.checked("the windows of a program", || {
@@ -106,31 +136,47 @@ fn load_steps(device: &Device, program: &Program, steps: &[Step], lowered: Lower
         })
     };
     let uniforms: Vec<wgpu::Buffer> = layout.uniforms.iter().map(upload).collect::<Result<_>>()?;
-    let mut compiled = device.compiled.lock().unwrap_or_else(PoisonError::into_inner);
     let mut slots = layout.slots.into_iter();
     let mut all = Vec::new();
-    for (step, (variant, lowered)) in steps.iter().zip(lowered) {
+    for (step, LoweredStep { variant, alone, together }) in steps.iter().zip(lowered) {
         let work = (step.kernel.flops)(step).max(step.bytes() / 4) as f64;
-        let repeats: u64 = lowered.phases.iter().map(|p| u64::from(p.times.count)).sum();
-        let mut phases = Vec::new();
-        for phase in lowered.phases {
-            let mut pieces = Vec::new();
-            for piece in phase.pieces {
-                let shader: &'static Shader = &variant.shaders[piece.shader];
-                let (pipeline, group_layout) = match compiled.entry(key(variant, shader)) {
-                    Entry::Occupied(made) => made.into_mut(),
-                    Entry::Vacant(place) => place.insert(compile(device, step.kernel.name, variant, shader)?),
-                };
-                let slot = slots.next().expect("a slot for each piece");
-                let what = format!("the bind group of {}/{}", step.kernel.name, variant.name);
-                let bind_group = device.checked(&what, || bind(device, group_layout, &uniforms[slot.buffer], &slot, &piece))?;
-                pieces.push(LoadedPiece { pipeline: pipeline.clone(), bind_group, grid: piece.grid });
-            }
-            phases.push(LoadedPhase { times: phase.times, pieces });
-        }
-        all.push(Loaded { variant: variant.name, waits: variant.waits, phases, work: work / repeats.max(1) as f64 });
+        let repeats: u64 = alone.phases.iter().map(|p| u64::from(p.times.count)).sum();
+        let mut load = |lowered| load_phases(device, step, variant, lowered, &uniforms, &mut slots);
+        let phases = load(alone)?;
+        let together = together.map(load).transpose()?;
+        all.push(Loaded { variant: variant.name, waits: variant.waits, phases, together, work: work / repeats.max(1) as f64 });
     }
     Ok(all)
+}
+
+/// Compiles and binds the dispatches of a step, or of a pair of steps.
+fn load_phases<'a>(
+    device: &Device,
+    step: &Step,
+    variant: &Variant,
+    lowered: Lowered,
+    uniforms: &[wgpu::Buffer],
+    slots: &mut impl Iterator<Item = Slot<'a>>,
+) -> Result<Vec<LoadedPhase>> {
+    let mut compiled = device.compiled.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut phases = Vec::new();
+    for phase in lowered.phases {
+        let mut pieces = Vec::new();
+        for piece in phase.pieces {
+            let shader: &'static Shader = &variant.shaders[piece.shader];
+            let is_pair = piece.windows.len() > shader.bindings.len();
+            let (pipeline, group_layout) = match compiled.entry(key(variant, shader, is_pair)) {
+                Entry::Occupied(made) => made.into_mut(),
+                Entry::Vacant(place) => place.insert(compile(device, step.kernel.name, variant, shader, is_pair)?),
+            };
+            let slot = slots.next().expect("a slot for each piece");
+            let what = format!("the bind group of {}/{}", step.kernel.name, variant.name);
+            let bind_group = device.checked(&what, || bind(device, group_layout, &uniforms[slot.buffer], &slot))?;
+            pieces.push(LoadedPiece { pipeline: pipeline.clone(), bind_group, grid: piece.grid });
+        }
+        phases.push(LoadedPhase { times: phase.times, pieces });
+    }
+    Ok(phases)
 }
 
 /// The uniform of each piece, one after the other, in as many buffers as it takes.
@@ -153,12 +199,13 @@ impl<'a> Layout<'a> {
         program: &Program,
         memory: &'a Memory,
         steps: &[Step],
-        lowered: &[(&'static Variant, Lowered)],
+        lowered: &[LoweredStep],
     ) -> Result<Layout<'a>> {
         let limits = device.device.limits();
         let mut layout = Layout { uniforms: vec![Vec::new()], slots: Vec::new() };
-        for (step, (variant, lowered)) in steps.iter().zip(lowered) {
-            for piece in lowered.phases.iter().flat_map(|p| &p.pieces) {
+        for (step, lowered) in steps.iter().zip(lowered) {
+            let variant = lowered.variant;
+            for piece in lowered.pieces() {
                 let name = || format!("{}/{}", step.kernel.name, variant.name);
                 if piece.iterations > memory.cuts.iterations {
                     let message = format!("loops of {} iterations, {} are safe", piece.iterations, memory.cuts.iterations);
@@ -169,17 +216,18 @@ impl<'a> Layout<'a> {
                     let message = format!("{most} workgroups in a dimension, {allowed} are allowed");
                     return Err(Error::Device { what: name(), message });
                 }
-                layout.push(piece, program, memory, &limits, name)?;
+                layout.push(piece, variant.shaders[piece.shader].bindings.len(), program, memory, &limits, name)?;
             }
         }
         Ok(layout)
     }
 
     /// Appends a piece's uniform: {offset, rows, cols, stride} of each window, counted from the start of its binding,
-    /// and the scalars.
+    /// and the scalars; of a pair of steps those of both.
     fn push(
         &mut self,
         piece: &Piece,
+        bindings: usize,
         program: &Program,
         memory: &'a Memory,
         limits: &wgpu::Limits,
@@ -187,25 +235,35 @@ impl<'a> Layout<'a> {
     ) -> Result<()> {
         let alignment = u64::from(limits.min_storage_buffer_offset_alignment) / 4;
         let uniform_alignment = limits.min_uniform_buffer_offset_alignment as usize;
-        let (mut bytes, mut ranges) = (Vec::new(), Vec::new());
-        for window in &piece.windows {
-            let (buffer, offset) = memory.find(window);
-            let base = offset / alignment * alignment;
-            let size = (offset - base + window.end() - window.offset) * 4;
+        let steps: Vec<&[Mat]> = piece.windows.chunks(bindings).collect();
+        let (mut bases, mut ranges) = (Vec::new(), Vec::new());
+        for binding in 0..bindings {
+            let window = steps[0][binding];
+            let (buffer, _) = memory.find(&window);
+            let offsets = steps.iter().map(|windows| memory.find(&windows[binding]).1);
+            let base = offsets.clone().min().unwrap_or(0) / alignment * alignment;
+            let ends = steps.iter().zip(offsets).map(|(windows, offset)| offset + windows[binding].end() - windows[binding].offset);
+            let size = (ends.max().unwrap_or(base) - base) * 4;
             if size > limits.max_storage_buffer_binding_size {
                 return Err(Error::DoesNotFit {
-                    what: format!("a binding of \"{}\" in {}", program.name(*window), name()),
+                    what: format!("a binding of \"{}\" in {}", program.name(window), name()),
                     needed: size,
                     available: limits.max_storage_buffer_binding_size,
                     advice: "it cannot be cut further; a smaller hidden size, batch or window would fit, or segments of the window (--recompute)".into(),
                 });
             }
-            let words = [(offset - base) as u32, window.rows, window.cols, window.stride];
-            bytes.extend_from_slice(bytemuck::cast_slice(&words));
+            bases.push(base);
             ranges.push((buffer, base * 4, size.next_multiple_of(16)));
         }
-        bytes.extend_from_slice(&piece.scalars);
-        bytes.resize(bytes.len().next_multiple_of(16), 0);
+        let mut bytes = Vec::new();
+        for windows in steps {
+            for (window, base) in windows.iter().zip(&bases) {
+                let words = [(memory.find(window).1 - base) as u32, window.rows, window.cols, window.stride];
+                bytes.extend_from_slice(bytemuck::cast_slice(&words));
+            }
+            bytes.extend_from_slice(&piece.scalars);
+            bytes.resize(bytes.len().next_multiple_of(16), 0);
+        }
         let mut offset = self.uniforms[self.uniforms.len() - 1].len().next_multiple_of(uniform_alignment);
         if (offset + bytes.len()) as u64 > limits.max_buffer_size {
             self.uniforms.push(Vec::new());
@@ -219,9 +277,9 @@ impl<'a> Layout<'a> {
     }
 }
 
-fn key(variant: &Variant, shader: &'static Shader) -> Key {
+fn key(variant: &Variant, shader: &'static Shader, is_pair: bool) -> Key {
     let address = std::ptr::from_ref(shader).addr();
-    (address, variant.checked.is_some() && unchecked::is_own(address))
+    (address, variant.checked.is_some() && unchecked::is_own(address), is_pair)
 }
 
 /// Compiles the shaders of some variants of kernels that are not compiled yet, on all threads.
@@ -231,8 +289,8 @@ pub(super) fn compile_all(device: &Device, variants: &[(&'static str, &'static V
         let compiled = device.compiled.lock().unwrap_or_else(PoisonError::into_inner);
         for (kernel, variant) in variants {
             for shader in variant.shaders {
-                let is_known = |(_, v, s): &(&str, &Variant, &'static Shader)| key(v, s) == key(variant, shader);
-                if !compiled.contains_key(&key(variant, shader)) && !wanted.iter().any(is_known) {
+                let is_known = |(_, v, s): &(&str, &Variant, &'static Shader)| key(v, s, false) == key(variant, shader, false);
+                if !compiled.contains_key(&key(variant, shader, false)) && !wanted.iter().any(is_known) {
                     wanted.push((kernel, variant, shader));
                 }
             }
@@ -240,7 +298,7 @@ pub(super) fn compile_all(device: &Device, variants: &[(&'static str, &'static V
     }
     let made: Vec<(Key, Result<Compiled>)> = wanted
         .into_par_iter()
-        .map(|(kernel, variant, shader)| (key(variant, shader), compile(device, kernel, variant, shader)))
+        .map(|(kernel, variant, shader)| (key(variant, shader, false), compile(device, kernel, variant, shader, false)))
         .collect();
     let mut all = device.compiled.lock().unwrap_or_else(PoisonError::into_inner);
     let mut refused = Ok(());
@@ -253,13 +311,13 @@ pub(super) fn compile_all(device: &Device, variants: &[(&'static str, &'static V
     refused
 }
 
-fn compile(device: &Device, kernel: &str, variant: &Variant, shader: &'static Shader) -> Result<Compiled> {
-    let label = format!("{kernel}/{}/{}", variant.name, shader.entry);
-    let (_, unchecked) = key(variant, shader);
-    device.checked(&label, || pipeline(device, &label, shader, unchecked))
+fn compile(device: &Device, kernel: &str, variant: &Variant, shader: &'static Shader, is_pair: bool) -> Result<Compiled> {
+    let label = format!("{kernel}/{}/{}{}", variant.name, shader.entry, if is_pair { " for a pair" } else { "" });
+    let key = key(variant, shader, is_pair);
+    device.checked(&label, || pipeline(device, &label, shader, key))
 }
 
-fn pipeline(device: &Device, label: &str, shader: &Shader, unchecked: bool) -> Compiled {
+fn pipeline(device: &Device, label: &str, shader: &Shader, (_, unchecked, is_pair): Key) -> Compiled {
     let _watched = Watched::begin(&format!("the compilation of {label}"), device.adapter.is_software());
     let entry = |binding, ty| BindGroupLayoutEntry {
         binding,
@@ -271,7 +329,8 @@ fn pipeline(device: &Device, label: &str, shader: &Shader, unchecked: bool) -> C
     let mut entries = vec![entry(0, BufferBindingType::Uniform)];
     entries.extend((1..).zip(shader.bindings).map(|(i, b)| entry(i, storage(b.access))));
     let layout = device.device.create_bind_group_layout(&BindGroupLayoutDescriptor { label: Some(label), entries: &entries });
-    let descriptor = wgpu::ShaderModuleDescriptor { label: Some(label), source: wgpu::ShaderSource::Wgsl(shader.wgsl().into()) };
+    let text = if is_pair { shader.wgsl_for_pair() } else { shader.wgsl() };
+    let descriptor = wgpu::ShaderModuleDescriptor { label: Some(label), source: wgpu::ShaderSource::Wgsl(text.into()) };
     let module = match unchecked {
         true => unchecked::create_module(&device.device, descriptor),
         false => device.device.create_shader_module(descriptor),
@@ -309,11 +368,10 @@ pub(super) fn own_pipeline(device: &Device, label: &'static str, text: &str) -> 
     })
 }
 
-fn bind(device: &Device, layout: &wgpu::BindGroupLayout, uniforms: &wgpu::Buffer, slot: &Slot, piece: &Piece) -> wgpu::BindGroup {
+fn bind(device: &Device, layout: &wgpu::BindGroupLayout, uniforms: &wgpu::Buffer, slot: &Slot) -> wgpu::BindGroup {
     let range =
         |buffer, offset, size| BindingResource::Buffer(BufferBinding { buffer, offset, size: std::num::NonZero::new(size) });
     let mut entries = vec![BindGroupEntry { binding: 0, resource: range(uniforms, slot.offset, slot.size) }];
-    assert_eq!(piece.windows.len(), slot.ranges.len(), "a range for each window");
     for (binding, (buffer, offset, size)) in (1..).zip(&slot.ranges) {
         entries.push(BindGroupEntry { binding, resource: range(buffer, *offset, *size) });
     }

@@ -7,7 +7,7 @@ use wgpu::BufferUsages;
 
 use super::Device;
 use crate::backend::{PROGRAM, check_memory};
-use crate::program::{Buf, Cuts, Lowered, Mat, Plan, Program};
+use crate::program::{Buf, Cuts, Lowered, Mat, Piece, Plan, Program};
 use crate::{Error, Result};
 
 /// A program's memory.
@@ -32,10 +32,10 @@ impl Memory {
         device: &Device,
         program: &Program,
         cuts: Cuts,
-        lowered: impl Iterator<Item = &'a Lowered>,
+        pieces: impl Iterator<Item = &'a Piece>,
     ) -> Result<Memory> {
         let plan = program.plan();
-        let scratch = scratch(&cuts, lowered);
+        let scratch = scratch(&cuts, pieces);
         let places: Vec<(String, Vec<u64>)> = (0..plan.sizes().len())
             .map(|place| {
                 let buffers: Vec<usize> = plan.buffers(place).collect();
@@ -103,8 +103,8 @@ impl Memory {
     ///
     /// # Errors
     /// [`Error::DoesNotFit`]; [`Error::Device`].
-    pub fn enlarge_scratch<'a>(&mut self, device: &Device, lowered: impl Iterator<Item = &'a Lowered>) -> Result<()> {
-        for (here, sections) in self.scratch.iter_mut().zip(scratch(&self.cuts, lowered)) {
+    pub fn enlarge_scratch<'a>(&mut self, device: &Device, pieces: impl Iterator<Item = &'a Piece>) -> Result<()> {
+        for (here, sections) in self.scratch.iter_mut().zip(scratch(&self.cuts, pieces)) {
             let bytes = |len: u64| (len * 4).next_multiple_of(16);
             let is_enough = here.len() >= sections.len() && here.iter().zip(&sections).all(|(b, len)| b.size() >= bytes(*len));
             if !is_enough {
@@ -159,15 +159,17 @@ impl Memory {
 pub(super) fn scratch_bytes(device: &Device, program: &Program) -> u64 {
     let cuts = device.cuts(program);
     let variants: Vec<_> = program.steps().iter().map(|step| (step, device.variant(step, &cuts))).collect();
+    // Of a pair that is computed together no step takes scratch memory.
     let lowered: Vec<Lowered> = variants.iter().map(|(step, variant)| (variant.lower)(step, &cuts)).collect();
+    let pieces = lowered.iter().flat_map(|l| &l.phases).flat_map(|phase| &phase.pieces);
     let kept = if variants.iter().any(|(_, variant)| variant.waits) { super::replay::copied(program) } else { 0 };
-    kept + scratch(&cuts, lowered.iter()).iter().flatten().map(|section| section * 4).sum::<u64>()
+    kept + scratch(&cuts, pieces).iter().flatten().map(|section| section * 4).sum::<u64>()
 }
 
 /// The elements of the sections of each scratch memory.
-fn scratch<'a>(cuts: &Cuts, lowered: impl Iterator<Item = &'a Lowered>) -> Vec<Vec<u64>> {
+fn scratch<'a>(cuts: &Cuts, pieces: impl Iterator<Item = &'a Piece>) -> Vec<Vec<u64>> {
     let mut sizes = vec![vec![4]; Buf::SCRATCH.len()];
-    for window in lowered.flat_map(|l| &l.phases).flat_map(|phase| &phase.pieces).flat_map(|piece| &piece.windows) {
+    for window in pieces.flat_map(|piece| &piece.windows) {
         if let Some(scratch) = Buf::SCRATCH.iter().position(|buf| *buf == window.buf) {
             let (number, section) = cuts.section(window);
             let sections = &mut sizes[scratch];

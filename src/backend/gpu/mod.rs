@@ -315,7 +315,11 @@ impl Backend for Gpu {
     }
 
     fn dispatches(&self, step: usize) -> u64 {
-        self.steps[step].phases.iter().map(|p| u64::from(p.times.count) * p.pieces.len() as u64).sum()
+        if step.checked_sub(1).is_some_and(|first| self.steps[first].together.is_some()) {
+            return 0;
+        }
+        let phases = self.steps[step].together.as_ref().unwrap_or(&self.steps[step].phases);
+        phases.iter().map(|p| u64::from(p.times.count) * p.pieces.len() as u64).sum()
     }
 }
 

@@ -8,7 +8,7 @@ use super::pointwise::{MOST, Pointwise, gate_stride};
 use super::{Shape, windows_of};
 use crate::Activation;
 use crate::kernels::gemm::PARALLEL;
-use crate::program::{View, scalars};
+use crate::program::{Step, View, scalars};
 
 mod alone;
 mod barrier;
@@ -43,6 +43,15 @@ pub(super) fn run_backward<P: Pointwise>(views: &mut [View<f32>], bytes: &[u8]) 
         Threads::Alone(count) => alone::backward::<P>(&size, count, inputs, written),
         Threads::Together(count) => together::backward::<P>(&size, count, inputs, written),
     }
+}
+
+/// Whether no thread waits for another.
+pub(super) fn runs_beside<P: Pointwise>(step: &Step) -> bool {
+    let backward = std::ptr::eq(step.kernel, P::KERNELS[1]);
+    let states = step.windows[windows_of::<P>(backward).first_state()];
+    let units = if backward { step.windows[0].cols } else { states.cols };
+    let size = Size::new::<P>(units as usize, states.rows as usize, step.scalars(), backward);
+    !matches!(size.threads(), Threads::Together(2..))
 }
 
 /// A loop over time: what it has how many of.

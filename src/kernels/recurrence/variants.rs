@@ -87,6 +87,7 @@ macro_rules! variants {
             name: "narrow",
             class: Class::Gpu,
             likely: recurrence::is_middling,
+            pairs: true,
             shaders: fused!([$unit, $bind, $step], $bindings, [text::FOUR, text::NARROW]),
             lower: |step, cuts| recurrence::lower(step, cuts, &$dims, $backward, Way::Fused(recurrence::NARROW)),
             ..Variant::PLAIN
@@ -122,6 +123,7 @@ macro_rules! variants {
             name: "subgroup",
             class: Class::Software,
             needs: Needs { subgroup: 8, ..Needs::NOTHING },
+            pairs: true,
             shaders: fused!(
                 [$unit, $bind, $step],
                 $bindings,
@@ -133,6 +135,7 @@ macro_rules! variants {
         const SOFTWARE: Variant = Variant {
             name: "software",
             class: Class::Software,
+            pairs: true,
             shaders: fused!([$unit, $bind, $step], $bindings, [text::SOFTWARE]),
             lower: |step, cuts| recurrence::lower(step, cuts, &$dims, $backward, Way::Fused(recurrence::BY_LANES)),
             ..Variant::PLAIN
@@ -148,6 +151,7 @@ macro_rules! variants {
                         needs: recurrence::needs(&ALONE[$i], SUMS, &[]),
                         can: |step, cuts| recurrence::can_hold_alone(step, cuts, &ALONE[$i]),
                         likely: $likely,
+                        pairs: true,
                         shaders: fused!([$unit, $bind, $step], $bindings, [ALONE[$i].text, text::HELD]),
                         lower: |step, cuts| {
                             let way = Way::Fused(recurrence::by_sequence(&ALONE[$i]));
@@ -168,6 +172,7 @@ macro_rules! variants {
             name: "skinny",
             class: Class::Gpu,
             likely: recurrence::is_skinny,
+            pairs: true,
             shaders: fused!([$unit, $bind, $step], $bindings, [text::FOUR, text::SKINNY]),
             lower: |step, cuts| recurrence::lower(step, cuts, &$dims, $backward, Way::Fused(recurrence::BY_SLICES)),
             ..Variant::PLAIN
@@ -175,6 +180,7 @@ macro_rules! variants {
         const TILED: Variant = Variant {
             name: "tiled",
             class: Class::Gpu,
+            pairs: true,
             shaders: fused!([$unit, $bind, $step], $bindings, [text::TILED]),
             lower: |step, cuts| recurrence::lower(step, cuts, &$dims, $backward, Way::Fused(recurrence::TILED)),
             ..Variant::PLAIN
@@ -191,6 +197,7 @@ macro_rules! variants {
                         can: |step, cuts| recurrence::can_hold(step, cuts, &HELD[$i]),
                         likely: |step| $is_likely(step, &HELD[$i]),
                         waits: true,
+                        pairs: true,
                         shaders: waiting!([$unit, $bind, $step], $waiting, HELD[$i]),
                         lower: |step, cuts| recurrence::lower(step, cuts, &$dims, $backward, Way::Held(&HELD[$i])),
                         ..Variant::PLAIN

@@ -244,7 +244,7 @@ impl Config {
         let padded = |cols: u128| cols.next_multiple_of(4);
         let gates = |count: u32| u128::from(count.max(1) - 1) * padded(hidden) + hidden;
         let places = layers * directions;
-        addressable("one column of a window", (window + places) * batch)?;
+        addressable("one column of a window", directions * (window + places) * batch)?;
         // Tokens have U transposed: a row for each.
         let rows = gates(self.cell.gates);
         let (first, embedding) = match self.first_layer_input() {
