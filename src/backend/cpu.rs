@@ -151,7 +151,9 @@ fn run_steps(steps: &[Step], plan: &Plan, places: &mut [Storage]) {
                 }
                 parts.into()
             }
-            (taken, windows) => taken.iter_mut().zip(windows).map(|((_, data), window)| Data::Write(&mut data[span(window)])).collect(),
+            (taken, windows) => {
+                taken.iter_mut().zip(windows).map(|((_, data), window)| Data::Write(&mut data[span(window)])).collect()
+            }
         };
         for ((views, window), data) in views.iter_mut().zip(windows).zip(parts) {
             views.push(View::new(window, data));

@@ -45,6 +45,11 @@ impl Exact {
         (0..view.rows).flat_map(|r| view.row(r)).copied().collect()
     }
 
+    /// Whether a step of the program is the second of a pair.
+    pub(super) fn is_second(&self, index: usize) -> bool {
+        self.program.steps()[index].is_second
+    }
+
     /// Holds what a step left on another backend, which `read` gives, to the definition: for each window that it writes, the
     /// place where it is furthest from it, in terms of how far it may be. Then what was left becomes what is here, so that
     /// the next step is held to what it really started from.

@@ -2,7 +2,7 @@
 
 use super::networks::Load;
 use super::samples::{Filled, LONG, OF_OTHER_CELLS, SIZES, Sample, Values, record};
-use super::{Exact, Outcome};
+use super::{Exact, Outcome, pairs};
 use crate::Result;
 use crate::backend::{Backend, Cpu, Device, Gpu};
 use crate::cells::Cell;
@@ -100,19 +100,24 @@ pub fn sizes_of(kernel: &Kernel, quick: bool) -> Vec<[u32; 3]> {
     }
 }
 
-/// [`check`] for the CPU's functions.
+/// [`check`] for the CPU's functions, and pairs of recurrences, which the threads compute at the same time.
 ///
 /// # Errors
 /// What the backend reports.
 pub fn on_cpu(kernel: &'static Kernel, sizes: &[[u32; 3]], threads: Option<usize>) -> Result<Vec<Outcome>> {
-    check(kernel, None, sizes, &mut |program| Ok(Box::new(Cpu::new(program, threads)?)))
+    let mut load = |program: &Program| -> Result<Box<dyn Backend>> { Ok(Box::new(Cpu::new(program, threads)?)) };
+    let mut outcomes = check(kernel, None, sizes, &mut load)?;
+    if is_recurrence(kernel) {
+        outcomes.extend(pairs::check(kernel, None, &pairs::sizes(sizes), &mut load)?);
+    }
+    Ok(outcomes)
 }
 
 /// Sequences times time steps, at most, of a variant whose workgroups wait for each other, on an adapter that it is not made for: each of its
 /// barriers takes long there, or each time step reads the weight anew.
 const MOST_WAITING: u32 = 700;
 
-/// [`check`] for a variant on a device, over the sizes that it can compute there; of one whose workgroups wait for each other without the longest
+/// [`check`] for a variant on a device, over the sizes that it can compute there, and pairs of steps where it computes such at the same time; of one whose workgroups wait for each other without the longest
 /// where it never runs.
 ///
 /// # Errors
@@ -126,7 +131,16 @@ pub fn on_gpu(kernel: &'static Kernel, variant: &'static Variant, sizes: &[[u32;
         is_quick && device.is_able(variant, &program.steps()[0], &device.cuts(&program))
     };
     let sizes: Vec<[u32; 3]> = sizes.iter().filter(is_able).copied().collect();
-    check(kernel, Some(variant), &sizes, &mut |program| Ok(Box::new(Gpu::with_variants(device, program, &|_| Some(variant))?)))
+    let mut load = |program: &Program| -> Result<Box<dyn Backend>> {
+        Ok(Box::new(Gpu::with_variants(device, program, &|_| Some(variant))?))
+    };
+    let mut outcomes = check(kernel, Some(variant), &sizes, &mut load)?;
+    // Where a variant without run-time checks never runs, the pairs of the one with them tell as much.
+    let is_meant = variant.pairs && (variant.checked.is_none() || device.suits(variant));
+    if is_meant && outcomes.iter().all(|outcome| outcome.passed) {
+        outcomes.extend(pairs::check(kernel, Some(variant), &pairs::sizes(&sizes), &mut load)?);
+    }
+    Ok(outcomes)
 }
 
 /// Runs a step and gives each float buffer of its sample, whole.

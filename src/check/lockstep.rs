@@ -25,7 +25,7 @@ impl Deviations {
     }
 }
 
-/// Runs what it is given on a backend, step by step. A network on it trains as on the backend, and leaves a [`Deviation`] for
+/// Runs what it is given on a backend, step by step, or pair by pair. A network on it trains as on the backend, and leaves a [`Deviation`] for
 /// each window of each step.
 ///
 /// What a step writes outside of its windows is found as well: the next step that reads it starts, by the definitions, from what
@@ -66,12 +66,18 @@ impl Backend for Lockstep {
     }
 
     fn run(&mut self, steps: Range<usize>) -> Result<()> {
-        for index in steps {
-            self.actual.run(index..index + 1)?;
-            let variant = self.actual.variant(index);
-            let actual = &mut self.actual;
-            let found = self.exact.compare(index, false, variant, |window| actual.read(window))?;
-            self.found.all().extend(found);
+        let mut first = steps.start;
+        while first < steps.end {
+            // The two steps of a pair run at the same time, as they do in training.
+            let end = if first + 1 < steps.end && self.exact.is_second(first + 1) { first + 2 } else { first + 1 };
+            self.actual.run(first..end)?;
+            for index in first..end {
+                let variant = self.actual.variant(index);
+                let actual = &mut self.actual;
+                let found = self.exact.compare(index, false, variant, |window| actual.read(window))?;
+                self.found.all().extend(found);
+            }
+            first = end;
         }
         Ok(())
     }

@@ -24,6 +24,7 @@ mod exact;
 pub mod kernels;
 mod lockstep;
 pub mod networks;
+mod pairs;
 mod part;
 mod ranks;
 mod report;

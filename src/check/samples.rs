@@ -232,6 +232,38 @@ impl Sample {
     }
 }
 
+/// Records a kernel at a size twice, as a pair: the windows of the second step lie behind those of the first one, in buffers of twice the
+/// length.
+pub(super) fn record_pair(kernel: &Kernel, size: [u32; 3]) -> (Program, Contents) {
+    let mut program = Program::new();
+    let contents = (kernel.sample)(&mut program, size);
+    let lens: Vec<u64> = program.buffers.iter().map(|buffer| buffer.len).collect();
+    program.buffers.iter_mut().for_each(|buffer| buffer.len *= 2);
+    let behind = |window: &Mat| Mat { offset: window.offset + lens[window.buf.0 as usize], ..*window };
+    let mut second = program.steps[0].clone();
+    second.windows = second.windows.iter().map(behind).collect();
+    program.steps.push(second);
+    program.pair_last();
+    let contents_behind: Contents = contents.iter().map(|(window, content)| (behind(window), content.clone())).collect();
+    (program, [contents, contents_behind].concat())
+}
+
+/// Fills what a step reads with numbers in (-1, 1), or what its contents say, the same on each backend.
+pub(super) fn fill(program: &Program, index: usize, contents: &Contents, backends: &mut [&mut dyn Backend]) -> Result<()> {
+    let step = &program.steps()[index];
+    for (place, (&window, binding)) in step.windows.iter().zip(step.kernel.bindings).enumerate() {
+        let content = contents.iter().find(|(known, _)| *known == window).map(|(_, content)| content);
+        let mut random = Random::new(index as u64, place as u64);
+        if let Some(Content::Indices(indices)) = content {
+            backends.iter_mut().try_for_each(|backend| backend.write_indices(window, indices))?;
+        } else if binding.access != Access::Write {
+            let values = draw(Values::Reals, content, window, false, &mut random);
+            backends.iter_mut().try_for_each(|backend| backend.write(window, &values))?;
+        }
+    }
+    Ok(())
+}
+
 /// A window's values.
 fn draw(values: Values, content: Option<&Content>, window: Mat, is_target: bool, random: &mut Random) -> Vec<f32> {
     let mut all: Vec<f32> = match content {

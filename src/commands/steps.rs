@@ -74,7 +74,7 @@ impl Steps {
                 .collect();
             steps.push(json!({
                 "index": index, "range": range, "kernel": step.kernel.name, "variant": variant, "windows": windows,
-                "dispatches": counts[0], "bytes": counts[1], "flops": counts[2],
+                "dispatches": counts[0], "bytes": counts[1], "flops": counts[2], "beside_previous": step.is_second,
             }));
             let mut row = vec![index.to_string(), range.into(), step.kernel.name.into(), variant.into()];
             row.extend(counts.map(thousands));
@@ -86,9 +86,15 @@ impl Steps {
         }
         let [dispatches, bytes, flops] = in_a_step.map(thousands);
         let buffers = thousands(program.plan().bytes());
+        let seconds = program.steps().iter().enumerate().filter(|(_, step)| step.is_second).map(|(index, _)| index.to_string());
+        let seconds = seconds.collect::<Vec<_>>().join(", ");
+        let pairs = match seconds.is_empty() {
+            true => String::new(),
+            false => format!("These steps may run at the same time as the step before them: {seconds}.\n"),
+        };
         print(&format!(
             "{}\nA training step: {dispatches} dispatches, {flops} operations, at least {bytes} bytes moved. \
-             Buffers: {buffers} bytes.\n",
+             Buffers: {buffers} bytes.\n{pairs}",
             table(&rows)
         ))
     }

@@ -135,7 +135,10 @@ impl Layer {
             weights,
             d_weights,
             regularization: Regularization {
-                noise: shared.seed_and_step.filter(|_| config.state_noise > 0.0).map(|schedule| (place as u32, config.state_noise, schedule)),
+                noise: shared
+                    .seed_and_step
+                    .filter(|_| config.state_noise > 0.0)
+                    .map(|schedule| (place as u32, config.state_noise, schedule)),
                 rows: config.rows(),
                 activity: (2.0 * config.activity_l2 / (config.window * config.whole_batch() * config.hidden) as f64) as f32,
                 excitatory: config.excitatory().map(|count| count as u32),

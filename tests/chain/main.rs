@@ -25,6 +25,7 @@ mod losses;
 mod mutants;
 mod network;
 mod optimizers;
+mod pairs;
 mod properties;
 mod ranks;
 mod reductions;

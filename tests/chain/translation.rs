@@ -57,7 +57,7 @@ fn translate(wgsl: &str, shader: &Shader, checks: bool) -> Result<[String; 3], S
 
 #[test]
 fn every_shader_translates_to_spir_v_msl_and_hlsl() {
-    let (mut seen, mut without) = (0, 0);
+    let (mut seen, mut without, mut pairs) = (0, 0, 0);
     for kernel in kernels::all() {
         for variant in kernel.variants {
             for shader in variant.shaders {
@@ -72,9 +72,16 @@ fn every_shader_translates_to_spir_v_msl_and_hlsl() {
                 seen += 1;
                 without += u32::from(!checks);
             }
+            if variant.pairs && variant.checked.is_none() {
+                let shader = &variant.shaders[0];
+                let texts = translate(&shader.wgsl_for_pair(), shader, true);
+                let error = texts.err().unwrap_or_default();
+                assert!(error.is_empty(), "{kernel:?}/{}, a pair: {error}", variant.name);
+                pairs += 1;
+            }
         }
     }
-    assert!(seen > 100 && without >= 30, "{seen}, {without} without checks");
+    assert!(seen > 100 && without >= 30 && pairs >= 100, "{seen}, {without} without checks, {pairs} of pairs");
     // Those of the backend itself.
     const SIZES: &str = "const THREADS: u32 = 512u;\nconst MEMORY: u32 = 1024u;\nconst NUMBERS: u32 = 24u;\n";
     for text in [include_str!("../../shaders/keep.wgsl"), include_str!("../../shaders/resident.wgsl")] {

@@ -126,7 +126,13 @@ pub(super) fn extend(device: &Device, program: &Program, memory: &mut Memory, lo
 }
 
 /// Compiles and binds the lowered steps of a program.
-fn load_steps(device: &Device, program: &Program, steps: &[Step], lowered: Vec<LoweredStep>, memory: &Memory) -> Result<Vec<Loaded>> {
+fn load_steps(
+    device: &Device,
+    program: &Program,
+    steps: &[Step],
+    lowered: Vec<LoweredStep>,
+    memory: &Memory,
+) -> Result<Vec<Loaded>> {
     let layout = Layout::new(device, program, memory, steps, &lowered)?;
     let upload = |bytes: &Vec<u8>| {
         device.checked("the windows of a program", || {
@@ -242,7 +248,8 @@ impl<'a> Layout<'a> {
             let (buffer, _) = memory.find(&window);
             let offsets = steps.iter().map(|windows| memory.find(&windows[binding]).1);
             let base = offsets.clone().min().unwrap_or(0) / alignment * alignment;
-            let ends = steps.iter().zip(offsets).map(|(windows, offset)| offset + windows[binding].end() - windows[binding].offset);
+            let ends =
+                steps.iter().zip(offsets).map(|(windows, offset)| offset + windows[binding].end() - windows[binding].offset);
             let size = (ends.max().unwrap_or(base) - base) * 4;
             if size > limits.max_storage_buffer_binding_size {
                 return Err(Error::DoesNotFit {
