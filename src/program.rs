@@ -136,22 +136,22 @@ impl Program {
         self.steps.push(Step { kernel, windows: windows.to_vec(), scalars, is_second: false });
     }
 
-    /// Makes the last two steps a pair, which may run at the same time.
+    /// Puts the steps from `first` to `second` beside those from there to the end, which are as many and need nothing of each other: the first of
+    /// the ones, then the first of the others, and so on. What may run at the same time is a pair.
     ///
     /// # Panics
-    /// When they are of different kernels or shapes, or one writes what the other uses: a fault of whoever records.
-    pub(crate) fn pair_last(&mut self) {
-        let [.., first, second] = &mut self.steps[..] else { panic!("fewer than two steps") };
-        let is_alike = first.kernel.name == second.kernel.name && first.shape() == second.shape();
-        assert!(is_alike && first.scalars == second.scalars && !first.is_second, "{} and {}", first.shape(), second.shape());
-        for (a, b) in [(&*first, &*second), (second, first)] {
-            let written = a.windows.iter().zip(a.kernel.bindings).filter(|(_, binding)| binding.access != Access::Read);
-            for (window, binding) in written {
-                let meets = |w: &&Mat| w.buf == window.buf && w.offset < window.end() && window.offset < w.end();
-                assert!(!b.windows.iter().any(|w| meets(&w)), "{:?}: {} is used by both steps of a pair", a.kernel, binding.name);
-            }
+    /// When they are not as many, or some of the ones write what some of the others use: a fault of whoever records.
+    pub(crate) fn interleave(&mut self, first: usize, second: usize) {
+        let others = self.steps.split_off(second);
+        let ones = self.steps.split_off(first);
+        assert_eq!(ones.len(), others.len(), "steps side by side");
+        for (a, b) in ones.iter().flat_map(|a| others.iter().map(move |b| (a, b))) {
+            assert!(!a.meets(b) && !b.meets(a), "{} and {} are of the same numbers", a.shape(), b.shape());
         }
-        second.is_second = true;
+        for (one, other) in ones.into_iter().zip(others) {
+            let is_second = one.pairs_with(&other);
+            self.steps.extend([one, Step { is_second, ..other }]);
+        }
     }
 
     /// Appends the steps of another program, over the buffers of this one: its buffers must be as many, each of the same numbers in its rows,

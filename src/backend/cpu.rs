@@ -102,7 +102,9 @@ fn start_threads(threads: Option<usize>, instructions: InstructionSet) -> Result
 
 /// Bytes that the steps of a program take at most while they run, besides its buffers.
 pub(super) fn working(program: &Program) -> u64 {
-    program.steps().iter().map(Step::working).max().unwrap_or(0)
+    // Those of a pair run at the same time.
+    let at_once = |step: &Step| if step.is_second { 2 } else { 1 };
+    program.steps().iter().map(|step| at_once(step) * step.working()).max().unwrap_or(0)
 }
 
 fn zeros<T: Clone + Default>(len: usize) -> Option<Vec<T>> {
@@ -178,11 +180,15 @@ fn read<'a>(storage: &'a Storage, window: &Mat) -> Data<'a, f32> {
     }
 }
 
-/// How many of the steps from one on run at the same time: two of a pair, where no thread of theirs waits for another one.
+/// Operations, or numbers moved, from which on a step is worth waking another thread for: some microseconds of them.
+const WORTH_SHARING: u64 = 1 << 14;
+
+/// How many of the steps from one on run at the same time: two of a pair, where that is worth it.
 fn at_once(steps: &[Step]) -> usize {
     match steps {
         [first, second, ..] if second.is_second && std::ptr::eq(first.kernel, second.kernel) => {
-            let is_worth_it = rayon::current_num_threads() > 1 && (first.kernel.runs_beside)(first);
+            let is_long = (first.kernel.flops)(first).max(first.bytes() / 4) >= WORTH_SHARING;
+            let is_worth_it = is_long && rayon::current_num_threads() > 1 && (first.kernel.runs_beside)(first);
             if is_worth_it { 2 } else { 1 }
         }
         _ => 1,

@@ -243,7 +243,7 @@ pub(super) fn record_pair(kernel: &Kernel, size: [u32; 3]) -> (Program, Contents
     let mut second = program.steps[0].clone();
     second.windows = second.windows.iter().map(behind).collect();
     program.steps.push(second);
-    program.pair_last();
+    program.interleave(0, 1);
     let contents_behind: Contents = contents.iter().map(|(window, content)| (behind(window), content.clone())).collect();
     (program, [contents, contents_behind].concat())
 }

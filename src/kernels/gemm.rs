@@ -186,7 +186,7 @@ macro_rules! sum_kernel {
             variants: variants::$name,
             bytes: all_windows,
             working,
-            runs_beside: |_| true,
+            runs_beside: takes_one_thread,
             flops: |step| flops($form, step),
             sample: |program, size| sample($form, program, size),
         };
@@ -219,7 +219,7 @@ pub static NT_BIAS: Kernel = Kernel {
     variants: variants::NT_BIAS,
     bytes: all_windows,
     working,
-    runs_beside: |_| true,
+    runs_beside: takes_one_thread,
     flops: |step| flops(Form::NT, step),
     sample: |program, [m, n, k]| {
         let (a, b) = (program.matrix("a", m, k), program.matrix("b", n, k));
@@ -243,6 +243,11 @@ fn sample(form: Form, program: &mut Program, [m, n, k]: [u32; 3]) -> Contents {
 fn flops(form: Form, step: &Step) -> u64 {
     let (m, n, k) = extent(form, step.windows[0], step.windows[1]);
     2 * u64::from(m) * u64::from(n) * u64::from(k)
+}
+
+/// Whether the CPU's function leaves the other threads idle.
+fn takes_one_thread(step: &Step) -> bool {
+    (step.kernel.flops)(step) < 2 * PARALLEL as u64
 }
 
 /// A block of one side in panels.

@@ -251,9 +251,10 @@ impl Layer {
         }
     }
 
-    /// Records P of a segment, and the states before it.
-    pub fn begin_forward(&self, program: &mut Program, reads: Reads, segment: &Segment) {
-        let block = |mat: Mat, i: u32| mat.slice_rows(i * self.batch..(i + 1) * self.batch);
+    /// Records a segment from the states before it to those after it; returns h after each of its steps.
+    pub fn forward(&self, program: &mut Program, reads: Reads, segment: &Segment) -> Mat {
+        let (batch, count) = (self.batch, segment.len());
+        let block = |mat: Mat, i: u32| mat.slice_rows(i * batch..(i + 1) * batch);
         let (input, bias) = (segment.within(self.input), self.bias_sum.unwrap_or(self.weights.bias));
         match reads {
             Reads::Tokens { tokens, .. } => embedding::lookup(program, tokens, self.weights.input, bias, input),
@@ -263,25 +264,16 @@ impl Layer {
             let rows = Rows { first: segment.rows.start, ..self.regularization.rows };
             noise::noise(program, schedule, input, number, rows, deviation);
         }
+        let states = self.states.iter().map(|state| state.slice_rows(0..count + batch));
         for (state, between) in self.states.iter().zip(self.borders.iter().flat_map(|borders| &borders.states)) {
             fill::copy(program, block(*between, segment.number), block(*state, 0));
         }
-    }
-
-    /// Records the recurrence of a segment, from P and the states before it.
-    pub fn run_forward(&self, program: &mut Program, segment: &Segment) {
-        let states = self.states.iter().map(|state| state.slice_rows(0..segment.len() + self.batch));
-        let windows = [segment.within(self.input), self.recurrent_t].into_iter().chain(self.constants()).chain(states);
+        let windows = [input, self.recurrent_t].into_iter().chain(self.constants()).chain(states);
         let windows: Vec<Mat> = windows.chain(self.saved.map(|saved| segment.within(saved))).collect();
-        recurrence::record(program, self.cell.forward, self.activation, self.batch, &windows);
-    }
-
-    /// Records what follows the recurrence of a segment; returns h after each of its steps.
-    pub fn end_forward(&self, program: &mut Program, segment: &Segment) -> Mat {
-        let (batch, count) = (self.batch, segment.len());
+        recurrence::record(program, self.cell.forward, self.activation, batch, &windows);
         self.clear_padding(program, segment);
         for (state, between) in self.states.iter().zip(self.borders.iter().flat_map(|borders| &borders.states)) {
-            let behind = between.slice_rows((segment.number + 1) * batch..(segment.number + 2) * batch);
+            let behind = block(*between, segment.number + 1);
             match &self.ends {
                 Some((ends, _)) => gather(program, ends.for_segment(segment), state.slice_rows(0..count + batch), behind),
                 None => fill::copy(program, state.slice_rows(count..count + batch), behind),

@@ -148,14 +148,15 @@ impl Recording<'_> {
                 if let (Some(both), None) = (self.both, self.tokens_of(place)) {
                     both.turn_inputs(program, place, self.below(both, place), segment);
                 }
-                self.layers[place].begin_forward(program, self.reads(place, segment), segment);
             }
-            beside(program, places.clone(), |program, place| self.layers[place].run_forward(program, segment));
-            for place in places {
-                let outputs = self.layers[place].end_forward(program, segment);
-                if self.both.is_none() {
-                    self.dropout.forward(program, place, outputs, segment.rows.start);
-                }
+            let forward = |program: &mut Program, place: usize| {
+                self.layers[place].forward(program, self.reads(place, segment), segment);
+            };
+            side_by_side(program, places.clone(), forward);
+            if self.both.is_none() {
+                places.for_each(|place| {
+                    self.dropout.forward(program, place, self.layers[place].outputs(segment), segment.rows.start)
+                });
             }
         }
         if stage.has_head {
@@ -207,14 +208,13 @@ impl Recording<'_> {
                         None => self.dropout.backward(program, place, d_hidden(place), segment.rows.start),
                         Some(both) => both.d_hidden(program, place, d_hidden(place), segment),
                     }
-                    self.layers[place].begin_backward(program, d_hidden(place), segment);
                 }
-                beside(program, places.clone(), |program, place| {
-                    self.layers[place].run_backward(program, d_hidden(place), segment);
-                });
-                for place in places.rev() {
-                    self.layers[place].end_backward(program, self.reads(place, segment), segment);
-                    if is_complete {
+                let backward = |program: &mut Program, place: usize| {
+                    self.layers[place].backward(program, d_hidden(place), self.reads(place, segment), segment);
+                };
+                side_by_side(program, places.clone(), backward);
+                if is_complete {
+                    for place in places.rev() {
                         self.layers[place].finish_backward(program);
                         done(Some(place), program);
                     }
@@ -263,11 +263,16 @@ impl Recording<'_> {
     }
 }
 
-/// Records a step for each direction of a layer; of two directions they are a pair.
-fn beside(program: &mut Program, places: Range<usize>, mut record: impl FnMut(&mut Program, usize)) {
-    let is_pair = places.len() == 2;
-    places.for_each(|place| record(program, place));
-    if is_pair {
-        program.pair_last();
+/// Records steps for each direction of a layer. Those of two directions need nothing of each other, and go side by side.
+fn side_by_side(program: &mut Program, places: Range<usize>, mut record: impl FnMut(&mut Program, usize)) {
+    let starts: Vec<usize> = places
+        .map(|place| {
+            let start = program.len();
+            record(program, place);
+            start
+        })
+        .collect();
+    if let [first, second] = starts[..] {
+        program.interleave(first, second);
     }
 }

@@ -92,7 +92,8 @@ pub struct Kernel {
     pub bytes: fn(&Step) -> u64,
     /// Bytes that the CPU's function takes while it runs, besides its windows: [`little`], or what it lays out anew.
     pub working: fn(&Step) -> u64,
-    /// Whether the CPU's function can run at the same time as that of another step: none of its threads waits for another of them.
+    /// Whether the CPU's function for a step is to run at the same time as for the other step of a pair: none of its threads waits for another of
+    /// them, and it does not keep all of them busy anyway.
     pub runs_beside: fn(&Step) -> bool,
     /// Arithmetic operations of a step, for reports.
     pub flops: fn(&Step) -> u64,
@@ -261,6 +262,33 @@ impl Step {
     pub fn shape(&self) -> String {
         let windows = self.windows.iter().map(|w| format!(" {}×{}", w.rows, w.cols));
         format!("{}{}", self.kernel.name, windows.collect::<String>())
+    }
+
+    /// The windows that it writes, with the numbers of their bindings.
+    fn written(&self) -> impl Iterator<Item = (usize, &Mat)> {
+        let is_written = |(number, _): &(usize, &Mat)| self.kernel.bindings[*number].access != Access::Read;
+        self.windows.iter().enumerate().filter(is_written)
+    }
+
+    /// Whether it writes what another step uses.
+    pub(super) fn meets(&self, other: &Step) -> bool {
+        let uses = |window: &Mat| {
+            other.windows.iter().any(|w| w.buf == window.buf && w.offset < window.end() && window.offset < w.end())
+        };
+        self.written().any(|(_, window)| uses(window))
+    }
+
+    /// Whether it and a step that it does not meet are a pair: alike, and of each buffer that one writes the other only writes another part, in
+    /// the same place of its windows.
+    pub(super) fn pairs_with(&self, other: &Step) -> bool {
+        let is_apart = |a: &Step, b: &Step| {
+            let is_alone = |(number, window): (usize, &Mat)| {
+                b.windows.iter().enumerate().all(|(place, w)| w.buf != window.buf || place == number)
+            };
+            a.written().all(is_alone)
+        };
+        let is_alike = std::ptr::eq(self.kernel, other.kernel) && self.shape() == other.shape() && self.scalars == other.scalars;
+        is_alike && is_apart(self, other) && is_apart(other, self)
     }
 
     /// [`Kernel::bytes`].

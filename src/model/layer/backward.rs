@@ -8,19 +8,14 @@ use crate::model::segment::Segment;
 use crate::program::{Mat, Program};
 
 impl Layer {
-    /// Records what the recurrence back through a segment begins with, besides ∂L/∂h from above, to which the activity's part is added.
-    pub fn begin_backward(&self, program: &mut Program, d_hidden: Mat, segment: &Segment) {
+    /// Records a segment backward, from ∂L/∂h from above to the gradients by the weights, to which it is added but for the last segment, and to
+    /// that by what the layer reads.
+    pub fn backward(&self, program: &mut Program, d_hidden: Mat, reads: Reads, segment: &Segment) {
+        let sum = if segment.is_last { Epilogue::Store } else { Epilogue::Add };
         if self.regularization.activity > 0.0 {
             fill::add(program, self.regularization.activity, self.outputs(segment), d_hidden);
         }
-        self.begin_through_time(program, segment);
-    }
-
-    /// Records the gradients by the weights once the recurrence has gone back through a segment, to which they are added but for the last one,
-    /// and that by what the layer reads.
-    pub fn end_backward(&self, program: &mut Program, reads: Reads, segment: &Segment) {
-        let sum = if segment.is_last { Epilogue::Store } else { Epilogue::Add };
-        let [d_sums, d_input] = self.end_through_time(program, segment);
+        let [d_sums, d_input] = self.through_time(program, d_hidden, segment);
         let (d_weights, before) = (&self.d_weights, self.side(Side::Before, 0, segment));
         gemm(program, Form::TN, d_sums, before, d_weights.recurrent, sum);
         column_sum::column_sum(program, d_input, d_weights.bias, sum);
@@ -49,9 +44,7 @@ impl Layer {
     /// Records a segment backward from ∂L/∂h from above to ∂L/∂h_t of all paths, which is kept, and to the gradient by what the layer reads; the
     /// gradients by the weights stay as they are.
     pub fn trace(&self, program: &mut Program, d_hidden: Mat, below: Option<Mat>, segment: &Segment) {
-        self.begin_through_time(program, segment);
-        self.run_backward(program, d_hidden, segment);
-        let [_, d_input] = self.end_through_time(program, segment);
+        let [_, d_input] = self.through_time(program, d_hidden, segment);
         if let Some(traced) = &self.traced {
             let of = |window: Mat| window.slice_rows(segment.rows.clone());
             let behind = |window: &Mat| window.slice_rows(self.batch..self.batch + segment.len());
@@ -77,40 +70,25 @@ impl Layer {
         self.cell.direct.iter().position(|&direct| direct == state).map(|place| self.gradients[1 + place])
     }
 
-    /// D of a segment and of the step behind it, and the gradients of states on paths of their own.
-    fn gradients_in(&self, segment: &Segment) -> impl Iterator<Item = Mat> {
-        self.gradients.iter().map(move |window| window.slice_rows(0..segment.len() + self.batch))
-    }
-
-    fn borders_of_gradients(&self) -> impl Iterator<Item = Mat> {
-        self.borders.iter().flat_map(|borders| &borders.gradients).copied()
-    }
-
-    /// Records what comes from the segment behind.
-    fn begin_through_time(&self, program: &mut Program, segment: &Segment) {
-        for (window, kept) in self.gradients_in(segment).zip(self.borders_of_gradients()) {
-            let behind = window.slice_rows(segment.len()..segment.len() + self.batch);
-            if segment.is_last { fill::fill(program, behind, 0.0) } else { fill::copy(program, kept, behind) }
+    /// The recurrence back through a segment. Returns D of its steps, and D'.
+    fn through_time(&self, program: &mut Program, d_hidden: Mat, segment: &Segment) -> [Mat; 2] {
+        let (batch, count) = (self.batch, segment.len());
+        let gradients: Vec<Mat> = self.gradients.iter().map(|window| window.slice_rows(0..count + batch)).collect();
+        for (window, kept) in gradients.iter().zip(self.borders.iter().flat_map(|borders| &borders.gradients)) {
+            let behind = window.slice_rows(count..count + batch);
+            if segment.is_last { fill::fill(program, behind, 0.0) } else { fill::copy(program, *kept, behind) }
         }
-    }
-
-    /// Records the recurrence back through a segment.
-    pub fn run_backward(&self, program: &mut Program, d_hidden: Mat, segment: &Segment) {
         let kept = self.cell.kept.iter().map(|&(side, state)| self.side(side, state, segment));
         let saved = self.saved.map(|saved| segment.within(saved));
         let d_input = self.d_input.map(|window| segment.within(window));
         let windows = [d_hidden, self.weights.recurrent].into_iter().chain(self.constants()).chain(kept).chain(saved);
-        let windows: Vec<Mat> = windows.chain(self.gradients_in(segment)).chain(d_input).collect();
-        recurrence::record(program, self.cell.backward, self.activation, self.batch, &windows);
-    }
-
-    /// Keeps what goes to the segment before. Returns D of the segment's steps, and D'.
-    fn end_through_time(&self, program: &mut Program, segment: &Segment) -> [Mat; 2] {
-        for (window, kept) in self.gradients_in(segment).zip(self.borders_of_gradients()) {
-            fill::copy(program, window.slice_rows(0..self.batch), kept);
+        let windows: Vec<Mat> = windows.chain(gradients.iter().copied()).chain(d_input).collect();
+        recurrence::record(program, self.cell.backward, self.activation, batch, &windows);
+        for (window, kept) in gradients.iter().zip(self.borders.iter().flat_map(|borders| &borders.gradients)) {
+            fill::copy(program, window.slice_rows(0..batch), *kept);
         }
-        let d_sums = self.gradients[0].slice_rows(0..segment.len());
-        [d_sums, self.d_input.map_or(d_sums, |window| segment.within(window))]
+        let d_sums = gradients[0].slice_rows(0..count);
+        [d_sums, d_input.unwrap_or(d_sums)]
     }
 
     /// Records the gradients by the initial states, which training does not need.
