@@ -106,7 +106,8 @@ fn whatever_reads_or_writes_weights_takes_no_copy_of_them() {
     let shape = source.shape();
     let config = Config::new(shape.input, HIDDEN, shape.targets, shape.kind.usual_loss(), 1, 4);
     let settings = Settings { steps: 1, lr: 0.01, ..Settings::new(Choice::Task("adding".into()), config.clone()) };
-    let origin = Origin { settings, vocabulary: None, columns: None, fingerprint: None, device: DeviceRecord::default() };
+    let origin =
+        Origin { settings, vocabulary: None, columns: None, fingerprints: Default::default(), device: DeviceRecord::default() };
     let compute = Compute::Cpu(Some(2));
     let [places, working] = compute.memory(Model::new(&config).unwrap().program());
     assert!(places > 5 * weight && working >= weight, "the weight, its transpose, its gradient, two states");

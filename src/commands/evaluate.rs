@@ -122,7 +122,7 @@ impl Evaluate {
                 let opened = checkpoint.origin.open(part).map_err(|error| {
                     advise(error, &settings.data, "{flag} FILE measures on a file at another place, on all of it")
                 })?;
-                checkpoint.expect_same(&opened)?;
+                checkpoint.expect_same(&opened, part)?;
                 note(format_args!("Measured on the {} part.", if part == Part::Test { "test" } else { "validation" }));
                 let what = settings.data.what();
                 Ok((opened.source, what))

@@ -88,9 +88,9 @@ impl Steps {
         let buffers = thousands(program.plan().bytes());
         let seconds = program.steps().iter().enumerate().filter(|(_, step)| step.is_second).map(|(index, _)| index.to_string());
         let seconds = seconds.collect::<Vec<_>>().join(", ");
-        let pairs = match seconds.is_empty() {
-            true => String::new(),
-            false => format!("These steps may run at the same time as the step before them: {seconds}.\n"),
+        let pairs = match &*seconds {
+            "" => String::new(),
+            seconds => format!("These steps may run at the same time as the step before them: {seconds}.\n"),
         };
         print(&format!(
             "{}\nA training step: {dispatches} dispatches, {flops} operations, at least {bytes} bytes moved. \

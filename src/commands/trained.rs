@@ -75,7 +75,7 @@ fn load_best(run: &Path, path: &Path, is_asked: bool) -> Result<(Checkpoint, Pat
         read => read?,
     };
     // The data may have moved since.
-    if let Some(last) = last.filter(|last| last.fingerprint == checkpoint.origin.fingerprint) {
+    if let Some(last) = last.filter(|last| last.fingerprints.data == checkpoint.origin.fingerprints.data) {
         checkpoint.origin.settings = Settings { network: checkpoint.origin.settings.network, ..last.settings };
     }
     let value = checkpoint

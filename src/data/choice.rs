@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::split::Part;
-use super::{Known, Opened, Options, Reading, Task, Text, own};
+use super::{Fingerprints, Known, Opened, Options, Reading, Task, Text, own};
 use crate::Result;
 
 /// A named task, a text, or one's own sequences.
@@ -55,7 +55,8 @@ impl Choice {
         match self {
             Choice::Task(name) => {
                 let source = (Task::named(name)?.source)(options)?;
-                Ok(Opened { source, vocabulary: None, columns: None, class_weights: None, notes: Vec::new(), fingerprint: None })
+                let (notes, fingerprints) = (Vec::new(), Fingerprints::default());
+                Ok(Opened { source, vocabulary: None, columns: None, class_weights: None, notes, fingerprints })
             }
             Choice::Text(path) => Text::open(path, options, reading, part, known.vocabulary),
             Choice::Data(path) => own::open(path, options, reading, part, known.columns),
@@ -80,7 +81,7 @@ mod tests {
             let opened = choice.open(&options, &Reading::default(), Part::Validation, Known::default()).unwrap();
             assert_eq!(opened.source.window(), (5, 2));
             assert_eq!(opened.vocabulary, characters.map(Vocabulary::from_text));
-            assert_eq!(opened.fingerprint.is_some(), choice.path().is_some());
+            assert_eq!(opened.fingerprints.data.is_some(), choice.path().is_some());
         }
         let error = |choice: Choice| {
             choice.open(&options, &Reading::default(), Part::Validation, Known::default()).err().unwrap().exit_code()

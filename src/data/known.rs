@@ -38,6 +38,6 @@ mod tests {
         let error = open("abd").err().unwrap();
         assert!(error.exit_code() == 7 && error.to_string().contains("line 1, column 2: 'c' is none of the 3"), "{error}");
         let own = Choice::Text(path.clone()).open(&options, &Reading::default(), Part::Validation, Known::default()).unwrap();
-        assert_eq!((own.source.shape().targets, own.fingerprint), (2, open("abc").unwrap().fingerprint));
+        assert_eq!((own.source.shape().targets, own.fingerprints), (2, open("abc").unwrap().fingerprints));
     }
 }

@@ -1,9 +1,11 @@
 //! Data that are opened: their batches, and what was found out in opening them.
 
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::Path;
 
-use super::{Columns, Source, Vocabulary};
+use super::split::{HeldOut, Part};
+use super::{Columns, Reading, Source, Vocabulary};
 use crate::{Error, Result};
 
 /// An opened [`super::Choice`].
@@ -18,8 +20,66 @@ pub struct Opened {
     pub class_weights: Option<Vec<f32>>,
     /// What should be told of it.
     pub notes: Vec<String>,
-    /// The sum of a file's bytes, by which a resumed run knows it again.
-    pub fingerprint: Option<String>,
+    /// By which a run that goes on knows its files again.
+    pub fingerprints: Fingerprints,
+}
+
+/// The sums of the bytes of files; `None` where there is no file, or where it cannot be read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Fingerprints {
+    /// Of the file that trains.
+    pub data: Option<String>,
+    /// Of the file of `--validation`.
+    pub validation: Option<String>,
+    /// Of the file of `--test`.
+    pub test: Option<String>,
+}
+
+impl Fingerprints {
+    /// The key of each in the metadata of a checkpoint.
+    const KEYS: [&str; 3] = ["fingerprint", "fingerprint.validation", "fingerprint.test"];
+
+    /// That of the file that trains, and those of the files that are held out.
+    pub(super) fn new(data: Option<String>, reading: &Reading) -> Fingerprints {
+        let sum = |part: Part| match reading.held_out(part) {
+            HeldOut::File(path) => fingerprint_of(path).ok(),
+            HeldOut::Share(_) => None,
+        };
+        Fingerprints { data, validation: sum(Part::Validation), test: sum(Part::Test) }
+    }
+
+    /// Those in the metadata of a checkpoint.
+    pub(crate) fn from_metadata(metadata: &BTreeMap<String, String>) -> Fingerprints {
+        let [data, validation, test] = Fingerprints::KEYS.map(|key| metadata.get(key).cloned());
+        Fingerprints { data, validation, test }
+    }
+
+    /// As metadata of a checkpoint.
+    pub(crate) fn to_metadata(&self) -> impl Iterator<Item = (String, String)> {
+        let all = [&self.data, &self.validation, &self.test].into_iter().zip(Fingerprints::KEYS);
+        all.filter_map(|(sum, key)| Some((key.to_owned(), sum.clone()?)))
+    }
+
+    /// That of the file of a held-out part.
+    #[must_use]
+    pub fn held_out(&self, part: Part) -> Option<&String> {
+        match part {
+            Part::Validation => self.validation.as_ref(),
+            Part::Test => self.test.as_ref(),
+        }
+    }
+
+    /// Whether a held-out part is another file's now. Of what is not known of one of them, it is not.
+    #[must_use]
+    pub fn differ_in(&self, other: &Fingerprints, part: Part) -> bool {
+        matches!((self.held_out(part), other.held_out(part)), (Some(a), Some(b)) if a != b)
+    }
+
+    /// Whether what trains and what validates are the same, so that validations can be compared.
+    #[must_use]
+    pub fn validate_alike(&self, other: &Fingerprints) -> bool {
+        self.data == other.data && !self.differ_in(other, Part::Validation)
+    }
 }
 
 /// FNV-1a over bytes, 64 bits, in hexadecimal: tells changed files from unchanged ones, not forged ones.

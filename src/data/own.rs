@@ -14,7 +14,7 @@ use super::about::about;
 use super::arrays::check_enough;
 use super::columns::{Columns, Scale};
 use super::divided::Divided;
-use super::opened::{Opened, fingerprint, fingerprint_of};
+use super::opened::{Fingerprints, Opened, fingerprint, fingerprint_of};
 use super::series::Cut;
 use super::split::{Division, HeldOut, Part, in_order, places};
 use super::tables::Grouped;
@@ -72,7 +72,8 @@ pub(super) fn open(path: &Path, options: &Options, reading: &Reading, part: Part
     notes.insert(0, note);
     notes.insert(1, about);
     notes.iter_mut().for_each(|note| *note = format!("{what}: {note}."));
-    let mut opened = Opened { source, vocabulary: None, columns, class_weights, notes, fingerprint };
+    let fingerprints = Fingerprints::new(fingerprint, reading);
+    let mut opened = Opened { source, vocabulary: None, columns, class_weights, notes, fingerprints };
     if let HeldOut::File(path) = reading.held_out(part) {
         // The network takes no larger batches than those that train.
         let options = Options { batch: opened.source.window().1, ..*options };
@@ -94,7 +95,8 @@ pub fn open_to_measure(path: &Path, options: &Options, reading: &Reading, column
     let Loaded { batch, columns, mut notes, fingerprint, plan } = purpose.load(path)?;
     notes.iter_mut().for_each(|note| *note = format!("{what}: {note}."));
     let (source, _) = source(&what, batch, plan, options, reading)?;
-    Ok(Opened { source, vocabulary: None, columns, class_weights: None, notes, fingerprint })
+    let fingerprints = Fingerprints { data: fingerprint, ..Fingerprints::default() };
+    Ok(Opened { source, vocabulary: None, columns, class_weights: None, notes, fingerprints })
 }
 
 /// Sequences that are held out are named, if they are no more than these.

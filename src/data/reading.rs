@@ -87,7 +87,7 @@ impl Reading {
     }
 
     /// What is held out to measure a part.
-    pub(super) fn held_out(&self, part: Part) -> &HeldOut {
+    pub(crate) fn held_out(&self, part: Part) -> &HeldOut {
         match part {
             Part::Validation => &self.validation,
             Part::Test => &self.test,

@@ -10,7 +10,7 @@ use std::path::Path;
 use ndarray::Array2;
 
 use super::divided::Divided;
-use super::opened::{Opened, fingerprint};
+use super::opened::{Fingerprints, Opened, fingerprint};
 use super::split::{HeldOut, Part};
 use super::vocabulary::{SHORTER, utf8};
 use super::{Options, Reading, Shape, Source, Tokens, Vocabulary};
@@ -115,9 +115,9 @@ impl Text {
                 Box::new(Divided::new(&what, Box::new(text), Box::new(measured))?)
             }
         };
-        let fingerprint = fingerprint(&content[..]).ok();
+        let fingerprints = Fingerprints::new(fingerprint(&content[..]).ok(), reading);
         let notes = notes.into_iter().flatten().collect();
-        Ok(Opened { source, vocabulary: Some(vocabulary), columns: None, class_weights: None, notes, fingerprint })
+        Ok(Opened { source, vocabulary: Some(vocabulary), columns: None, class_weights: None, notes, fingerprints })
     }
 
     /// What to tell where some of the vocabulary is not in the text. Of bytes that is usual.

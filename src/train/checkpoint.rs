@@ -11,7 +11,7 @@ use self::checks::{expect_columns, expect_size, vocabulary_of};
 use super::{DeviceRecord, Header, Settings, Validations};
 use crate::backend::Compute;
 use crate::batch::States;
-use crate::data::{Choice, Columns, Known, Opened, Part, Vocabulary};
+use crate::data::{Choice, Columns, Fingerprints, Known, Opened, Part, Vocabulary};
 use crate::model::{Config, Named, Optimizer, from_file, left_out, parameters};
 use crate::network::Network;
 use crate::tensors::{TensorFile, checksum, write_in_blocks};
@@ -27,8 +27,8 @@ pub struct Origin {
     pub vocabulary: Option<Vocabulary>,
     /// The columns of a table, or of tensors that are scaled.
     pub columns: Option<Columns>,
-    /// [`crate::data::Opened::fingerprint`] of the data.
-    pub fingerprint: Option<String>,
+    /// Of the files that it was trained and measured on.
+    pub fingerprints: Fingerprints,
     /// The device that it ran on.
     pub device: DeviceRecord,
 }
@@ -146,7 +146,7 @@ impl Checkpoint {
         if !has_checksum && tensors.metadata.contains_key(FORMAT.0) {
             tensors.metadata(checksum::KEY)?;
         }
-        let Header { settings, step, validations, fingerprint, device } = Header::read(&tensors)?;
+        let Header { settings, step, validations, fingerprints, device } = Header::read(&tensors)?;
         let position: u64 = tensors.metadata("position")?.parse().map_err(|e| bad("position", &e))?;
         if position != step {
             return Err(bad("position", &format!("is {position}, and the step is {step}; expected the same")));
@@ -180,7 +180,7 @@ impl Checkpoint {
             validations,
             states,
             has_checksum,
-            origin: Origin { vocabulary, columns, fingerprint, device, settings },
+            origin: Origin { vocabulary, columns, fingerprints, device, settings },
             file: tensors,
         })
     }
@@ -196,7 +196,8 @@ impl Checkpoint {
             .map_err(|e| file.bad("vocabulary", e.to_string()))?;
         let data = Choice::Data(path.into());
         let settings = Settings { steps: 0, lr: 0.0, init: Some(path.into()), ..Settings::new(data, network) };
-        let origin = Origin { settings, vocabulary, columns: None, fingerprint: None, device: DeviceRecord::default() };
+        let (fingerprints, device) = (Fingerprints::default(), DeviceRecord::default());
+        let origin = Origin { settings, vocabulary, columns: None, fingerprints, device };
         let (states, validations) = (States::new(), Validations::default());
         Ok(Checkpoint { origin, step: 0, validations, states, has_checksum: false, file })
     }
@@ -271,7 +272,7 @@ impl Checkpoint {
         if *validations != Validations::default() {
             metadata.insert("validations".into(), json(serde_json::to_string(validations)));
         }
-        metadata.extend(origin.fingerprint.as_ref().map(|f| ("fingerprint".into(), f.clone())));
+        metadata.extend(origin.fingerprints.to_metadata());
         let tensors = network.tensors();
         let shapes: Vec<(String, Vec<usize>)> = tensors.iter().map(|(name, shape, _)| (name.clone(), shape.clone())).collect();
         write_in_blocks(file, &metadata, &shapes, &mut |i, rows| {

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 pub(super) use self::files::SPILLED;
 use self::files::{BEFORE_EXPLOSION, CHECKPOINT, FILES, METRICS, keep, remove_unfinished};
 use super::{Best, Checkpoint, ColumnError, Header, LayerFlow, Origin, Validations};
+use crate::data::Fingerprints;
 use crate::network::Network;
 use crate::whole_file::{WholeFile, expect_plain, sync_folder_of};
 use crate::{Error, Result};
@@ -238,24 +239,26 @@ impl Folder {
         file.complete()
     }
 
-    /// The best validation of the network that is kept as the best, if that was trained on these data.
-    pub(super) fn best(&self, fingerprint: Option<&String>) -> Option<Best> {
+    /// The best validation of the network that is kept as the best, if that was trained and validated on these data.
+    pub(super) fn best(&self, fingerprints: &Fingerprints) -> Option<Best> {
         self.metrics.as_ref()?;
         let header = Header::open(&Checkpoint::best_path(&self.path)).ok()?;
-        header.validations.best.filter(|_| header.fingerprint.as_ref() == fingerprint)
+        header.validations.best.filter(|_| header.fingerprints.validate_alike(fingerprints))
     }
 
-    /// Renames the best network to `best.previous.safetensors`, if it was trained on other data.
+    /// Renames the best network to `best.previous.safetensors`, if it was trained or validated on other data.
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub(super) fn set_other_best_aside(&self, fingerprint: Option<&String>) -> Result<()> {
+    pub(super) fn set_other_best_aside(&self, fingerprints: &Fingerprints) -> Result<()> {
         if self.metrics.is_none() {
             return Ok(());
         }
         let (best, aside) = (Checkpoint::best_path(&self.path), Checkpoint::previous_best_path(&self.path));
         match Header::open(&best) {
-            Ok(header) if header.fingerprint.as_ref() != fingerprint => fs::rename(best, &aside).map_err(|e| Error::io(aside, e)),
+            Ok(header) if !header.fingerprints.validate_alike(fingerprints) => {
+                fs::rename(best, &aside).map_err(|e| Error::io(aside, e))
+            }
             _ => Ok(()),
         }
     }

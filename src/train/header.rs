@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::{DeviceRecord, Settings, Validations};
 use crate::Result;
+use crate::data::Fingerprints;
 use crate::tensors::TensorFile;
 
 /// The metadata of a checkpoint.
@@ -15,8 +16,8 @@ pub struct Header {
     pub step: u64,
     /// What the run remembers of its validations.
     pub validations: Validations,
-    /// The fingerprint of its data.
-    pub fingerprint: Option<String>,
+    /// The fingerprints of its data.
+    pub fingerprints: Fingerprints,
     /// The device that it ran on.
     pub device: DeviceRecord,
 }
@@ -44,7 +45,7 @@ impl Header {
             settings,
             step: file.metadata("step")?.parse().map_err(|e| bad("step", &e))?,
             validations: validations.map_err(|e| bad("validations", &e))?,
-            fingerprint: file.metadata.get("fingerprint").cloned(),
+            fingerprints: Fingerprints::from_metadata(&file.metadata),
             device: serde_json::from_str(file.metadata("device")?).map_err(|e| bad("device", &e))?,
         })
     }

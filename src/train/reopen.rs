@@ -2,18 +2,18 @@
 
 use super::{Checkpoint, Validations};
 use crate::batch::{Input, TargetKind};
-use crate::data::{Choice, Opened, Part};
+use crate::data::{Choice, HeldOut, Opened, Part};
 use crate::model::Config;
 use crate::{Error, Result};
 
 impl Checkpoint {
-    /// Checks that opened data are those that the run was trained on.
+    /// Checks that opened data are those that the run was trained on, and that a held-out part of them is the same.
     ///
     /// # Errors
     /// [`Error::BadInput`] with both fingerprints.
-    pub fn expect_same(&self, data: &Opened) -> Result<()> {
-        match self.difference(&self.origin.settings.data, data) {
-            Some(problem) => Err(Error::input(self.origin.settings.data.what(), problem)),
+    pub fn expect_same(&self, data: &Opened, part: Part) -> Result<()> {
+        match self.difference(&self.origin.settings.data, data).or_else(|| self.held_out_difference(data, part)) {
+            Some((what, problem)) => Err(Error::input(what, problem)),
             None => Ok(()),
         }
     }
@@ -35,37 +35,50 @@ impl Checkpoint {
         }
         let settings = super::Settings { data: place.clone(), ..self.origin.settings.clone() };
         let data = settings.open(Part::Validation, self.origin.known())?;
-        match self.difference(&place, &data) {
+        match self.difference(&place, &data).or_else(|| self.held_out_difference(&data, Part::Validation)) {
             _ if other => expect_fit(&settings.network, &place, &data)?,
-            Some(problem) => {
-                let problem = format!("{problem}; --new-data goes on with it all the same");
-                return Err(Error::input(place.what(), problem));
+            Some((what, problem)) => {
+                return Err(Error::input(what, format!("{problem}; --new-data goes on with it all the same")));
             }
             None => {}
         }
         self.origin.settings = settings;
         self.origin.settings.network.lengths |= data.source.has_lengths();
-        if self.origin.fingerprint != data.fingerprint {
+        if !self.origin.fingerprints.validate_alike(&data.fingerprints) {
             // Validations on other data tell nothing of these.
             self.validations = Validations::default();
-            self.origin.fingerprint.clone_from(&data.fingerprint);
         }
+        self.origin.fingerprints.clone_from(&data.fingerprints);
         Ok(data)
     }
 
-    /// In what way the data at a place are not those of the run, if they are not.
-    fn difference(&self, place: &Choice, data: &Opened) -> Option<String> {
-        let (was, is) = (&self.origin.fingerprint, &data.fingerprint);
-        let of = |sum: &Option<String>| sum.clone().unwrap_or_else(|| "none".into());
+    /// In what way the data at a place are not those of the run, if they are not: what they are called, and the problem.
+    fn difference(&self, place: &Choice, data: &Opened) -> Option<(String, String)> {
+        let (was, is) = (&self.origin.fingerprints.data, &data.fingerprints.data);
         if was == is {
-            None
-        } else if *place == self.origin.settings.data {
-            Some(format!("has changed since the run began: its fingerprint was {}, and is {}", of(was), of(is)))
+            return None;
+        }
+        let name = |sum: &Option<String>| sum.clone().unwrap_or_else(|| "none".into());
+        let problem = if *place == self.origin.settings.data {
+            changed(&name(was), &name(is))
         } else {
             let run = self.origin.settings.data.what();
-            Some(format!("is other data than the run's: its fingerprint is {}, and that of {run} was {}", of(is), of(was)))
-        }
+            format!("is other data than the run's: its fingerprint is {}, and that of {run} was {}", name(is), name(was))
+        };
+        Some((place.what(), problem))
     }
+
+    /// The same of the file of a held-out part.
+    fn held_out_difference(&self, data: &Opened, part: Part) -> Option<(String, String)> {
+        let known = &self.origin.fingerprints;
+        let HeldOut::File(path) = self.origin.settings.reading.held_out(part) else { return None };
+        let (was, is) = known.held_out(part).zip(data.fingerprints.held_out(part)).filter(|(was, is)| was != is)?;
+        Some((path.display().to_string(), changed(was, is)))
+    }
+}
+
+fn changed(was: &str, is: &str) -> String {
+    format!("has changed since the run began: its fingerprint was {was}, and is {is}")
 }
 
 /// Checks that a network that was trained on other data can be trained on these.

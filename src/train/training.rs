@@ -18,7 +18,7 @@ use self::logging::Tokens;
 use super::{Best, Checkpoint, DeviceRecord, Folder, Metrics, OnDivergence, Origin, Settings, Validations};
 use crate::backend::Compute;
 use crate::batch::Batch;
-use crate::data::{Choice, ClassWeights, Opened, Prefetch};
+use crate::data::{Choice, ClassWeights, Opened, Part, Prefetch};
 use crate::model::holds_masks_alone;
 use crate::network::{Network, Report};
 use crate::ranks::{Alone, Collective};
@@ -169,12 +169,12 @@ impl Training {
         collective: Box<dyn Collective>,
         folder: impl FnOnce() -> Result<Folder>,
     ) -> Result<Training> {
-        checkpoint.expect_same(&data)?;
+        checkpoint.expect_same(&data, Part::Validation)?;
         let mut network = Network::with_ranks(&checkpoint.origin.settings.config(), compute, collective)?;
         checkpoint.restore(&mut network)?;
         let settings = checkpoint.origin.settings.clone();
         let mut training = Training::start(network, (settings, Validations::default()), data, compute, folder)?;
-        training.folder.set_other_best_aside(training.origin.fingerprint.as_ref())?;
+        training.folder.set_other_best_aside(&training.origin.fingerprints)?;
         training.validations = training.validations_after(checkpoint)?;
         training.saved = Some(Checkpoint::path(training.folder()));
         training.explosion.first = training.folder.first_loss();
@@ -202,7 +202,7 @@ impl Training {
             })?;
         }
         let device = DeviceRecord::new(compute, &network);
-        let is_mixed = ranks::agree(&mut network, &settings, data.fingerprint.as_ref(), &device)?;
+        let is_mixed = ranks::agree(&mut network, &settings, &data.fingerprints, &device)?;
         Ok(Training {
             folder: ranks::open_folder(&mut network, folder)?,
             network,
@@ -212,7 +212,7 @@ impl Training {
                 settings,
                 vocabulary: data.vocabulary,
                 columns: data.columns,
-                fingerprint: data.fingerprint,
+                fingerprints: data.fingerprints,
                 device,
             },
             validations,
@@ -252,12 +252,12 @@ impl Training {
     /// When the source of its batches panicked.
     #[must_use]
     pub fn into_data(self) -> Opened {
-        let Origin { settings, vocabulary, columns, fingerprint, .. } = self.origin;
+        let Origin { settings, vocabulary, columns, fingerprints, .. } = self.origin;
         let class_weights = match settings.reading.class_weights {
             Some(ClassWeights::Given(weights)) => Some(weights),
             _ => None,
         };
-        Opened { source: self.batches.into_source(), vocabulary, columns, class_weights, notes: Vec::new(), fingerprint }
+        Opened { source: self.batches.into_source(), vocabulary, columns, class_weights, notes: Vec::new(), fingerprints }
     }
 
     /// The training steps taken.

@@ -112,6 +112,38 @@ fn sequences(folder: &Path, name: &str, [steps, inputs, classes]: [usize; 3]) {
     file.write(folder.join(name)).unwrap();
 }
 
+/// A run knows the files again that it is measured on, also at another place.
+#[test]
+fn files_that_are_held_out_are_known_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    ["own", "held", "tested", "another one"].iter().for_each(|name| sequences(at, name, [6, 3, 4]));
+    let train = "train --hidden 5 --batch 4 --data own --validation held --test tested --steps 4 --evaluate-every 2";
+    succeed(at, &format!("{train} --backend cpu --out run"));
+    let saved = Tensors::read(at.join("run/checkpoint.safetensors")).unwrap();
+    let sums = ["fingerprint", "fingerprint.validation", "fingerprint.test"].map(|key| saved.metadata[key].clone());
+    assert!(sums[0] != sums[1] && sums[1] != sums[2], "{sums:?}");
+
+    let (resume, evaluate) = ("train --resume run --backend cpu --steps", "evaluate run --backend cpu --part");
+    fs::rename(at.join("held"), at.join("moved")).unwrap();
+    succeed(at, &format!("{resume} 5 --validation moved"));
+    succeed(at, &format!("{evaluate} test"));
+
+    // Each file with other bytes, in turn.
+    fs::copy(at.join("another one"), at.join("moved")).unwrap();
+    let changed = "moved: has changed since the run began: its fingerprint was ";
+    let resumed = format!("{resume} 6");
+    expect(at, &[(&resumed, 7, changed), (&format!("{evaluate} validation"), 7, changed)]);
+    succeed(at, &format!("{evaluate} test"));
+    let (code, _, err) = run(at, &format!("{resumed} --new-data"));
+    assert!(code == 0 && err.contains("Other validation data from step 5 on."), "{err}");
+    assert!(at.join("run/best.previous.safetensors").exists(), "the best network of the validations before is set aside");
+    succeed(at, &format!("{evaluate} validation"));
+    fs::copy(at.join("another one"), at.join("tested")).unwrap();
+    succeed(at, &format!("{resume} 7"));
+    expect(at, &[(&format!("{evaluate} test"), 7, "tested: has changed since the run began")]);
+}
+
 #[test]
 fn a_run_may_go_on_with_other_sequences_of_its_shapes() {
     let folder = tempfile::tempdir().unwrap();

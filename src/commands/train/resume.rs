@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use retrospect::data::Opened;
+use retrospect::data::{Opened, Part};
 use retrospect::trace::Trace;
 use retrospect::train::{Checkpoint, Folder, Training, share_checkpoint};
 use retrospect::{Error, Result};
@@ -61,7 +61,7 @@ impl Train {
 
     /// Opens the data of a run that goes on, or other data, and says which.
     fn reopen(&self, checkpoint: &mut Checkpoint, run: &Path) -> Result<Opened> {
-        let (was, sum) = (checkpoint.origin.settings.data.clone(), checkpoint.origin.fingerprint.clone());
+        let (was, sums) = (checkpoint.origin.settings.data.clone(), checkpoint.origin.fingerprints.clone());
         let file = self.options.file();
         let advice = format!("if it has moved: train --resume {} {{flag}} FILE", run.display());
         let wanted = file.clone().unwrap_or_else(|| was.clone());
@@ -72,7 +72,10 @@ impl Train {
         let advised = |error| if file.is_none() { advise(error, &was, &advice) } else { error };
         let opened = checkpoint.reopen(file.clone(), self.new_data).map_err(advised)?;
         opened.notes.iter().for_each(note);
-        if opened.fingerprint != sum {
+        if opened.fingerprints.differ_in(&sums, Part::Validation) {
+            note(format_args!("Other validation data from step {} on.", checkpoint.step));
+        }
+        if opened.fingerprints.data != sums.data {
             note(format_args!(
                 "Other data from here on: {}; up to step {} it was {}.",
                 wanted.what(),

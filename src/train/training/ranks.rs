@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::Training;
+use crate::data::Fingerprints;
 use crate::model::HISTORY;
 use crate::network::Network;
 use crate::train::{Checkpoint, DeviceRecord, Folder, Settings, Validations, share_checkpoint};
@@ -16,7 +17,7 @@ use crate::{Error, Result};
 pub(super) fn agree(
     network: &mut Network,
     settings: &Settings,
-    fingerprint: Option<&String>,
+    fingerprints: &Fingerprints,
     device: &DeviceRecord,
 ) -> Result<bool> {
     if network.rank().1 == 1 {
@@ -31,7 +32,8 @@ pub(super) fn agree(
     };
     same(network, "has another version of this program", env!("CARGO_PKG_VERSION").into())?;
     same(network, "has other settings", serde_json::to_string(settings).expect("settings that were checked"))?;
-    same(network, "has other data", fingerprint.cloned().unwrap_or_default())?;
+    same(network, "has other data", fingerprints.data.clone().unwrap_or_default())?;
+    same(network, "has other validation data", fingerprints.validation.clone().unwrap_or_default())?;
     same(network, "is at another training step", network.steps().to_string())?;
     network.synchronise()?;
     let devices = network.gather_from_ranks(serde_json::to_vec(device).expect("strings and maps of them"))?;

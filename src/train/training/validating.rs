@@ -13,9 +13,9 @@ impl Training {
     /// What the run remembers of its validations when it goes on from a checkpoint. A better network that was kept after the checkpoint stays
     /// the best.
     pub(super) fn validations_after(&mut self, checkpoint: &Checkpoint) -> Result<Validations> {
-        let is_same = checkpoint.origin.fingerprint == self.origin.fingerprint;
+        let is_same = checkpoint.origin.fingerprints.validate_alike(&self.origin.fingerprints);
         let known = if is_same { checkpoint.validations } else { Validations::default() };
-        let best = self.folder.best(self.origin.fingerprint.as_ref());
+        let best = self.folder.best(&self.origin.fingerprints);
         share_validations(&mut self.network, known.going_on(&self.origin.settings, best))
     }
 
