@@ -34,7 +34,7 @@ impl Checkpoint {
             return Err(Error::Usage(format!("--{flag}: this run was trained on {name}, and goes on with nothing else")));
         }
         let settings = super::Settings { data: place.clone(), ..self.origin.settings.clone() };
-        let data = settings.open(Part::Validation, self.origin.known())?;
+        let mut data = settings.open(Part::Validation, self.origin.known())?;
         match self.difference(&place, &data).or_else(|| self.held_out_difference(&data, Part::Validation)) {
             _ if other => expect_fit(&settings.network, &place, &data)?,
             Some((what, problem)) => {
@@ -47,6 +47,10 @@ impl Checkpoint {
         if !self.origin.fingerprints.validate_alike(&data.fingerprints) {
             // Validations on other data tell nothing of these.
             self.validations = Validations::default();
+        }
+        // A test file is compared when it is measured.
+        if let Some(test) = self.origin.fingerprints.test.take().filter(|_| !other) {
+            data.fingerprints.test = Some(test);
         }
         self.origin.fingerprints.clone_from(&data.fingerprints);
         Ok(data)
