@@ -17,8 +17,9 @@ use std::ops::{Range, RangeInclusive};
 use bytemuck::Pod;
 pub(crate) use cuts::Along;
 pub use cuts::Cuts;
-pub(crate) use kernel::scalars;
-pub use kernel::{Access, Binding, Class, Content, Contents, Kernel, Needs, Shader, Step, Variant, all_windows, little, whole};
+pub use kernel::{
+    Access, Binding, Class, Content, Contents, Kernel, Needs, Shader, Step, Variant, all_windows, little, scalars, whole,
+};
 pub use lowered::{Lowered, Phase, Piece, Times};
 pub use plan::Plan;
 pub(crate) use unroll::unroll;
@@ -39,6 +40,14 @@ pub struct Declaration {
     pub transient: bool,
     /// Numbers in its rows, of all of which it is made up; an arena has one row.
     pub(crate) cols: u32,
+}
+
+impl Declaration {
+    /// Bytes, padding included.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.len * Element::SIZE
+    }
 }
 
 /// Declared buffers and a flat list of steps. It knows no limits and no backend.
@@ -112,12 +121,13 @@ impl Program {
         Mat { buf, element, offset: 0, rows, cols, stride }
     }
 
-    /// Appends a step. Kernels' recording functions call this after they have checked the shapes.
+    /// Appends a step: a kernel, its windows in the order of its bindings, and its scalars, in a struct of `u32` and `f32`. Kernels' recording
+    /// functions call this after they have checked the shapes.
     ///
     /// # Panics
     /// When the windows do not fit the kernel's bindings, or a window that is written shares its buffer with another:
     /// a fault of whoever records.
-    pub(crate) fn push<S: Pod>(&mut self, kernel: &'static Kernel, windows: &[Mat], scalars: S) {
+    pub fn push<S: Pod>(&mut self, kernel: &'static Kernel, windows: &[Mat], scalars: S) {
         let named = || windows.iter().map(|w| self.name(*w)).collect::<Vec<_>>();
         assert_eq!(windows.len(), kernel.bindings.len(), "{kernel:?} of {:?}", named());
         assert_eq!(size_of::<S>(), 4 * kernel.scalars.len(), "scalars of {kernel:?}");
@@ -225,7 +235,7 @@ impl Program {
     /// Bytes of all buffers, as if none shared memory.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.buffers.iter().map(|b| b.len * 4).sum()
+        self.buffers.iter().map(Declaration::bytes).sum()
     }
 
     /// Of each transient buffer the first and the last of some steps that use it.

@@ -57,7 +57,7 @@ impl Cpu {
             let first = &program.buffers()[plan.buffers(place).next().expect("a place is some buffer's")];
             allocate(len, first.element).ok_or_else(|| Error::DoesNotFit {
                 what: first.name.clone(),
-                needed: len * 4,
+                needed: len * Element::SIZE,
                 available: 0,
                 advice: "the system refused the allocation".into(),
             })

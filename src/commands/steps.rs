@@ -4,7 +4,7 @@ use clap::Args;
 use retrospect::Result;
 use retrospect::backend::Compute;
 use retrospect::model::Model;
-use retrospect::program::{Mat, Program};
+use retrospect::program::{Element, Mat, Program};
 use serde_json::json;
 
 use super::program::ProgramArgs;
@@ -118,8 +118,8 @@ fn print_memory(compute: &Compute, program: &Program, is_json: bool) -> Result<(
     let life = |buffer: usize| plan.life(buffer).map(|life| [*life.start(), *life.end()]);
     if is_json {
         let buffer =
-            |b: usize| json!({ "name": program.buffers()[b].name, "bytes": program.buffers()[b].len * 4, "life": life(b) });
-        let place = |(place, size): (usize, &u64)| json!({ "bytes": size * 4, "buffers": plan.buffers(place).map(buffer).collect::<Vec<_>>() });
+            |b: usize| json!({ "name": program.buffers()[b].name, "bytes": program.buffers()[b].bytes(), "life": life(b) });
+        let place = |(place, size): (usize, &u64)| json!({ "bytes": size * Element::SIZE, "buffers": plan.buffers(place).map(buffer).collect::<Vec<_>>() });
         let all: Vec<_> = plan.sizes().iter().enumerate().map(place).collect();
         return print_json(&json!({ "places": all, "working_bytes": besides, "peak_bytes": places + besides }));
     }
@@ -129,7 +129,7 @@ fn print_memory(compute: &Compute, program: &Program, is_json: bool) -> Result<(
             let name = program.buffers()[b].name.clone();
             life(b).map_or(name.clone(), |[first, last]| format!("{name} ({first} to {last})"))
         };
-        rows.push(vec![thousands(size * 4), plan.buffers(place).map(name).collect::<Vec<_>>().join(", ")]);
+        rows.push(vec![thousands(size * Element::SIZE), plan.buffers(place).map(name).collect::<Vec<_>>().join(", ")]);
     }
     rows.push(vec![thousands(besides), besides_of.into()]);
     let (peak, alone) = (thousands(places + besides), thousands(program.bytes() + besides));

@@ -118,7 +118,7 @@ pub static ADD: Kernel = Kernel {
         lower: |step, cuts| over_rows(&step.windows, &step.scalars, cuts),
         ..Variant::PLAIN
     }],
-    bytes: |step| all_windows(step) + u64::from(step.windows[1].rows) * u64::from(step.windows[1].stride) * 4,
+    bytes: |step| all_windows(step) + step.windows[1].bytes(),
     working: little,
     runs_beside: |_| true,
     flops: |step| 2 * step.windows[0].len() as u64,
@@ -157,7 +157,7 @@ pub static CARRY: Kernel = Kernel {
         },
         Variant { name: "through scratch", shaders: &[COPY_SHADER], lower: lower_through_scratch, ..Variant::PLAIN },
     ],
-    bytes: |step| 2 * u64::from(step.scalars::<Rows>().rows) * u64::from(step.windows[0].stride) * 4,
+    bytes: |step| 2 * step.windows[0].slice_rows(0..step.scalars::<Rows>().rows).bytes(),
     working: little,
     runs_beside: |_| true,
     flops: |_| 0,

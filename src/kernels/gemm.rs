@@ -9,7 +9,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::Nothing;
-use crate::program::{Binding, Contents, Kernel, Mat, Program, Step, View, all_windows, scalars, whole};
+use crate::program::{Binding, Contents, Element, Kernel, Mat, Program, Step, View, all_windows, scalars, whole};
 use crate::rounding::Terms;
 
 mod cpu;
@@ -253,5 +253,5 @@ fn takes_one_thread(step: &Step) -> bool {
 /// A block of one side in panels.
 fn working(step: &Step) -> u64 {
     let out = step.windows[step.windows.len() - 1];
-    (cpu::DEPTH as u64).min(step.windows[0].len() as u64) * u64::from(out.stride) * 4
+    (cpu::DEPTH as u64).min(step.windows[0].len() as u64) * u64::from(out.stride) * Element::SIZE
 }

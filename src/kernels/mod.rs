@@ -79,8 +79,8 @@ fn in_lanes(values: &[f32], start: f32, of: impl Fn(f32) -> f32, combine: impl F
     lanes.into_iter().fold(start, combine)
 }
 
-/// The common head of every shader.
-const WINDOW: &str = include_str!("../../shaders/shared/window.wgsl");
+/// What the text of a shader begins with: `Window`, which the uniform has one of for each binding, and `at`, the place of four columns in one.
+pub const WINDOW: &str = include_str!("../../shaders/shared/window.wgsl");
 const PHILOX: &str = include_str!("../../shaders/shared/philox.wgsl");
 /// For shaders with the scalars of [`rows::Rows`].
 const ROWS: &str = include_str!("../../shaders/shared/rows.wgsl");

@@ -6,7 +6,7 @@ use num_traits::Float;
 use super::fill::pieces_by_rows;
 use super::{WINDOW, bytes, exactly};
 use crate::program::{
-    Binding, Content, Cuts, Kernel, Lowered, Mat, Program, Shader, Step, Variant, View, little, scalars, whole,
+    Binding, Content, Cuts, Element, Kernel, Lowered, Mat, Program, Shader, Step, Variant, View, little, scalars, whole,
 };
 
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -40,7 +40,7 @@ pub static CLEAR_PADDING: Kernel = Kernel {
         ..Variant::PLAIN
     }],
     // How much of it is padding is known when it runs.
-    bytes: |step| u64::from(step.windows[0].cols) * 4,
+    bytes: |step| u64::from(step.windows[0].cols) * Element::SIZE,
     working: little,
     runs_beside: |_| true,
     flops: |_| 0,

@@ -134,6 +134,5 @@ fn flops(step: &Step) -> u64 {
 
 /// The weight in panels.
 fn working(step: &Step) -> u64 {
-    let weight = step.windows[1];
-    u64::from(weight.rows) * u64::from(weight.stride) * 4
+    step.windows[1].bytes()
 }

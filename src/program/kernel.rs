@@ -28,16 +28,27 @@ pub struct Binding {
 }
 
 impl Binding {
-    pub(crate) const fn read(name: &'static str) -> Binding {
+    /// Floats that are only read.
+    #[must_use]
+    pub const fn read(name: &'static str) -> Binding {
         Binding { name, element: Element::F32, access: Access::Read }
     }
-    pub(crate) const fn indices(name: &'static str) -> Binding {
+
+    /// Indices, which are only read.
+    #[must_use]
+    pub const fn indices(name: &'static str) -> Binding {
         Binding { name, element: Element::U32, access: Access::Read }
     }
-    pub(crate) const fn write(name: &'static str) -> Binding {
+
+    /// Floats that are overwritten.
+    #[must_use]
+    pub const fn write(name: &'static str) -> Binding {
         Binding { name, element: Element::F32, access: Access::Write }
     }
-    pub(crate) const fn update(name: &'static str) -> Binding {
+
+    /// Floats that are read and written.
+    #[must_use]
+    pub const fn update(name: &'static str) -> Binding {
         Binding { name, element: Element::F32, access: Access::ReadWrite }
     }
 }
@@ -313,10 +324,14 @@ pub fn little(_: &Step) -> u64 {
 /// Bytes of all windows of a step, padding included, those read and written counted once.
 #[must_use]
 pub fn all_windows(step: &Step) -> u64 {
-    step.windows.iter().map(|w| u64::from(w.rows) * u64::from(w.stride) * 4).sum()
+    step.windows.iter().map(Mat::bytes).sum()
 }
 
 /// The bytes of a step's scalars as a kernel's own struct.
-pub(crate) fn scalars<S: Pod>(bytes: &[u8]) -> S {
+///
+/// # Panics
+/// When the sizes differ: a fault of the kernel's recording function.
+#[must_use]
+pub fn scalars<S: Pod>(bytes: &[u8]) -> S {
     bytemuck::pod_read_unaligned(bytes)
 }

@@ -11,7 +11,8 @@ pub struct Lowered {
 
 impl Lowered {
     /// A step that is one dispatch after another, each once.
-    pub(crate) fn once(pieces: Vec<Piece>) -> Lowered {
+    #[must_use]
+    pub fn once(pieces: Vec<Piece>) -> Lowered {
         Lowered { phases: vec![Phase { times: Times::once(), pieces }] }
     }
 
@@ -70,7 +71,9 @@ pub struct Times {
 }
 
 impl Times {
-    pub(crate) fn once() -> Times {
+    /// A single time step.
+    #[must_use]
+    pub fn once() -> Times {
         Times { first: 0, count: 1, backward: false }
     }
 

@@ -2,7 +2,7 @@
 
 use std::ops::{Range, RangeInclusive};
 
-use super::{Access, Program};
+use super::{Access, Element, Program};
 
 /// Where the buffers of a program lie: each in a **place**, which is a buffer of the backend.
 ///
@@ -83,7 +83,7 @@ impl Plan {
     /// Bytes of all places.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.sizes.iter().map(|len| len * 4).sum()
+        self.sizes.iter().map(|len| len * Element::SIZE).sum()
     }
 }
 

@@ -13,6 +13,11 @@ pub enum Element {
     U32,
 }
 
+impl Element {
+    /// Bytes of an element of either type.
+    pub const SIZE: u64 = 4;
+}
+
 /// Rows start at multiples of this many elements, so that every window can be read four at a time.
 pub const ROW_ALIGNMENT: u32 = 4;
 
@@ -76,6 +81,11 @@ impl Mat {
     #[must_use]
     pub fn len(&self) -> usize {
         self.rows as usize * self.cols as usize
+    }
+
+    /// Bytes of its rows, padding included.
+    pub(crate) fn bytes(&self) -> u64 {
+        u64::from(self.rows) * u64::from(self.stride) * Element::SIZE
     }
 
     /// Whether it has no elements; a program never declares such a window.

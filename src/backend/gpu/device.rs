@@ -9,7 +9,7 @@ use wgpu::Features;
 use super::Adapter;
 use super::calls::{guarded, not_opened};
 use super::load::{self, Compiled, Key};
-use crate::program::{Class, Cuts, Needs, Program, Step, Variant};
+use crate::program::{Class, Cuts, Element, Needs, Program, ROW_ALIGNMENT, Step, Variant};
 use crate::{Error, Result};
 
 /// What is used where it is there.
@@ -118,9 +118,11 @@ impl Device {
             flag.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(format!("{reason:?}: {message}"));
         });
         // Windows are bound from the aligned element before their first on, which must fit as well.
-        let alignment = u64::from(limits.min_storage_buffer_offset_alignment) / 4;
-        let binding = (limits.max_storage_buffer_binding_size.min(limits.max_buffer_size) / 4 - alignment) / 4 * 4;
-        let cuts = Cuts::new(binding, limits.max_buffer_size / 16 * 4, limits.max_compute_workgroups_per_dimension, 30_000);
+        let alignment = u64::from(limits.min_storage_buffer_offset_alignment) / Element::SIZE;
+        let aligned = |elements: u64| elements / u64::from(ROW_ALIGNMENT) * u64::from(ROW_ALIGNMENT);
+        let most = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size) / Element::SIZE;
+        let [binding, buffer] = [most - alignment, limits.max_buffer_size / Element::SIZE].map(aligned);
+        let cuts = Cuts::new(binding, buffer, limits.max_compute_workgroups_per_dimension, 30_000);
         let info = adapter.adapter.get_info();
         let is_fixed = adapter.features().contains(Features::SUBGROUP) && info.subgroup_min_size == info.subgroup_max_size;
         let subgroup = if is_fixed { info.subgroup_min_size } else { 0 };

@@ -13,7 +13,7 @@ use super::memory::{Memory, buffer};
 use super::watchdog::Watched;
 use super::{Device, unchecked};
 use crate::backend::{PROGRAM, check_memory};
-use crate::program::{Access, Cuts, Lowered, Mat, Phase, Piece, Program, Shader, Step, Times, Variant};
+use crate::program::{Access, Cuts, Element, Lowered, Mat, Phase, Piece, Program, Shader, Step, Times, Variant};
 use crate::{Error, Result};
 
 /// A step ready to run.
@@ -239,7 +239,7 @@ impl<'a> Layout<'a> {
         limits: &wgpu::Limits,
         name: impl Fn() -> String,
     ) -> Result<()> {
-        let alignment = u64::from(limits.min_storage_buffer_offset_alignment) / 4;
+        let alignment = u64::from(limits.min_storage_buffer_offset_alignment) / Element::SIZE;
         let uniform_alignment = limits.min_uniform_buffer_offset_alignment as usize;
         let steps: Vec<&[Mat]> = piece.windows.chunks(bindings).collect();
         let (mut bases, mut ranges) = (Vec::new(), Vec::new());
@@ -250,7 +250,7 @@ impl<'a> Layout<'a> {
             let base = offsets.clone().min().unwrap_or(0) / alignment * alignment;
             let ends =
                 steps.iter().zip(offsets).map(|(windows, offset)| offset + windows[binding].end() - windows[binding].offset);
-            let size = (ends.max().unwrap_or(base) - base) * 4;
+            let size = (ends.max().unwrap_or(base) - base) * Element::SIZE;
             if size > limits.max_storage_buffer_binding_size {
                 return Err(Error::DoesNotFit {
                     what: format!("a binding of \"{}\" in {}", program.name(window), name()),
@@ -260,7 +260,7 @@ impl<'a> Layout<'a> {
                 });
             }
             bases.push(base);
-            ranges.push((buffer, base * 4, size.next_multiple_of(16)));
+            ranges.push((buffer, base * Element::SIZE, size.next_multiple_of(16)));
         }
         let mut bytes = Vec::new();
         for windows in steps {

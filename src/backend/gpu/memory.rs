@@ -7,7 +7,7 @@ use wgpu::BufferUsages;
 
 use super::Device;
 use crate::backend::{PROGRAM, check_memory};
-use crate::program::{Buf, Cuts, Lowered, Mat, Piece, Plan, Program};
+use crate::program::{Buf, Cuts, Element, Lowered, Mat, Piece, Plan, Program};
 use crate::{Error, Result};
 
 /// A program's memory.
@@ -51,16 +51,16 @@ impl Memory {
             || places.iter().map(|(name, sections)| (name.as_str(), sections)).chain(scratch.iter().map(|s| ("scratch", s)));
         let largest = device.device.limits().max_buffer_size;
         for (name, sections) in all() {
-            if let Some(section) = sections.iter().find(|&&section| section * 4 > largest) {
+            if let Some(section) = sections.iter().find(|&&section| section * Element::SIZE > largest) {
                 return Err(Error::DoesNotFit {
                     what: format!("a row of \"{name}\""),
-                    needed: section * 4,
+                    needed: section * Element::SIZE,
                     available: largest,
                     advice: format!("{} has no larger buffers", device.adapter.name),
                 });
             }
         }
-        let needed = all().flat_map(|(_, sections)| sections).map(|section| section * 4).sum();
+        let needed = all().flat_map(|(_, sections)| sections).map(|section| section * Element::SIZE).sum();
         if device.adapter.is_software() {
             check_memory(PROGRAM, needed)?;
         }
@@ -75,7 +75,7 @@ impl Memory {
                     }
                     other => other,
                 });
-                allocated += len * 4;
+                allocated += len * Element::SIZE;
                 made
             };
             sections.iter().map(make).collect()
@@ -105,7 +105,7 @@ impl Memory {
     /// [`Error::DoesNotFit`]; [`Error::Device`].
     pub fn enlarge_scratch<'a>(&mut self, device: &Device, pieces: impl Iterator<Item = &'a Piece>) -> Result<()> {
         for (here, sections) in self.scratch.iter_mut().zip(scratch(&self.cuts, pieces)) {
-            let bytes = |len: u64| (len * 4).next_multiple_of(16);
+            let bytes = |len: u64| (len * Element::SIZE).next_multiple_of(16);
             let is_enough = here.len() >= sections.len() && here.iter().zip(&sections).all(|(b, len)| b.size() >= bytes(*len));
             if !is_enough {
                 *here = sections.iter().map(|len| section(device, "scratch", *len)).collect::<Result<_>>()?;
@@ -163,7 +163,7 @@ pub(super) fn scratch_bytes(device: &Device, program: &Program) -> u64 {
     let lowered: Vec<Lowered> = variants.iter().map(|(step, variant)| (variant.lower)(step, &cuts)).collect();
     let pieces = lowered.iter().flat_map(|l| &l.phases).flat_map(|phase| &phase.pieces);
     let kept = if variants.iter().any(|(_, variant)| variant.waits) { super::replay::copied(program) } else { 0 };
-    kept + scratch(&cuts, pieces).iter().flatten().map(|section| section * 4).sum::<u64>()
+    kept + scratch(&cuts, pieces).iter().flatten().map(|section| section * Element::SIZE).sum::<u64>()
 }
 
 /// The elements of the sections of each scratch memory.
@@ -183,7 +183,7 @@ fn scratch<'a>(cuts: &Cuts, pieces: impl Iterator<Item = &'a Piece>) -> Vec<Vec<
 /// A section of so many elements.
 fn section(device: &Device, name: &str, len: u64) -> Result<wgpu::Buffer> {
     let usage = BufferUsages::STORAGE | BufferUsages::COPY_SRC;
-    device.checked(&format!("the buffer \"{name}\""), || buffer(device, name, len * 4, usage))
+    device.checked(&format!("the buffer \"{name}\""), || buffer(device, name, len * Element::SIZE, usage))
 }
 
 pub(super) fn buffer(device: &Device, name: &str, bytes: u64, usage: BufferUsages) -> wgpu::Buffer {

@@ -36,7 +36,7 @@ pub use watchdog::{DEVICE_TIMEOUT, watch};
 use wgpu::{CommandEncoderDescriptor, ComputePassDescriptor};
 
 use super::{Backend, Span, Ticket, Work};
-use crate::program::{Mat, Program, Step, Variant};
+use crate::program::{Element, Mat, Program, Step, Variant};
 use crate::{Error, Result};
 
 /// Calls of [`Backend::run`] that may be under way at once: enough that the device never waits for the host, few enough
@@ -212,7 +212,7 @@ impl Backend for Gpu {
             let values;
             (values, rest) = rest.split_at(part.len());
             self.device.checked("a write", || {
-                self.device.queue.write_buffer(buffer, offset * 4, bytemuck::cast_slice(values));
+                self.device.queue.write_buffer(buffer, offset * Element::SIZE, bytemuck::cast_slice(values));
             })?;
         }
         Ok(())

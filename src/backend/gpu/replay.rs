@@ -15,7 +15,7 @@ use super::load::own_pipeline;
 use super::memory::{Memory, buffer};
 use crate::Result;
 use crate::backend::Ticket;
-use crate::program::{Mat, Plan, Program};
+use crate::program::{Element, Mat, Plan, Program};
 
 /// Bytes of what was written, after which the copy is made anew, and the calls of `run`.
 const OFTEN: (usize, usize) = (1 << 24, 64);
@@ -165,7 +165,7 @@ fn stays(plan: &Plan, place: usize) -> bool {
 /// Bytes of a copy.
 pub(super) fn copied(program: &Program) -> u64 {
     let plan = program.plan();
-    (0..plan.sizes().len()).filter(|&place| stays(&plan, place)).map(|place| plan.sizes()[place] * 4).sum()
+    (0..plan.sizes().len()).filter(|&place| stays(&plan, place)).map(|place| plan.sizes()[place] * Element::SIZE).sum()
 }
 
 /// A copy, on the device, of all buffers of a program that may not be lost.

@@ -7,7 +7,7 @@ use wgpu::{BufferUsages, CommandEncoderDescriptor, MapMode};
 use super::replay::Replay;
 use super::{Gpu, memory};
 use crate::blocks::BLOCK;
-use crate::program::{Mat, ROW_ALIGNMENT};
+use crate::program::{Element, Mat, ROW_ALIGNMENT};
 use crate::{Error, Result};
 
 /// A window's values on their way to the host.
@@ -78,7 +78,7 @@ impl Gpu {
         let stride = if part.rows == 1 { width } else { part.stride as usize };
         if cols == stride {
             for (at, values) in (0u64..).step_by(BLOCK).zip(values.chunks(BLOCK)) {
-                queue.write_buffer(buffer, (offset + at) * 4, bytemuck::cast_slice(values));
+                queue.write_buffer(buffer, (offset + at) * Element::SIZE, bytemuck::cast_slice(values));
                 self.hand_over(values.len());
             }
             return;
@@ -90,7 +90,7 @@ impl Gpu {
             let count = values.len() / cols;
             padded.chunks_mut(stride).zip(values.chunks(cols)).for_each(|(row, values)| row[..cols].copy_from_slice(values));
             let data = &padded[..(count - 1) * stride + width];
-            queue.write_buffer(buffer, (offset + at) * 4, bytemuck::cast_slice(data));
+            queue.write_buffer(buffer, (offset + at) * Element::SIZE, bytemuck::cast_slice(data));
             self.hand_over(data.len());
         }
     }
@@ -112,7 +112,7 @@ impl Gpu {
                 } else {
                     vec![(offset, part.end() - part.offset)]
                 };
-                let size = copies.iter().map(|(_, numbers)| numbers * 4).sum();
+                let size = copies.iter().map(|(_, numbers)| numbers * Element::SIZE).sum();
                 let staging = device.device.create_buffer(&wgpu::BufferDescriptor {
                     label: Some("read"),
                     size,
@@ -121,8 +121,8 @@ impl Gpu {
                 });
                 let mut to = 0;
                 for (from, numbers) in copies {
-                    encoder.copy_buffer_to_buffer(buffer, from * 4, &staging, to, numbers * 4);
-                    to += numbers * 4;
+                    encoder.copy_buffer_to_buffer(buffer, from * Element::SIZE, &staging, to, numbers * Element::SIZE);
+                    to += numbers * Element::SIZE;
                 }
                 (part, staging)
             };
