@@ -72,8 +72,8 @@ impl Program {
         self.declare(name, Element::F32, rows, cols)
     }
 
-    /// Declares a matrix that is only needed from the first step that uses it, and writes it, to the last: others may have its memory
-    /// for the rest ([`Plan`]), whatever ranges of the program run.
+    /// Declares a matrix that is only needed from the first step that uses it, and writes it, to the last, or to the other step of a pair: others
+    /// may have its memory for the rest ([`Plan`]), whatever ranges of the program run.
     ///
     /// # Panics
     /// When it has no elements.
@@ -146,11 +146,11 @@ impl Program {
         self.steps.push(Step { kernel, windows: windows.to_vec(), scalars, is_second: false });
     }
 
-    /// Puts the steps from `first` to `second` beside those from there to the end, which are as many and need nothing of each other: the first of
-    /// the ones, then the first of the others, and so on. What may run at the same time is a pair.
+    /// Interleaves two lists of steps: those from number `first` on, and those from number `second` on to the end. The lists have the same length,
+    /// and no step of one needs a step of the other. Two steps in the same place of their lists that may run at the same time become a pair.
     ///
     /// # Panics
-    /// When they are not as many, or some of the ones write what some of the others use: a fault of whoever records.
+    /// When the lists have different lengths, or a step of one writes what a step of the other uses: a fault of whoever records.
     pub(crate) fn interleave(&mut self, first: usize, second: usize) {
         let others = self.steps.split_off(second);
         let ones = self.steps.split_off(first);

@@ -1,6 +1,7 @@
 //! A record of when each step ran, as a file that Perfetto and chrome://tracing open: the Trace Event Format's complete events,
 //! a process for each network and two rows in each, the host's and the device's.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -49,11 +50,14 @@ impl Trace {
         Ok(())
     }
 
-    /// Writes spans of a program's steps; `variant` gives the variant of each.
+    /// Writes spans of a program's steps; `variant` gives the variant of each. Two steps that ran at the same time are one span.
     ///
     /// # Errors
     /// [`Error::Io`].
     pub fn write(&mut self, spans: &[Span], program: &Program, variant: &dyn Fn(usize) -> Option<&'static str>) -> Result<()> {
+        let timed: HashSet<usize> =
+            spans.iter().filter_map(|span| if let Work::Step(step) = span.work { Some(step) } else { None }).collect();
+        let is_second = |index: usize| program.steps().get(index).is_some_and(|step| step.is_second);
         for span in spans {
             let (thread, name, args) = match span.work {
                 Work::Recording => (HOST, "record".to_owned(), json!({})),
@@ -64,7 +68,13 @@ impl Trace {
                     let bindings = step.kernel.bindings.iter().zip(&step.windows);
                     let windows = bindings.map(|(b, w)| format!("{}: {}[{}×{}]", b.name, program.name(*w), w.rows(), w.cols()));
                     let windows = windows.collect::<Vec<_>>().join(", ");
-                    (DEVICE, name, json!({ "step": index, "windows": windows, "flops": (step.kernel.flops)(step) }))
+                    let flops = (step.kernel.flops)(step);
+                    if is_second(index + 1) && !timed.contains(&(index + 1)) {
+                        let args = json!({ "step": index, "with_step": index + 1, "windows": windows, "flops": 2 * flops });
+                        (DEVICE, format!("{name}, two at a time"), args)
+                    } else {
+                        (DEVICE, name, json!({ "step": index, "windows": windows, "flops": flops }))
+                    }
                 }
             };
             let [ts, dur] = [span.start, span.length].map(|time| time.as_nanos() as f64 / 1e3);

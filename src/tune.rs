@@ -101,7 +101,7 @@ pub fn tune(device: &mut Device, program: &Program, mode: Mode, cache: Option<&P
 fn within(budget: Duration, device: &mut Device, program: &Program, mode: Mode, cache: Option<&Path>) -> Result<Outcome> {
     let mut outcome = Outcome::default();
     let path = cache.map(|folder| folder.join(kept::file_name(device)));
-    let (mut agreed, cuts) = (Agreed::default(), device.cuts(program));
+    let (mut agreed, cuts) = (Agreed::new(program), device.cuts(program));
     let mut kept = path.as_deref().map_or(BTreeMap::new(), |path| kept::read(path, device, &mut outcome.notes));
     confirm(device, program, &kept, &mut agreed, &mut outcome.notes)?;
     if mode == Mode::Off {
@@ -171,7 +171,7 @@ fn measure_all(
     let candidates = open.iter().flat_map(|open| open.candidates.iter().map(|v| (open.step.kernel.name, *v)));
     let all: Vec<(&'static str, &'static Variant)> = usual.chain(candidates).collect();
     // A refusal is that of one variant, which says so when it is its turn.
-    let _ = device.compile(&all);
+    let _ = device.compile(&all, agreed.has_pairs);
     let begun = Instant::now();
     let seconds = match profile(device, program) {
         Ok(seconds) => seconds,
@@ -324,10 +324,18 @@ fn confirm(
 }
 
 /// What is known of variants: whether each agrees with its definition, and at how many sizes that was tried.
-#[derive(Default)]
-struct Agreed(BTreeMap<(&'static str, &'static str, bool), Option<String>>);
+struct Agreed {
+    known: BTreeMap<(&'static str, &'static str, bool), Option<String>>,
+    /// Whether steps run in pairs, and are tried so.
+    has_pairs: bool,
+}
 
 impl Agreed {
+    /// Nothing is known yet of the variants of a program.
+    fn new(program: &Program) -> Agreed {
+        Agreed { known: BTreeMap::new(), has_pairs: program.steps().iter().any(|step| step.is_second) }
+    }
+
     fn key(step: &Step, variant: &Variant) -> (&'static str, &'static str, bool) {
         (step.kernel.name, variant.name, (step.kernel.flops)(step) <= QUICK)
     }
@@ -336,17 +344,20 @@ impl Agreed {
     /// run-time checks come after the ones with them, and only where these agree.
     fn learn(&mut self, device: &Device, step: &Step, variants: &[&'static Variant]) -> Result<()> {
         for without_checks in [false, true] {
-            let agrees =
-                |checked: &str| variants.iter().any(|v| v.name == checked && self.0.get(&Agreed::key(step, v)) == Some(&None));
+            let agrees = |checked: &str| {
+                variants.iter().any(|v| v.name == checked && self.known.get(&Agreed::key(step, v)) == Some(&None))
+            };
             let is_next = |variant: &&&'static Variant| {
                 variant.checked.is_some() == without_checks
                     && variant.checked.is_none_or(agrees)
-                    && !self.0.contains_key(&Agreed::key(step, variant))
+                    && !self.known.contains_key(&Agreed::key(step, variant))
             };
             let unknown: Vec<&'static Variant> = variants.iter().filter(is_next).copied().collect();
-            let found: Result<Vec<_>> =
-                unknown.into_par_iter().map(|v| Ok((Agreed::key(step, v), disagreement(device, step, v)?))).collect();
-            self.0.extend(found?);
+            let found: Result<Vec<_>> = unknown
+                .into_par_iter()
+                .map(|v| Ok((Agreed::key(step, v), disagreement(device, step, v, self.has_pairs)?)))
+                .collect();
+            self.known.extend(found?);
         }
         Ok(())
     }
@@ -360,17 +371,17 @@ impl Agreed {
             return Ok(Some(format!("{}: {problem}", checked.name)));
         }
         let by = Agreed::key(step, variant);
-        if let Some(known) = self.0.get(&by) {
+        if let Some(known) = self.known.get(&by) {
             return Ok(known.clone());
         }
-        let problem = disagreement(device, step, variant)?;
-        self.0.insert(by, problem.clone());
+        let problem = disagreement(device, step, variant, self.has_pairs)?;
+        self.known.insert(by, problem.clone());
         Ok(problem)
     }
 }
 
 /// What a variant has against its definition, on a few small sizes.
-fn disagreement(device: &Device, step: &Step, variant: &'static Variant) -> Result<Option<String>> {
+fn disagreement(device: &Device, step: &Step, variant: &'static Variant, has_pairs: bool) -> Result<Option<String>> {
     let mut sizes = HELD_AT.0.to_vec();
     if (step.kernel.flops)(step) > QUICK {
         let is_small = |size: &[u32; 3]| {
@@ -380,7 +391,14 @@ fn disagreement(device: &Device, step: &Step, variant: &'static Variant) -> Resu
         };
         sizes.extend(HELD_AT.1.into_iter().filter(is_small));
     }
-    let outcomes = match check::kernels::on_gpu(step.kernel, variant, &sizes, device) {
+    let check = || {
+        let mut outcomes = check::kernels::on_gpu(step.kernel, variant, &sizes, device)?;
+        if has_pairs {
+            outcomes.extend(check::kernels::pairs_on_gpu(step.kernel, variant, &sizes, device)?);
+        }
+        Ok(outcomes)
+    };
+    let outcomes = match check() {
         Err(Error::Device { what, message }) => return Ok(Some(format!("the adapter refuses {what}: {message}"))),
         outcomes => outcomes?,
     };

@@ -1,6 +1,6 @@
 // What the shaders of a forward recurrence are bound to that multiply and call the cell in one dispatch.
 struct Params {
-    @align(16) input: Window, // so that two of them lie behind each other for a pair of steps
+    @align(16) input: Window, // elements of arrays in uniforms begin at multiples of 16: see wgsl_for_pair
     weight: Window,
 #for c in 0..CONSTANTS
     constant$c: Window,

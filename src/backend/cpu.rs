@@ -102,8 +102,8 @@ fn start_threads(threads: Option<usize>, instructions: InstructionSet) -> Result
 
 /// Bytes that the steps of a program take at most while they run, besides its buffers.
 pub(super) fn working(program: &Program) -> u64 {
-    // Those of a pair run at the same time.
-    let at_once = |step: &Step| if step.is_second { 2 } else { 1 };
+    // Those of a pair may run at the same time.
+    let at_once = |step: &Step| if step.is_second && (step.kernel.runs_beside)(step) { 2 } else { 1 };
     program.steps().iter().map(|step| at_once(step) * step.working()).max().unwrap_or(0)
 }
 

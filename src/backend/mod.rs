@@ -126,7 +126,8 @@ pub trait Backend: Send {
     }
 
     /// From now on notes when each step runs, or no longer; what was noted before is forgotten. On a GPU each step becomes a
-    /// compute pass with timestamps of the device; where it has none, each step is waited for, by the host's clock.
+    /// compute pass with timestamps of the device; where it has none, each step is waited for, by the host's clock. Two steps that run at the
+    /// same time have one span, that of the first.
     ///
     /// # Errors
     /// When the device is lost or refuses.

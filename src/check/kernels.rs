@@ -117,12 +117,18 @@ pub fn on_cpu(kernel: &'static Kernel, sizes: &[[u32; 3]], threads: Option<usize
 /// barriers takes long there, or each time step reads the weight anew.
 const MOST_WAITING: u32 = 700;
 
-/// [`check`] for a variant on a device, over the sizes that it can compute there, and pairs of steps where it computes such at the same time; of one whose workgroups wait for each other without the longest
+/// [`check`] for a variant on a device, over the sizes that it can compute there; of one whose workgroups wait for each other without the longest
 /// where it never runs.
 ///
 /// # Errors
 /// What the backend reports.
 pub fn on_gpu(kernel: &'static Kernel, variant: &'static Variant, sizes: &[[u32; 3]], device: &Device) -> Result<Vec<Outcome>> {
+    let sizes = able_sizes(kernel, variant, sizes, device);
+    check(kernel, Some(variant), &sizes, &mut |program| on_device(program, variant, device))
+}
+
+/// The sizes at which a variant is tried on a device.
+fn able_sizes(kernel: &Kernel, variant: &Variant, sizes: &[[u32; 3]], device: &Device) -> Vec<[u32; 3]> {
     let is_able = |&&size: &&[u32; 3]| {
         let mut program = Program::new();
         (kernel.sample)(&mut program, size);
@@ -130,17 +136,26 @@ pub fn on_gpu(kernel: &'static Kernel, variant: &'static Variant, sizes: &[[u32;
         let is_quick = !variant.waits || device.suits(variant) || sequences * steps <= MOST_WAITING;
         is_quick && device.is_able(variant, &program.steps()[0], &device.cuts(&program))
     };
-    let sizes: Vec<[u32; 3]> = sizes.iter().filter(is_able).copied().collect();
-    let mut load = |program: &Program| -> Result<Box<dyn Backend>> {
-        Ok(Box::new(Gpu::with_variants(device, program, &|_| Some(variant))?))
-    };
-    let mut outcomes = check(kernel, Some(variant), &sizes, &mut load)?;
-    // Where a variant without run-time checks never runs, the pairs of the one with them tell as much.
-    let is_meant = variant.pairs && (variant.checked.is_none() || device.suits(variant));
-    if is_meant && outcomes.iter().all(|outcome| outcome.passed) {
-        outcomes.extend(pairs::check(kernel, Some(variant), &pairs::sizes(&sizes), &mut load)?);
-    }
-    Ok(outcomes)
+    sizes.iter().filter(is_able).copied().collect()
+}
+
+/// Holds pairs of steps that a variant computes at the same time to the definition, each with numbers of its own, at the largest of some sizes
+/// that are not too large. Without pairs there is nothing to hold.
+///
+/// # Errors
+/// What the backend reports.
+pub fn pairs_on_gpu(
+    kernel: &'static Kernel,
+    variant: &'static Variant,
+    sizes: &[[u32; 3]],
+    device: &Device,
+) -> Result<Vec<Outcome>> {
+    let sizes = if variant.pairs { able_sizes(kernel, variant, sizes, device) } else { Vec::new() };
+    pairs::check(kernel, Some(variant), &pairs::sizes(&sizes), &mut |program| on_device(program, variant, device))
+}
+
+fn on_device(program: &Program, variant: &'static Variant, device: &Device) -> Result<Box<dyn Backend>> {
+    Ok(Box::new(Gpu::with_variants(device, program, &|_| Some(variant))?))
 }
 
 /// Runs a step and gives each float buffer of its sample, whole.

@@ -30,9 +30,9 @@ impl Steps {
         if self.memory {
             return print_memory(&compute, program, self.program.json);
         }
-        let cuts = match &compute {
+        let on_gpu = match &compute {
             Compute::Cpu(_) => None,
-            Compute::Gpu(device) => Some((device, device.cuts(program))),
+            Compute::Gpu(device) => Some((device, device.cuts(program), device.dispatches(program))),
         };
         let [keep, finish] = model.accumulating();
         let ranges = [
@@ -52,12 +52,9 @@ impl Steps {
         let mut in_a_step = [0; 3];
         for (index, step) in program.steps().iter().enumerate() {
             let range = ranges.iter().find(|(_, range)| range.contains(&index)).map_or("", |(name, _)| name);
-            let (variant, dispatches) = match &cuts {
+            let (variant, dispatches) = match &on_gpu {
                 None => ("cpu", 0),
-                Some((device, cuts)) => {
-                    let variant = device.variant(step, cuts);
-                    (variant.name, (variant.lower)(step, cuts).dispatches())
-                }
+                Some((device, cuts, dispatches)) => (device.variant(step, cuts).name, dispatches[index]),
             };
             let counts = [dispatches, step.bytes(), (step.kernel.flops)(step)];
             let times = times_in_a_step(range, settings.network.accumulate as u64);

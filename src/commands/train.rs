@@ -47,7 +47,8 @@ pub struct Train {
     #[arg(long, value_name = "DIR", conflicts_with_all = FIXED, conflicts_with = "out")]
     resume: Option<PathBuf>,
 
-    /// Go on with other data, of the same vocabulary or the same shapes, from the next step
+    /// Go on with other data, of the same vocabulary or the same shapes, from the next step; also with other files of
+    /// --validation and --test
     #[arg(long, requires = "resume")]
     new_data: bool,
 

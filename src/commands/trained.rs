@@ -77,6 +77,7 @@ fn load_best(run: &Path, path: &Path, is_asked: bool) -> Result<(Checkpoint, Pat
     // The data may have moved since.
     if let Some(last) = last.filter(|last| last.fingerprints.data == checkpoint.origin.fingerprints.data) {
         checkpoint.origin.settings = Settings { network: checkpoint.origin.settings.network, ..last.settings };
+        checkpoint.origin.fingerprints = last.fingerprints;
     }
     let value = checkpoint
         .validations

@@ -39,13 +39,15 @@ impl Fingerprints {
     /// The key of each in the metadata of a checkpoint.
     const KEYS: [&str; 3] = ["fingerprint", "fingerprint.validation", "fingerprint.test"];
 
-    /// That of the file that trains, and those of the files that are held out.
-    pub(super) fn new(data: Option<String>, reading: &Reading) -> Fingerprints {
-        let sum = |part: Part| match reading.held_out(part) {
-            HeldOut::File(path) => fingerprint_of(path).ok(),
-            HeldOut::Share(_) => None,
+    /// That of the file that trains, and of the file of the held-out part that was read, if there is one. Of a test file that is not read yet it is
+    /// taken from the file, unless that is a pipe.
+    pub(super) fn new(data: Option<String>, held_out: Option<String>, reading: &Reading, part: Part) -> Fingerprints {
+        let (validation, test) = match (part, reading.held_out(Part::Test)) {
+            (Part::Test, _) => (None, held_out),
+            (Part::Validation, HeldOut::File(path)) if path.is_file() => (held_out, fingerprint_of(path).ok()),
+            (Part::Validation, _) => (held_out, None),
         };
-        Fingerprints { data, validation: sum(Part::Validation), test: sum(Part::Test) }
+        Fingerprints { data, validation, test }
     }
 
     /// Those in the metadata of a checkpoint.

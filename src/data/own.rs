@@ -32,7 +32,6 @@ struct Loaded {
     batch: Batch,
     columns: Option<Columns>,
     notes: Vec<String>,
-    /// Of a file to train on.
     fingerprint: Option<String>,
     plan: Plan,
 }
@@ -72,8 +71,8 @@ pub(super) fn open(path: &Path, options: &Options, reading: &Reading, part: Part
     notes.insert(0, note);
     notes.insert(1, about);
     notes.iter_mut().for_each(|note| *note = format!("{what}: {note}."));
-    let fingerprints = Fingerprints::new(fingerprint, reading);
-    let mut opened = Opened { source, vocabulary: None, columns, class_weights, notes, fingerprints };
+    let mut opened = Opened { source, vocabulary: None, columns, class_weights, notes, fingerprints: Fingerprints::default() };
+    let mut held_out = None;
     if let HeldOut::File(path) = reading.held_out(part) {
         // The network takes no larger batches than those that train.
         let options = Options { batch: opened.source.window().1, ..*options };
@@ -81,7 +80,9 @@ pub(super) fn open(path: &Path, options: &Options, reading: &Reading, part: Part
         opened.notes.push(format!("{}: measured while training and by `evaluate`.", name_of(path)));
         opened.notes.extend(measured.notes);
         opened.source = Box::new(Divided::new(&name_of(path), opened.source, measured.source)?);
+        held_out = measured.fingerprints.data;
     }
+    opened.fingerprints = Fingerprints::new(fingerprint, held_out, reading, part);
     Ok(opened)
 }
 
@@ -148,7 +149,7 @@ impl Purpose<'_> {
             Some(columns) => options.wanted_again(&what, names, columns, true),
             None => options.wanted(&what, names),
         })?;
-        let fingerprint = if self.part.is_some() { fingerprint(&bytes[..]).ok() } else { None };
+        let fingerprint = fingerprint(&bytes[..]).ok();
         drop(bytes);
         let all = options.group(&table)?;
         let there = all.rows.len();
@@ -219,11 +220,8 @@ impl Purpose<'_> {
         if self.part.is_some() {
             check_ids(&what, &batch)?;
         }
-        let fingerprint = match of_pipe {
-            None if self.part.is_some() => Some(fingerprint_of(path)?),
-            sum => sum,
-        };
-        Ok(Loaded { batch, columns, notes, fingerprint, plan })
+        let fingerprint = of_pipe.map_or_else(|| fingerprint_of(path), Ok)?;
+        Ok(Loaded { batch, columns, notes, fingerprint: Some(fingerprint), plan })
     }
 
     fn plan(&self, count: usize, steps: usize, is_series: bool) -> Plan {

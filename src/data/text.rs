@@ -107,15 +107,17 @@ impl Text {
         let vocabulary = vocabulary.cloned().map_or_else(own, Ok)?;
         let text = Text::divided(&what, &content, vocabulary.clone(), [batch, window], (reading.shares(), part))?;
         let notes = [text.note_missing(&what).filter(|_| is_known), note_unknown(&what, &vocabulary, &text.tokens)];
-        let source: Box<dyn Source> = match reading.held_out(part) {
-            HeldOut::Share(_) => Box::new(text),
+        let sum = fingerprint(&content[..]).ok();
+        let (source, held_out): (Box<dyn Source>, _) = match reading.held_out(part) {
+            HeldOut::Share(_) => (Box::new(text), None),
             HeldOut::File(other) => {
-                let what = other.display().to_string();
-                let measured = Text::with_vocabulary(&what, read_content(other)?, vocabulary.clone(), batch, window)?;
-                Box::new(Divided::new(&what, Box::new(text), Box::new(measured))?)
+                let (what, content) = (other.display().to_string(), read_content(other)?);
+                let sum = fingerprint(&content[..]).ok();
+                let measured = Text::with_vocabulary(&what, content, vocabulary.clone(), batch, window)?;
+                (Box::new(Divided::new(&what, Box::new(text), Box::new(measured))?), sum)
             }
         };
-        let fingerprints = Fingerprints::new(fingerprint(&content[..]).ok(), reading);
+        let fingerprints = Fingerprints::new(sum, held_out, reading, part);
         let notes = notes.into_iter().flatten().collect();
         Ok(Opened { source, vocabulary: Some(vocabulary), columns: None, class_weights: None, notes, fingerprints })
     }

@@ -251,8 +251,8 @@ impl Layer {
         }
     }
 
-    /// Records a segment from the states before it to those after it; returns h after each of its steps.
-    pub fn forward(&self, program: &mut Program, reads: Reads, segment: &Segment) -> Mat {
+    /// Records a segment from the states before it to those after it.
+    pub fn forward(&self, program: &mut Program, reads: Reads, segment: &Segment) {
         let (batch, count) = (self.batch, segment.len());
         let block = |mat: Mat, i: u32| mat.slice_rows(i * batch..(i + 1) * batch);
         let (input, bias) = (segment.within(self.input), self.bias_sum.unwrap_or(self.weights.bias));
@@ -279,7 +279,6 @@ impl Layer {
                 None => fill::copy(program, state.slice_rows(count..count + batch), behind),
             }
         }
-        self.outputs(segment)
     }
 
     /// Makes zero what was computed behind the ends of sequences.

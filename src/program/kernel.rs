@@ -103,8 +103,8 @@ pub struct Kernel {
     pub bytes: fn(&Step) -> u64,
     /// Bytes that the CPU's function takes while it runs, besides its windows: [`little`], or what it lays out anew.
     pub working: fn(&Step) -> u64,
-    /// Whether the CPU's function for a step is to run at the same time as for the other step of a pair: none of its threads waits for another of
-    /// them, and it does not keep all of them busy anyway.
+    /// Whether the CPU's function for a step may run at the same time as for the other step of a pair: none of its threads waits for another
+    /// of them, and that is worth it.
     pub runs_beside: fn(&Step) -> bool,
     /// Arithmetic operations of a step, for reports.
     pub flops: fn(&Step) -> u64,
@@ -173,7 +173,8 @@ pub struct Variant {
     /// Whether its workgroups wait for each other: it runs only where that was seen to end well, at the step's own size, and is chosen by
     /// measurement alone.
     pub waits: bool,
-    /// Whether its first shader can compute a pair of steps in one dispatch ([`Shader::wgsl_for_pair`]).
+    /// Whether its first shader can compute a pair of steps in one dispatch ([`Shader::wgsl_for_pair`]). None whose workgroups wait for each
+    /// other does: they would be twice as many as were seen to run at the same time.
     pub pairs: bool,
     /// The shaders its pieces name by index.
     pub shaders: &'static [Shader],

@@ -6,7 +6,7 @@ use super::{Access, Element, Program};
 
 /// Where the buffers of a program lie: each in a **place**, which is a buffer of the backend.
 ///
-/// A transient buffer ([`Program::transient`]) lives from the first step that uses it to the last. Two whose lives do not meet may
+/// A transient buffer ([`Program::transient`]) lives from the first step that uses it to the last; of a pair, from or to the other step. Two whose lives do not meet may
 /// have one place, if their rows are laid out alike, so that the padding of one is that of the other and stays zero. All others have
 /// a place to themselves.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -49,9 +49,8 @@ impl Checkpoint {
             self.validations = Validations::default();
         }
         // A test file is compared when it is measured.
-        if let Some(test) = self.origin.fingerprints.test.take().filter(|_| !other) {
-            data.fingerprints.test = Some(test);
-        }
+        let (known, found) = (self.origin.fingerprints.test.take(), data.fingerprints.test.take());
+        data.fingerprints.test = if other { found.or(known) } else { known.or(found) };
         self.origin.fingerprints.clone_from(&data.fingerprints);
         Ok(data)
     }
@@ -64,7 +63,7 @@ impl Checkpoint {
         }
         let name = |sum: &Option<String>| sum.clone().unwrap_or_else(|| "none".into());
         let problem = if *place == self.origin.settings.data {
-            changed(&name(was), &name(is))
+            format!("has changed since the run began: its fingerprint was {}, and is {}", name(was), name(is))
         } else {
             let run = self.origin.settings.data.what();
             format!("is other data than the run's: its fingerprint is {}, and that of {run} was {}", name(is), name(was))
@@ -77,12 +76,9 @@ impl Checkpoint {
         let known = &self.origin.fingerprints;
         let HeldOut::File(path) = self.origin.settings.reading.held_out(part) else { return None };
         let (was, is) = known.held_out(part).zip(data.fingerprints.held_out(part)).filter(|(was, is)| was != is)?;
-        Some((path.display().to_string(), changed(was, is)))
+        let problem = format!("is not the file that the run was measured on: its fingerprint is {is}, and that was {was}");
+        Some((path.display().to_string(), problem))
     }
-}
-
-fn changed(was: &str, is: &str) -> String {
-    format!("has changed since the run began: its fingerprint was {was}, and is {is}")
 }
 
 /// Checks that a network that was trained on other data can be trained on these.

@@ -18,7 +18,7 @@ use self::logging::Tokens;
 use super::{Best, Checkpoint, DeviceRecord, Folder, Metrics, OnDivergence, Origin, Settings, Validations};
 use crate::backend::Compute;
 use crate::batch::Batch;
-use crate::data::{Choice, ClassWeights, Opened, Part, Prefetch};
+use crate::data::{Choice, ClassWeights, Fingerprints, Opened, Part, Prefetch};
 use crate::model::holds_masks_alone;
 use crate::network::{Network, Report};
 use crate::ranks::{Alone, Collective};
@@ -170,6 +170,8 @@ impl Training {
         folder: impl FnOnce() -> Result<Folder>,
     ) -> Result<Training> {
         checkpoint.expect_same(&data, Part::Validation)?;
+        let test = checkpoint.origin.fingerprints.test.clone().or(data.fingerprints.test);
+        let data = Opened { fingerprints: Fingerprints { test, ..data.fingerprints }, ..data };
         let mut network = Network::with_ranks(&checkpoint.origin.settings.config(), compute, collective)?;
         checkpoint.restore(&mut network)?;
         let settings = checkpoint.origin.settings.clone();

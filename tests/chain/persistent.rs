@@ -105,7 +105,7 @@ fn workgroups_that_wait_in_vain_give_up() {
     for kernel in recurrences() {
         let variant = variant(kernel, "persistent_16");
         let device = forced();
-        device.compile(&[(kernel.name, variant)]).unwrap();
+        device.compile(&[(kernel.name, variant)], false).unwrap();
         let begun = Instant::now();
         // Twenty workgroups: more than the threads of most adapters, each of which runs one at a time. Two may meet by chance.
         let error =

@@ -131,17 +131,21 @@ fn files_that_are_held_out_are_known_again() {
 
     // Each file with other bytes, in turn.
     fs::copy(at.join("another one"), at.join("moved")).unwrap();
-    let changed = "moved: has changed since the run began: its fingerprint was ";
+    let changed = "moved: is not the file that the run was measured on: its fingerprint is ";
     let resumed = format!("{resume} 6");
     expect(at, &[(&resumed, 7, changed), (&format!("{evaluate} validation"), 7, changed)]);
     succeed(at, &format!("{evaluate} test"));
     let (code, _, err) = run(at, &format!("{resumed} --new-data"));
-    assert!(code == 0 && err.contains("Other validation data from step 5 on."), "{err}");
+    assert!(code == 0 && err.contains("Another file for the validation part from step 5 on."), "{err}");
     assert!(at.join("run/best.previous.safetensors").exists(), "the best network of the validations before is set aside");
     succeed(at, &format!("{evaluate} validation"));
     fs::copy(at.join("another one"), at.join("tested")).unwrap();
     succeed(at, &format!("{resume} 7"));
-    expect(at, &[(&format!("{evaluate} test"), 7, "tested: has changed since the run began")]);
+    expect(at, &[(&format!("{evaluate} test"), 7, "tested: is not the file that the run was measured on")]);
+    // Accepted with --new-data, also for the best network, which is of an earlier step.
+    let (code, _, err) = run(at, &format!("{resume} 8 --new-data"));
+    assert!(code == 0 && err.contains("Another file for the test part from step 7 on."), "{err}");
+    succeed(at, &format!("{evaluate} test"));
 }
 
 #[test]

@@ -178,12 +178,12 @@ impl Device {
     }
 
     /// Compiles the shaders of some variants, each with the name of its kernel, at the same time on all threads, so that none is
-    /// compiled when it is first run.
+    /// compiled when it is first run; those for pairs of steps too, where a program has such.
     ///
     /// # Errors
     /// [`Error::Device`] with the first that the adapter refuses.
-    pub fn compile(&self, variants: &[(&'static str, &'static Variant)]) -> Result<()> {
-        load::compile_all(self, variants)
+    pub fn compile(&self, variants: &[(&'static str, &'static Variant)], has_pairs: bool) -> Result<()> {
+        load::compile_all(self, variants, has_pairs)
     }
 
     /// Whether the adapter has what a variant needs.
@@ -264,6 +264,12 @@ impl Device {
     #[must_use]
     pub fn scratch(&self, program: &Program) -> u64 {
         super::memory::scratch_bytes(self, program)
+    }
+
+    /// The dispatches of each step of a program. Of two steps that run in the same ones, the second has none.
+    #[must_use]
+    pub fn dispatches(&self, program: &Program) -> Vec<u64> {
+        load::dispatches(self, program)
     }
 
     /// Whether a variant can compute a step of a program of these [`Device::cuts`] here.

@@ -29,7 +29,7 @@ impl Load {
     }
 }
 
-/// [`encode`] with a pass a step, each with timestamps.
+/// [`encode`] with a pass for each step, or for two that run at the same time, each with timestamps.
 pub(super) fn encode_recorded(
     encoder: &mut CommandEncoder,
     queries: &mut timestamps::Queries,
@@ -52,7 +52,7 @@ pub(super) fn encode_recorded(
 }
 
 /// The phases that compute a step, and how many steps they compute: two where it is the first of a pair and both are asked for.
-fn phases(steps: &[Loaded], step: usize, end: usize) -> (&[LoadedPhase], usize) {
+pub(super) fn phases(steps: &[Loaded], step: usize, end: usize) -> (&[LoadedPhase], usize) {
     match &steps[step].together {
         Some(together) if step + 1 < end => (together, 2),
         _ => (&steps[step].phases, 1),

@@ -1,5 +1,6 @@
 //! Loading a program: buffers, pipelines, and a bind group for each piece of each step.
 
+use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::PoisonError;
 
@@ -76,13 +77,22 @@ fn lower(steps: &[Step], cuts: &Cuts, choose: &dyn Fn(usize, &Step) -> &'static 
 }
 
 /// A pair of steps as the same dispatches, where a variant can compute it so.
-pub(super) fn together(variant: &Variant, [step, second]: [&Step; 2], cuts: &Cuts) -> Option<Lowered> {
-    // Of workgroups that wait for each other, those of both steps must run at the same time.
-    let mut cuts = cuts.clone();
-    cuts.resident = cuts.resident.map(|most| most / 2);
-    let can = variant.pairs && (variant.can)(step, &cuts) && (variant.can)(second, &cuts);
-    let lower = |step| (variant.lower)(step, &cuts);
-    if can { lower(step).together(lower(second), &cuts) } else { None }
+fn together(variant: &Variant, [step, second]: [&Step; 2], cuts: &Cuts) -> Option<Lowered> {
+    let lower = |step| (variant.lower)(step, cuts);
+    if variant.pairs { lower(step).together(lower(second), cuts) } else { None }
+}
+
+/// The dispatches of each step of a program in the variants that are usual or chosen; of two that run in the same ones, the second has none.
+pub(super) fn dispatches(device: &Device, program: &Program) -> Vec<u64> {
+    let cuts = device.cuts(program);
+    let steps = lower(program.steps(), &cuts, &|_, step| device.variant(step, &cuts));
+    let mut counts = Vec::new();
+    let mut is_done = false;
+    for step in &steps {
+        counts.push(if is_done { 0 } else { step.together.as_ref().unwrap_or(&step.alone).dispatches() });
+        is_done = step.together.is_some();
+    }
+    counts
 }
 
 /// Makes all that a program needs on a device.
@@ -289,23 +299,24 @@ fn key(variant: &Variant, shader: &'static Shader, is_pair: bool) -> Key {
     (address, variant.checked.is_some() && unchecked::is_own(address), is_pair)
 }
 
-/// Compiles the shaders of some variants of kernels that are not compiled yet, on all threads.
-pub(super) fn compile_all(device: &Device, variants: &[(&'static str, &'static Variant)]) -> Result<()> {
-    let mut wanted: Vec<(&str, &Variant, &'static Shader)> = Vec::new();
+/// Compiles the shaders of some variants of kernels that are not compiled yet, on all threads; with pairs those for two steps too.
+pub(super) fn compile_all(device: &Device, variants: &[(&'static str, &'static Variant)], has_pairs: bool) -> Result<()> {
+    let mut wanted: HashMap<Key, (&str, &Variant, &'static Shader, bool)> = HashMap::new();
     {
         let compiled = device.compiled.lock().unwrap_or_else(PoisonError::into_inner);
         for (kernel, variant) in variants {
-            for shader in variant.shaders {
-                let is_known = |(_, v, s): &(&str, &Variant, &'static Shader)| key(v, s, false) == key(variant, shader, false);
-                if !compiled.contains_key(&key(variant, shader, false)) && !wanted.iter().any(is_known) {
-                    wanted.push((kernel, variant, shader));
+            let for_pairs = variant.shaders.iter().take(usize::from(has_pairs && variant.pairs)).map(|shader| (shader, true));
+            for (shader, is_pair) in variant.shaders.iter().map(|shader| (shader, false)).chain(for_pairs) {
+                let key = key(variant, shader, is_pair);
+                if !compiled.contains_key(&key) {
+                    wanted.insert(key, (kernel, variant, shader, is_pair));
                 }
             }
         }
     }
     let made: Vec<(Key, Result<Compiled>)> = wanted
         .into_par_iter()
-        .map(|(kernel, variant, shader)| (key(variant, shader, false), compile(device, kernel, variant, shader, false)))
+        .map(|(key, (kernel, variant, shader, is_pair))| (key, compile(device, kernel, variant, shader, is_pair)))
         .collect();
     let mut all = device.compiled.lock().unwrap_or_else(PoisonError::into_inner);
     let mut refused = Ok(());

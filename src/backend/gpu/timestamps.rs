@@ -1,4 +1,4 @@
-//! When each step ran, by the device's own clock: a compute pass a step, with a timestamp at its beginning and its end.
+//! When each step ran, by the device's own clock: a compute pass for each step, or for two that run at the same time, with a timestamp at its beginning and its end.
 
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};

@@ -72,8 +72,10 @@ impl Train {
         let advised = |error| if file.is_none() { advise(error, &was, &advice) } else { error };
         let opened = checkpoint.reopen(file.clone(), self.new_data).map_err(advised)?;
         opened.notes.iter().for_each(note);
-        if opened.fingerprints.differ_in(&sums, Part::Validation) {
-            note(format_args!("Other validation data from step {} on.", checkpoint.step));
+        for (part, name) in [(Part::Validation, "validation"), (Part::Test, "test")] {
+            if opened.fingerprints.differ_in(&sums, part) {
+                note(format_args!("Another file for the {name} part from step {} on.", checkpoint.step));
+            }
         }
         if opened.fingerprints.data != sums.data {
             note(format_args!(

@@ -45,13 +45,13 @@ pub(super) fn run_backward<P: Pointwise>(views: &mut [View<f32>], bytes: &[u8]) 
     }
 }
 
-/// Whether no thread waits for another.
+/// Whether no thread waits for another. A loop of units is run by certain threads of the pool, also where it is one.
 pub(super) fn runs_beside<P: Pointwise>(step: &Step) -> bool {
     let backward = std::ptr::eq(step.kernel, P::KERNELS[1]);
     let states = step.windows[windows_of::<P>(backward).first_state()];
     let units = if backward { step.windows[0].cols } else { states.cols };
     let size = Size::new::<P>(units as usize, states.rows as usize, step.scalars(), backward);
-    !matches!(size.threads(), Threads::Together(2..))
+    matches!(size.threads(), Threads::Alone(_))
 }
 
 /// A loop over time: what it has how many of.

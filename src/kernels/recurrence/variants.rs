@@ -197,7 +197,6 @@ macro_rules! variants {
                         can: |step, cuts| recurrence::can_hold(step, cuts, &HELD[$i]),
                         likely: |step| $is_likely(step, &HELD[$i]),
                         waits: true,
-                        pairs: true,
                         shaders: waiting!([$unit, $bind, $step], $waiting, HELD[$i]),
                         lower: |step, cuts| recurrence::lower(step, cuts, &$dims, $backward, Way::Held(&HELD[$i])),
                         ..Variant::PLAIN
