@@ -187,7 +187,7 @@ const WORTH_SHARING: u64 = 1 << 14;
 fn at_once(steps: &[Step]) -> usize {
     match steps {
         [first, second, ..] if second.is_second && std::ptr::eq(first.kernel, second.kernel) => {
-            let is_long = (first.kernel.flops)(first).max(first.bytes() / 4) >= WORTH_SHARING;
+            let is_long = (first.kernel.flops)(first).max(first.bytes() / Element::SIZE) >= WORTH_SHARING;
             let is_worth_it = is_long && rayon::current_num_threads() > 1 && (first.kernel.runs_beside)(first);
             if is_worth_it { 2 } else { 1 }
         }
