@@ -277,7 +277,7 @@ impl Step {
     }
 
     /// The windows that it writes, with the numbers of their bindings.
-    fn written(&self) -> impl Iterator<Item = (usize, &Mat)> {
+    pub(crate) fn written(&self) -> impl Iterator<Item = (usize, &Mat)> {
         let is_written = |(number, _): &(usize, &Mat)| self.kernel.bindings[*number].access != Access::Read;
         self.windows.iter().enumerate().filter(is_written)
     }

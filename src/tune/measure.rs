@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::backend::gpu::warm;
 use crate::backend::{Backend, Cpu, Device, Gpu, Work};
-use crate::program::{Access, Element, Mat, Program, Step, Variant, all_windows};
+use crate::program::{Element, Mat, Program, ROW_ALIGNMENT, Step, Variant, all_windows};
 use crate::random::Random;
 use crate::{Error, Result};
 
@@ -58,8 +58,10 @@ impl Alone {
     /// What the variant of a number makes of it. What another left where it is compared is overwritten first.
     pub fn results(&mut self, number: usize) -> Result<Vec<Vec<f32>>> {
         let step = &self.program.steps()[0];
-        for (i, window) in written(step).filter(|(i, _)| !self.contents[*i].is_empty()) {
-            compared(window).into_iter().try_for_each(|block| self.gpu.write(block, &self.contents[i][..block.len()]))?;
+        for (i, window) in step.written().filter(|(i, _)| !self.contents[*i].is_empty()) {
+            compared(window)
+                .into_iter()
+                .try_for_each(|block| self.gpu.write(block, &values(step, window, block, &self.contents[i])))?;
         }
         results(&mut self.gpu, step, number)
     }
@@ -164,10 +166,25 @@ fn contents(step: &Step) -> Vec<Vec<f32>> {
 
 /// Fills the windows of floats of a step, each block of one with the same contents.
 fn fill(backend: &mut dyn Backend, step: &Step, contents: &[Vec<f32>]) -> Result<()> {
-    for (window, values) in step.windows.iter().zip(contents).filter(|(_, values)| !values.is_empty()) {
-        window.blocks().try_for_each(|block| backend.write(block, &values[..block.len()]))?;
+    for (window, contents) in step.windows.iter().zip(contents).filter(|(_, contents)| !contents.is_empty()) {
+        window.blocks().try_for_each(|block| backend.write(block, &values(step, window, block, contents)))?;
     }
     Ok(())
+}
+
+/// What a block of a window holds: its contents, with zeros between the gates. Kernels may rely on these, and a step does not say where its gates
+/// are. So each number of rows or columns that can be that of several gates is taken for one, where the units are the fewest columns of a window.
+fn values(step: &Step, window: &Mat, block: Mat, contents: &[f32]) -> Vec<f32> {
+    let units = step.windows.iter().filter(|w| w.element == Element::F32).map(|w| w.cols).min().unwrap_or(1);
+    let stride = units.next_multiple_of(ROW_ALIGNMENT);
+    let is_between = |at: u32, count: u32| count > units && (count - units).is_multiple_of(stride) && at % stride >= units;
+    let begin = block.offset - window.offset;
+    let (first_row, first_col) = (begin / u64::from(window.stride), begin % u64::from(window.stride));
+    let value = |(at, &value): (usize, &f32)| {
+        let (row, col) = (first_row as u32 + at as u32 / block.cols, first_col as u32 + at as u32 % block.cols);
+        if is_between(row, window.rows) || is_between(col, window.cols) { 0.0 } else { value }
+    };
+    contents[..block.len()].iter().enumerate().map(value).collect()
 }
 
 /// The blocks of a window that are compared, so that the host holds no more of it: the first and the last.
@@ -177,16 +194,10 @@ fn compared(window: &Mat) -> Vec<Mat> {
     blocks.first().copied().into_iter().chain(last).collect()
 }
 
-/// The windows that a step writes, with their numbers.
-fn written(step: &Step) -> impl Iterator<Item = (usize, &Mat)> {
-    let is_written = |(i, _): &(usize, &Mat)| step.kernel.bindings[*i].access != Access::Read;
-    step.windows.iter().enumerate().filter(is_written)
-}
-
 /// Runs a step and reads what it wrote, as far as that is compared.
 fn results(backend: &mut dyn Backend, step: &Step, number: usize) -> Result<Vec<Vec<f32>>> {
     backend.run(number..number + 1)?;
-    written(step).flat_map(|(_, window)| compared(window)).map(|block| backend.read(block)).collect()
+    step.written().flat_map(|(_, window)| compared(window)).map(|block| backend.read(block)).collect()
 }
 
 /// The middle of some values, or the mean of the two in the middle.
