@@ -20,7 +20,7 @@ pub struct Opened {
     pub class_weights: Option<Vec<f32>>,
     /// What should be told of it.
     pub notes: Vec<String>,
-    /// By which a run that goes on knows its files again.
+    /// The sums by which a run that goes on recognises its files.
     pub fingerprints: Fingerprints,
 }
 
@@ -39,8 +39,8 @@ impl Fingerprints {
     /// The key of each in the metadata of a checkpoint.
     const KEYS: [&str; 3] = ["fingerprint", "fingerprint.validation", "fingerprint.test"];
 
-    /// That of the file that trains, and of the file of the held-out part that was read, if there is one. Of a test file that is not read yet it is
-    /// taken from the file, unless that is a pipe.
+    /// Those of the file that trains and of the file of the held-out part that was read, if there is one. A test file that was not read is read
+    /// for its sum, unless it is a pipe.
     pub(super) fn new(data: Option<String>, held_out: Option<String>, reading: &Reading, part: Part) -> Fingerprints {
         let (validation, test) = match (part, reading.held_out(Part::Test)) {
             (Part::Test, _) => (None, held_out),
@@ -71,7 +71,7 @@ impl Fingerprints {
         }
     }
 
-    /// Whether a held-out part is another file's now. Of what is not known of one of them, it is not.
+    /// Whether the files of a held-out part differ. Where one of the sums is not known, they do not.
     #[must_use]
     pub fn differ_in(&self, other: &Fingerprints, part: Part) -> bool {
         matches!((self.held_out(part), other.held_out(part)), (Some(a), Some(b)) if a != b)

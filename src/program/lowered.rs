@@ -16,9 +16,9 @@ impl Lowered {
         Lowered { phases: vec![Phase { times: Times::once(), pieces }] }
     }
 
-    /// The two steps of a pair together: of each of them the dispatches of the first shader are one, for which their windows must be near enough
-    /// to each other to be one binding. The other dispatches follow each other. `None` where no two become one, or a step needs scratch memory,
-    /// of which there is one for both.
+    /// Merges the dispatches of the two steps of a pair. Two dispatches of the first shader become one, if their windows are near enough to each
+    /// other to be one binding. All others follow each other. `None` if no two become one, or if a step needs scratch memory, which both would
+    /// write.
     pub(crate) fn together(self, second: Lowered, cuts: &Cuts) -> Option<Lowered> {
         let windows = || self.phases.iter().flat_map(|phase| &phase.pieces).flat_map(|piece| &piece.windows);
         let is_alike = |(a, b): (&Phase, &Phase)| a.times == b.times && a.pieces.len() == b.pieces.len();

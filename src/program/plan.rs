@@ -6,9 +6,9 @@ use super::{Access, Element, Program};
 
 /// Where the buffers of a program lie: each in a **place**, which is a buffer of the backend.
 ///
-/// A transient buffer ([`Program::transient`]) lives from the first step that uses it to the last; of a pair, from or to the other step. Two whose lives do not meet may
-/// have one place, if their rows are laid out alike, so that the padding of one is that of the other and stays zero. All others have
-/// a place to themselves.
+/// A transient buffer ([`Program::transient`]) lives from the first step that uses it to the last. The two steps of a pair count as one here,
+/// since they may run at the same time. Two buffers whose lives do not meet may have one place, if their rows are laid out alike, so that the
+/// padding of one is that of the other and stays zero. All others have a place to themselves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
     places: Vec<usize>,
@@ -87,7 +87,7 @@ impl Plan {
     }
 }
 
-/// The first and the last of some steps that use each transient buffer. What a step of a pair uses, the other may meet.
+/// The first and the last of some steps that use each transient buffer, both steps of a pair where one of them does.
 ///
 /// # Panics
 /// When the first step that uses a transient buffer only reads it: a fault of whoever recorded.

@@ -14,7 +14,7 @@ pub enum Element {
 }
 
 impl Element {
-    /// Bytes of an element of either type.
+    /// The bytes of an element, the same for both types.
     pub const SIZE: u64 = 4;
 }
 

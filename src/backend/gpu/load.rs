@@ -14,7 +14,7 @@ use super::memory::{Memory, buffer};
 use super::watchdog::Watched;
 use super::{Device, unchecked};
 use crate::backend::{PROGRAM, check_memory};
-use crate::program::{Access, Cuts, Element, Lowered, Mat, Phase, Piece, Program, Shader, Step, Times, Variant};
+use crate::program::{Access, Cuts, Element, Lowered, Mat, Piece, Program, Shader, Step, Times, Variant};
 use crate::{Error, Result};
 
 /// A step ready to run.
@@ -56,12 +56,10 @@ struct LoweredStep {
 }
 
 impl LoweredStep {
-    fn phases(&self) -> impl Iterator<Item = &Phase> {
-        [&self.alone].into_iter().chain(&self.together).flat_map(|lowered| &lowered.phases)
-    }
-
+    /// The dispatches of both forms.
     fn pieces(&self) -> impl Iterator<Item = &Piece> {
-        self.phases().flat_map(|phase| &phase.pieces)
+        let both = [&self.alone].into_iter().chain(&self.together);
+        both.flat_map(|lowered| &lowered.phases).flat_map(|phase| &phase.pieces)
     }
 }
 
@@ -155,7 +153,7 @@ fn load_steps(
     let mut slots = layout.slots.into_iter();
     let mut all = Vec::new();
     for (step, LoweredStep { variant, alone, together }) in steps.iter().zip(lowered) {
-        let work = (step.kernel.flops)(step).max(step.bytes() / 4) as f64;
+        let work = (step.kernel.flops)(step).max(step.bytes() / Element::SIZE) as f64;
         let repeats: u64 = alone.phases.iter().map(|p| u64::from(p.times.count)).sum();
         let mut load = |lowered| load_phases(device, step, variant, lowered, &uniforms, &mut slots);
         let phases = load(alone)?;
