@@ -15,7 +15,7 @@ use retrospect::check::kernels::{on_cpu, on_gpu};
 use retrospect::kernels::gemm::{NN, NT, NT_BIAS, TN};
 use retrospect::program::{Access, Content, Contents, Kernel, Mat, Program, Step, Variant};
 use retrospect::random::Random;
-use retrospect::{cells, kernels};
+use retrospect::{cells, registry};
 
 /// m, n and k: small; odd; the inputs of all time steps at once; a gradient of weights; one sequence and eight at a time.
 const PRODUCTS: &[[u32; 3]] = &[[32, 32, 32], [67, 129, 257], [2048, 256, 256], [256, 256, 2048], [1, 512, 512], [8, 512, 512]];
@@ -41,7 +41,7 @@ fn main() {
         Err(error) => eprintln!("The CPU alone: {error}"),
     }
     let recurrences: Vec<&Kernel> = cells::ALL.iter().flat_map(|cell| [cell.forward, cell.backward]).collect();
-    for kernel in kernels::all() {
+    for kernel in registry::kernels() {
         let is_in = |list: &[&Kernel]| list.iter().any(|other| other.name == kernel.name);
         let sizes = if is_in(&[&NN, &NT, &TN, &NT_BIAS]) {
             PRODUCTS

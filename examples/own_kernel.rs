@@ -51,7 +51,7 @@ static LEAKY_RELU: Kernel = Kernel {
     variants: &[Variant {
         name: "rows",
         can: |step, cuts| step.windows.iter().all(|window| cuts.fits(window) && window.rows() / 8 < cuts.workgroups),
-        shaders: &[Shader { source: &[WINDOW, WGSL], entry: "main", bindings: BINDINGS, scalars: &["slope"] }],
+        shaders: &[Shader::new(&[WINDOW, WGSL], "main", BINDINGS, &["slope"])],
         lower: |step, _| {
             let grid = [step.windows[1].cols().div_ceil(32), step.windows[1].rows().div_ceil(8), 1];
             let (windows, scalars) = (step.windows.clone(), step.scalars.clone());

@@ -111,6 +111,7 @@ pub mod program;
 pub mod random;
 pub mod ranks;
 pub mod reference;
+pub mod registry;
 mod rounding;
 mod simd;
 pub mod study;

@@ -16,7 +16,7 @@ use serde::Serialize;
 
 use crate::backend::Device;
 use crate::check;
-use crate::program::{Program, Step, Variant};
+use crate::program::{Kernel, Program, Step, Variant};
 use crate::{Error, Result};
 pub(crate) use measure::median;
 use measure::{Alone, QUICK, difference, profile};
@@ -119,7 +119,7 @@ fn within(budget: Duration, device: &mut Device, program: &Program, mode: Mode, 
             _ if candidates.len() < 2 => {}
             Some(known) if mode == Mode::Auto => {
                 device.trust(step, known);
-                device.choose(&BTreeMap::from([(shape, known.name.to_owned())]))?;
+                device.choose(&[step.kernel], &BTreeMap::from([(shape, known.name.to_owned())]))?;
                 outcome.known += 1;
             }
             _ => open.push(Open { step, shape, candidates: in_question(step, candidates, mode), seconds: 0.0 }),
@@ -130,7 +130,8 @@ fn within(budget: Duration, device: &mut Device, program: &Program, mode: Mode, 
     }
     let budget = if mode == Mode::Auto { budget } else { Duration::MAX };
     let choices = measure_all(device, program, open, budget, &mut agreed, &mut outcome)?;
-    device.choose(&choices)?;
+    let kernels: Vec<&'static Kernel> = program.steps().iter().map(|step| step.kernel).collect();
+    device.choose(&kernels, &choices)?;
     if let Some(path) = path.filter(|_| !outcome.measured.is_empty()) {
         kept.extend(choices);
         if let Err(error) = kept::write(&path, device, kept) {

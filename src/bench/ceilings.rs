@@ -134,12 +134,12 @@ static MULTIPLY_ADD: Kernel = Kernel {
     cpu: |views, bytes| define(views, bytes, |x, a, b| x * a + b),
     variants: &[Variant {
         name: "chains",
-        shaders: &[Shader {
-            source: &[include_str!("../../shaders/shared/window.wgsl"), include_str!("../../shaders/ceilings.wgsl")],
-            entry: "multiply_add",
-            bindings: &[Binding::update("x")],
-            scalars: &["rounds", "a", "b"],
-        }],
+        shaders: &[Shader::new(
+            &[include_str!("../../shaders/shared/window.wgsl"), include_str!("../../shaders/ceilings.wgsl")],
+            "multiply_add",
+            &[Binding::update("x")],
+            &["rounds", "a", "b"],
+        )],
         lower,
         ..Variant::PLAIN
     }],

@@ -33,9 +33,9 @@ mod traps;
 
 use crate::backend::Compute;
 use crate::backend::{Backend, Cpu, Device, Gpu};
-use crate::kernels::all;
 use crate::model::Model;
 use crate::program::{Program, Step, Variant};
+use crate::registry;
 use crate::{Error, Result};
 
 pub use deviation::Deviation;
@@ -100,7 +100,7 @@ fn parts<'a>(compute: &'a Compute, scope: Scope) -> Vec<Part<'a>> {
     let mut parts = Vec::new();
     match compute {
         Compute::Cpu(threads) => {
-            for kernel in all() {
+            for kernel in registry::kernels() {
                 parts.push(Part::new(kernel.name, "cpu", move || {
                     kernels::on_cpu(kernel, &kernels::sizes_of(kernel, quick), *threads)
                 }));
@@ -108,7 +108,7 @@ fn parts<'a>(compute: &'a Compute, scope: Scope) -> Vec<Part<'a>> {
         }
         Compute::Gpu(device) => {
             parts.push(Part::new("traps", "builtin", move || traps::check(device)));
-            for kernel in all() {
+            for kernel in registry::kernels() {
                 let mut variants: Vec<&'static Variant> = kernel.variants.iter().filter(|v| is_meant(device, v, scope)).collect();
                 // Those without run-time checks come last, and without the long sums: they are the same text.
                 variants.sort_by_key(|variant| variant.checked.is_some());
@@ -164,7 +164,7 @@ fn is_meant(device: &Device, variant: &Variant, scope: Scope) -> bool {
 /// The names of the variants, with run-time checks, of those kernels that have several: with each a network is run.
 fn sets(compute: &Compute, scope: Scope) -> Vec<Option<&'static str>> {
     let Compute::Gpu(device) = compute else { return vec![None] };
-    let several = all().into_iter().filter(|kernel| kernel.variants.len() > 1);
+    let several = registry::kernels().into_iter().filter(|kernel| kernel.variants.len() > 1);
     let mut names: Vec<Option<&str>> = Vec::new();
     let usable = |variant: &&Variant| is_meant(device, variant, scope) && variant.checked.is_none();
     for variant in several.flat_map(|kernel| kernel.variants).filter(usable) {

@@ -21,7 +21,7 @@ const BINDINGS: &[Binding] = &[Binding::read("x"), Binding::write("out")];
 
 const fn shader(entry: &'static str) -> Shader {
     const SOURCE: &[&str] = &[include_str!("../../shaders/shared/window.wgsl"), include_str!("../../shaders/traps.wgsl")];
-    Shader { source: SOURCE, entry, bindings: BINDINGS, scalars: &["count"] }
+    Shader::new(SOURCE, entry, BINDINGS, &["count"])
 }
 
 /// out = of(x₀, x₁, x₂) for each column.

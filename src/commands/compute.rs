@@ -9,7 +9,7 @@ use retrospect::backend::Compute;
 use retrospect::backend::gpu::DEVICE_TIMEOUT;
 use retrospect::backend::{Adapter, Device};
 use retrospect::train::DeviceRecord;
-use retrospect::{Error, Result};
+use retrospect::{Error, Result, registry};
 use sysinfo::{CpuRefreshKind, System};
 
 use super::options::seconds;
@@ -134,7 +134,7 @@ impl ComputeArgs {
             },
         };
         if device.adapter.name == record.adapter && device.adapter.driver == record.driver {
-            device.choose(&record.variants)?;
+            device.choose(&registry::kernels(), &record.variants)?;
         } else {
             note(format_args!(
                 "The run was on {} ({}): its numbers will differ in rounding from here on.",

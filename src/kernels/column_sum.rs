@@ -31,19 +31,15 @@ struct Part {
 
 const BINDINGS: &[Binding] = &[Binding::read("x"), Binding::update("out")];
 const SCALARS: &[&str] = &["accumulate"];
-const SOFTWARE: Shader = Shader {
-    source: &[WINDOW, include_str!("../../shaders/column_sum_software.wgsl")],
-    entry: "main",
-    bindings: BINDINGS,
-    scalars: SCALARS,
-};
+const SOFTWARE: Shader =
+    Shader::new(&[WINDOW, include_str!("../../shaders/column_sum_software.wgsl")], "main", BINDINGS, SCALARS);
 
-const TREE: Shader = Shader {
-    source: &[WINDOW, include_str!("../../shaders/column_sum_tree.wgsl")],
-    entry: "main",
-    bindings: BINDINGS,
-    scalars: &["rows", "lanes", "accumulate"],
-};
+const TREE: Shader = Shader::new(
+    &[WINDOW, include_str!("../../shaders/column_sum_tree.wgsl")],
+    "main",
+    BINDINGS,
+    &["rows", "lanes", "accumulate"],
+);
 
 /// out\[c\] = Σᵣ x\[r, c\], or that and out: x `[rows, cols]`, out `[1, cols]`.
 pub static COLUMN_SUM: Kernel = Kernel {

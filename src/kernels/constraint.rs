@@ -28,12 +28,7 @@ pub static CONNECTIONS: Kernel = Kernel {
     cpu: run_connections,
     variants: &[Variant {
         name: "rows",
-        shaders: &[Shader {
-            source: &[WINDOW, include_str!("../../shaders/connections.wgsl")],
-            entry: "main",
-            bindings: CONNECTIONS_BINDINGS,
-            scalars: &[],
-        }],
+        shaders: &[Shader::new(&[WINDOW, include_str!("../../shaders/connections.wgsl")], "main", CONNECTIONS_BINDINGS, &[])],
         lower: |step, cuts| over_rows(&step.windows, &step.scalars, cuts),
         ..Variant::PLAIN
     }],
@@ -61,12 +56,7 @@ pub static SIGNS: Kernel = Kernel {
     cpu: run_signs,
     variants: &[Variant {
         name: "rows",
-        shaders: &[Shader {
-            source: &[WINDOW, include_str!("../../shaders/signs.wgsl")],
-            entry: "main",
-            bindings: SIGNS_BINDINGS,
-            scalars: &["excitatory"],
-        }],
+        shaders: &[Shader::new(&[WINDOW, include_str!("../../shaders/signs.wgsl")], "main", SIGNS_BINDINGS, &["excitatory"])],
         lower: |step, cuts| over_rows(&step.windows, &step.scalars, cuts),
         ..Variant::PLAIN
     }],

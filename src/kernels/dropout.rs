@@ -51,12 +51,7 @@ pub static DROPOUT: Kernel = Kernel {
     cpu: run,
     variants: &[Variant {
         name: "rows",
-        shaders: &[Shader {
-            source: &[WINDOW, PHILOX, ROWS, include_str!("../../shaders/dropout.wgsl")],
-            entry: "main",
-            bindings: BINDINGS,
-            scalars: SCALARS,
-        }],
+        shaders: &[Shader::new(&[WINDOW, PHILOX, ROWS, include_str!("../../shaders/dropout.wgsl")], "main", BINDINGS, SCALARS)],
         lower,
         ..Variant::PLAIN
     }],

@@ -49,12 +49,12 @@ pub static LOOKUP: Kernel = Kernel {
     cpu: look_up,
     variants: &[Variant {
         name: "rows",
-        shaders: &[Shader {
-            source: &[WINDOW, include_str!("../../shaders/embedding_lookup.wgsl")],
-            entry: "main",
-            bindings: LOOKUP_BINDINGS,
-            scalars: &["first"],
-        }],
+        shaders: &[Shader::new(
+            &[WINDOW, include_str!("../../shaders/embedding_lookup.wgsl")],
+            "main",
+            LOOKUP_BINDINGS,
+            &["first"],
+        )],
         lower: lower_lookup,
         ..Variant::PLAIN
     }],
@@ -86,12 +86,12 @@ pub static GRADIENT: Kernel = Kernel {
     cpu: run_gradient,
     variants: &[Variant {
         name: "ordered",
-        shaders: &[Shader {
-            source: &[WINDOW, include_str!("../../shaders/embedding_gradient.wgsl")],
-            entry: "main",
-            bindings: GRADIENT_BINDINGS,
-            scalars: &["first_row", "first_token", "accumulate"],
-        }],
+        shaders: &[Shader::new(
+            &[WINDOW, include_str!("../../shaders/embedding_gradient.wgsl")],
+            "main",
+            GRADIENT_BINDINGS,
+            &["first_row", "first_token", "accumulate"],
+        )],
         lower: lower_gradient,
         ..Variant::PLAIN
     }],

@@ -44,12 +44,7 @@ pub static FILL: Kernel = Kernel {
     cpu: run_fill,
     variants: &[Variant {
         name: "rows",
-        shaders: &[Shader {
-            source: &[WINDOW, include_str!("../../shaders/fill.wgsl")],
-            entry: "main",
-            bindings: FILL_BINDINGS,
-            scalars: &["value"],
-        }],
+        shaders: &[Shader::new(&[WINDOW, include_str!("../../shaders/fill.wgsl")], "main", FILL_BINDINGS, &["value"])],
         lower: |step, cuts| over_rows(&step.windows, &bytes(&step.scalars::<Value>()), cuts),
         ..Variant::PLAIN
     }],
@@ -66,7 +61,7 @@ pub static FILL: Kernel = Kernel {
 
 const COPY_BINDINGS: &[Binding] = &[Binding::read("x"), Binding::write("out")];
 pub(super) const COPY_SHADER: Shader =
-    Shader { source: &[WINDOW, include_str!("../../shaders/copy.wgsl")], entry: "main", bindings: COPY_BINDINGS, scalars: &[] };
+    Shader::new(&[WINDOW, include_str!("../../shaders/copy.wgsl")], "main", COPY_BINDINGS, &[]);
 
 /// out = x, of the same shape.
 pub static COPY: Kernel = Kernel {
@@ -109,12 +104,7 @@ pub static ADD: Kernel = Kernel {
     cpu: run_add,
     variants: &[Variant {
         name: "rows",
-        shaders: &[Shader {
-            source: &[WINDOW, include_str!("../../shaders/add.wgsl")],
-            entry: "main",
-            bindings: ADD_BINDINGS,
-            scalars: &["factor"],
-        }],
+        shaders: &[Shader::new(&[WINDOW, include_str!("../../shaders/add.wgsl")], "main", ADD_BINDINGS, &["factor"])],
         lower: |step, cuts| over_rows(&step.windows, &step.scalars, cuts),
         ..Variant::PLAIN
     }],
@@ -130,12 +120,7 @@ pub static ADD: Kernel = Kernel {
 };
 
 const CARRY_BINDINGS: &[Binding] = &[Binding::update("hidden")];
-const CARRY_SHADER: Shader = Shader {
-    source: &[WINDOW, include_str!("../../shaders/carry.wgsl")],
-    entry: "main",
-    bindings: CARRY_BINDINGS,
-    scalars: &["rows"],
-};
+const CARRY_SHADER: Shader = Shader::new(&[WINDOW, include_str!("../../shaders/carry.wgsl")], "main", CARRY_BINDINGS, &["rows"]);
 
 /// The last `rows` rows of hidden become its first.
 pub static CARRY: Kernel = Kernel {

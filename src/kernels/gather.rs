@@ -31,12 +31,7 @@ pub static GATHER: Kernel = Kernel {
     cpu: run_fast,
     variants: &[Variant {
         name: "rows",
-        shaders: &[Shader {
-            source: &[WINDOW, include_str!("../../shaders/gather.wgsl")],
-            entry: "main",
-            bindings: BINDINGS,
-            scalars: &["first"],
-        }],
+        shaders: &[Shader::new(&[WINDOW, include_str!("../../shaders/gather.wgsl")], "main", BINDINGS, &["first"])],
         lower,
         ..Variant::PLAIN
     }],

@@ -28,7 +28,7 @@ pub(crate) use pack::{pack_rows, transpose_into};
 pub(crate) use panels::{Panels, Source};
 pub(crate) use prefetch::prefetch;
 pub(crate) use scratch::Scratch;
-pub(crate) use tile::{Base, Group};
+pub(crate) use tile::{Base, Group, TileSize};
 pub(crate) use variants::{ADD_UP, LARGE, SUM, TILE_64_128, TILE_64_BY_16, TILE_128, fetch, sum_shader};
 
 /// Which of the operands are transposed.

@@ -39,12 +39,7 @@ pub static JOURNAL: Kernel = Kernel {
     cpu: run,
     variants: &[Variant {
         name: "one",
-        shaders: &[Shader {
-            source: &[WINDOW, include_str!("../../shaders/journal.wgsl")],
-            entry: "main",
-            bindings: BINDINGS,
-            scalars: &["first", "rows"],
-        }],
+        shaders: &[Shader::new(&[WINDOW, include_str!("../../shaders/journal.wgsl")], "main", BINDINGS, &["first", "rows"])],
         lower,
         ..Variant::PLAIN
     }],

@@ -31,7 +31,7 @@ macro_rules! kernel {
             cpu: $cpu,
             variants: &[Variant {
                 name: "rows",
-                shaders: &[Shader { source: SOURCE, entry: $entry, bindings: SHADER_BINDINGS, scalars: &["activation"] }],
+                shaders: &[Shader::new(SOURCE, $entry, SHADER_BINDINGS, &["activation"])],
                 lower: |step, cuts| over_rows(&step.windows, &step.scalars, cuts), ..Variant::PLAIN }],
             bytes: all_windows,
             working: little,

@@ -1,6 +1,6 @@
 //! The kernels: one file a family, with its contract, its definition, its CPU function, its variants and its recording
 //! function. To add a variant: its shader and one entry in the kernel's file. To add a kernel: a file, and a line in
-//! [`all`], which tests and checks go through.
+//! [`registry`](crate::registry), which tests and checks go through.
 
 pub mod column_sum;
 pub mod constraint;
@@ -26,46 +26,7 @@ use std::ops::Range;
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::program::{Content, Kernel, View};
-
-/// Every kernel.
-#[must_use]
-pub fn all() -> Vec<&'static Kernel> {
-    let mut kernels = vec![
-        &gemm::NN,
-        &gemm::NT,
-        &gemm::TN,
-        &gemm::NT_BIAS,
-        &column_sum::COLUMN_SUM,
-        &embedding::LOOKUP,
-        &embedding::GRADIENT,
-        &softmax_loss::SOFTMAX_LOSS,
-        &value_loss::VALUE_LOSS,
-        &norm::NORM,
-        &journal::JOURNAL,
-        &update::SGD,
-        &update::MOMENTUM,
-        &update::ADAM,
-        &update::RMSPROP,
-        &transpose::TRANSPOSE,
-        &fill::FILL,
-        &fill::COPY,
-        &fill::ADD,
-        &fill::CARRY,
-        &gather::GATHER,
-        &padding::CLEAR_PADDING,
-        &map::ACTIVATE,
-        &map::ACTIVATE_GRADIENT,
-        &dropout::DROPOUT,
-        &noise::NOISE,
-        &constraint::CONNECTIONS,
-        &constraint::SIGNS,
-    ];
-    for cell in crate::cells::ALL {
-        kernels.extend([cell.forward, cell.backward]);
-    }
-    kernels
-}
+use crate::program::{Content, View};
 
 /// Combines `of` each value in 16 lanes, each in order, and then the lanes: what a vector unit does, in a fixed order.
 #[inline(always)]

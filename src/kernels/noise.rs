@@ -44,12 +44,7 @@ pub static NOISE: Kernel = Kernel {
     cpu: run,
     variants: &[Variant {
         name: "rows",
-        shaders: &[Shader {
-            source: &[WINDOW, PHILOX, ROWS, include_str!("../../shaders/noise.wgsl")],
-            entry: "main",
-            bindings: BINDINGS,
-            scalars: SCALARS,
-        }],
+        shaders: &[Shader::new(&[WINDOW, PHILOX, ROWS, include_str!("../../shaders/noise.wgsl")], "main", BINDINGS, SCALARS)],
         lower,
         ..Variant::PLAIN
     }],

@@ -30,7 +30,7 @@ struct Run {
 const BINDINGS: &[Binding] = &[Binding::read("x"), Binding::write("out")];
 
 const fn tree(entry: &'static str) -> Shader {
-    Shader { source: &[WINDOW, include_str!("../../shaders/norm_tree.wgsl")], entry, bindings: BINDINGS, scalars: &["first"] }
+    Shader::new(&[WINDOW, include_str!("../../shaders/norm_tree.wgsl")], entry, BINDINGS, &["first"])
 }
 
 /// out = (‖x‖, high, low, 0): x `[1, n]`, out `[1, 4]`. The first value that is not finite is number high·4096 + low, and
@@ -50,18 +50,13 @@ pub static NORM: Kernel = Kernel {
             name: "software",
             class: Class::Software,
             shaders: &[
-                Shader {
-                    source: &[WINDOW, include_str!("../../shaders/norm_software.wgsl")],
-                    entry: "main",
-                    bindings: BINDINGS,
-                    scalars: &["first"],
-                },
-                Shader {
-                    source: &[WINDOW, include_str!("../../shaders/norm_software_total.wgsl")],
-                    entry: "main",
-                    bindings: BINDINGS,
-                    scalars: &["run", "last"],
-                },
+                Shader::new(&[WINDOW, include_str!("../../shaders/norm_software.wgsl")], "main", BINDINGS, &["first"]),
+                Shader::new(
+                    &[WINDOW, include_str!("../../shaders/norm_software_total.wgsl")],
+                    "main",
+                    BINDINGS,
+                    &["run", "last"],
+                ),
             ],
             lower: lower_software,
             ..Variant::PLAIN

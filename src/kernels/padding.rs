@@ -30,12 +30,7 @@ pub static CLEAR_PADDING: Kernel = Kernel {
     cpu: run,
     variants: &[Variant {
         name: "rows",
-        shaders: &[Shader {
-            source: &[WINDOW, include_str!("../../shaders/clear_padding.wgsl")],
-            entry: "main",
-            bindings: BINDINGS,
-            scalars: &["first"],
-        }],
+        shaders: &[Shader::new(&[WINDOW, include_str!("../../shaders/clear_padding.wgsl")], "main", BINDINGS, &["first"])],
         lower,
         ..Variant::PLAIN
     }],

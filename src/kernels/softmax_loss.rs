@@ -45,12 +45,7 @@ const SHADER_BINDINGS: &[Binding] = &[
 ];
 
 const fn shader(entry: &'static str) -> Shader {
-    Shader {
-        source: &[WINDOW, EXP, include_str!("../../shaders/softmax_loss.wgsl")],
-        entry,
-        bindings: SHADER_BINDINGS,
-        scalars: SCALARS,
-    }
+    Shader::new(&[WINDOW, EXP, include_str!("../../shaders/softmax_loss.wgsl")], entry, SHADER_BINDINGS, SCALARS)
 }
 
 /// losses\[r\] = w·ℓ(logits\[r\], classes\[r\]) and d_logits = its gradient, or that with label smoothing, with w = weights\[r\]: logits and

@@ -11,7 +11,7 @@ use crate::program::{
 const BINDINGS: &[Binding] = &[Binding::read("a"), Binding::write("out")];
 
 pub(super) const SHADER: Shader =
-    Shader { source: &[WINDOW, include_str!("../../shaders/transpose.wgsl")], entry: "main", bindings: BINDINGS, scalars: &[] };
+    Shader::new(&[WINDOW, include_str!("../../shaders/transpose.wgsl")], "main", BINDINGS, &[]).in_bounds();
 
 /// out\[c, r\] = a\[r, c\]: a `[rows, cols]`, out `[cols, rows]`.
 pub static TRANSPOSE: Kernel = Kernel {

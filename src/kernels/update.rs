@@ -111,7 +111,7 @@ macro_rules! kernel {
             cpu: $run,
             variants: &[Variant {
                 name: "vectors",
-                shaders: &[Shader { source: &[WINDOW, SHARED, include_str!($file)], entry: "main", bindings: $bindings, scalars: $scalars }],
+                shaders: &[Shader::new(&[WINDOW, SHARED, include_str!($file)], "main", $bindings, $scalars)],
                 lower, ..Variant::PLAIN }],
             bytes: all_windows,
             working: little,

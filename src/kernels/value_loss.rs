@@ -50,12 +50,12 @@ const SHADER_BINDINGS: &[Binding] = &[
     Binding::update("losses"),
 ];
 
-const SHADER: Shader = Shader {
-    source: &[WINDOW, EXP, include_str!("../../shaders/value_loss.wgsl")],
-    entry: "main",
-    bindings: SHADER_BINDINGS,
-    scalars: &["penalty", "components", "accumulate"],
-};
+const SHADER: Shader = Shader::new(
+    &[WINDOW, EXP, include_str!("../../shaders/value_loss.wgsl")],
+    "main",
+    SHADER_BINDINGS,
+    &["penalty", "components", "accumulate"],
+);
 
 /// losses\[r\] = w·ℓ(outputs\[r\], values\[r\]) and d_outputs = its gradient, with w = weights\[r\]: outputs, values and
 /// d_outputs `[rows, n]`, weights and losses `[rows, 1]`; constants `[1, n]` has the number that the penalty needs of each column. A row of

@@ -163,7 +163,7 @@ pub struct Variant {
     /// What it needs.
     pub needs: Needs,
     /// Of a variant that is compiled without the checks of bounds and loops that wgpu adds: the one that is the same with them. It runs only
-    /// where that one has passed its check.
+    /// where that one has passed its check. Shaders from outside of this crate are compiled with the checks even so.
     pub checked: Option<&'static str>,
     /// Whether it can compute a step on an adapter of these limits.
     pub can: fn(&Step, &Cuts) -> bool,
@@ -197,8 +197,7 @@ impl Variant {
         lower: |_, _| Lowered { phases: Vec::new() },
     };
 
-    /// The same variant, compiled without the checks of bounds and loops that wgpu adds: its shaders must keep every index in bounds
-    /// themselves.
+    /// The same variant, compiled without the checks of bounds and loops that wgpu adds: its shaders must be [in bounds](Shader::in_bounds).
     pub(crate) const fn unchecked(self, name: &'static str) -> Variant {
         Variant { name, checked: Some(self.name), ..self }
     }
@@ -215,9 +214,28 @@ pub struct Shader {
     pub bindings: &'static [Binding],
     /// The scalars behind the windows in its uniform, each of 4 bytes.
     pub scalars: &'static [&'static str],
+    /// Whether it may be compiled without run-time checks.
+    pub(crate) stays_in_bounds: bool,
 }
 
 impl Shader {
+    /// A shader of these texts, this entry point, these bindings and scalars.
+    #[must_use]
+    pub const fn new(
+        source: &'static [&'static str],
+        entry: &'static str,
+        bindings: &'static [Binding],
+        scalars: &'static [&'static str],
+    ) -> Shader {
+        Shader { source, entry, bindings, scalars, stays_in_bounds: false }
+    }
+
+    /// The same shader, whose text clamps or tests every index into a window and bounds every loop: a variant may have it compiled without
+    /// run-time checks.
+    pub(crate) const fn in_bounds(self) -> Shader {
+        Shader { stays_in_bounds: true, ..self }
+    }
+
     /// The whole text, its loops written out.
     ///
     /// # Panics

@@ -35,7 +35,7 @@ pub(super) fn file_name(device: &Device) -> PathBuf {
 
 fn shaders() -> String {
     let mut hasher = DefaultHasher::new();
-    for kernel in crate::kernels::all() {
+    for kernel in crate::registry::kernels() {
         for variant in kernel.variants {
             (kernel.name, variant.name).hash(&mut hasher);
             variant.shaders.iter().for_each(|shader| shader.source.hash(&mut hasher));
@@ -74,7 +74,7 @@ pub(super) fn read(path: &Path, device: &Device, notes: &mut Vec<String>) -> BTr
 /// Writes that no workgroup is to wait for another on this adapter, and the choices that do without.
 pub(super) fn refuse_waiting(path: &Path, device: &Device) -> std::io::Result<()> {
     device.refuse_waiting();
-    let waiting = crate::kernels::all().into_iter().flat_map(|kernel| kernel.variants).filter(|variant| variant.waits);
+    let waiting = crate::registry::kernels().into_iter().flat_map(|kernel| kernel.variants).filter(|variant| variant.waits);
     let names: BTreeSet<&str> = waiting.map(|variant| variant.name).collect();
     let mut choices = read(path, device, &mut Vec::new());
     choices.retain(|_, name| !names.contains(name.as_str()));

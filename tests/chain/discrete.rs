@@ -4,14 +4,15 @@
 use std::collections::BTreeSet;
 
 use super::device::{device, discrete_device};
+use super::fixtures::with_text;
 use retrospect::backend::Compute;
 use retrospect::backend::{Backend, Device, Gpu};
 use retrospect::batch::{Input, Loss, Reduction};
 use retrospect::check::networks::{Case, gradients, in_lockstep};
-use retrospect::kernels;
 use retrospect::model::{Config, Model};
 use retrospect::network::Network;
-use retrospect::program::{Class, Kernel, Program, Shader, Step, Variant};
+use retrospect::program::{Class, Kernel, Program, Step, Variant};
+use retrospect::registry;
 use retrospect::tune::{Mode, tune};
 
 /// T, B, H, inputs and outputs of networks that together run every variant that a GPU takes unmeasured.
@@ -58,7 +59,7 @@ fn what_a_gpu_chooses_unmeasured_is_right() {
         assert!(outcome.passed, "{size:?}: {outcome:?}");
     }
     for (kernel, name) in &used {
-        let kernel = kernels::all().into_iter().find(|k| k.name == *kernel).unwrap();
+        let kernel = registry::kernels().into_iter().find(|k| k.name == *kernel).unwrap();
         let variant = variant(kernel, name);
         assert!(variant.class != Class::Software && variant.checked.is_none(), "{kernel:?}/{name}");
     }
@@ -119,13 +120,13 @@ fn runs(device: &Device, step: &Step) -> &'static str {
 /// Without run-time checks nothing runs that was not trusted, also where a run asks for it; and it becomes trusted by passing the check.
 #[test]
 fn a_variant_without_checks_runs_only_where_it_is_trusted() {
-    let kernel = kernels::all().into_iter().find(|k| k.name == "gemm_nn").unwrap();
+    let kernel = registry::kernels().into_iter().find(|k| k.name == "gemm_nn").unwrap();
     let program = product(kernel);
     let step = &program.steps()[0];
     let mut device = discrete_device();
     let choice = [(step.shape(), "large_unchecked".to_owned())].into();
     assert!(!runs(&device, step).ends_with("_unchecked"));
-    device.choose(&choice).unwrap();
+    device.choose(&registry::kernels(), &choice).unwrap();
     assert_eq!(runs(&device, step), "large");
     // A run that goes on with this choice has it checked first.
     let outcome = tune(&mut device, &program, Mode::Off, None).unwrap();
@@ -147,10 +148,10 @@ fn a_variant_without_checks_is_no_better_than_the_one_with_them() {
 }
 
 fn its_twin_is_wrong(end: &str) {
-    let right = kernels::all().into_iter().find(|k| k.name == "gemm_nn").unwrap();
+    let right = registry::kernels().into_iter().find(|k| k.name == "gemm_nn").unwrap();
     let large = variant(right, "large");
     let text: &'static str = large.shaders[0].wgsl().replace("begin + params.chunk)", end).leak();
-    let shaders = vec![Shader { source: vec![text].leak(), ..large.shaders[0] }, Shader { ..large.shaders[1] }].leak();
+    let shaders = vec![with_text(&large.shaders[0], text), with_text(&large.shaders[1], large.shaders[1].wgsl().leak())].leak();
     let variants: Vec<Variant> = right
         .variants
         .iter()
@@ -165,7 +166,7 @@ fn its_twin_is_wrong(end: &str) {
     assert_eq!((measured.chosen, runs(&device, &program.steps()[0])), ("tiled", "tiled"));
     // A run that asks for it is told, and runs with checks.
     let mut again = discrete_device();
-    again.choose(&[(program.steps()[0].shape(), "large_unchecked".to_owned())].into()).unwrap();
+    again.choose(&registry::kernels(), &[(program.steps()[0].shape(), "large_unchecked".to_owned())].into()).unwrap();
     let notes = tune(&mut again, &program, Mode::Off, None).unwrap().notes;
     assert!(notes.len() == 1 && notes[0].contains("large_unchecked failed"), "{notes:?}");
     assert_eq!(runs(&again, &program.steps()[0]), "large");
@@ -179,7 +180,7 @@ fn its_twin_is_wrong(end: &str) {
 #[test]
 fn variants_with_and_without_checks_are_the_same() {
     let mut pairs = 0;
-    for kernel in kernels::all() {
+    for kernel in registry::kernels() {
         // Those whose workgroups wait for each other take long to compile: of them one in two kernels.
         let is_one =
             |v: &Variant| v.name.starts_with("persistent_16") && ["elman_forward", "lstm_backward"].contains(&kernel.name);

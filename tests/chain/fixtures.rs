@@ -5,6 +5,7 @@ use std::path::Path;
 
 use ndarray::{Array, Array3, ArrayD, Dimension};
 use retrospect::batch::{Batch, InitialState, Inputs, Reduction, States, Targets};
+use retrospect::program::Shader;
 use retrospect::reference::{Cell, Weights};
 use safetensors::{Dtype, SafeTensors};
 
@@ -107,4 +108,9 @@ fn values(view: &safetensors::tensor::TensorView<'_>) -> ArrayD<f64> {
         other => panic!("no fixture holds {other:?}"),
     };
     ArrayD::from_shape_vec(view.shape(), values).expect("a tensor of its own shape")
+}
+
+/// A shader with another text.
+pub fn with_text(shader: &Shader, text: &'static str) -> Shader {
+    Shader::new(vec![text].leak(), shader.entry, shader.bindings, shader.scalars)
 }

@@ -10,8 +10,8 @@ use retrospect::backend::Compute;
 use retrospect::backend::{Backend, Cpu, Device};
 use retrospect::cells;
 use retrospect::check::{self, Outcome, Scope, kernels as checked, networks};
-use retrospect::kernels;
 use retrospect::program::{Kernel, Program, Variant};
+use retrospect::registry;
 
 #[track_caller]
 fn assert_passed(outcomes: &[Outcome]) {
@@ -24,8 +24,8 @@ fn assert_passed(outcomes: &[Outcome]) {
 fn the_check_passes_on_the_adapter_and_on_the_cpu() {
     // Those whose workgroups wait for each other are part of it where they can run at the same time.
     let usable = |v: &&Variant| device().has(v.needs) && (!v.waits || device().suits(v));
-    let variants = || kernels::all().into_iter().flat_map(|k| k.variants.iter().filter(usable).map(|v| (k.name, v.name)));
-    let on_cpu = || kernels::all().into_iter().map(|k| (k.name, "cpu"));
+    let variants = || registry::kernels().into_iter().flat_map(|k| k.variants.iter().filter(usable).map(|v| (k.name, v.name)));
+    let on_cpu = || registry::kernels().into_iter().map(|k| (k.name, "cpu"));
     let tables: [(Compute, Vec<_>, &[&str]); 2] = [
         (Compute::Gpu(device().clone()), variants().collect(), &["tiled", "software"]),
         (Compute::Cpu(None), on_cpu().collect(), &["cpu"]),
@@ -52,7 +52,7 @@ fn the_check_passes_on_the_adapter_and_on_the_cpu() {
     }
     // What this adapter has not got the means for runs on another of this machine.
     let missing = |v: &&Variant| !device().has(v.needs);
-    for kernel in kernels::all() {
+    for kernel in registry::kernels() {
         for variant in kernel.variants.iter().filter(missing) {
             let Some(other) = device_for(variant) else { continue };
             assert_passed(&checked::on_gpu(kernel, variant, &checked::sizes(false), other).unwrap());
@@ -66,7 +66,7 @@ fn the_bounds_of_short_sums_are_tight() {
     let sums = ["gemm", "column_sum", "embedding_gradient", "norm", "value_loss", "softmax_loss"];
     let recurrences = cells::ALL.iter().map(|cell| cell.name);
     let sums: Vec<&str> = sums.into_iter().chain(recurrences).collect();
-    for kernel in kernels::all().into_iter().filter(|k| sums.iter().any(|sum| k.name.starts_with(sum))) {
+    for kernel in registry::kernels().into_iter().filter(|k| sums.iter().any(|sum| k.name.starts_with(sum))) {
         // The norm's terms are the product of the three.
         let sizes = if kernel.name == "norm" {
             [[31, 1, 1], [2, 3, 5], [1, 7, 4], [1, 1, 9]]
@@ -93,7 +93,7 @@ fn is_held(kernel: &Kernel, variant: &Variant) -> bool {
 #[test]
 fn cut_into_many_pieces_every_variant_passes() {
     let mut all = BTreeMap::new();
-    for kernel in kernels::all() {
+    for kernel in registry::kernels() {
         let recurrence = kernel.name.ends_with("ward");
         for variant in kernel.variants.iter().filter(|v| is_held(kernel, v)) {
             let Some(large) = device_for(variant) else { continue };
@@ -125,7 +125,7 @@ fn cut_into_many_pieces_every_variant_passes() {
 #[test]
 fn where_buffers_are_no_larger_than_bindings_everything_fits() {
     let mut all = BTreeMap::new();
-    for kernel in kernels::all().into_iter().filter(|k| k.name.ends_with("ward") || k.name.starts_with("gemm")) {
+    for kernel in registry::kernels().into_iter().filter(|k| k.name.ends_with("ward") || k.name.starts_with("gemm")) {
         for variant in kernel.variants.iter().filter(|v| is_held(kernel, v)) {
             let Some(large) = device_for(variant) else { continue };
             let small = all.entry(&large.adapter.name).or_insert_with(|| small(large, 8192, 8192));
@@ -144,7 +144,7 @@ fn where_buffers_are_no_larger_than_bindings_everything_fits() {
 /// A step that does not run, and a value that is off by a ten-thousandth: seen in every kernel and each window that it writes.
 #[test]
 fn planted_faults_are_seen() {
-    for kernel in kernels::all() {
+    for kernel in registry::kernels() {
         let mut program = Program::new();
         (kernel.sample)(&mut program, [19, 37, 5]);
         for place in 0..written(&program.steps()[0]).count() {

@@ -5,14 +5,15 @@ use std::collections::BTreeMap;
 
 use super::device::{device, device_for, small};
 use super::edits::{COPY, EDITS, EQUIVALENT, Edit, VALUE, edit};
+use super::fixtures::with_text;
 use retrospect::backend::{Backend, Device, Gpu};
 use retrospect::check::{activations, kernels as checked};
-use retrospect::kernels;
-use retrospect::program::{Cuts, Kernel, Lowered, Piece, Program, Shader, Step, Variant};
+use retrospect::program::{Cuts, Kernel, Lowered, Piece, Program, Step, Variant};
+use retrospect::registry;
 use retrospect::{Activation, Error};
 
 fn kernel(name: &str) -> &'static Kernel {
-    kernels::all().into_iter().find(|k| k.name == name).unwrap_or_else(|| panic!("there is no kernel {name}"))
+    registry::kernels().into_iter().find(|k| k.name == name).unwrap_or_else(|| panic!("there is no kernel {name}"))
 }
 
 fn variant(kernel: &'static Kernel, name: &str) -> &'static Variant {
@@ -32,7 +33,7 @@ fn edited(of: &Edit) -> &'static Variant {
     );
     let shaders = right.shaders.iter().map(|s| {
         let text: &'static str = s.wgsl().replace(of.from, of.to).leak();
-        Shader { source: vec![text].leak(), ..*s }
+        with_text(s, text)
     });
     Box::leak(Box::new(Variant { shaders: shaders.collect::<Vec<_>>().leak(), ..*right }))
 }

@@ -8,9 +8,10 @@ use retrospect::check::kernels as checked;
 use retrospect::check::networks::Case;
 use retrospect::model::{Config, Model};
 use retrospect::network::{Gradient, Network};
-use retrospect::program::{Program, Shader, Variant};
+use retrospect::program::{Program, Variant};
 
 use super::device::{device, device_for, small_device};
+use super::fixtures::with_text;
 
 /// A network of two layers of both directions.
 fn case(hidden: usize) -> Case {
@@ -78,7 +79,7 @@ fn every_variant_that_computes_pairs_is_right() {
 fn other_sequences(right: &'static Variant) -> &'static Variant {
     let shaders = right.shaders.iter().map(|shader| {
         let text: &'static str = shader.wgsl().replace("group.y", "(group.y + group.z)").leak();
-        Shader { source: vec![text].leak(), ..*shader }
+        with_text(shader, text)
     });
     Box::leak(Box::new(Variant { shaders: shaders.collect::<Vec<_>>().leak(), ..*right }))
 }

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use super::device::{device, discrete_device};
+use super::fixtures::with_text;
 use naga::{BinaryOperator, Block, Expression, Function, Module, Statement};
 use retrospect::Error;
 use retrospect::backend::{Backend, Device, Gpu};
@@ -19,6 +20,7 @@ use retrospect::kernels::fill::copy;
 use retrospect::model::{Config, Model};
 use retrospect::network::Network;
 use retrospect::program::{Kernel, Lowered, Phase, Program, Shader, Variant};
+use retrospect::registry;
 use retrospect::tune::{Mode, refuse_waiting, tune};
 
 fn recurrences() -> impl Iterator<Item = &'static Kernel> {
@@ -126,7 +128,7 @@ fn case(cell: &'static RecurrentCell) -> Case {
 fn trusting(device: Device, program: &Program, name: &str) -> Device {
     let mut device = device;
     for step in program.steps().iter().filter(|step| recurrences().any(|kernel| std::ptr::eq(kernel, step.kernel))) {
-        device.choose(&[(step.shape(), name.to_owned())].into()).unwrap();
+        device.choose(&registry::kernels(), &[(step.shape(), name.to_owned())].into()).unwrap();
         device.trust(step, variant(step.kernel, name));
     }
     device
@@ -222,7 +224,7 @@ fn what_waits_in_vain_is_never_chosen() {
     let problem = measured.candidates.iter().find(|c| c.variant == "persistent_16").unwrap().problem.as_deref();
     assert!(problem.is_some_and(|problem| problem.contains("timed out")), "{problem:?}");
     let mut again = forced();
-    again.choose(&[(step.shape(), "persistent_16".to_owned())].into()).unwrap();
+    again.choose(&registry::kernels(), &[(step.shape(), "persistent_16".to_owned())].into()).unwrap();
     let notes = tune(&mut again, &program, Mode::Off, None).unwrap().notes;
     assert!(notes.len() == 1 && notes[0].contains("in another variant, since persistent_16 failed"), "{notes:?}");
     assert_eq!(again.variant(step, &again.cuts(&program)).name, "tiled");
@@ -282,7 +284,7 @@ fn workgroups_that_do_not_run_at_the_same_time_are_found_out() {
 fn edited(right: &Variant, from: &[(&str, &str)]) -> &'static Variant {
     let shaders = right.shaders.iter().map(|shader| {
         let text = from.iter().fold(shader.wgsl(), |text, (from, to)| text.replace(from, to));
-        Shader { source: vec![&*text.leak()].leak(), ..*shader }
+        with_text(shader, text.leak())
     });
     let shaders: Vec<Shader> = shaders.collect();
     for (text, _) in from {

@@ -3,11 +3,11 @@
 //! shader whose fields moved without a word and computes something else.
 
 use super::reflection::problems;
-use retrospect::kernels;
 use retrospect::program::{Access, Cuts, Kernel, Needs, Program, Shader, Variant};
+use retrospect::registry;
 
 fn shaders() -> impl Iterator<Item = (&'static Kernel, &'static Variant, &'static Shader)> {
-    let variants = kernels::all().into_iter().flat_map(|k| k.variants.iter().map(move |v| (k, v)));
+    let variants = registry::kernels().into_iter().flat_map(|k| k.variants.iter().map(move |v| (k, v)));
     variants.flat_map(|(k, v)| v.shaders.iter().map(move |s| (k, v, s)))
 }
 
@@ -24,7 +24,7 @@ fn every_shader_is_what_the_host_says() {
         assert!(found.is_empty(), "{kernel:?}/{}/{}:\n{}", variant.name, shader.entry, found.join("\n"));
         seen += 1;
     }
-    assert!(seen >= kernels::all().len(), "only {seen} shaders");
+    assert!(seen >= registry::kernels().len(), "only {seen} shaders");
 }
 
 /// A shader may bind less or more than its kernel, and write what the kernel only promises to overwrite; what the kernel
@@ -47,7 +47,7 @@ fn every_piece_has_its_shader_s_windows_and_scalars() {
     // Where hardly anything is one binding, where of four gates the weight is and two blocks of states are not, and where parts have room.
     let limits = [(1 << 12, 1 << 13), (13_000, 26_000), (1 << 14, 1 << 15)]
         .map(|(binding, buffer)| Cuts::new(binding, buffer, 64, 30_000));
-    for kernel in kernels::all() {
+    for kernel in registry::kernels() {
         for variant in kernel.variants {
             let mut used = vec![false; variant.shaders.len()];
             let sizes = [[1, 1, 1], [7, 19, 5], [66, 130, 33], [2, 1030, 3], [3, 5, 1030], [60, 60, 3], [64, 28, 3]];
@@ -163,7 +163,7 @@ fn planted_edits_are_caught_and_named() {
 fn a_host_that_says_something_else_is_caught() {
     let adam = shader("adam", "vectors");
     let momentum = shader("momentum", "vectors");
-    let copy = |bindings, scalars, entry| Shader { source: adam.source, entry, bindings, scalars };
+    let copy = |bindings, scalars, entry| Shader::new(adam.source, entry, bindings, scalars);
     for (wrong, said) in [
         (copy(momentum.bindings, adam.scalars, "main"), "binding 4 is v"),
         (copy(adam.bindings, momentum.scalars, "main"), "member 7 of Params is beta1"),

@@ -5,8 +5,8 @@ use naga::back::{hlsl, msl, spv};
 use naga::proc::{BoundsCheckPolicies, BoundsCheckPolicy};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{Module, ShaderStage};
-use retrospect::kernels;
 use retrospect::program::Shader;
+use retrospect::{kernels, registry};
 
 /// What a device is opened with.
 const CAPABILITIES: Capabilities = Capabilities::IMMEDIATES.union(Capabilities::SUBGROUP);
@@ -58,7 +58,7 @@ fn translate(wgsl: &str, shader: &Shader, checks: bool) -> Result<[String; 3], S
 #[test]
 fn every_shader_translates_to_spir_v_msl_and_hlsl() {
     let (mut seen, mut without, mut pairs) = (0, 0, 0);
-    for kernel in kernels::all() {
+    for kernel in registry::kernels() {
         for variant in kernel.variants {
             for shader in variant.shaders {
                 let checks = variant.checked.is_none();
@@ -85,7 +85,7 @@ fn every_shader_translates_to_spir_v_msl_and_hlsl() {
     // Those of the backend itself.
     const SIZES: &str = "const THREADS: u32 = 512u;\nconst MEMORY: u32 = 1024u;\nconst NUMBERS: u32 = 24u;\n";
     for text in [include_str!("../../shaders/keep.wgsl"), include_str!("../../shaders/resident.wgsl")] {
-        let shader = Shader { source: vec![SIZES, text].leak(), entry: "main", bindings: &[], scalars: &[] };
+        let shader = Shader::new(vec![SIZES, text].leak(), "main", &[], &[]);
         translate(&shader.wgsl(), &shader, true).unwrap_or_else(|error| panic!("{error}: {text}"));
     }
 }

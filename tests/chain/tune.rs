@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::device::{device, discrete_device};
+use super::fixtures::with_text;
 use retrospect::backend::Compute;
 use retrospect::batch::{Input, Loss};
-use retrospect::kernels;
 use retrospect::model::{Config, Model, Optimizer};
 use retrospect::network::Network;
-use retrospect::program::{Class, Kernel, Program, Shader, Variant};
+use retrospect::program::{Class, Kernel, Program, Variant};
+use retrospect::registry;
 use retrospect::tune::{Mode, Outcome, tune};
 
 fn model() -> Model {
@@ -128,12 +129,12 @@ fn a_file_that_is_damaged_or_of_something_else_is_not_used() {
 #[test]
 fn a_variant_that_disagrees_is_never_chosen() {
     let folder = tempfile::tempdir().unwrap();
-    let right = kernels::all().into_iter().find(|k| k.name == "gemm_tn").unwrap();
+    let right = registry::kernels().into_iter().find(|k| k.name == "gemm_tn").unwrap();
     let usual = right.variants.iter().find(|v| v.name == "software").unwrap();
     for (edit, by) in [("for (var k = 1u;", "k from 1"), ("for (var k = select(0u, 1u, params.k > 100u);", "beyond 100 k from 1")]
     {
         let text: &'static str = usual.shaders[0].wgsl().replace("for (var k = 0u;", edit).leak();
-        let shaders = vec![Shader { source: vec![text].leak(), ..usual.shaders[0] }].leak();
+        let shaders = vec![with_text(&usual.shaders[0], text)].leak();
         let wrong = Variant { name: "subgroup", class: Class::Any, shaders, ..*usual };
         let kernel: &'static Kernel =
             Box::leak(Box::new(Kernel { variants: vec![Variant { class: Class::Any, ..*usual }, wrong].leak(), ..*right }));

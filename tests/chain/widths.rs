@@ -9,12 +9,12 @@ use retrospect::batch::{Input, Loss, Reduction};
 use retrospect::cells::{self, Cell};
 use retrospect::check::kernels::check;
 use retrospect::check::networks::Case;
-use retrospect::kernels;
 use retrospect::kernels::gemm::{Epilogue, Form, NN, NT, NT_BIAS, TN, gemm};
 use retrospect::model::{Config, Model, RecurrentInit};
 use retrospect::network::Network;
 use retrospect::program::{Kernel, Mat, Program};
 use retrospect::random::Random;
+use retrospect::registry;
 
 /// The same program on a CPU for each set of instructions; what is read must have the same bits on all of them.
 struct Widths {
@@ -113,7 +113,7 @@ fn recurrences_have_the_same_bits_at_every_width() {
 
 #[test]
 fn all_other_kernels_have_the_same_bits_at_every_width() {
-    for kernel in kernels::all() {
+    for kernel in registry::kernels() {
         hold(kernel, &[[1, 1, 1], [7, 19, 3], [63, 65, 5]], 2);
     }
 }

@@ -9,7 +9,7 @@ use wgpu::Features;
 use super::Adapter;
 use super::calls::{guarded, not_opened};
 use super::load::{self, Compiled, Key};
-use crate::program::{Class, Cuts, Element, Needs, Program, ROW_ALIGNMENT, Step, Variant};
+use crate::program::{Class, Cuts, Element, Kernel, Needs, Program, ROW_ALIGNMENT, Step, Variant};
 use crate::{Error, Result};
 
 /// What is used where it is there.
@@ -143,14 +143,15 @@ impl Device {
     }
 
     /// Chooses variants for steps of some shapes, by [`Step::shape`] and the variant's name: what a run was computed with, for the same
-    /// bits again, or what was measured to be fast. Steps of other shapes keep the usual choice.
+    /// bits again, or what was measured to be fast. `kernels` are those that may be named: [`kernels`](crate::registry::kernels), or one's own.
+    /// Steps of other shapes keep the usual choice.
     ///
     /// # Errors
-    /// [`Error::BadInput`] with a name that this version does not know.
-    pub fn choose(&mut self, variants: &BTreeMap<String, String>) -> Result<()> {
+    /// [`Error::BadInput`] with a name that none of them has.
+    pub fn choose(&mut self, kernels: &[&'static Kernel], variants: &BTreeMap<String, String>) -> Result<()> {
         for (shape, variant) in variants {
             let kernel = shape.split(' ').next().unwrap_or_default();
-            let known = crate::kernels::all().into_iter().find(|k| k.name == kernel);
+            let known = kernels.iter().find(|k| k.name == kernel);
             let found = known.and_then(|k| k.variants.iter().find(|v| v.name == variant));
             let missing = || Error::input("variants", format!("this version has no variant {variant} of {kernel}"));
             self.choices.chosen.insert(shape.clone(), found.ok_or_else(missing)?);

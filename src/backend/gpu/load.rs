@@ -294,7 +294,7 @@ impl<'a> Layout<'a> {
 
 fn key(variant: &Variant, shader: &'static Shader, is_pair: bool) -> Key {
     let address = std::ptr::from_ref(shader).addr();
-    (address, variant.checked.is_some() && unchecked::is_own(address), is_pair)
+    (address, variant.checked.is_some() && shader.stays_in_bounds, is_pair)
 }
 
 /// Compiles the shaders of some variants of kernels that are not compiled yet, on all threads; with pairs those for two steps too.

@@ -116,7 +116,7 @@ impl Task<'_> {
     /// Its part of the product over some k, of which the panels are.
     fn run(self, form: Form, a: &View<f32>, k: &Range<usize>, panels: &Panels, base: Base) {
         let Task { rows, panels: chunk, out } = self;
-        let groups = panels.groups(rows.len());
+        let groups = panels.tile().groups(rows.len());
         // Where they lie the rows of aᵀ have their values of a k together, and to pack what is read once or twice is not worth it.
         let is_direct = form == Form::TN && panels.count() <= 2 && a.stride <= NARROW;
         let mut packed = Scratch::new(if is_direct { 0 } else { rows.len() * k.len() });
@@ -145,7 +145,7 @@ fn tasks<'a>(out: &'a mut View<f32>, panels: &Panels, threads: bool) -> Vec<Task
     let (rows, cols, stride) = (out.rows, out.cols, out.stride);
     // Two for each thread, if it can be, since one may be late.
     let tasks = if threads { 2 * rayon::current_num_threads() } else { 1 };
-    let height = rows.div_ceil((rows / panels.tile_rows()).clamp(1, tasks)).min(TASK_ROWS);
+    let height = rows.div_ceil((rows / panels.tile().rows).clamp(1, tasks)).min(TASK_ROWS);
     let wanted = tasks.div_ceil(rows.div_ceil(height));
     let chunks = panels.shares(wanted);
     let mut all = Vec::new();

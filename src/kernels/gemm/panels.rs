@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use super::pack::{copy, transpose_into};
 use super::scratch::Scratch;
-use super::tile::{AskSize, Base, Group, Multiply, Size};
+use super::tile::{Base, Group, Multiply, TileSize};
 use crate::simd::arch;
 
 /// A matrix b `[k, n]` as panels of some columns each: a panel is its columns' values for the first k, for the second, and so
@@ -17,7 +17,7 @@ pub(crate) struct Panels {
     depth: usize,
     cols: usize,
     arch: Arch,
-    tile: Size,
+    tile: TileSize,
 }
 
 /// How the values of a matrix that becomes panels lie.
@@ -32,9 +32,8 @@ pub(crate) enum Source<'a> {
 impl Panels {
     /// Room for matrices of at most so many rows and of so many columns.
     pub fn new(depth: usize, cols: usize) -> Panels {
-        let arch = arch();
-        let tile = arch.dispatch(AskSize);
-        Panels { values: Scratch::new(depth * cols.next_multiple_of(tile.lanes)), depth: 0, cols, arch, tile }
+        let tile = TileSize::new();
+        Panels { values: Scratch::new(depth * cols.next_multiple_of(tile.lanes)), depth: 0, cols, arch: arch(), tile }
     }
 
     /// Columns of a panel; the last may have fewer.
@@ -58,15 +57,9 @@ impl Panels {
         panels.start * self.width()..(panels.end * self.width()).min(self.cols)
     }
 
-    /// The most rows of a group.
-    pub fn tile_rows(&self) -> usize {
-        self.tile.rows
-    }
-
-    /// Rows of a product in groups of at most as many as a tile has, all about as large: few rows leave registers idle.
-    pub fn groups(&self, rows: usize) -> impl Iterator<Item = Range<usize>> + Clone + use<> {
-        let count = rows.div_ceil(self.tile.rows);
-        (0..count).map(move |i| rows * i / count..rows * (i + 1) / count)
+    /// The size of a product's tiles.
+    pub fn tile(&self) -> TileSize {
+        self.tile
     }
 
     /// The k of the panels.

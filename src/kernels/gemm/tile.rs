@@ -11,6 +11,7 @@ use pulp::{Simd, WithSimd};
 use super::panels::Panels;
 use super::prefetch::prefetch;
 use super::scratch::Scratch;
+use crate::simd::arch;
 
 /// The most rows that a tile has on any processor.
 pub(super) const MOST_ROWS: usize = 8;
@@ -24,7 +25,7 @@ const UNROLLED: usize = 4;
 
 /// How large tiles are, which depends on the processor's registers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Size {
+pub(crate) struct TileSize {
     /// Rows at most.
     pub rows: usize,
     /// Vectors of columns, which are those of a panel.
@@ -33,26 +34,39 @@ pub(super) struct Size {
     pub lanes: usize,
 }
 
+impl TileSize {
+    /// With the instructions of this processor.
+    pub fn new() -> TileSize {
+        arch().dispatch(AskSize)
+    }
+
+    /// Rows of a product in groups of at most as many as a tile has, all about as large: few rows leave registers idle.
+    pub fn groups(self, rows: usize) -> impl Iterator<Item = Range<usize>> + Clone + use<> {
+        let count = rows.div_ceil(self.rows);
+        (0..count).map(move |i| rows * i / count..rows * (i + 1) / count)
+    }
+}
+
 /// The size of tiles with some vector instructions.
 trait Tiles: Simd {
     /// The sums of a tile, a row's vectors of b and a value of a must all have registers: a sum that lives in memory is stored and loaded
     /// for each k. 24 + 3 + 1 of 32, or 12 + 2 + 1 of 16.
-    const SIZE: Size = if Self::REGISTER_COUNT >= 32 {
-        Size { rows: MOST_ROWS, vectors: 3, lanes: Self::F32_LANES }
+    const SIZE: TileSize = if Self::REGISTER_COUNT >= 32 {
+        TileSize { rows: MOST_ROWS, vectors: 3, lanes: Self::F32_LANES }
     } else {
-        Size { rows: 6, vectors: 2, lanes: Self::F32_LANES }
+        TileSize { rows: 6, vectors: 2, lanes: Self::F32_LANES }
     };
 }
 
 impl<S: Simd> Tiles for S {}
 
 /// Asks for the size of tiles.
-pub(super) struct AskSize;
+struct AskSize;
 
 impl WithSimd for AskSize {
-    type Output = Size;
+    type Output = TileSize;
 
-    fn with_simd<S: Simd>(self, _: S) -> Size {
+    fn with_simd<S: Simd>(self, _: S) -> TileSize {
         S::SIZE
     }
 }

@@ -46,25 +46,27 @@ pub(crate) mod fetch {
 
 /// A product whose sums are stored, or those of its parts.
 pub(crate) const fn sum_shader(source: &'static [&'static str]) -> Shader {
-    Shader { source, entry: "main", bindings: SUM_BINDINGS, scalars: PIECE_SCALARS }
+    Shader::new(source, "main", SUM_BINDINGS, PIECE_SCALARS)
 }
 
 const fn bias_shader(source: &'static [&'static str]) -> Shader {
-    Shader { source, entry: "main", bindings: BIAS_BINDINGS, scalars: PIECE_SCALARS }
+    Shader::new(source, "main", BIAS_BINDINGS, PIECE_SCALARS)
 }
 
-const SUM_PARTS_SHADER: Shader = Shader {
-    source: &[WINDOW, include_str!("../../../shaders/shared/parts_sum.wgsl"), ADD_UP, SUM_PARTS_TEXT],
-    entry: "main",
-    bindings: &[Binding::read("parts"), Binding::update("out")],
-    scalars: &["count", "lanes", "accumulate"],
-};
-const BIAS_PARTS_SHADER: Shader = Shader {
-    source: &[WINDOW, include_str!("../../../shaders/shared/parts_bias.wgsl"), ADD_UP, SUM_PARTS_TEXT],
-    entry: "main",
-    bindings: &[Binding::read("parts"), Binding::read("bias"), Binding::update("out")],
-    scalars: &["count", "lanes", "accumulate"],
-};
+const SUM_PARTS_SHADER: Shader = Shader::new(
+    &[WINDOW, include_str!("../../../shaders/shared/parts_sum.wgsl"), ADD_UP, SUM_PARTS_TEXT],
+    "main",
+    &[Binding::read("parts"), Binding::update("out")],
+    &["count", "lanes", "accumulate"],
+)
+.in_bounds();
+const BIAS_PARTS_SHADER: Shader = Shader::new(
+    &[WINDOW, include_str!("../../../shaders/shared/parts_bias.wgsl"), ADD_UP, SUM_PARTS_TEXT],
+    "main",
+    &[Binding::read("parts"), Binding::read("bias"), Binding::update("out")],
+    &["count", "lanes", "accumulate"],
+)
+.in_bounds();
 
 /// Whether out has more rows, or columns, than a small tile.
 fn is_long(form: Form, step: &Step) -> [bool; 2] {
@@ -96,7 +98,7 @@ fn is_worth_turning(form: Form, step: &Step) -> bool {
 /// The shaders of large tiles: products whose sums are stored or added, and their parts.
 macro_rules! sum_tiles {
     ($tile:expr, $a:ident, $b:ident $(, $more:expr)?) => {
-        &[sum_shader(&[WINDOW, SUM, $tile, fetch::$a, fetch::$b, LARGE]), SUM_PARTS_SHADER $(, $more)?]
+        &[sum_shader(&[WINDOW, SUM, $tile, fetch::$a, fetch::$b, LARGE]).in_bounds(), SUM_PARTS_SHADER $(, $more)?]
     };
 }
 
@@ -104,8 +106,8 @@ macro_rules! sum_tiles {
 macro_rules! bias_tiles {
     ($tile:expr, $a:ident, $b:ident $(, $more:expr)?) => {
         &[
-            bias_shader(&[WINDOW, BIAS, $tile, fetch::$a, fetch::$b, LARGE]),
-            sum_shader(&[WINDOW, SUM, $tile, fetch::$a, fetch::$b, LARGE]),
+            bias_shader(&[WINDOW, BIAS, $tile, fetch::$a, fetch::$b, LARGE]).in_bounds(),
+            sum_shader(&[WINDOW, SUM, $tile, fetch::$a, fetch::$b, LARGE]).in_bounds(),
             BIAS_PARTS_SHADER,
             $($more,)?
         ]

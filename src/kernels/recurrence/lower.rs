@@ -56,7 +56,7 @@ pub(crate) const PARTS_SCALARS: &[&str] = &["batch", "activation", "count", "lan
 
 const fn product(source: &'static [&'static str]) -> Shader {
     const BINDINGS: &[Binding] = &[Binding::read("a"), Binding::read("b"), Binding::update("out")];
-    Shader { source, entry: "main", bindings: BINDINGS, scalars: &["k", "rows", "chunk", "later"] }
+    Shader::new(source, "main", BINDINGS, &["k", "rows", "chunk", "later"]).in_bounds()
 }
 
 const STATES: &str = include_str!("../../../shaders/shared/gemm_states.wgsl");
@@ -67,14 +67,16 @@ pub(crate) const LARGE_PRODUCT: Shader =
     product(&[WINDOW, text::TIME, STATES, gemm::TILE_128, gemm::fetch::A_ROWS, gemm::fetch::B_ROWS, gemm::LARGE]);
 
 pub(crate) const TURNED_PRODUCT: Shader =
-    gemm::sum_shader(&[WINDOW, gemm::SUM, gemm::TILE_64_BY_16, gemm::fetch::A_COLS, gemm::fetch::B_ROWS, gemm::LARGE]);
+    gemm::sum_shader(&[WINDOW, gemm::SUM, gemm::TILE_64_BY_16, gemm::fetch::A_COLS, gemm::fetch::B_ROWS, gemm::LARGE])
+        .in_bounds();
 /// The fourth shader of a variant in parts: it turns the states of a time step.
-pub(crate) const TURN: Shader = Shader {
-    source: &[WINDOW, text::TIME, include_str!("../../../shaders/recurrence_turn.wgsl")],
-    entry: "main",
-    bindings: &[Binding::read("states"), Binding::write("out")],
-    scalars: &["batch", "later"],
-};
+pub(crate) const TURN: Shader = Shader::new(
+    &[WINDOW, text::TIME, include_str!("../../../shaders/recurrence_turn.wgsl")],
+    "main",
+    &[Binding::read("states"), Binding::write("out")],
+    &["batch", "later"],
+)
+.in_bounds();
 const TURNING: usize = 3;
 
 /// Cuts a recurrence of a cell in a direction into dispatches.

@@ -37,15 +37,12 @@ struct Scalars {
 }
 
 /// The second shader of such a variant fills states with what is not written yet, and with NaN where a workgroup has given up.
-pub(crate) const FLAGS: Shader = Shader {
-    source: &[WINDOW, include_str!("../../../shaders/recurrence_flags.wgsl")],
-    entry: "main",
-    bindings: &[
-        Binding { element: Element::U32, ..Binding::write("out") },
-        Binding { element: Element::U32, ..Binding::read("given_up") },
-    ],
-    scalars: &["word", "always"],
-};
+pub(crate) const FLAGS: Shader = Shader::new(
+    &[WINDOW, include_str!("../../../shaders/recurrence_flags.wgsl")],
+    "main",
+    &[Binding { element: Element::U32, ..Binding::write("out") }, Binding { element: Element::U32, ..Binding::read("given_up") }],
+    &["word", "always"],
+);
 const FILLING: usize = 2;
 
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -110,8 +107,8 @@ impl Lowering<'_> {
 macro_rules! waiting {
     ([$unit:expr, $bind:expr, $step:expr], $bindings:expr, $held:expr) => {{
         const SHADERS: &[$crate::program::Shader] = &[
-            $crate::program::Shader {
-                source: &[
+            $crate::program::Shader::new(
+                &[
                     text::WINDOW,
                     text::TIME,
                     text::EXP,
@@ -124,10 +121,11 @@ macro_rules! waiting {
                     $held.text,
                     text::HELD,
                 ],
-                entry: "main",
-                bindings: $bindings,
-                scalars: recurrence::HELD_SCALARS,
-            },
+                "main",
+                $bindings,
+                recurrence::HELD_SCALARS,
+            )
+            .in_bounds(),
             recurrence::COPY,
             recurrence::FLAGS,
         ];

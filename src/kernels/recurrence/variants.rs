@@ -33,15 +33,11 @@ pub(crate) mod text {
 /// The shaders of a variant that multiplies and calls the cell in one dispatch.
 macro_rules! fused {
     ([$unit:expr, $bind:expr, $step:expr], $bindings:expr, [$($text:expr),*]) => {{
+        const SOURCE: &[&str] = &[
+            text::WINDOW, text::TIME, text::EXP, text::ACTIVATION, $unit, text::CELL, text::STATES, $bind, $step, text::FINISH, $($text),*
+        ];
         const SHADERS: &[$crate::program::Shader] = &[
-            $crate::program::Shader {
-                source: &[
-                    text::WINDOW, text::TIME, text::EXP, text::ACTIVATION, $unit, text::CELL, text::STATES, $bind, $step, text::FINISH, $($text),*
-                ],
-                entry: "main",
-                bindings: $bindings,
-                scalars: recurrence::PIECE_SCALARS,
-            },
+            $crate::program::Shader::new(SOURCE, "main", $bindings, recurrence::PIECE_SCALARS).in_bounds(),
             recurrence::COPY,
         ];
         SHADERS
@@ -54,12 +50,7 @@ macro_rules! in_parts {
         const SHADERS: &[$crate::program::Shader] = &[
             $product,
             recurrence::COPY,
-            $crate::program::Shader {
-                source: &[text::WINDOW, text::TIME, text::EXP, text::ACTIVATION, $unit, text::CELL, text::STATES, $bind, $step, gemm::ADD_UP, text::PARTS],
-                entry: "main",
-                bindings: $bindings,
-                scalars: recurrence::PARTS_SCALARS,
-            },
+            $crate::program::Shader::new(&[text::WINDOW, text::TIME, text::EXP, text::ACTIVATION, $unit, text::CELL, text::STATES, $bind, $step, gemm::ADD_UP, text::PARTS], "main", $bindings, recurrence::PARTS_SCALARS).in_bounds(),
             $($turn,)?
         ];
         SHADERS

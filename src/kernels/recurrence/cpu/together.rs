@@ -9,14 +9,14 @@ use super::super::pointwise::Pointwise;
 use super::barrier::Barrier;
 use super::rows::{BackwardStep, Block, ForwardStep, Rows};
 use super::{Size, constant_parts};
-use crate::kernels::gemm::{Base, Group, Panels, Source, pack_rows};
+use crate::kernels::gemm::{Base, Group, Panels, Source, TileSize, pack_rows};
 use crate::program::View;
 use crate::simd::arch;
 
 pub(super) fn forward<P: Pointwise>(size: &Size, threads: usize, inputs: &[View<f32>], written: &mut [View<f32>]) {
     let (input, constants) = (&inputs[0], &inputs[2..2 + P::DIMS.constants]);
     let activation = size.activation;
-    Loop { size, panels: pack(size, &inputs[1], threads) }.run(written, threads, |units, rows| {
+    Loop { size, weight: &inputs[1] }.run(written, threads, |units, rows| {
         let constants = constant_parts(constants, &units);
         arch().dispatch(ForwardStep::<P> { activation, input, constants, units, rows, cell: PhantomData });
     });
@@ -27,21 +27,10 @@ pub(super) fn backward<P: Pointwise>(size: &Size, threads: usize, inputs: &[View
     let (constants, reads) = inputs[2..].split_at(P::DIMS.constants);
     let kept = &reads[..P::DIMS.kept];
     let activation = size.activation;
-    Loop { size, panels: pack(size, &inputs[1], threads) }.run(written, threads, |units, rows| {
+    Loop { size, weight: &inputs[1] }.run(written, threads, |units, rows| {
         let constants = constant_parts(constants, &units);
         arch().dispatch(BackwardStep::<P> { activation, d_hidden, constants, kept, saved, units, rows, cell: PhantomData });
     });
-}
-
-/// The weight of each gate.
-fn pack(size: &Size, weight: &View<f32>, threads: usize) -> Vec<Panels> {
-    let gate = |gate: usize| {
-        let first = gate * size.gate_stride() * if size.backward { weight.stride } else { 1 };
-        let mut panels = Panels::new(size.units, size.units);
-        panels.fill(Source::Rows(&weight.data()[first..], weight.stride), 0..size.units, threads > 1);
-        panels
-    };
-    (0..size.gates).map(gate).collect()
 }
 
 /// What a thread writes, in the order of computation: of each state a block before the first time step and one for each, of each output one
@@ -52,20 +41,28 @@ struct Share<'a> {
     outputs: Vec<Vec<Block<'a>>>,
 }
 
-/// A loop over time, with the weight of each gate.
+/// Units in whole vectors, in at most so many ranges, all about as long.
+fn in_vectors(units: usize, lanes: usize, most: usize) -> Vec<Range<usize>> {
+    let vectors = units.div_ceil(lanes);
+    let count = most.min(vectors);
+    (0..count).map(|i| vectors * i / count * lanes..units.min(vectors * (i + 1) / count * lanes)).collect()
+}
+
+/// A loop over time.
 struct Loop<'a> {
     size: &'a Size,
-    panels: Vec<Panels>,
+    weight: &'a View<'a, f32>,
 }
 
 impl Loop<'_> {
     /// Runs the time steps. `cell(units, rows)` makes of some units' sums what their states are.
     fn run(&self, written: &mut [View<f32>], threads: usize, cell: impl Fn(Range<usize>, Rows) + Sync) {
-        let Loop { size: &Size { batch, steps, .. }, ref panels } = *self;
+        let &Size { batch, steps, units, .. } = self.size;
         let [lefts, sides] = self.size.sides();
-        let groups = panels[0].groups(batch);
-        let chunks = panels[0].shares(threads);
-        let width = |chunk: usize| panels[0].columns(&chunks[chunk]).len();
+        let tile = TileSize::new();
+        let groups = tile.groups(batch);
+        let chunks = in_vectors(units, tile.lanes, threads);
+        let width = |chunk: usize| chunks[chunk].len();
         // The state that the product reads, packed, each chunk of its units by itself; and the one that is being written.
         let packed = [0, 1].map(|_| -> Vec<RwLock<Vec<f32>>> {
             (0..chunks.len()).map(|chunk| RwLock::new(vec![0.0; lefts * batch * width(chunk)])).collect()
@@ -83,6 +80,7 @@ impl Loop<'_> {
             let Some(share) = shares.get(chunk) else { return };
             let mut share = share.lock().unwrap_or_else(PoisonError::into_inner);
             let _guard = barrier.guard();
+            let panels = self.pack(&chunks[chunk]);
             let mut sums = vec![0.0; sides * batch * width(chunk)];
             pack(&share.states[0][0], chunk, 0);
             barrier.wait();
@@ -99,9 +97,9 @@ impl Loop<'_> {
                             }));
                         }
                     }
-                    self.multiply(&chunks[chunk], (&left, chunks.len()), batch, &mut sums);
+                    self.multiply(&panels, (&left, chunks.len()), width(chunk), &mut sums);
                 }
-                self.call(&mut share, n, panels[0].columns(&chunks[chunk]), &sums, &cell);
+                self.call(&mut share, n, chunks[chunk].clone(), &sums, &cell);
                 pack(&share.states[0][n + 1], chunk, (n + 1) % 2);
                 barrier.wait();
             }
@@ -125,19 +123,30 @@ impl Loop<'_> {
         shares
     }
 
-    /// The product of a time step, of some rows and panels. left holds packed rows, of each part of the state those of each group in so many
-    /// pieces along k.
-    fn multiply(&self, chunk: &Range<usize>, (left, pieces): (&[&[f32]], usize), rows: usize, sums: &mut [f32]) {
-        let ([parts, _], panels) = (self.size.sides(), &self.panels);
-        let width = panels[0].columns(chunk).len();
+    /// The weight of each gate, of some units.
+    fn pack(&self, units: &Range<usize>) -> Vec<Panels> {
+        let Loop { size, weight } = self;
+        let gate = |gate: usize| {
+            let first = gate * size.gate_stride() * if size.backward { weight.stride } else { 1 } + units.start;
+            let mut panels = Panels::new(size.units, units.len());
+            panels.fill(Source::Rows(&weight.data()[first..], weight.stride), 0..size.units, false);
+            panels
+        };
+        (0..size.gates).map(gate).collect()
+    }
+
+    /// The product of a time step with the weight of each gate, of so many units. left holds packed rows, of each part of the state those of
+    /// each group in so many pieces along k.
+    fn multiply(&self, panels: &[Panels], (left, pieces): (&[&[f32]], usize), width: usize, sums: &mut [f32]) {
+        let ([parts, _], rows) = (self.size.sides(), self.size.batch);
         let groups = left.len() / (parts * pieces);
         for (gate, panels) in panels.iter().enumerate() {
             let (part, side) = if self.size.backward { (gate, 0) } else { (0, gate) };
             let mut out = sums[side * rows * width..][..rows * width].chunks_mut(width);
-            let each = panels.groups(rows).zip(left[part * groups * pieces..].chunks(pieces));
+            let each = panels.tile().groups(rows).zip(left[part * groups * pieces..].chunks(pieces));
             let mut tiles: Vec<Group> = each.map(|(group, a)| Group::new(a, out.by_ref().take(group.len()))).collect();
             let base = if part > 0 { Base::Out } else { Base::Nothing };
-            panels.multiply(chunk.clone(), &mut tiles, base);
+            panels.multiply(0..panels.count(), &mut tiles, base);
         }
     }
 
@@ -170,7 +179,7 @@ impl Loop<'_> {
                 let (mut rest, between) = part.split_at_mut(self.size.units);
                 between.fill(0.0);
                 for (pieces, chunk) in all.iter_mut().zip(chunks) {
-                    let (piece, after) = std::mem::take(&mut rest).split_at_mut(self.panels[0].columns(chunk).len());
+                    let (piece, after) = std::mem::take(&mut rest).split_at_mut(chunk.len());
                     pieces.push(piece);
                     rest = after;
                 }
