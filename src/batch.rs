@@ -223,6 +223,15 @@ impl Batch {
         self.counted_places().count()
     }
 
+    /// The same inputs and initial states, with targets of 0 that all count: for a pass whose states matter and whose loss does not.
+    pub(crate) fn for_its_states(&self) -> Batch {
+        let targets = match &self.targets {
+            Targets::Classes(classes) => Targets::Classes(Array2::zeros(classes.dim())),
+            Targets::Values(values) => Targets::Values(Array3::zeros(values.dim())),
+        };
+        Batch { mask: None, targets, class_weights: None, ..self.clone() }
+    }
+
     /// Every output that counts, `(t, b)`, in the order of rows.
     pub(crate) fn counted_places(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
         self.places().filter(|&(t, b)| self.counts(t, b))

@@ -81,7 +81,7 @@ pub struct Flow {
     pub imprecise_after: Option<usize>,
     /// The share of units with a derivative below 0.01 at the last step, one before, and so on; empty for cells whose h is not φ of a sum.
     pub saturated: Vec<f64>,
-    /// The share of units that are so at every step of every sequence: dead.
+    /// The share of units that are so at every step of every sequence: dead. 0 for cells whose h is not φ of a sum.
     pub dead: f64,
 }
 
@@ -92,9 +92,9 @@ impl Flow {
         &self.norms[..self.out_of_range.unwrap_or(self.norms.len())]
     }
 
-    /// [`Flow::saturated`] over all steps.
+    /// [`Flow::saturated`] over all steps; `None` where it is empty.
     #[must_use]
-    pub fn mean_saturated(&self) -> f64 {
-        self.saturated.iter().sum::<f64>() / self.saturated.len().max(1) as f64
+    pub fn mean_saturated(&self) -> Option<f64> {
+        (!self.saturated.is_empty()).then(|| self.saturated.iter().sum::<f64>() / self.saturated.len() as f64)
     }
 }

@@ -251,7 +251,7 @@ impl Tensors {
         let values: Vec<T> = match data {
             Data::F32(values) => values.iter().map(|&v| single(v)).collect(),
             Data::F64(values) => values.iter().map(|&v| double(v)).collect(),
-            Data::I64(_) => return Err(self.bad(name, "is of type I64; expected F32 or F64")),
+            Data::I64(_) => return Err(self.bad(name, "holds integers; expected F32 or F64")),
         };
         self.array(name, shape, values)
     }
@@ -350,7 +350,7 @@ mod tests {
         for (error, expected) in [
             (tensors.f32("u").unwrap_err(), "u: there is no such tensor; there are bad, double, ids, none, w, worse"),
             (tensors.f32("flags").unwrap_err(), "flags: is of type BOOL; expected F32 or F64, or I64 or I32"),
-            (tensors.f32("ids").unwrap_err(), "ids: is of type I64; expected F32 or F64"),
+            (tensors.f32("ids").unwrap_err(), "ids: holds integers; expected F32 or F64"),
             (tensors.i64("w").unwrap_err(), "w: is of type F32; expected I64 or I32"),
             (tensors.f32("bad").unwrap_err(), "bad: [0, 1, 1] is NaN; expected a finite number"),
             (tensors.f64("worse").unwrap_err(), "worse: [1] is -inf; expected a finite number"),

@@ -15,6 +15,7 @@ use self::report::Report;
 use super::compute::ComputeArgs;
 use super::files::expect_utf8;
 use super::missing::advise;
+use super::options::FillArg;
 use super::terminal::note;
 use super::trained::WhichArgs;
 
@@ -35,6 +36,9 @@ pub struct Evaluate {
     /// Read tensors of --data as [B, T, …] instead of [T, B, …]
     #[arg(long, requires = "data", conflicts_with = "text")]
     batch_first: bool,
+
+    #[command(flatten)]
+    fill: FillArg,
 
     /// The held-out part of the run's own data [default: test, if the run has one]
     #[arg(long, value_name = "PART", conflicts_with_all = ["text", "data"])]
@@ -108,7 +112,8 @@ impl Evaluate {
                 Ok((Box::new(text), what))
             }
             (None, Some(path)) => {
-                let reading = Reading { layout: super::options::layout(self.batch_first), ..settings.reading.clone() };
+                let reading = self.fill.change(settings.reading.clone())?;
+                let reading = Reading { layout: super::options::layout(self.batch_first), ..reading };
                 let opened = open_to_measure(path, &settings.options(), &reading, columns)?;
                 opened.notes.iter().for_each(note);
                 Ok((opened.source, path.display().to_string()))

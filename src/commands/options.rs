@@ -10,13 +10,13 @@ mod values;
 
 use clap::{Args, ValueEnum};
 use retrospect::batch::{Input, Loss, TargetKind};
-use retrospect::data::{ALL, Choice, ClassWeights, Columns, Defaults, Opened, Options, Part, Reading, Scaling, Task, Tokens};
+use retrospect::data::{ALL, Choice, ClassWeights, Columns, Defaults, Opened, Options, Part, Reading, Task, Tokens};
 use retrospect::model::{Config, RecurrentInit, has_recurrent_masks, holds_masks_alone, sizes_of_masks};
 use retrospect::train::{Checkpoint, Settings};
 use retrospect::{Activation, Error, Result};
 
 use self::data::{DataArgs, FileArgs, TableArgs};
-pub use self::data::{Names, absolute, layout, names};
+pub use self::data::{FillArg, Names, absolute, layout, names};
 pub use self::data_cache::DataCache;
 use self::init::Init;
 pub use self::init::expect_tokens;
@@ -31,7 +31,7 @@ use super::files::note_pipe;
 use super::terminal::note;
 
 /// The flags of a model that do not change when a run goes on. Each by its own name: of a group an error would list all.
-pub const FIXED: [&str; 45] = [
+pub const FIXED: [&str; 46] = [
     // Which data, and how they are read.
     "task",
     "vocabulary",
@@ -44,6 +44,7 @@ pub const FIXED: [&str; 45] = [
     "window",
     "windows",
     "warmup_steps",
+    "split_seed",
     "target",
     "input",
     "sequence",
@@ -151,7 +152,7 @@ impl ModelArgs {
         if known.columns.is_some() && reading.scale.is_some() {
             return Err(Error::Usage("--scale: numbers are scaled as the run of --init scales them".into()));
         }
-        let is_scaled = |columns: &Columns| columns.targets.iter().any(|column| column.scaling() != Scaling::IDENTITY);
+        let is_scaled = |columns: &Columns| columns.targets.iter().any(|column| column.scaling().is_change());
         if self.loss.is_of_labels() && known.columns.is_some_and(is_scaled) {
             return Err(Error::Usage("--loss bce: labels are not scaled, and the run of --init scales its targets".into()));
         }
@@ -167,7 +168,6 @@ impl ModelArgs {
         if !data.is_quiet() {
             init.as_ref().map(|init| init.note_left_out(&network)).transpose()?;
             note_dropout(network.dropout, network.layers);
-            let is_scaled = |columns: &Columns| columns.targets.iter().any(|column| column.scaling() != Scaling::IDENTITY);
             if network.loss == Loss::ErrorToSignal && opened.columns.as_ref().is_some_and(is_scaled) {
                 note("The error-to-signal ratio is of scaled values; --scale none makes it that of the file's own numbers.");
             }

@@ -28,7 +28,7 @@ use super::bare::BareArgs;
 use super::compute::ComputeArgs;
 use super::evaluate::vocabulary_of;
 use super::files::{in_file, refuse_overwrite};
-use super::options::Names;
+use super::options::{FillArg, Names};
 use super::terminal::note;
 use super::trained::WhichArgs;
 
@@ -70,6 +70,9 @@ pub struct Predict {
     /// Columns of the table to write beside the predictions, such as dates: their values in the row that is predicted. A name with a comma in it goes in double quotes
     #[arg(long, value_name = "COLUMN,…", requires = "data", conflicts_with = "text", value_parser = super::options::names)]
     keep: Vec<Names>,
+
+    #[command(flatten)]
+    fill: FillArg,
 
     /// Write the last time step of each sequence only
     #[arg(long, conflicts_with = "steps")]
@@ -190,7 +193,7 @@ impl Predict {
         let Some(path) = &self.data else {
             return Err(Error::Usage("--text needs a run that was trained on text; these are weights alone".into()));
         };
-        let reading = Reading { layout: super::options::layout(self.batch_first), ..Reading::default() };
+        let reading = Reading { layout: super::options::layout(self.batch_first), ..self.fill.change(Reading::default())? };
         let read = DataFile::read(path)?.sequences(path, &reading, None, self.plot.is_some(), &self.kept())?;
         let input = match &read.sequences.inputs {
             Inputs::Tokens(_) => Input::Tokens,
@@ -204,8 +207,8 @@ impl Predict {
     /// What is predicted from, and its file.
     fn sequences(&self, checkpoint: &Checkpoint) -> Result<(ReadSequences, &PathBuf)> {
         if let Some(path) = &self.data {
-            let reading =
-                Reading { layout: super::options::layout(self.batch_first), ..checkpoint.origin.settings.reading.clone() };
+            let reading = self.fill.change(checkpoint.origin.settings.reading.clone())?;
+            let reading = Reading { layout: super::options::layout(self.batch_first), ..reading };
             let columns = checkpoint.origin.columns.as_ref();
             return Ok((DataFile::read(path)?.sequences(path, &reading, columns, self.plot.is_some(), &self.kept())?, path));
         }

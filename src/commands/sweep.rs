@@ -16,6 +16,7 @@ use std::thread::ScopedJoinHandle;
 
 use clap::Args;
 use retrospect::backend::Compute;
+use retrospect::data::Choice;
 use retrospect::train::{Overview, Settings};
 use retrospect::{Error, Result};
 
@@ -37,7 +38,7 @@ const NOT_VARIED: [&str; 10] =
     ["out", "resume", "new-data", "tensorboard", "json", "profile", "backend", "adapter", "threads", "tune"];
 
 /// Flags by which runs are measured by different things, so that none of them is the best.
-const MEASURES: [&str; 16] = [
+const MEASURES: [&str; 17] = [
     "loss",
     "quantile",
     "best",
@@ -53,6 +54,7 @@ const MEASURES: [&str; 16] = [
     "sequence",
     "validation",
     "test",
+    "split-seed",
     "warmup-steps",
 ];
 
@@ -159,7 +161,8 @@ impl Sweep {
             let problem = "runs that differ in it are measured by different things, and --halving compares them";
             return Err(Error::Usage(format!("--vary {}: {problem}", flag.flag)));
         }
-        let record = Record::new(&self.vary, self.random, same_for_all()?, self.halving)?;
+        let mut record = Record::new(&self.vary, self.random, same_for_all()?, self.halving)?;
+        self.hold_out_alike(&mut record)?;
         for run in &record.runs {
             let options = parse(&record.arguments, &record.flags, run)?.options;
             if self.halving && !options.is_validated() {
@@ -180,6 +183,19 @@ impl Sweep {
         fs::create_dir_all(&folder).map_err(|source| Error::Io { path: folder.clone(), source })?;
         record.write(&folder)?;
         Ok((folder, record))
+    }
+
+    /// Lets runs of different seeds hold out the same sequences, so that their validations can be compared.
+    fn hold_out_alike(&self, record: &mut Record) -> Result<()> {
+        let is_varied = |name: &str| record.flags.iter().any(|flag| flag == name);
+        let first = parse(&record.arguments, &record.flags, &record.runs[0])?.options;
+        if let ((seed, None), Some(Choice::Data(_))) = (first.seeds(), first.file())
+            && is_varied("seed")
+            && !is_varied("split-seed")
+        {
+            record.arguments.push(format!("--split-seed={seed}"));
+        }
+        Ok(())
     }
 
     /// A sweep that goes on, from where it began: its flags may name files from there.

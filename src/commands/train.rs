@@ -262,8 +262,12 @@ impl Train {
                 (None, [_, Some(_), ..]) => "nothing a step back".into(),
                 (None, [_, None, ..]) => "beyond f32 a step back".into(),
             };
-            let shares = format!("{:.1} % saturated, {:.1} % dead", flow.saturated * 100.0, flow.dead * 100.0);
-            ("gradient, top layer", format!("{rate}; {shares}; {}", folder.join("gradients.svg").display()))
+            let shares = flow
+                .saturated
+                .zip(flow.dead)
+                .map(|(saturated, dead)| format!("{:.1} % saturated, {:.1} % dead; ", saturated * 100.0, dead * 100.0));
+            let shares = shares.unwrap_or_default();
+            ("gradient, top layer", format!("{rate}; {shares}{}", folder.join("gradients.svg").display()))
         }));
         if let Some(path) = before_explosion {
             rows.push((

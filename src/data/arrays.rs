@@ -189,6 +189,7 @@ pub(super) fn check_enough(what: impl ToString, count: usize, division: &Divisio
 pub(super) fn counts(training: usize, held_out: usize, all: usize) -> String {
     let sequences = if training == 1 { "1 sequence".to_owned() } else { format!("{training} sequences") };
     match all - training - held_out {
+        0 if held_out == 0 => format!("{sequences} to train"),
         0 => format!("{sequences} to train and {held_out} held out"),
         test => format!("{sequences} to train, {held_out} held out and {test} for a test"),
     }

@@ -63,6 +63,12 @@ impl Scaling {
     /// The one that changes nothing.
     pub const IDENTITY: Scaling = Scaling { shift: 0.0, scale: 1.0, mean: 0.0 };
 
+    /// Whether scaled values are other numbers than those of the column.
+    #[must_use]
+    pub fn is_change(&self) -> bool {
+        self.shift != 0.0 || self.scale != 1.0
+    }
+
     /// The scaling of a column by the numbers that it has for training; NaN does not count. Of no number or a constant one the scale is 1.
     #[must_use]
     pub fn fit(scale: Scale, numbers: impl Iterator<Item = f64> + Clone) -> Scaling {

@@ -77,10 +77,13 @@ impl Fingerprints {
         matches!((self.held_out(part), other.held_out(part)), (Some(a), Some(b)) if a != b)
     }
 
-    /// Whether what trains and what validates are the same, so that validations can be compared.
+    /// Whether what validates is the same, so that validations can be compared: the same file, or the same part of the data that train.
     #[must_use]
     pub fn validate_alike(&self, other: &Fingerprints) -> bool {
-        self.data == other.data && !self.differ_in(other, Part::Validation)
+        match (&self.validation, &other.validation) {
+            (Some(a), Some(b)) => a == b,
+            _ => self.data == other.data,
+        }
     }
 }
 

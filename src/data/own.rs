@@ -156,7 +156,11 @@ impl Purpose<'_> {
         let grouped = all.with_targets(&table, options);
         let mut notes = Vec::new();
         if grouped.rows.len() < there {
-            notes.push(format!("{} sequences have no target and are left out", there - grouped.rows.len()));
+            let without = match there - grouped.rows.len() {
+                1 => "1 sequence has no target and is left out".to_owned(),
+                more => format!("{more} sequences have no target and are left out"),
+            };
+            notes.push(without);
         }
         if grouped.rows.is_empty() {
             return Err(Error::input(what, format!("none of {there} sequences has a target")));
@@ -175,8 +179,7 @@ impl Purpose<'_> {
         notes.extend(options.missing(&batch, &grouped).map_err(|problem| Error::input(&what, problem))?);
         let plan = plan.ahead(options.ahead);
         if self.part.is_some() && plan.division.training == 0 {
-            let (rows, ahead) = (table.rows, options.ahead);
-            return Err(Error::input(what, format!("has {rows} rows; nothing is left to train of targets {ahead} rows later")));
+            return Err(Error::input(what, nothing_trains(&plan, grouped.rows.len(), table.rows, options.ahead)));
         }
         Ok(Loaded { batch, columns: Some(columns), notes, fingerprint, plan })
     }
@@ -207,6 +210,10 @@ impl Purpose<'_> {
         let read = tensors.batch(layout)?;
         let mut notes: Vec<String> = read.note().into_iter().collect();
         let (steps, count) = read.batch.shape();
+        if tensors.get("values").is_ok_and(|values| matches!(values.shape(), &[_, outputs] if outputs == steps && steps > 1)) {
+            let each = layout.axes(", 1");
+            notes.push(format!("values: one target of {steps} numbers for each sequence; numbers for each time step are {each}"));
+        }
         let plan = self.plan(count, steps, count == 1);
         let (mut columns, mut batch) = (self.columns.cloned(), read.batch);
         if let (None, Some(scale)) = (self.columns, self.reading.scale.filter(|&scale| scale != Scale::None)) {
@@ -231,10 +238,22 @@ impl Purpose<'_> {
             None => Division::all_held_out(divided),
         };
         let places = match self.part {
-            Some(_) => places(self.seed, count),
+            Some(_) => places(self.reading.split_seed.unwrap_or(self.seed), count),
             None => in_order(count),
         };
         Plan { places, division, is_series, part: self.part }
+    }
+}
+
+/// Why nothing of a table trains.
+fn nothing_trains(plan: &Plan, sequences: usize, rows: usize, ahead: usize) -> String {
+    match (plan.is_series, ahead) {
+        (false, _) => format!(
+            "{sequences} of {sequences} sequences are held out, so nothing is left to train; --validation 0 holds none out, --validation FILE \
+             is another table to measure on, and without --sequence the end of the rows is held out"
+        ),
+        (true, 0) => format!("has {rows} rows, all of which are held out; --validation 0 holds none out"),
+        (true, _) => format!("has {rows} rows; nothing is left to train of targets {ahead} rows later"),
     }
 }
 
@@ -288,7 +307,7 @@ fn source(what: &str, batch: Batch, plan: Plan, options: &Options, reading: &Rea
     }
     let windows = reading.windows.unwrap_or_default();
     let Options { window, batch: size, seed } = *options;
-    let mut cut = Cut { window, batch: size, windows, warmup: reading.warmup, bucket: reading.bucket };
+    let mut cut = Cut { window, batch: size, windows, warmup: reading.warmup, bucket: reading.bucket, by_time: plan.is_series };
     if plan.is_series {
         let there = if plan.division.training > 0 { plan.division.training } else { steps };
         if !reading.cut {
@@ -300,7 +319,8 @@ fn source(what: &str, batch: Batch, plan: Plan, options: &Options, reading: &Rea
         }
     } else {
         cut.window = cut.window.min(steps);
-        if reading.shrink {
+        // Windows at random places are as many as are asked for; those that carry a state on are of as many sequences.
+        if reading.shrink && windows == Windows::Carried {
             cut.batch = cut.batch.min(plan.division.training.max(1));
         }
     }

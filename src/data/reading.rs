@@ -23,6 +23,9 @@ pub struct Reading {
     pub validation: HeldOut,
     /// What is measured once it has ended.
     pub test: HeldOut,
+    /// The seed by which sequences are held out. `None`: that of the run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub split_seed: Option<u64>,
     /// Which columns of a table are read and predicted.
     pub table: TableOptions,
     /// How numbers are scaled. `None`: those of a table to standard deviations, and tensors not at all.
@@ -54,6 +57,7 @@ impl Default for Reading {
             bucket: true,
             validation: HeldOut::Share(0.1),
             test: HeldOut::Share(0.0),
+            split_seed: None,
             table: TableOptions::default(),
             scale: None,
             labels: false,

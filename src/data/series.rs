@@ -2,7 +2,8 @@
 //!
 //! A single series is divided by time: its first part trains, in as many streams side by side as a batch has, and the end is held out.
 //! What is measured of the end begins half a window before it, so that the state has seen what came before. Of several sequences some are
-//! held out whole; the others are walked through a batch of them at a time.
+//! held out whole; the others are walked through a batch of them at a time. A window without an output that counts does not train; where one is
+//! measured the state goes through it.
 
 mod stretch;
 mod window;
@@ -42,6 +43,8 @@ pub struct Cut {
     pub warmup: usize,
     /// Whether sequences that are walked through side by side are of similar length.
     pub bucket: bool,
+    /// Whether the one sequence that there is is divided by its time steps; sequences are divided as wholes, also where they are one.
+    pub by_time: bool,
 }
 
 /// Sequences in memory, in windows.
@@ -65,15 +68,18 @@ pub struct Series {
 }
 
 impl Series {
-    /// Cuts `data` into windows. A single sequence is divided by its time steps; of several, `division` divides the sequences in the order
-    /// `places`. `what` names the data in messages.
+    /// Cuts `data` into windows. `division` divides the time steps of the one sequence, or the sequences in the order `places`. `what` names
+    /// the data in messages.
     ///
     /// # Errors
-    /// [`Error::BadInput`] when there are too few time steps for a window of each stream, when nothing counts, and for given states that a
-    /// window cannot begin with; [`Error::Usage`] for sizes of 0.
+    /// [`Error::BadInput`] when there are too few time steps for a window of each stream, too few sequences for a batch of those whose state
+    /// is carried, when nothing counts, and for given states that a window cannot begin with; [`Error::Usage`] for sizes of 0.
+    ///
+    /// # Panics
+    /// When several sequences are to be divided by their time steps.
     pub fn new(what: impl ToString, data: Batch, cut: Cut, seed: u64, places: &[u32], division: &Division) -> Result<Series> {
         let what = what.to_string();
-        let Cut { window, batch, warmup, .. } = cut;
+        let Cut { window, batch, warmup, windows, by_time, .. } = cut;
         Options { seed, batch, window }.check(Some(window))?;
         if warmup >= window {
             return Err(Error::Usage(format!("{warmup} warm-up steps leave nothing that counts of a window of {window}")));
@@ -81,18 +87,23 @@ impl Series {
         let shape = Shape::from_batch(&data);
         data.check_alone(shape.input, shape.targets)?;
         let sequences = data.shape().1;
-        if matches!(data.initial_state, InitialState::Given(_)) && (sequences == 1 || cut.windows == Windows::Random) {
+        assert!(!by_time || sequences == 1, "{sequences} sequences cannot be divided by time");
+        if matches!(data.initial_state, InitialState::Given(_)) && (by_time || windows == Windows::Random) {
             return Err(Error::input(what, "gives initial states, and windows begin in the middle of a sequence"));
         }
         let whole = |&place: &u32| {
             let sequence = place as usize;
             Stretch { sequence, steps: 0..data.length(sequence), counts_from: 0 }
         };
-        if sequences > 1 && (1..batch).contains(&division.training) {
-            let left = division.training;
-            return Err(Error::input(what, format!("batch {batch} needs as many sequences to train; {left} of {sequences} do")));
+        let fewer = division.training;
+        if !by_time && windows == Windows::Carried && (1..batch).contains(&fewer) {
+            let problem = format!(
+                "batch {batch} carries on the states of as many sequences; {fewer} of {sequences} train. Batch {fewer} would fit, or --windows \
+                 random"
+            );
+            return Err(Error::input(what, problem));
         }
-        let (training, held_out) = if sequences == 1 {
+        let (training, held_out) = if by_time {
             let training = streams(&what, division.training, cut)?;
             (training, vec![later_streams(&division.held_out, cut)])
         } else {
@@ -101,7 +112,7 @@ impl Series {
             (training, held_out.chunks(batch).map(<[Stretch]>::to_vec).collect())
         };
         // What is measured without training has no time steps that train.
-        let steps = if sequences == 1 && division.training > 0 { division.training } else { data.shape().0 };
+        let steps = if by_time && division.training > 0 { division.training } else { data.shape().0 };
         let deviations = (0..sequences).map(|b| data.deviation(b, 0..steps) as f32).collect();
         let mut series = Series {
             data,
@@ -116,7 +127,7 @@ impl Series {
             pass: 0,
             walk: Walk::default(),
         };
-        series.held_out = series.walk_through(held_out);
+        series.held_out = series.walk_to_measure(held_out);
         series.check(&what)?;
         if cut.windows == Windows::Random {
             series.counted = series.outputs_after_warmup();
@@ -143,7 +154,7 @@ impl Series {
                 format!("Windows of {window} time steps at random places, whose first {warmup} do not count")
             }
         };
-        if sequences > 1 {
+        if !self.cut.by_time {
             let held_out = self.held_out.groups.iter().map(Vec::len).sum();
             let divided = counts(self.training.len(), held_out, sequences);
             return format!("{divided}, of up to {steps} time steps.\n{how}");
@@ -161,7 +172,7 @@ impl Series {
 
     /// Refuses windows that would silently leave out most of a sequence.
     fn check(&self, what: &str) -> Result<()> {
-        if self.data.shape().1 == 1 {
+        if self.cut.by_time {
             return match self.held_out.windows.is_empty() && self.training.is_empty() {
                 true => Err(Error::input(what, "no output counts")),
                 false => Ok(()),
@@ -189,17 +200,13 @@ impl Series {
         t >= stretch.counts_from && t < stretch.steps.end && self.data.counts(t, stretch.sequence)
     }
 
-    /// The windows of groups in which some output counts. After one that is left out the state starts at zero again.
-    fn walk_through(&self, groups: Vec<Vec<Stretch>>) -> Walk {
+    /// The windows of groups that train: those in which some output counts. After one that is left out the state starts at zero again.
+    fn walk_to_train(&self, groups: Vec<Vec<Stretch>>) -> Walk {
         let mut windows = Vec::new();
         for (place, group) in groups.iter().enumerate() {
-            let longest = group.iter().map(|stretch| stretch.steps.len()).max().unwrap_or(0);
             let mut starts = true;
-            for first in (0..longest).step_by(self.cut.window) {
-                let any = group.iter().any(|stretch| {
-                    let from = stretch.steps.start + first;
-                    (from..from + self.cut.window).any(|t| self.counts(stretch, t))
-                });
+            for first in self.firsts(group) {
+                let any = self.any_counts(group, first);
                 if any {
                     windows.push(Window { group: place, first, starts });
                 }
@@ -209,24 +216,49 @@ impl Series {
         Walk { groups, windows }
     }
 
+    /// The windows of groups that are measured: all up to the last in which some output counts, so that the state has seen what came before it.
+    fn walk_to_measure(&self, groups: Vec<Vec<Stretch>>) -> Walk {
+        let mut windows = Vec::new();
+        for (place, group) in groups.iter().enumerate() {
+            let last = self.firsts(group).filter(|&first| self.any_counts(group, first)).last();
+            let firsts = last.map(|last| self.firsts(group).take_while(move |&first| first <= last));
+            windows.extend(firsts.into_iter().flatten().map(|first| Window { group: place, first, starts: first == 0 }));
+        }
+        Walk { groups, windows }
+    }
+
+    /// The first time step of each window of a group.
+    fn firsts(&self, group: &[Stretch]) -> impl Iterator<Item = usize> + use<> {
+        let longest = group.iter().map(|stretch| stretch.steps.len()).max().unwrap_or(0);
+        (0..longest).step_by(self.cut.window)
+    }
+
+    /// Whether some output counts in the window of a group from a time step on.
+    fn any_counts(&self, group: &[Stretch], first: usize) -> bool {
+        group.iter().any(|stretch| {
+            let from = stretch.steps.start + first;
+            (from..from + self.cut.window).any(|t| self.counts(stretch, t))
+        })
+    }
+
     /// The windows of a training pass.
     fn pass_of(&self, pass: u64) -> Walk {
         if self.cut.windows == Windows::Random || self.training.is_empty() {
             return Walk::default();
         }
-        if self.data.shape().1 == 1 {
-            return self.walk_through(vec![self.training.clone()]);
+        if self.cut.by_time {
+            return self.walk_to_train(vec![self.training.clone()]);
         }
         let places = (0..self.training.len() as u32).collect();
         let length = |place: u32| self.training[place as usize].steps.len();
         let order = order::of_pass(places, self.cut.batch, (self.seed, pass), self.cut.bucket.then_some(&length));
         let group = |places: &[u32]| places.iter().map(|&place| self.training[place as usize].clone()).collect();
-        self.walk_through(order.chunks_exact(self.cut.batch).map(group).collect())
+        self.walk_to_train(order.chunks_exact(self.cut.batch).map(group).collect())
     }
 
     /// Moves to the pass that contains a training step.
     fn take_pass(&mut self, step: u64) {
-        if self.data.shape().1 == 1 {
+        if self.cut.by_time {
             self.first_step = step - step % self.walk.windows.len() as u64;
             return;
         }
@@ -332,8 +364,14 @@ mod tests {
         }
     }
 
+    /// Of a single series.
     fn cut(window: usize, batch: usize) -> Cut {
-        Cut { window, batch, windows: Windows::Carried, warmup: 0, bucket: true }
+        Cut { by_time: true, ..whole(window, batch) }
+    }
+
+    /// Of sequences.
+    fn whole(window: usize, batch: usize) -> Cut {
+        Cut { window, batch, windows: Windows::Carried, warmup: 0, bucket: true, by_time: false }
     }
 
     /// The numbers that each sequence of a batch reads, and those whose output counts, after checking that these are their targets.
@@ -411,7 +449,7 @@ mod tests {
         let lengths: Vec<usize> = (0..4).map(|b| 10 + 5 * b).collect();
         let varied = Batch { lengths: Some(lengths.clone()), ..data(25, 4) };
         let division = Division::new(4, [0.0, 0.0], Part::Validation);
-        let mut series = Series::new("s", varied, cut(4, 2), 1, &[0, 1, 2, 3], &division).unwrap();
+        let mut series = Series::new("s", varied, whole(4, 2), 1, &[0, 1, 2, 3], &division).unwrap();
         let batch = series.batch(0);
         let (found, read) = (batch.deviations.clone().unwrap(), numbers(&batch));
         for (found, (read, _)) in found.into_iter().zip(read) {
@@ -425,7 +463,7 @@ mod tests {
         let lengths: Vec<usize> = (0..11).map(|b| 3 + 2 * b).collect();
         let varied = Batch { lengths: Some(lengths.clone()), ..data(25, 11) };
         let (places, division) = ((0..11).rev().collect::<Vec<_>>(), Division::new(11, [0.2, 0.0], Part::Validation));
-        let new = || Series::new("s", varied.clone(), cut(4, 3), 5, &places, &division).unwrap();
+        let new = || Series::new("s", varied.clone(), whole(4, 3), 5, &places, &division).unwrap();
         let mut series = new();
         // Nine train, in groups of three.
         let mut expected: Vec<usize> = (2..11).flat_map(|b| (0..lengths[b]).map(move |t| 1000 * b + t)).collect();
@@ -452,7 +490,7 @@ mod tests {
         }
         let held_out: Vec<usize> = (0..series.held_out_batches()).flat_map(|k| counted(&series.held_out(k))).collect();
         assert_eq!(held_out, [1001, 1002, 1003, 1, 2, 1004]);
-        let mut random = Series::new("s", varied.clone(), Cut { bucket: false, ..cut(4, 3) }, 5, &places, &division).unwrap();
+        let mut random = Series::new("s", varied.clone(), Cut { bucket: false, ..whole(4, 3) }, 5, &places, &division).unwrap();
         assert_ne!(counted(&random.batch(0)), orders[0][..counted(&random.batch(0)).len()]);
     }
 
@@ -480,7 +518,7 @@ mod tests {
         // Sequences shorter than a window are read whole.
         let varied = Batch { lengths: Some(vec![4, 30, 5]), ..data(30, 3) };
         let division = Division::new(3, [0.0, 0.0], Part::Validation);
-        let mut series = Series::new("s", varied, Cut { batch: 2, ..cut }, 9, &[0, 1, 2], &division).unwrap();
+        let mut series = Series::new("s", varied, Cut { batch: 2, by_time: false, ..cut }, 9, &[0, 1, 2], &division).unwrap();
         for (read, counted) in (0..50).flat_map(|step| numbers(&series.batch(step))) {
             assert!(counted.iter().all(|n| read.contains(n)) && !counted.is_empty());
         }
@@ -488,15 +526,23 @@ mod tests {
 
     #[test]
     fn a_gap_starts_the_state_again_and_what_cannot_be_cut_is_refused() {
-        let gap = Batch {
-            mask: Some(Array2::from_shape_fn((40, 1), |(t, _)| f32::from(u8::from(!(8..20).contains(&t))))),
-            ..data(40, 1)
-        };
+        let counts = |t: usize| !((8..20).contains(&t) || t >= 34);
+        let gap = Batch { mask: Some(Array2::from_shape_fn((40, 1), |(t, _)| f32::from(u8::from(counts(t))))), ..data(40, 1) };
+        // What is measured is read through the gap, up to the last output that counts.
+        for cut in [whole(4, 1), cut(4, 1)] {
+            let count = if cut.by_time { 40 } else { 1 };
+            let mut series = Series::new("s", gap.clone(), cut, 1, &[0], &Division::all_held_out(count)).unwrap();
+            assert_eq!(series.held_out_batches(), 9);
+            let read = (0..9).map(|k| series.held_out(k)).map(|b| (numbers(&b)[0].0[0], b.initial_state == InitialState::Zero));
+            assert_eq!(read.collect::<Vec<_>>(), (0..9).map(|k| (4 * k, k == 0)).collect::<Vec<_>>());
+            let all: Vec<usize> = (0..9).flat_map(|k| counted(&series.held_out(k))).collect();
+            assert_eq!(all, (0..40).filter(|&t| counts(t)).collect::<Vec<_>>());
+        }
         let all = Division::new(40, [0.0, 0.0], Part::Validation);
         let mut series = Series::new("s", gap, cut(4, 1), 1, &[0], &all).unwrap();
         let firsts: Vec<(usize, bool)> =
-            (0..7).map(|k| series.batch(k)).map(|b| (numbers(&b)[0].0[0], b.initial_state == InitialState::Zero)).collect();
-        assert_eq!(firsts, [(0, true), (4, false), (20, true), (24, false), (28, false), (32, false), (36, false)]);
+            (0..6).map(|k| series.batch(k)).map(|b| (numbers(&b)[0].0[0], b.initial_state == InitialState::Zero)).collect();
+        assert_eq!(firsts, [(0, true), (4, false), (20, true), (24, false), (28, false), (32, false)]);
 
         let last = |n: usize| data(n, 3).of_last_step();
         let given = Batch { initial_state: InitialState::Given([("h".into(), Array3::zeros((1, 1, 2)))].into()), ..data(40, 1) };
@@ -512,7 +558,7 @@ mod tests {
                 "s: 40 time steps train, and batch 5 with window 50 needs 250; window 40 with batch 1 would fit",
             ),
             (
-                Series::new("s", last(12), cut(5, 2), 1, &places, &three),
+                Series::new("s", last(12), whole(5, 2), 1, &places, &three),
                 "s: one output of sequence 0 counts, of 12 time steps; windows of 5 would not reach from its start to there. Leave --window out to read sequences whole",
             ),
             (
@@ -520,8 +566,8 @@ mod tests {
                 "s: gives initial states, and windows begin in the middle of a sequence",
             ),
             (
-                Series::new("s", data(9, 3), cut(5, 4), 1, &places, &three),
-                "s: batch 4 needs as many sequences to train; 3 of 3 do",
+                Series::new("s", data(9, 3), whole(5, 4), 1, &places, &three),
+                "s: batch 4 carries on the states of as many sequences; 3 of 3 train. Batch 3 would fit, or --windows random",
             ),
         ] {
             let error = result.err().unwrap();

@@ -61,7 +61,7 @@ pub static FILL: Kernel = Kernel {
 
 const COPY_BINDINGS: &[Binding] = &[Binding::read("x"), Binding::write("out")];
 pub(super) const COPY_SHADER: Shader =
-    Shader::new(&[WINDOW, include_str!("../../shaders/copy.wgsl")], "main", COPY_BINDINGS, &[]);
+    Shader::new(&[WINDOW, include_str!("../../shaders/copy.wgsl")], "main", COPY_BINDINGS, &[]).in_bounds();
 
 /// out = x, of the same shape.
 pub static COPY: Kernel = Kernel {

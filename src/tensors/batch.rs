@@ -67,7 +67,7 @@ impl Layout {
     }
 
     /// The axes of a tensor with so many more than time and sequences, for people.
-    fn axes(self, last: &str) -> String {
+    pub(crate) fn axes(self, last: &str) -> String {
         let (first, second) = if self == Layout::TimeFirst { ("T", "B") } else { ("B", "T") };
         format!("[{first}, {second}{last}]")
     }
@@ -195,6 +195,17 @@ impl Tensors {
             let Some(&count) = self.get(name).ok().filter(|t| t.shape().len() == rank).and_then(|t| t.shape().first()) else {
                 continue;
             };
+            if layout == Layout::TimeFirst
+                && name == "values"
+                && self.get(name)?.shape() == [steps, sequences]
+                && steps != sequences
+            {
+                let problem = format!(
+                    "[{steps}, {sequences}] has a number for each time step and sequence; expected [T, B, O], which is \
+                     [{steps}, {sequences}, 1], or [B, O] for one target a sequence"
+                );
+                return Err(self.bad(name, problem));
+            }
             if count != sequences && count == steps {
                 let axes = layout.axes(", …");
                 return Err(self.bad(
@@ -239,7 +250,7 @@ impl Tensors {
             let mask = batch.mask.get_or_insert_with(|| Array2::ones((steps, sequences)));
             ignored.iter().for_each(|&at| mask[at] = 0.0);
         }
-        let ids = self.ids("classes", &classes, |t, b| batch.counts(t, b))?;
+        let ids = self.ids("classes", &classes, |t, b| is_whole && batch.counts(t, b))?;
         Ok((Batch { targets: Targets::Classes(ids), ..batch }, ignored.len()))
     }
 
@@ -444,7 +455,7 @@ mod tests {
         fn replace(tensors: &mut Tensors, name: &str, tensor: impl Into<Tensor>) {
             tensors.insert(name, tensor);
         }
-        let cases: [(Batch, Change, &str); 23] = [
+        let cases: [(Batch, Change, &str); 25] = [
             (
                 vectors(),
                 |t| replace(t, "tokens", array![[1_i64]]),
@@ -497,6 +508,20 @@ mod tests {
                 vectors(),
                 |t| replace(t, "inputs", Array3::from_shape_fn((3, 2, 4), |(t, ..)| if t == 1 { f32::NAN } else { 0.0 })),
                 "inputs: [1, 0, 0] is NaN; expected a finite number",
+            ),
+            (
+                vectors(),
+                |t| replace(t, "values", Array2::<f32>::zeros((3, 2))),
+                "values: [3, 2] has a number for each time step and sequence; expected [T, B, O], which is [3, 2, 1], or [B, O] for one \
+                 target a sequence",
+            ),
+            (
+                vectors(),
+                |t| {
+                    t.tensors.remove("values");
+                    replace(t, "classes", Array2::<i64>::from_elem((2, 2), -100));
+                },
+                "classes: expected shape [3, 2], got [2, 2]",
             ),
             (vectors(), |t| replace(t, "h0", Array3::<f32>::zeros((1, 3, 5))), "h0: expected shape [1, 2, 5], got [1, 3, 5]"),
             (vectors(), |t| replace(t, "c0", Array3::<f32>::zeros((2, 2, 5))), "h0: expected shape [2, 2, 5], got [1, 2, 5]"),

@@ -225,7 +225,7 @@ impl TensorFile {
         let values: Vec<f64> = match self.data(name, elements)? {
             Data::F32(values) => values.into_iter().map(f64::from).collect(),
             Data::F64(values) => values,
-            Data::I64(_) => return Err(self.bad(name, "is of type I64; expected F32 or F64")),
+            Data::I64(_) => return Err(self.bad(name, "holds integers; expected F32 or F64")),
         };
         match values.iter().position(|v| !v.is_finite()) {
             Some(i) => Err(self.bad(name, not_finite(first + i, self.shape(name)?, values[i]))),

@@ -47,6 +47,11 @@ pub(super) fn evaluate_unless(
             return network.set_state(&state).map(|()| None);
         }
         let batch = batch(index);
+        if batch.counted() == 0 {
+            // It is read for the state behind it.
+            network.loss(&batch.for_its_states())?;
+            continue;
+        }
         let weight = batch.total_weight(&measured_by);
         loss += f64::from(network.loss(&batch)?) * weight;
         total += weight;

@@ -1,5 +1,7 @@
 //! The data of a run that goes on: where they were, at another place, or other data of the same kind.
 
+use ndarray::Array3;
+
 use super::{Checkpoint, Validations};
 use crate::batch::{Input, TargetKind};
 use crate::data::{Choice, HeldOut, Opened, Part};
@@ -19,7 +21,8 @@ impl Checkpoint {
     }
 
     /// Opens the data that the run goes on with, and keeps where they are: those of the run, which may lie at another `place` now, or, with
-    /// `other`, different data of the same vocabulary and shapes.
+    /// `other`, different data of the same vocabulary and shapes. On different data the states begin at zero, and a batch has as many sequences
+    /// as they allow.
     ///
     /// # Errors
     /// [`Error::Usage`] for a place of another kind than the run's data, or when there is no file. [`Error::BadInput`] for data that are not
@@ -35,6 +38,7 @@ impl Checkpoint {
         }
         let settings = super::Settings { data: place.clone(), ..self.origin.settings.clone() };
         let mut data = settings.open(Part::Validation, self.origin.known())?;
+        let is_same = self.difference(&place, &data).is_none();
         match self.difference(&place, &data).or_else(|| self.held_out_difference(&data, Part::Validation)) {
             _ if other => expect_fit(&settings.network, &place, &data)?,
             Some((what, problem)) => {
@@ -43,6 +47,13 @@ impl Checkpoint {
             None => {}
         }
         self.origin.settings = settings;
+        if !is_same {
+            // The batch may be smaller, and the states are those of other sequences.
+            let network = &mut self.origin.settings.network;
+            network.batch = data.source.window().1;
+            self.states =
+                network.cell.states.iter().map(|&name| (name.to_owned(), Array3::zeros(network.state_shape()))).collect();
+        }
         self.origin.settings.network.lengths |= data.source.has_lengths();
         if !self.origin.fingerprints.validate_alike(&data.fingerprints) {
             // Validations on other data tell nothing of these.

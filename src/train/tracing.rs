@@ -27,10 +27,10 @@ pub struct LayerFlow {
     pub rate: Option<f64>,
     /// [`Flow::imprecise_after`].
     pub imprecise_after: Option<usize>,
-    /// The share of units with a derivative below 0.01, over all steps and sequences.
-    pub saturated: f64,
-    /// The share of units that have it at every step of every sequence.
-    pub dead: f64,
+    /// The share of units with a derivative below 0.01, over all steps and sequences. `None` for cells whose h is not φ of a sum.
+    pub saturated: Option<f64>,
+    /// The share of units that have it at every step of every sequence. `None` for the same cells.
+    pub dead: Option<f64>,
 }
 
 impl From<Flow> for LayerFlow {
@@ -43,7 +43,7 @@ impl From<Flow> for LayerFlow {
             rate: flow.rate,
             imprecise_after: flow.imprecise_after,
             saturated: flow.mean_saturated(),
-            dead: flow.dead,
+            dead: flow.mean_saturated().map(|_| flow.dead),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The built program as its users meet it: run in a folder of its own.
 
 mod bare;
+mod basins;
 mod bench;
 mod check;
 mod constraints;

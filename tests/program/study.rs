@@ -123,6 +123,13 @@ fn a_run_traces_its_gradients() {
     assert_eq!(first["gradients"].as_array().unwrap().len(), 2, "two layers");
     assert_eq!(first["gradients"][1]["norms"].as_array().unwrap().len(), 15);
     assert!(first["update_to_weight"]["rnn.weight_hh_l1"].as_f64().unwrap() > 0.0);
+    assert!(first["gradients"][0]["saturated"].is_f64() && first["gradients"][0]["dead"].is_f64());
+    // What a GRU does not have is not drawn, nor said to be 0.
+    let shown = succeed(folder.path(), &format!("{small} --cell gru --steps 2 --trace-gradients 1 --out gru"));
+    let flow = &traced("gru")[0]["gradients"][1];
+    assert!(flow["saturated"].is_null() && flow["dead"].is_null() && flow["rate"].is_f64(), "{flow}");
+    let figure = fs::read_to_string(folder.path().join("gru/gradients.svg")).unwrap();
+    assert!(!shown.contains("saturated") && shown.contains("a step back") && !figure.contains("saturated"), "{shown}");
     // A bias that was zero has no ratio.
     assert!(first["update_to_weight"]["rnn.bias_ih_l0"].is_null());
     let svg = fs::read_to_string(folder.path().join("run/gradients.svg")).unwrap();

@@ -69,6 +69,11 @@ pub struct DataArgs {
     )]
     bucket: Option<Bucket>,
 
+    /// The seed that decides which sequences of --data are held out [default: that of --seed; in a sweep over seeds the first of them, for all
+    /// runs]
+    #[arg(long, value_name = "N", requires = "data", conflicts_with_all = ["text", "task"], help_heading = "Data")]
+    pub split_seed: Option<u64>,
+
     /// What classes of --data count for in the loss of training: balanced (the rarer the more), or a table with the columns class and weight,
     /// where a class that is missing counts for 1 [default: 1 each]
     #[arg(long, value_name = "balanced|FILE", value_parser = class_weights, requires = "data", conflicts_with_all = ["text", "task"], help_heading = "Data")]
@@ -181,6 +186,7 @@ impl DataArgs {
             bucket: self.bucket != Some(Bucket::Off),
             validation: held_out(&files.validation, usual.validation),
             test: held_out(&files.test, usual.test),
+            split_seed: self.split_seed,
             table: TableOptions {
                 targets: columns(target),
                 inputs: columns(input),
@@ -201,6 +207,33 @@ impl DataArgs {
             cut: self.window.is_some() && has_data,
             shrink: self.batch.is_none() && has_data,
             ..Reading::default()
+        }
+    }
+}
+
+/// What becomes of gaps in a table that a trained network reads.
+#[derive(Args)]
+pub struct FillArg {
+    /// What a missing input of the table becomes [default: as in training]
+    #[arg(long, value_name = "NAME", requires = "data")]
+    fill: Option<Fill>,
+}
+
+impl FillArg {
+    /// How a run reads its data, with gaps filled as is asked for.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] where the run was not trained on a table.
+    pub fn change(&self, mut reading: Reading) -> Result<Reading> {
+        match self.fill {
+            Some(_) if reading.table.targets.is_empty() => {
+                Err(Error::Usage("--fill is for tables, and this run was trained on something else".into()))
+            }
+            Some(fill) => {
+                reading.table.fill = Some(fill);
+                Ok(reading)
+            }
+            None => Ok(reading),
         }
     }
 }

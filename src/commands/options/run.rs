@@ -117,6 +117,11 @@ impl RunArgs {
         self.model.files.choice()
     }
 
+    /// The seed of the run, and the one that its sequences are held out by where that is another.
+    pub fn seeds(&self) -> (u64, Option<u64>) {
+        (self.model.seed.seed, self.model.data.split_seed)
+    }
+
     /// The files that are named anew.
     pub fn files(&self) -> &FileArgs {
         &self.model.files

@@ -30,6 +30,10 @@ pub fn gradients(path: &Path, cells: &[Part]) -> Result<()> {
         let body = titled_lines(canvas, title, &lines.entries(), besides)?;
         let places = body.split_evenly((rows, 2));
         for (place, (name, cell)) in places.iter().zip(cells) {
+            if cell.iter().all(|gradients| gradients.flow.saturated.is_empty()) {
+                norms(place, name, cell, &lines)?;
+                continue;
+            }
             let (above, below) = place.split_vertically(CELL.1 - SHARES);
             norms(&above, name, cell, &lines)?;
             shares(&below, cell, &lines)?;

@@ -51,7 +51,9 @@ pub fn tracing(folder: &Path, metrics: &[Metrics]) -> Result<()> {
     if layers == 0 {
         return Ok(());
     }
-    let height = HEAD + layers as u32 * (MAP + SHARES) + UPDATES;
+    // Cells whose h is not φ of a sum have no share of saturated units.
+    let shares = if steps.iter().flat_map(|step| step.layers).any(|layer| layer.saturated.is_some()) { SHARES } else { 0 };
+    let height = HEAD + layers as u32 * (MAP + shares) + UPDATES;
     super::write_in_run(&folder.join("gradients.svg"), (WIDTH, height), |canvas| {
         let (head, mut rest) = canvas.split_vertically(HEAD);
         head.draw(&Text::new("Gradients through time, during training".to_owned(), (24, 16), font(TITLE)))?;
@@ -65,12 +67,15 @@ pub fn tracing(folder: &Path, metrics: &[Metrics]) -> Result<()> {
         }
         head.draw(&Text::new(what, (24, 48), font(TEXT)))?;
         for layer in (0..layers).rev() {
-            let (here, below) = rest.split_vertically(MAP + SHARES);
-            let (map, shares) = here.split_vertically(MAP);
+            let (map, below) = rest.split_vertically(MAP);
             let name = if layers > 1 { format!("layer {layer}") } else { String::new() };
             heat_map(&map, &name, &steps, layer)?;
-            self::shares(&shares, &steps, layer)?;
             rest = below;
+            if shares > 0 {
+                let (here, below) = rest.split_vertically(shares);
+                self::shares(&here, &steps, layer)?;
+                rest = below;
+            }
         }
         updates(&rest, &steps, layers)
     })
@@ -140,8 +145,9 @@ fn shares(canvas: &Canvas, steps: &[Step], layer: usize) -> Drawn {
     let (left, _) = body.split_horizontally(WIDTH - SCALE);
     let mut chart = axes(&left).build_cartesian_2d(across(steps), 0.0..1.0)?;
     super::mesh(&mut chart, ["training step", "share of units"], [9, 3], [&whole, &|y| format!("{:.0} %", y * 100.0)])?;
-    let of = |share: fn(&LayerFlow) -> f64| {
-        thinned(&steps.iter().map(|step| (step.step, share(&step.layers[layer]))).collect::<Vec<_>>(), POINTS)
+    let of = |share: fn(&LayerFlow) -> Option<f64>| {
+        let known = |step: &Step| Some((step.step, share(&step.layers[layer])?));
+        thinned(&steps.iter().filter_map(known).collect::<Vec<_>>(), POINTS)
     };
     line(&mut chart, LINES[0], of(|flow| flow.saturated))?;
     line(&mut chart, LINES[1], of(|flow| flow.dead))

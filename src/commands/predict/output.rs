@@ -21,6 +21,9 @@ const SHOWN: usize = 20;
 /// The columns that a terminal of 80 characters shows: numbers of 5 digits have 11 at most, and two between columns.
 const SHOWN_COLUMNS: usize = 7;
 
+/// What follows the name of a kept column that the predictions have too.
+const OBSERVED: &str = "_observed";
+
 /// Some time steps of some sequences.
 pub struct Part<'a> {
     /// The first sequence.
@@ -133,8 +136,13 @@ impl Output {
     fn heading(&self, outputs: usize) -> Vec<String> {
         let columns = (0..outputs).map(|o| self.labels.output(o, outputs));
         let class = self.labels.is_classes.then(|| "class".to_owned());
-        let kept = self.kept.iter().flat_map(|kept| kept.names().to_vec());
-        ["sequence".to_owned(), "step".to_owned()].into_iter().chain(kept).chain(class).chain(columns).collect()
+        let own: Vec<String> = ["sequence", "step"].map(String::from).into_iter().collect();
+        let found: Vec<String> = class.into_iter().chain(columns).collect();
+        // A target's own values, beside what is predicted of it.
+        let is_taken = |name: &String| own.contains(name) || found.contains(name);
+        let beside = |name: &String| if is_taken(name) { format!("{name}{OBSERVED}") } else { name.clone() };
+        let kept: Vec<String> = self.kept.iter().flat_map(|kept| kept.names()).map(beside).collect();
+        own.into_iter().chain(kept).chain(found).collect()
     }
 
     /// Takes a part. The parts of a group of sequences come one after the other, then its end.

@@ -183,8 +183,8 @@ impl Gradients {
         for gradients in all {
             let flow = &gradients.flow;
             let steps = |steps: Option<usize>| steps.map_or(String::new(), |n| n.to_string());
-            let is_counted = !flow.saturated.is_empty();
-            let share = |x: f64| if is_counted { format!("{:.1} %", x * 100.0) } else { String::new() };
+            let share = |x: Option<f64>| x.map_or(String::new(), |x| format!("{:.1} %", x * 100.0));
+            let saturated = flow.mean_saturated();
             rows.push(vec![
                 plot::network_name(gradients),
                 gradients.layer.to_string(),
@@ -194,8 +194,8 @@ impl Gradients {
                 gradients.bound.map_or(String::new(), |bound| format!("× {}", short(bound))),
                 steps(flow.vanished_after),
                 steps(flow.exploded_after),
-                share(flow.mean_saturated()),
-                share(flow.dead),
+                share(saturated),
+                share(saturated.map(|_| flow.dead)),
                 flow.trend.map_or("not known", Trend::name).into(),
                 steps(flow.out_of_range),
                 steps(flow.imprecise_after),
@@ -305,7 +305,7 @@ fn verdict(gradients: &study::Gradients, is_top: bool) -> String {
                 Some(phi) if phi.has_dead_side() && flow.dead > 0.2 => {
                     format!("a smaller rate or smaller weights: {:.0} % of the units are dead", flow.dead * 100.0)
                 }
-                Some(phi) if !phi.is_straight() && flow.mean_saturated() > 0.05 => {
+                Some(phi) if !phi.is_straight() && flow.mean_saturated().is_some_and(|share| share > 0.05) => {
                     "smaller weights and inputs, for fewer saturated units".into()
                 }
                 _ if gradients.smallest < 0.5 * gradients.gain => {

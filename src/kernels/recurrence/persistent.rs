@@ -42,7 +42,8 @@ pub(crate) const FLAGS: Shader = Shader::new(
     "main",
     &[Binding { element: Element::U32, ..Binding::write("out") }, Binding { element: Element::U32, ..Binding::read("given_up") }],
     &["word", "always"],
-);
+)
+.in_bounds();
 const FILLING: usize = 2;
 
 #[derive(Clone, Copy, Pod, Zeroable)]
