@@ -1,6 +1,7 @@
 //! `retrospect evaluate`.
 
 mod report;
+mod sequences;
 
 use std::path::PathBuf;
 
@@ -8,12 +9,13 @@ use clap::Args;
 use retrospect::batch::{Input, TargetKind};
 use retrospect::data::{HeldOut, Part, Reading, Source, Text, Vocabulary, open_to_measure, read_content};
 use retrospect::model::Config;
-use retrospect::train::{Checkpoint, evaluate};
+use retrospect::train::{Checkpoint, evaluate, evaluate_sequences};
 use retrospect::{Error, Result};
 
 use self::report::Report;
+use self::sequences::Sequences;
 use super::compute::ComputeArgs;
-use super::files::expect_utf8;
+use super::files::{expect_utf8, refuse_overwrite};
 use super::missing::advise;
 use super::options::FillArg;
 use super::terminal::note;
@@ -44,6 +46,10 @@ pub struct Evaluate {
     #[arg(long, value_name = "PART", conflicts_with_all = ["text", "data"])]
     part: Option<Part>,
 
+    /// Write what is measured of each sequence to this table (.csv), and print the median
+    #[arg(long, value_name = "FILE", value_parser = sequences::file, conflicts_with_all = ["text", "json"])]
+    sequences: Option<PathBuf>,
+
     #[command(flatten)]
     which: WhichArgs,
 
@@ -61,7 +67,8 @@ impl Evaluate {
             expect_utf8(&self.run)?;
         }
         let (checkpoint, path) = self.which.load(&self.run)?;
-        let (mut source, what) = self.source(&checkpoint)?;
+        let (mut source, what, ids) = self.source(&checkpoint)?;
+        self.check_sequences(&*source, &what)?;
         if source.held_out_batches() == 0 {
             return Err(Error::BadInput {
                 what,
@@ -91,16 +98,36 @@ impl Evaluate {
             Error::BadInput { what: tensor, problem } => Error::BadInput { what: format!("{what}: {tensor}"), problem },
             other => other,
         };
-        let found = evaluate(&mut network, batches, |k| source.held_out(k), true).map_err(named)?;
+        let found = match &self.sequences {
+            Some(_) => evaluate_sequences(&mut network, &mut *source),
+            None => evaluate(&mut network, batches, |k| source.held_out(k), true),
+        };
+        let found = found.map_err(named)?;
         if !found.loss.is_finite() {
             return Err(Error::NotFinite { tensor: "loss".into() });
         }
         let report = Report { checkpoint: &checkpoint, found: &found };
+        if let Some(path) = &self.sequences {
+            let each = Sequences::new(&checkpoint, &found.sequences, &ids);
+            each.write(path)?;
+            report.print()?;
+            return each.print();
+        }
         if self.json { report.print_json(&self.run, &path) } else { report.print() }
     }
 
-    /// The held-out data, and what they are called in messages.
-    fn source(&self, checkpoint: &Checkpoint) -> Result<(Box<dyn Source>, String)> {
+    /// Checks that there are sequences to tell apart, and that the table does not take the place of what is read.
+    fn check_sequences(&self, source: &dyn Source, what: &str) -> Result<()> {
+        let Some(path) = &self.sequences else { return Ok(()) };
+        if source.held_out_batches() > 0 && source.held_out_sequences(0).is_empty() {
+            return Err(Error::Usage(format!("--sequences: {what} has no sequences to tell apart")));
+        }
+        let read: Vec<PathBuf> = Checkpoint::files(&self.run).into_iter().chain(self.data.clone()).collect();
+        refuse_overwrite("--sequences", path, read.iter().map(PathBuf::as_path))
+    }
+
+    /// The held-out data, what they are called in messages, and what their sequences are called.
+    fn source(&self, checkpoint: &Checkpoint) -> Result<(Box<dyn Source>, String, Vec<String>)> {
         let (settings, columns) = (&checkpoint.origin.settings, checkpoint.origin.columns.as_ref());
         let Config { batch, window, .. } = settings.network;
         match (&self.text, &self.data) {
@@ -109,14 +136,14 @@ impl Evaluate {
                 let what = path.display().to_string();
                 let text = Text::with_vocabulary(&what, read_content(path)?, vocabulary.clone(), batch, window)?;
                 text.note_unknown(&what).iter().for_each(note);
-                Ok((Box::new(text), what))
+                Ok((Box::new(text), what, Vec::new()))
             }
             (None, Some(path)) => {
                 let reading = self.fill.change(settings.reading.clone())?;
                 let reading = Reading { layout: super::options::layout(self.batch_first), ..reading };
                 let opened = open_to_measure(path, &settings.options(), &reading, columns)?;
                 opened.notes.iter().for_each(note);
-                Ok((opened.source, path.display().to_string()))
+                Ok((opened.source, path.display().to_string(), opened.measured_ids))
             }
             (None, None) => {
                 let has_test = settings.reading.test != HeldOut::Share(0.0);
@@ -130,7 +157,7 @@ impl Evaluate {
                 checkpoint.expect_same(&opened, part)?;
                 note(format_args!("Measured on the {} part.", if part == Part::Test { "test" } else { "validation" }));
                 let what = settings.data.what();
-                Ok((opened.source, what))
+                Ok((opened.source, what, opened.measured_ids))
             }
         }
     }

@@ -239,6 +239,12 @@ impl Source for Arrays {
         // Weights are for training alone.
         Batch { class_weights: None, ..self.select(&indices, counted) }
     }
+
+    fn held_out_sequences(&self, index: u64) -> Vec<Option<usize>> {
+        let held_out = &self.places[self.division.held_out.clone()];
+        let first = index as usize * self.batch;
+        (first..first + self.batch).map(|i| held_out.get(i).map(|&place| place as usize)).collect()
+    }
 }
 
 #[cfg(test)]

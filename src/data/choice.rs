@@ -55,8 +55,15 @@ impl Choice {
         match self {
             Choice::Task(name) => {
                 let source = (Task::named(name)?.source)(options)?;
-                let (notes, fingerprints) = (Vec::new(), Fingerprints::default());
-                Ok(Opened { source, vocabulary: None, columns: None, class_weights: None, notes, fingerprints })
+                Ok(Opened {
+                    source,
+                    vocabulary: None,
+                    columns: None,
+                    class_weights: None,
+                    notes: Vec::new(),
+                    measured_ids: Vec::new(),
+                    fingerprints: Fingerprints::default(),
+                })
             }
             Choice::Text(path) => Text::open(path, options, reading, part, known.vocabulary),
             Choice::Data(path) => own::open(path, options, reading, part, known.columns),

@@ -49,6 +49,10 @@ impl Source for Divided {
         self.held_out.held_out(index)
     }
 
+    fn held_out_sequences(&self, index: u64) -> Vec<Option<usize>> {
+        self.held_out.held_out_sequences(index)
+    }
+
     fn window(&self) -> (usize, usize) {
         let ((steps, batch), (other, _)) = (self.training.window(), self.held_out.window());
         (steps.max(other), batch)

@@ -132,6 +132,11 @@ pub trait Source: Send {
     /// Held-out batch `index` of [`Source::held_out_batches`].
     fn held_out(&mut self, index: u64) -> Batch;
 
+    /// Which sequence of its file each place of a held-out batch has: none where a place is filled up, nor where the file is one series.
+    fn held_out_sequences(&self, _index: u64) -> Vec<Option<usize>> {
+        Vec::new()
+    }
+
     /// `(T, B)` of every batch. `T` is the source's to say: copy memory's is its delay and 20 more, a file's is the file's.
     fn window(&self) -> (usize, usize);
 }

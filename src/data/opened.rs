@@ -20,6 +20,8 @@ pub struct Opened {
     pub class_weights: Option<Vec<f32>>,
     /// What should be told of it.
     pub notes: Vec<String>,
+    /// What a table's column calls the sequences of the file that is measured, in its order; empty where they have no names.
+    pub measured_ids: Vec<String>,
     /// The sums by which a run that goes on recognises its files.
     pub fingerprints: Fingerprints,
 }

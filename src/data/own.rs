@@ -33,6 +33,8 @@ struct Loaded {
     columns: Option<Columns>,
     notes: Vec<String>,
     fingerprint: Option<String>,
+    /// What a table's column calls the sequences.
+    ids: Vec<String>,
     plan: Plan,
 }
 
@@ -60,7 +62,7 @@ struct Purpose<'a> {
 pub(super) fn open(path: &Path, options: &Options, reading: &Reading, part: Part, columns: Option<&Columns>) -> Result<Opened> {
     let what = name_of(path);
     let purpose = Purpose { seed: options.seed, reading, part: Some(part), columns };
-    let Loaded { mut batch, columns, mut notes, fingerprint, plan } = purpose.load(path)?;
+    let Loaded { mut batch, columns, mut notes, fingerprint, ids, plan } = purpose.load(path)?;
     if let Some(weights) = &reading.class_weights {
         let outputs = Shape::from_batch(&batch).targets;
         batch.class_weights = Some(weights.weights(&batch, outputs, columns.as_ref(), plan.training())?);
@@ -71,7 +73,8 @@ pub(super) fn open(path: &Path, options: &Options, reading: &Reading, part: Part
     notes.insert(0, note);
     notes.insert(1, about);
     notes.iter_mut().for_each(|note| *note = format!("{what}: {note}."));
-    let mut opened = Opened { source, vocabulary: None, columns, class_weights, notes, fingerprints: Fingerprints::default() };
+    let fingerprints = Fingerprints::default();
+    let mut opened = Opened { source, vocabulary: None, columns, class_weights, notes, measured_ids: ids, fingerprints };
     let mut held_out = None;
     if let HeldOut::File(path) = reading.held_out(part) {
         // The network takes no larger batches than those that train.
@@ -80,6 +83,7 @@ pub(super) fn open(path: &Path, options: &Options, reading: &Reading, part: Part
         opened.notes.push(format!("{}: measured while training and by `evaluate`.", name_of(path)));
         opened.notes.extend(measured.notes);
         opened.source = Box::new(Divided::new(&name_of(path), opened.source, measured.source)?);
+        opened.measured_ids = measured.measured_ids;
         held_out = measured.fingerprints.data;
     }
     opened.fingerprints = Fingerprints::new(fingerprint, held_out, reading, part);
@@ -93,11 +97,11 @@ pub(super) fn open(path: &Path, options: &Options, reading: &Reading, part: Part
 pub fn open_to_measure(path: &Path, options: &Options, reading: &Reading, columns: Option<&Columns>) -> Result<Opened> {
     let what = name_of(path);
     let purpose = Purpose { seed: options.seed, reading, part: None, columns };
-    let Loaded { batch, columns, mut notes, fingerprint, plan } = purpose.load(path)?;
+    let Loaded { batch, columns, mut notes, fingerprint, ids, plan } = purpose.load(path)?;
     notes.iter_mut().for_each(|note| *note = format!("{what}: {note}."));
     let (source, _) = source(&what, batch, plan, options, reading)?;
     let fingerprints = Fingerprints { data: fingerprint, ..Fingerprints::default() };
-    Ok(Opened { source, vocabulary: None, columns, class_weights: None, notes, fingerprints })
+    Ok(Opened { source, vocabulary: None, columns, class_weights: None, notes, measured_ids: ids, fingerprints })
 }
 
 /// Sequences that are held out are named, if they are no more than these.
@@ -181,7 +185,7 @@ impl Purpose<'_> {
         if self.part.is_some() && plan.division.training == 0 {
             return Err(Error::input(what, nothing_trains(&plan, grouped.rows.len(), table.rows, options.ahead)));
         }
-        Ok(Loaded { batch, columns: Some(columns), notes, fingerprint, plan })
+        Ok(Loaded { batch, columns: Some(columns), notes, fingerprint, ids: grouped.ids, plan })
     }
 
     fn fit(&self, table: &Table, grouped: &Grouped, plan: &Plan) -> Result<(Columns, Vec<String>)> {
@@ -228,7 +232,7 @@ impl Purpose<'_> {
             check_ids(&what, &batch)?;
         }
         let fingerprint = of_pipe.map_or_else(|| fingerprint_of(path), Ok)?;
-        Ok(Loaded { batch, columns, notes, fingerprint: Some(fingerprint), plan })
+        Ok(Loaded { batch, columns, notes, fingerprint: Some(fingerprint), ids: Vec::new(), plan })
     }
 
     fn plan(&self, count: usize, steps: usize, is_series: bool) -> Plan {

@@ -342,6 +342,14 @@ impl Source for Series {
         // Weights are for training alone.
         Batch { class_weights: None, ..self.read(&self.held_out.groups[group], first, starts) }
     }
+
+    fn held_out_sequences(&self, index: u64) -> Vec<Option<usize>> {
+        if self.cut.by_time {
+            return Vec::new();
+        }
+        let group = &self.held_out.groups[self.held_out.windows[index as usize].group];
+        (0..self.cut.batch).map(|b| group.get(b).map(|stretch| stretch.sequence)).collect()
+    }
 }
 
 #[cfg(test)]
@@ -490,6 +498,7 @@ mod tests {
         }
         let held_out: Vec<usize> = (0..series.held_out_batches()).flat_map(|k| counted(&series.held_out(k))).collect();
         assert_eq!(held_out, [1001, 1002, 1003, 1, 2, 1004]);
+        assert_eq!([0, 1].map(|k| series.held_out_sequences(k)), [[Some(1), Some(0), None], [Some(1), Some(0), None]]);
         let mut random = Series::new("s", varied.clone(), Cut { bucket: false, ..whole(4, 3) }, 5, &places, &division).unwrap();
         assert_ne!(counted(&random.batch(0)), orders[0][..counted(&random.batch(0)).len()]);
     }

@@ -119,7 +119,15 @@ impl Text {
         };
         let fingerprints = Fingerprints::new(sum, held_out, reading, part);
         let notes = notes.into_iter().flatten().collect();
-        Ok(Opened { source, vocabulary: Some(vocabulary), columns: None, class_weights: None, notes, fingerprints })
+        Ok(Opened {
+            source,
+            vocabulary: Some(vocabulary),
+            columns: None,
+            class_weights: None,
+            notes,
+            measured_ids: Vec::new(),
+            fingerprints,
+        })
     }
 
     /// What to tell where some of the vocabulary is not in the text. Of bytes that is usual.

@@ -1,8 +1,11 @@
 //! The loss over held-out batches, through the same forward program as training.
 
+use std::collections::BTreeMap;
+
 use super::Measures;
 use crate::Result;
 use crate::batch::Batch;
+use crate::data::Source;
 use crate::network::Network;
 
 /// What a network scores on some batches.
@@ -14,7 +17,12 @@ pub struct Evaluation {
     pub counted: u64,
     /// What else is measured, where that was asked for.
     pub measures: Option<Measures>,
+    /// The same of each sequence, by its place in its file, where that was asked for; of classes without their table.
+    pub sequences: BTreeMap<usize, Measures>,
 }
+
+/// A batch, and which sequence each of its places has.
+type Placed = (Batch, Vec<Option<usize>>);
 
 /// Runs batches `0..count` through the network, from the initial state each says, and leaves the network's own state as
 /// it was. To measure more than the loss means to read all outputs back.
@@ -26,6 +34,16 @@ pub fn evaluate(network: &mut Network, count: u64, batch: impl FnMut(u64) -> Bat
     Ok(found.expect("it is not asked whether to stop"))
 }
 
+/// The same for all that a source holds out, with all measures, and those of each sequence.
+///
+/// # Errors
+/// As [`evaluate`].
+pub fn evaluate_sequences(network: &mut Network, source: &mut dyn Source) -> Result<Evaluation> {
+    let count = source.held_out_batches();
+    let found = evaluate_placed(network, count, None, |k| (source.held_out(k), source.held_out_sequences(k)), true)?;
+    Ok(found.expect("it is not asked whether to stop"))
+}
+
 /// The same, but ends without a result where `is_asked_to_stop` says so before a batch, on any of the ranks that evaluate together.
 ///
 /// # Errors
@@ -33,20 +51,31 @@ pub fn evaluate(network: &mut Network, count: u64, batch: impl FnMut(u64) -> Bat
 pub(super) fn evaluate_unless(
     network: &mut Network,
     count: u64,
-    mut is_asked_to_stop: Option<&mut dyn FnMut(u64) -> bool>,
+    is_asked_to_stop: Option<&mut dyn FnMut(u64) -> bool>,
     mut batch: impl FnMut(u64) -> Batch,
+    with_measures: bool,
+) -> Result<Option<Evaluation>> {
+    evaluate_placed(network, count, is_asked_to_stop, |k| (batch(k), Vec::new()), with_measures)
+}
+
+fn evaluate_placed(
+    network: &mut Network,
+    count: u64,
+    mut is_asked_to_stop: Option<&mut dyn FnMut(u64) -> bool>,
+    mut batch: impl FnMut(u64) -> Placed,
     with_measures: bool,
 ) -> Result<Option<Evaluation>> {
     let state = network.state()?;
     let measured_by = network.model().config().loss.clone();
     let (mut loss, mut total, mut counted, mut measures) = (0.0, 0.0, 0, None);
+    let mut sequences: BTreeMap<usize, Measures> = BTreeMap::new();
     for index in 0..count {
         if let Some(is_asked) = &mut is_asked_to_stop
             && network.agree_to_stop(is_asked(index))
         {
             return network.set_state(&state).map(|()| None);
         }
-        let batch = batch(index);
+        let (batch, places) = batch(index);
         if batch.counted() == 0 {
             // It is read for the state behind it.
             network.loss(&batch.for_its_states())?;
@@ -58,11 +87,17 @@ pub(super) fn evaluate_unless(
         counted += batch.counted() as u64;
         if with_measures {
             let outputs = network.outputs()?;
-            measures.get_or_insert_with(|| Measures::new(&batch.targets, outputs.dim().2)).add(&batch, &outputs, &measured_by);
+            let all = measures.get_or_insert_with(|| Measures::new(&batch.targets, outputs.dim().2));
+            all.add(&batch, &outputs, &measured_by);
+            for (b, sequence) in places.iter().enumerate() {
+                let Some(sequence) = sequence else { continue };
+                let of_one = sequences.entry(*sequence).or_insert_with(|| Measures::of_a_part(&batch.targets, outputs.dim().2));
+                of_one.add_sequence(&batch, &outputs, &measured_by, b);
+            }
         }
     }
     network.set_state(&state)?;
-    Ok(Some(Evaluation { loss: if total > 0.0 { loss / total } else { 0.0 }, counted, measures }))
+    Ok(Some(Evaluation { loss: if total > 0.0 { loss / total } else { 0.0 }, counted, measures, sequences }))
 }
 
 #[cfg(test)]

@@ -170,10 +170,28 @@ impl Measures {
         }
     }
 
+    /// The same for one of many parts, which has no table of classes.
+    pub(super) fn of_a_part(targets: &Targets, outputs: usize) -> Measures {
+        match targets {
+            Targets::Classes(_) => Measures::Classes(Confusion { counts: None, right: 0, counted: 0 }),
+            Targets::Values(_) => Measures::new(targets, outputs),
+        }
+    }
+
     /// Adds the outputs `[T, B, O]` of a batch that count, of a network that has this loss.
     pub(super) fn add(&mut self, batch: &Batch, outputs: &Array3<f32>, loss: &Loss) {
+        self.add_places(batch, outputs, loss, batch.counted_places());
+    }
+
+    /// The same of one sequence of the batch.
+    pub(super) fn add_sequence(&mut self, batch: &Batch, outputs: &Array3<f32>, loss: &Loss, b: usize) {
+        let places = (0..batch.shape().0).filter(|&t| batch.counts(t, b)).map(|t| (t, b));
+        self.add_places(batch, outputs, loss, places);
+    }
+
+    fn add_places(&mut self, batch: &Batch, outputs: &Array3<f32>, loss: &Loss, places: impl Iterator<Item = (usize, usize)>) {
         // Of a batch that ends earlier there are outputs of its longest sequence only.
-        for (t, b) in batch.counted_places().filter(|(t, _)| *t < outputs.dim().0) {
+        for (t, b) in places.filter(|&(t, _)| t < outputs.dim().0) {
             let row = outputs.slice(ndarray::s![t, b, ..]);
             match (&mut *self, &batch.targets) {
                 (Measures::Classes(confusion), Targets::Classes(classes)) => {
@@ -204,6 +222,15 @@ impl Measures {
             (loss.output_name(&name, o), found)
         };
         found.iter().enumerate().map(named).collect()
+    }
+
+    /// How many outputs were measured.
+    #[must_use]
+    pub fn counted(&self) -> u64 {
+        match self {
+            Measures::Classes(confusion) => confusion.counted,
+            Measures::Values(columns) => columns.first().map_or(0, |column| column.counted),
+        }
     }
 
     /// The share of right classes.

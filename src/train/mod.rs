@@ -17,7 +17,7 @@ mod validations;
 
 pub use checkpoint::{Checkpoint, Origin};
 pub use device::DeviceRecord;
-pub use evaluation::{Evaluation, evaluate};
+pub use evaluation::{Evaluation, evaluate, evaluate_sequences};
 pub use folder::{Folder, Metrics};
 pub use header::Header;
 pub use measures::{ColumnError, Confusion, Deviation, Measures, likeliest};

@@ -259,7 +259,15 @@ impl Training {
             Some(ClassWeights::Given(weights)) => Some(weights),
             _ => None,
         };
-        Opened { source: self.batches.into_source(), vocabulary, columns, class_weights, notes: Vec::new(), fingerprints }
+        Opened {
+            source: self.batches.into_source(),
+            vocabulary,
+            columns,
+            class_weights,
+            notes: Vec::new(),
+            measured_ids: Vec::new(),
+            fingerprints,
+        }
     }
 
     /// The training steps taken.

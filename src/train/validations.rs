@@ -157,6 +157,8 @@ impl Plateau {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     /// The losses and rates of `scripts/pytorch_optimizers.py`.
@@ -176,7 +178,7 @@ mod tests {
 
     #[test]
     fn the_best_stays_and_what_is_hardly_better_is_no_improvement() {
-        let evaluation = |loss| Evaluation { loss, counted: 1, measures: None };
+        let evaluation = |loss| Evaluation { loss, counted: 1, measures: None, sequences: BTreeMap::new() };
         let mut all = Validations::new(None);
         let mut add = |step, loss| all.add(step, &evaluation(loss), BestBy::Loss, 0.1);
         assert!(add(10, 2.0) && !add(20, 2.5) && add(30, 1.95) && !add(40, 1.95) && add(50, 1.88));

@@ -91,6 +91,49 @@ fn gaps_are_read_where_a_network_is_measured() {
     approx::assert_relative_eq!(error, expected, max_relative = 1e-5);
 }
 
+/// What is measured of each sequence is what a file of it alone would be measured as, whether sequences are cut or read whole.
+#[test]
+fn each_sequence_is_measured() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    let names = ["a", "b", "c", "d", "e"];
+    write(at, "all.csv", basins(&names, 70, |day| day % 11 == 3));
+    for (run, rest) in [("whole", ""), ("cut", "--window 20 --batch 2")] {
+        succeed(at, &format!("{TRAIN} --data all.csv --lr 0.02 --steps 60 {rest} --out {run}"));
+        let shown = succeed(at, &format!("evaluate {run} --data all.csv --sequences each.csv"));
+        let each = fs::read_to_string(at.join("each.csv")).unwrap();
+        assert!(each.starts_with("sequence,counted,rmse(flow),mae(flow),r2(flow)\n") && each.lines().count() == 6, "{each}");
+        assert!(shown.contains("of 5 sequences") && shown.contains("r2(flow)"), "{shown}");
+        for (name, line) in names.iter().zip(each.lines().skip(1)) {
+            let text = basins(&names, 70, |day| day % 11 == 3);
+            let of_one = |line: &&str| line.starts_with("day") || line.split(',').nth(1) == Some(name);
+            write(at, "one.csv", text.lines().filter(of_one).collect::<Vec<_>>().join("\n"));
+            let alone = json(at, &format!("evaluate {run} --data one.csv --json"));
+            let cells: Vec<&str> = line.split(',').collect();
+            assert_eq!((cells[0], cells[1].parse().ok()), (*name, alone["counted"].as_u64()));
+            for (cell, key) in cells[2..].iter().zip(["root_mean_squared_error", "mean_absolute_error", "r2"]) {
+                let expected = alone["columns"][0][key].as_f64().unwrap();
+                approx::assert_relative_eq!(cell.parse::<f64>().unwrap(), expected, max_relative = 1e-5);
+            }
+        }
+    }
+    // Of what is held out of the run's own data, each has its own name.
+    succeed(at, "evaluate cut --sequences each.csv");
+    let each = fs::read_to_string(at.join("each.csv")).unwrap();
+    let (code, _, said) = run(at, &format!("{TRAIN} --data all.csv --steps 1 --out again"));
+    let held_out = each.lines().nth(1).unwrap().split(',').next().unwrap();
+    assert!(code == 0 && each.lines().count() == 2 && said.contains(&format!("held out: {held_out}.")), "{each}{said}");
+    succeed(at, "train --hidden 4 --window 5 --steps 2 --backend cpu --out adding");
+    expect(
+        at,
+        &[
+            ("evaluate adding --sequences x.csv", 2, "adding has no sequences to tell apart"),
+            ("evaluate cut --sequences x.txt", 2, "expected the name of a .csv file"),
+            ("evaluate cut --data all.csv --sequences all.csv", 2, "--sequences would overwrite all.csv"),
+        ],
+    );
+}
+
 /// A trained network reads gaps in its inputs as it is told to, also where there were none in training.
 #[test]
 fn gaps_in_inputs_are_filled_as_asked() {

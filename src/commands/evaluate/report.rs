@@ -83,7 +83,7 @@ impl Report<'_> {
         let of_column = |(name, found): (String, Deviation)| {
             let [rmse, mae, r2] = [found.root_mean_squared(), found.mean_absolute(), found.explained()];
             let mut all = json!({"name": name, "root_mean_squared_error": rmse, "mean_absolute_error": mae, "r2": r2});
-            if let Some((_, name, value)) = self.measure_of_the_loss(&found) {
+            if let Some((_, name, value)) = measure_of_the_loss(self.loss(), &found) {
                 all[name] = json!(value);
             }
             all
@@ -104,16 +104,6 @@ impl Report<'_> {
         print(&parts.into_iter().flatten().collect::<Vec<_>>().join("\n"))
     }
 
-    /// What is measured of a column for the network's loss alone: its heading, its name in JSON, and the number.
-    fn measure_of_the_loss(&self, found: &Deviation) -> Option<(&'static str, &'static str, f64)> {
-        match self.loss() {
-            Loss::BinaryCrossEntropy => Some(("accuracy", "accuracy", found.accuracy())),
-            Loss::Quantile(_) => Some(("coverage", "coverage", found.coverage())),
-            Loss::ErrorToSignal => Some(("ESR", "error_to_signal", found.error_to_signal())),
-            _ => None,
-        }
-    }
-
     fn columns_table(&self) -> Option<String> {
         let columns = self.columns();
         // Of a network without units the total says it all.
@@ -121,10 +111,10 @@ impl Report<'_> {
         if columns.is_empty() || says_all {
             return None;
         }
-        let measure = self.measure_of_the_loss(&columns[0].1).map(|(heading, ..)| heading);
+        let measure = measure_of_the_loss(self.loss(), &columns[0].1).map(|(heading, ..)| heading);
         let heading = ["column", "RMSE", "MAE", "R²"].into_iter().chain(measure).map(String::from).collect();
         let row = |(name, found): (String, Deviation)| {
-            let measure = self.measure_of_the_loss(&found).map(|(.., value)| value);
+            let measure = measure_of_the_loss(self.loss(), &found).map(|(.., value)| value);
             let numbers = [found.root_mean_squared(), found.mean_absolute(), found.explained()].into_iter().chain(measure);
             [name].into_iter().chain(numbers.map(shown)).collect::<Vec<_>>()
         };
@@ -159,7 +149,17 @@ impl Report<'_> {
     }
 }
 
+/// What is measured of a column for a network's loss alone: its heading, its name in JSON, and the number.
+pub fn measure_of_the_loss(loss: &Loss, found: &Deviation) -> Option<(&'static str, &'static str, f64)> {
+    match loss {
+        Loss::BinaryCrossEntropy => Some(("accuracy", "accuracy", found.accuracy())),
+        Loss::Quantile(_) => Some(("coverage", "coverage", found.coverage())),
+        Loss::ErrorToSignal => Some(("ESR", "error_to_signal", found.error_to_signal())),
+        _ => None,
+    }
+}
+
 /// A number, or a dash where there is nothing to measure.
-fn shown(v: f64) -> String {
+pub fn shown(v: f64) -> String {
     if v.is_nan() { "–".into() } else { significant(v) }
 }
