@@ -162,6 +162,26 @@ fn files_below(folder: &str) -> Vec<String> {
     found
 }
 
+/// Names that do not say what they name.
+const EMPTY_NAMES: [&str; 8] = ["of", "give", "seen", "Seen", "Ran", "Opened", "Nothing", "Named"];
+
+/// The functions and types of a source that have such a name.
+fn empty_names(path: &str, text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        let words: Vec<&str> = line.split(|c: char| !(c.is_alphanumeric() || c == '_')).filter(|word| !word.is_empty()).collect();
+        for pair in words.windows(2) {
+            if ["fn", "struct", "enum", "trait"].contains(&pair[0])
+                && EMPTY_NAMES.contains(&pair[1])
+                && !line.trim_start().starts_with("//")
+            {
+                found.push(format!("{path}:{}: {} {} does not say what it is", number + 1, pair[0], pair[1]));
+            }
+        }
+    }
+    found
+}
+
 /// Whether README.md is too long.
 fn long_readme(pages: &Pages) -> Vec<String> {
     let lines = pages[README].lines().count();
@@ -228,9 +248,22 @@ fn readme_is_short() {
     expect_none(&long_readme(&pages()));
 }
 
+#[test]
+fn names_say_what_they_name() {
+    let sources: Vec<String> = ["src", "tests", "examples", "benches"].into_iter().flat_map(files_below).collect();
+    let sources: Vec<&String> = sources.iter().filter(|path| path.ends_with(".rs")).collect();
+    assert!(sources.len() > 300, "{}", sources.len());
+    let read = |path: &&String| fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();
+    expect_none(&sources.iter().flat_map(|path| empty_names(path, &read(path))).collect::<Vec<_>>());
+}
+
 /// Each checker finds what is planted for it, and nothing else.
 #[test]
 fn planted_faults_are_found() {
+    assert_eq!(empty_names("x.rs", "// fn of\nlet of = 1;\nfn of_one(seen: u32) {}\nstruct Opened2;\n"), Vec::<String>::new());
+    for line in ["    pub(crate) fn of(x: u32) {", "struct Seen {", "pub enum Nothing {}", "fn give<T>() {}"] {
+        assert_eq!(empty_names("x.rs", line).len(), 1, "{line}");
+    }
     let good = [
         (README, "# Title\n\n[one](docs/one.md#a-heading-of-one), [itself](#title), [out](https://example.org/none)\n"),
         (SUMMARY, "# Summary\n\n- [One](one.md)\n- [Two](two.md)\n- [Records](records.md)\n"),

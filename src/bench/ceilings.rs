@@ -43,7 +43,7 @@ impl Ceilings {
 
         let mut program = Program::new();
         let (x, out) = (program.matrix("x", COPIED, 4096), program.matrix("out", COPIED, 4096));
-        program.push(&STREAM, &[x, out], Nothing);
+        program.push(&STREAM, &[x, out], NoScalars);
         let bytes = program.steps()[0].bytes() as f64;
         let gb_per_s = bytes / fastest(&mut *compute.load(&program)?, 1)? / 1e9;
 
@@ -79,7 +79,7 @@ const DISPATCHES: u32 = 1000;
 
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
-struct Nothing;
+struct NoScalars;
 
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]

@@ -98,7 +98,7 @@ probe!(SUM, "product_and_sum", |views, _| define(views, |x, y, z| x * y + z), |v
 probe!(BEYOND, "beyond", EXACTLY, EXACTLY);
 
 /// Operands, and what the probe gave for them.
-struct Seen {
+struct Observation {
     x: [Vec<f32>; 3],
     out: Vec<f32>,
 }
@@ -113,7 +113,7 @@ struct Trap {
     /// Whether the kernels rely on the definition.
     relied_on: bool,
     /// What was seen, in words.
-    says: fn(&Seen) -> String,
+    says: fn(&Observation) -> String,
 }
 
 const COLS: usize = 512;
@@ -139,12 +139,12 @@ fn nan_or(value: f32) -> [Vec<f32>; 3] {
     alone(&[f32::NAN, value])
 }
 
-fn kept(seen: &Seen) -> String {
+fn kept(seen: &Observation) -> String {
     if seen.out[0].is_nan() { "NaN stays NaN".into() } else { format!("NaN becomes {:e}", seen.out[0]) }
 }
 
 /// The largest error of x / y, in units of the last place, and the mean with its sign.
-fn quotient_errors(seen: &Seen) -> (f64, f64) {
+fn quotient_errors(seen: &Observation) -> (f64, f64) {
     let errors = || {
         seen.out.iter().zip(&seen.x[0]).zip(&seen.x[1]).map(|((&got, &x), &y)| {
             let exact = f64::from(x) / f64::from(y);
@@ -321,7 +321,7 @@ pub(super) fn quotient_bias(device: &Device) -> Result<f64> {
     Ok(quotient_errors(&run(device, trap)?.0).1)
 }
 
-fn run(device: &Device, trap: &Trap) -> Result<(Seen, Outcome)> {
+fn run(device: &Device, trap: &Trap) -> Result<(Observation, Outcome)> {
     let mut program = Program::new();
     let (x, out) = (program.matrix("x", 3, COLS as u32), program.matrix("out", 1, COLS as u32));
     program.push(trap.probe, &[x, out], Count { count: trap.count });
@@ -329,7 +329,7 @@ fn run(device: &Device, trap: &Trap) -> Result<(Seen, Outcome)> {
     let operands = (trap.operands)();
     gpu.write(x, &operands.concat())?;
     gpu.run(0..1)?;
-    let seen = Seen { x: operands, out: gpu.read(out)? };
+    let seen = Observation { x: operands, out: gpu.read(out)? };
     let note = (trap.says)(&seen);
     let name = format!("trap: {}", trap.name);
     if !trap.relied_on {

@@ -10,7 +10,7 @@ mod values;
 
 use clap::{Args, ValueEnum};
 use retrospect::batch::{Input, Loss, TargetKind};
-use retrospect::data::{ALL, Choice, ClassWeights, Columns, Defaults, Opened, Options, Part, Reading, Task, Tokens};
+use retrospect::data::{ALL, Choice, ClassWeights, Columns, Defaults, OpenedData, Options, Part, Reading, Task, Tokens};
 use retrospect::model::{Config, RecurrentInit, has_recurrent_masks, holds_masks_alone, sizes_of_masks};
 use retrospect::train::{Checkpoint, Settings};
 use retrospect::{Activation, Error, Result};
@@ -134,7 +134,7 @@ pub fn init_of(defaults: &Defaults) -> RecurrentInit {
 
 impl ModelArgs {
     /// The settings of a run of this model where nothing else is said, and its data; says which of a task's defaults count, but for these.
-    pub fn settings(&self, given: &[&str], data: &mut DataCache) -> Result<(Settings, Opened)> {
+    pub fn settings(&self, given: &[&str], data: &mut DataCache) -> Result<(Settings, OpenedData)> {
         let choice = self.choice()?;
         let task = match &choice {
             Choice::Task(name) => Some(Task::named(name)?),
@@ -193,7 +193,7 @@ impl ModelArgs {
     }
 
     /// The network for the data that are opened: by the flags, or else the weights that it starts from, or else the defaults of a task.
-    fn configure(&self, opened: &Opened, init: Option<&Init>, task: Option<&Defaults>) -> Result<Config> {
+    fn configure(&self, opened: &OpenedData, init: Option<&Init>, task: Option<&Defaults>) -> Result<Config> {
         let asked = &self.network;
         let masks = init.map(|init| &init.file).filter(|file| holds_masks_alone(file));
         let init = init.filter(|_| masks.is_none());
@@ -291,7 +291,7 @@ impl ModelArgs {
 }
 
 /// The weights of classes as a run keeps them: with the numbers of the file, which may change.
-fn kept(weights: Option<ClassWeights>, opened: &Opened) -> Option<ClassWeights> {
+fn kept(weights: Option<ClassWeights>, opened: &OpenedData) -> Option<ClassWeights> {
     match (weights, &opened.class_weights) {
         (Some(ClassWeights::File(_)), Some(numbers)) => Some(ClassWeights::Given(numbers.clone())),
         (weights, _) => weights,

@@ -26,7 +26,7 @@ pub struct Runs {
 }
 
 /// A run, by the name of its folder.
-struct Named {
+struct FoundRun {
     name: String,
     path: PathBuf,
     run: Overview,
@@ -36,19 +36,19 @@ impl Runs {
     pub fn run(&self) -> Result<()> {
         let runs = self.find()?;
         if self.json {
-            return print_json(&runs.iter().map(Named::describe).collect::<Vec<_>>());
+            return print_json(&runs.iter().map(FoundRun::describe).collect::<Vec<_>>());
         }
         if runs.is_empty() {
             note(format_args!("There are no runs in {}.", self.folder.display()));
             return Ok(());
         }
         let heading = ["run", "data", "network", "steps", "loss", "best validation", "time", "device"];
-        let rows = std::iter::once(heading.map(String::from).to_vec()).chain(runs.iter().map(Named::row));
+        let rows = std::iter::once(heading.map(String::from).to_vec()).chain(runs.iter().map(FoundRun::row));
         print(&table(&rows.collect::<Vec<_>>()))
     }
 
     /// The folder itself, if it is that of a run, or the runs in it, by their names.
-    fn find(&self) -> Result<Vec<Named>> {
+    fn find(&self) -> Result<Vec<FoundRun>> {
         let failed = |e| Error::BadInput { what: self.folder.display().to_string(), problem: format!("cannot be read: {e}") };
         let mut paths = vec![self.folder.clone()];
         if !Overview::is_run(&self.folder) {
@@ -64,7 +64,7 @@ impl Runs {
         let read = |path: PathBuf| match Overview::read(&path) {
             Ok(run) => {
                 run.metrics.as_ref().err().iter().for_each(note);
-                Some(Named { name: name_of(&path), path, run })
+                Some(FoundRun { name: name_of(&path), path, run })
             }
             Err(error) => {
                 note(format_args!("{error}; left out."));
@@ -86,7 +86,7 @@ pub fn without_control(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).collect()
 }
 
-impl Named {
+impl FoundRun {
     /// Its data, in a word.
     fn data(&self) -> String {
         let data = &self.run.header.settings.data;

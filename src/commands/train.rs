@@ -11,7 +11,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant, SystemTime};
 
 use clap::Args;
-use retrospect::data::{Choice, Opened, Task, guess};
+use retrospect::data::{Choice, OpenedData, Task, guess};
 use retrospect::model::Config;
 use retrospect::trace::Trace;
 use retrospect::train::{Best, BestBy, Checkpoint, Event, Folder, LayerFlow, Metrics, Settings, Summary, Training};
@@ -281,7 +281,7 @@ impl Train {
 }
 
 /// The network, and what it must beat.
-fn about(settings: &Settings, opened: &mut Opened) -> String {
+fn about(settings: &Settings, opened: &mut OpenedData) -> String {
     let Config { layers, hidden, .. } = settings.network;
     let directions = if settings.network.bidirectional { ", in both directions" } else { "" };
     let embedding = settings.network.embedding.map_or(String::new(), |size| format!(", tokens embedded as {size} numbers"));

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::split::Part;
-use super::{Fingerprints, Known, Opened, Options, Reading, Task, Text, own};
+use super::{Fingerprints, Known, OpenedData, Options, Reading, Task, Text, own};
 use crate::Result;
 
 /// A named task, a text, or one's own sequences.
@@ -50,12 +50,12 @@ impl Choice {
     ///
     /// # Errors
     /// What the source reports: files that cannot be read or are too small, sizes without sequences.
-    pub fn open(&self, options: &Options, reading: &Reading, part: Part, known: Known) -> Result<Opened> {
+    pub fn open(&self, options: &Options, reading: &Reading, part: Part, known: Known) -> Result<OpenedData> {
         reading.check()?;
         match self {
             Choice::Task(name) => {
                 let source = (Task::named(name)?.source)(options)?;
-                Ok(Opened {
+                Ok(OpenedData {
                     source,
                     vocabulary: None,
                     columns: None,

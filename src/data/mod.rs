@@ -36,7 +36,7 @@ pub use copy_memory::CopyMemory;
 pub use early_symbol::EarlySymbol;
 pub use guess::guess;
 pub use known::Known;
-pub use opened::{Fingerprints, Opened};
+pub use opened::{Fingerprints, OpenedData};
 pub use own::{DataFile, Kept, ReadSequences, Truth, open_to_measure};
 pub use prefetch::Prefetch;
 pub use reading::Reading;

@@ -9,7 +9,7 @@ use super::{Columns, Reading, Source, Vocabulary};
 use crate::{Error, Result};
 
 /// An opened [`super::Choice`].
-pub struct Opened {
+pub struct OpenedData {
     /// Its batches.
     pub source: Box<dyn Source>,
     /// The tokens of a text.

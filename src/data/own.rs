@@ -14,7 +14,7 @@ use super::about::about;
 use super::arrays::check_enough;
 use super::columns::{Columns, Scale};
 use super::divided::Divided;
-use super::opened::{Fingerprints, Opened, fingerprint, fingerprint_of};
+use super::opened::{Fingerprints, OpenedData, fingerprint, fingerprint_of};
 use super::series::Cut;
 use super::split::{Division, HeldOut, Part, in_order, places};
 use super::tables::Grouped;
@@ -59,7 +59,13 @@ struct Purpose<'a> {
 }
 
 /// Opens a file to train on; `columns` are those of a network that goes on.
-pub(super) fn open(path: &Path, options: &Options, reading: &Reading, part: Part, columns: Option<&Columns>) -> Result<Opened> {
+pub(super) fn open(
+    path: &Path,
+    options: &Options,
+    reading: &Reading,
+    part: Part,
+    columns: Option<&Columns>,
+) -> Result<OpenedData> {
     let what = name_of(path);
     let purpose = Purpose { seed: options.seed, reading, part: Some(part), columns };
     let Loaded { mut batch, columns, mut notes, fingerprint, ids, plan } = purpose.load(path)?;
@@ -74,7 +80,7 @@ pub(super) fn open(path: &Path, options: &Options, reading: &Reading, part: Part
     notes.insert(1, about);
     notes.iter_mut().for_each(|note| *note = format!("{what}: {note}."));
     let fingerprints = Fingerprints::default();
-    let mut opened = Opened { source, vocabulary: None, columns, class_weights, notes, measured_ids: ids, fingerprints };
+    let mut opened = OpenedData { source, vocabulary: None, columns, class_weights, notes, measured_ids: ids, fingerprints };
     let mut held_out = None;
     if let HeldOut::File(path) = reading.held_out(part) {
         // The network takes no larger batches than those that train.
@@ -94,14 +100,14 @@ pub(super) fn open(path: &Path, options: &Options, reading: &Reading, part: Part
 ///
 /// # Errors
 /// What the file's reading reports.
-pub fn open_to_measure(path: &Path, options: &Options, reading: &Reading, columns: Option<&Columns>) -> Result<Opened> {
+pub fn open_to_measure(path: &Path, options: &Options, reading: &Reading, columns: Option<&Columns>) -> Result<OpenedData> {
     let what = name_of(path);
     let purpose = Purpose { seed: options.seed, reading, part: None, columns };
     let Loaded { batch, columns, mut notes, fingerprint, ids, plan } = purpose.load(path)?;
     notes.iter_mut().for_each(|note| *note = format!("{what}: {note}."));
     let (source, _) = source(&what, batch, plan, options, reading)?;
     let fingerprints = Fingerprints { data: fingerprint, ..Fingerprints::default() };
-    Ok(Opened { source, vocabulary: None, columns, class_weights: None, notes, measured_ids: ids, fingerprints })
+    Ok(OpenedData { source, vocabulary: None, columns, class_weights: None, notes, measured_ids: ids, fingerprints })
 }
 
 /// Sequences that are held out are named, if they are no more than these.
@@ -207,6 +213,7 @@ impl Purpose<'_> {
             return Err(Error::input(what, "holds tensors, and this network was trained on a table"));
         }
         let layout = self.reading.layout;
+        let tensors = tensors.with_all_axes(layout);
         let tensors = match self.columns {
             Some(columns) => columns.scaled(tensors)?,
             None => tensors,

@@ -10,7 +10,7 @@ use std::path::Path;
 use ndarray::Array2;
 
 use super::divided::Divided;
-use super::opened::{Fingerprints, Opened, fingerprint};
+use super::opened::{Fingerprints, OpenedData, fingerprint};
 use super::split::{HeldOut, Part};
 use super::vocabulary::{SHORTER, utf8};
 use super::{Options, Reading, Shape, Source, Tokens, Vocabulary};
@@ -99,7 +99,7 @@ impl Text {
         reading: &Reading,
         part: Part,
         vocabulary: Option<&Vocabulary>,
-    ) -> Result<Opened> {
+    ) -> Result<OpenedData> {
         let Options { batch, window, .. } = *options;
         let (what, content) = (path.display(), read_content(path)?);
         let own = || Vocabulary::of_content(&what, &content, reading.tokens, reading.most_words);
@@ -119,7 +119,7 @@ impl Text {
         };
         let fingerprints = Fingerprints::new(sum, held_out, reading, part);
         let notes = notes.into_iter().flatten().collect();
-        Ok(Opened {
+        Ok(OpenedData {
             source,
             vocabulary: Some(vocabulary),
             columns: None,

@@ -4,7 +4,7 @@ use bytemuck::{Pod, Zeroable};
 use num_traits::Float;
 
 use super::fill::over_rows;
-use super::{Nothing, WINDOW, exactly};
+use super::{NoScalars, WINDOW, exactly};
 use crate::program::{Binding, Content, Kernel, Mat, Program, Shader, Variant, View, all_windows, little, scalars, whole};
 
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -78,7 +78,7 @@ pub static SIGNS: Kernel = Kernel {
 /// When the shapes differ.
 pub fn connections(program: &mut Program, mask: Mat, out: Mat) {
     assert!((mask.rows, mask.cols) == (out.rows, out.cols), "connections: mask {mask:?}, out {out:?}");
-    program.push(&CONNECTIONS, &[mask, out], Nothing);
+    program.push(&CONNECTIONS, &[mask, out], NoScalars);
 }
 
 /// Records that a weight becomes zero where its sign is wrong: negative in its first `excitatory` columns, positive in the others.

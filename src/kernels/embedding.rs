@@ -6,7 +6,7 @@ use num_traits::Float;
 use rayon::prelude::*;
 
 use super::gemm::Epilogue;
-use super::{Nothing, WINDOW, bytes};
+use super::{NoScalars, WINDOW, bytes};
 use crate::program::{
     Along, Binding, Content, Cuts, Kernel, Lowered, Mat, Piece, Program, Shader, Step, Variant, View, all_windows, little,
     scalars, whole,
@@ -117,7 +117,7 @@ pub fn lookup(program: &mut Program, tokens: Mat, table: Mat, bias: Mat, out: Ma
         tokens.cols == out.rows && table.cols == out.cols && bias.cols == out.cols && (bias.rows, tokens.rows) == (1, 1),
         "lookup: tokens {tokens:?}, table {table:?}, bias {bias:?}, out {out:?}"
     );
-    program.push(&LOOKUP, &[tokens, table, bias, out], Nothing);
+    program.push(&LOOKUP, &[tokens, table, bias, out], NoScalars);
 }
 
 /// Records d_table\[v\] = Σ of the rows of d whose token is v, or d_table\[v\] + that.

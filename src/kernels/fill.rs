@@ -5,7 +5,7 @@ use std::ops::Range;
 use bytemuck::{Pod, Zeroable};
 use num_traits::Float;
 
-use super::{Nothing, WINDOW, blocks, bytes, exactly};
+use super::{NoScalars, WINDOW, blocks, bytes, exactly};
 use crate::program::{
     Along, Binding, Buf, Cuts, Kernel, Lowered, Mat, Piece, Program, ROW_ALIGNMENT, Shader, Step, Variant, View, all_windows,
     little, scalars, whole,
@@ -164,7 +164,7 @@ pub fn fill(program: &mut Program, out: Mat, value: f32) {
 /// When the shapes differ.
 pub fn copy(program: &mut Program, x: Mat, out: Mat) {
     assert!((x.rows, x.cols) == (out.rows, out.cols), "copy: x {x:?}, out {out:?}");
-    program.push(&COPY, &[x, out], Nothing);
+    program.push(&COPY, &[x, out], NoScalars);
 }
 
 /// Records out = out + factor·x.

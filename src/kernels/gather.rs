@@ -3,7 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
 
-use super::{Nothing, WINDOW, bytes, exactly};
+use super::{NoScalars, WINDOW, bytes, exactly};
 use crate::program::{
     Along, Binding, Content, Cuts, Kernel, Lowered, Mat, Piece, Program, Shader, Step, Variant, View, all_windows, little, whole,
 };
@@ -54,7 +54,7 @@ pub static GATHER: Kernel = Kernel {
 /// When the shapes do not fit.
 pub fn gather(program: &mut Program, rows: Mat, x: Mat, out: Mat) {
     assert!((rows.rows, rows.cols) == (1, out.rows) && x.cols == out.cols, "gather: rows {rows:?}, x {x:?}, out {out:?}");
-    program.push(&GATHER, &[rows, x, out], Nothing);
+    program.push(&GATHER, &[rows, x, out], NoScalars);
 }
 
 fn run(views: &mut [View<f64>], _: &[u8]) {

@@ -8,7 +8,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::Nothing;
+use super::NoScalars;
 use crate::program::{Binding, Contents, Element, Kernel, Mat, Program, Step, View, all_windows, scalars, whole};
 use crate::rounding::Terms;
 
@@ -81,7 +81,7 @@ pub fn linear(program: &mut Program, x: Mat, weight: Mat, bias: Mat, out: Mat) {
         x.cols == weight.cols && out.rows == x.rows && out.cols == weight.rows && (bias.rows, bias.cols) == (1, out.cols),
         "linear: x {x:?}, weight {weight:?}, bias {bias:?}, out {out:?}"
     );
-    program.push(&NT_BIAS, &[x, weight, bias, out], Nothing);
+    program.push(&NT_BIAS, &[x, weight, bias, out], NoScalars);
 }
 
 /// (m, n, k) of a product.

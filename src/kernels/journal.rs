@@ -6,7 +6,7 @@ use std::ops::Range;
 use bytemuck::{Pod, Zeroable};
 use num_traits::Float;
 
-use super::{Nothing, WINDOW, bytes, exactly};
+use super::{NoScalars, WINDOW, bytes, exactly};
 use crate::program::{
     Along, Binding, Content, Cuts, Kernel, Lowered, Mat, Piece, Program, Shader, Step, Variant, View, all_windows, little, whole,
 };
@@ -66,7 +66,7 @@ pub fn journal(program: &mut Program, loss: Mat, norm: Mat, schedule: Mat, statu
         loss.len() == 1 && [norm, schedule, status].iter().all(|m| (m.rows, m.cols) == (1, 4)) && history.cols == 4,
         "journal: loss {loss:?}, norm {norm:?}, schedule {schedule:?}, status {status:?}, history {history:?}"
     );
-    program.push(&JOURNAL, &[loss, norm, schedule, status, history], Nothing);
+    program.push(&JOURNAL, &[loss, norm, schedule, status, history], NoScalars);
 }
 
 /// A piece for each part of the history, of which one has the row.

@@ -61,7 +61,7 @@ const UNROLLED: u32 = 4;
 /// No scalars.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
-struct Nothing;
+struct NoScalars;
 
 /// The ranges of at most `size` that make up `0..len`.
 fn blocks(len: u32, size: u64) -> impl Iterator<Item = Range<u32>> + Clone {

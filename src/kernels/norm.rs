@@ -6,7 +6,7 @@ use bytemuck::{Pod, Zeroable};
 use num_traits::Float;
 use rayon::prelude::*;
 
-use super::{Nothing, THREADS, UNROLLED, WINDOW, WORKGROUPS, bytes, in_lanes};
+use super::{NoScalars, THREADS, UNROLLED, WINDOW, WORKGROUPS, bytes, in_lanes};
 use crate::program::{
     Along, Binding, Buf, Class, Cuts, Kernel, Lowered, Mat, Piece, Program, ROW_ALIGNMENT, Shader, Step, Variant, View,
     all_windows, little, whole,
@@ -81,7 +81,7 @@ pub static NORM: Kernel = Kernel {
 /// When the shapes do not fit.
 pub fn norm(program: &mut Program, x: Mat, out: Mat) {
     assert!((x.rows, out.rows, out.cols) == (1, 1, 4), "norm: x {x:?}, out {out:?}");
-    program.push(&NORM, &[x, out], Nothing);
+    program.push(&NORM, &[x, out], NoScalars);
 }
 
 /// (norm, high, low, 0) from the largest value, the scaled sum of squares and the first bad position.

@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::gemm::transpose_into;
-use super::{Nothing, WINDOW, exactly};
+use super::{NoScalars, WINDOW, exactly};
 use crate::program::{
     Along, Binding, Cuts, Kernel, Lowered, Mat, Piece, Program, Shader, Variant, View, all_windows, little, whole,
 };
@@ -46,7 +46,7 @@ pub static TRANSPOSE: Kernel = Kernel {
 /// When the shapes do not fit.
 pub fn transpose(program: &mut Program, a: Mat, out: Mat) {
     assert!(a.rows == out.cols && a.cols == out.rows, "transpose: a {a:?}, out {out:?}");
-    program.push(&TRANSPOSE, &[a, out], Nothing);
+    program.push(&TRANSPOSE, &[a, out], NoScalars);
 }
 
 fn run(views: &mut [View<f64>], _: &[u8]) {

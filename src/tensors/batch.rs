@@ -125,6 +125,21 @@ impl Tensors {
         Ok(sequences)
     }
 
+    /// The same with all axes, where what is read is one sequence of numbers or ids, `[T]`: its targets and its mask are `[T]` as well.
+    #[must_use]
+    pub(crate) fn with_all_axes(mut self, layout: Layout) -> Tensors {
+        let is_alone = |name: &&str| self.tensors.get(*name).is_some_and(|tensor| tensor.shape.len() == 1);
+        let Some(&read) = ["inputs", "tokens"].iter().find(|name| is_alone(name)) else { return self };
+        let steps = self.tensors[read].shape[0];
+        for (name, rank) in [("inputs", 3), ("values", 3), ("tokens", 2), ("classes", 2), ("mask", 2)] {
+            if let Some(tensor) = self.tensors.get_mut(name).filter(|tensor| tensor.shape == [steps]) {
+                tensor.shape = vec![1; rank];
+                tensor.shape[usize::from(layout == Layout::BatchFirst)] = steps;
+            }
+        }
+        self
+    }
+
     /// The sequences, unchecked.
     fn sequences_alone(&self, layout: Layout) -> Result<Sequences> {
         let inputs = self.one_of("inputs", "tokens")?;
@@ -417,6 +432,34 @@ mod tests {
         let Targets::Values(values) = &read.batch.targets else { panic!("{read:?}") };
         assert_eq!((values[[1, 0, 1]], values[[3, 1, 0]], values[[2, 2, 1]]), (2.0, 3.0, 6.0));
         assert_eq!(counted(&read.batch), [vec![1], vec![3], vec![2]]);
+    }
+
+    /// A single series has no other axes to name: numbers with numbers, and ids with classes.
+    #[test]
+    fn one_sequence_may_be_a_vector() {
+        for layout in [Layout::TimeFirst, Layout::BatchFirst] {
+            let mut tensors = Tensors::new();
+            tensors.insert("inputs", array![0.5_f32, 1.5, 2.5]);
+            tensors.insert("values", array![1.0_f32, 2.0, 3.0]);
+            tensors.insert("mask", array![1_i64, 0, 1]);
+            let batch = tensors.with_all_axes(layout).batch(layout).unwrap().batch;
+            assert_eq!(batch.inputs, Inputs::Vectors(array![[[0.5]], [[1.5]], [[2.5]]]));
+            assert_eq!(batch.targets, Targets::Values(array![[[1.0]], [[2.0]], [[3.0]]]));
+            assert_eq!((batch.shape(), batch.counted()), ((3, 1), 2));
+            let mut tensors = Tensors::new();
+            tensors.insert("tokens", array![4_i64, 0, 2]);
+            tensors.insert("classes", array![0_i64, 2, 1]);
+            let batch = tensors.with_all_axes(layout).batch(layout).unwrap().batch;
+            assert_eq!(batch.targets, Targets::Classes(array![[0], [2], [1]]));
+        }
+        // What has all axes stays, and what does not fit is refused.
+        let whole = Tensors::from_batch(&vectors());
+        assert_eq!(whole.with_all_axes(Layout::TimeFirst).batch(Layout::TimeFirst).unwrap().batch, vectors());
+        let mut tensors = Tensors::new();
+        tensors.insert("inputs", array![0.5_f32, 1.5, 2.5]);
+        tensors.insert("values", array![1.0_f32, 2.0]);
+        let error = tensors.with_all_axes(Layout::TimeFirst).batch(Layout::TimeFirst).unwrap_err().to_string();
+        assert_eq!(error, "values: expected [T, B, O], got [2]");
     }
 
     #[test]

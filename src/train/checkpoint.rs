@@ -11,7 +11,7 @@ use self::checks::{expect_columns, expect_size, vocabulary_of};
 use super::{DeviceRecord, Header, Settings, Validations};
 use crate::backend::Compute;
 use crate::batch::States;
-use crate::data::{Choice, Columns, Fingerprints, Known, Opened, Part, Vocabulary};
+use crate::data::{Choice, Columns, Fingerprints, Known, OpenedData, Part, Vocabulary};
 use crate::model::{Config, Named, Optimizer, from_file, left_out, parameters};
 use crate::network::Network;
 use crate::tensors::{TensorFile, checksum, write_in_blocks};
@@ -61,7 +61,7 @@ impl Origin {
     ///
     /// # Errors
     /// What the source reports.
-    pub fn open(&self, part: Part) -> Result<Opened> {
+    pub fn open(&self, part: Part) -> Result<OpenedData> {
         self.settings.open(part, self.known())
     }
 }

@@ -4,7 +4,7 @@ use ndarray::Array3;
 
 use super::{Checkpoint, Validations};
 use crate::batch::{Input, TargetKind};
-use crate::data::{Choice, HeldOut, Opened, Part};
+use crate::data::{Choice, HeldOut, OpenedData, Part};
 use crate::model::Config;
 use crate::{Error, Result};
 
@@ -13,7 +13,7 @@ impl Checkpoint {
     ///
     /// # Errors
     /// [`Error::BadInput`] with both fingerprints.
-    pub fn expect_same(&self, data: &Opened, part: Part) -> Result<()> {
+    pub fn expect_same(&self, data: &OpenedData, part: Part) -> Result<()> {
         match self.difference(&self.origin.settings.data, data).or_else(|| self.held_out_difference(data, part)) {
             Some((what, problem)) => Err(Error::input(what, problem)),
             None => Ok(()),
@@ -27,7 +27,7 @@ impl Checkpoint {
     /// # Errors
     /// [`Error::Usage`] for a place of another kind than the run's data, or when there is no file. [`Error::BadInput`] for data that are not
     /// the run's, with both fingerprints, and for other data that do not fit the network; what the source reports.
-    pub fn reopen(&mut self, place: Option<Choice>, other: bool) -> Result<Opened> {
+    pub fn reopen(&mut self, place: Option<Choice>, other: bool) -> Result<OpenedData> {
         let (place, was) = (place.unwrap_or_else(|| self.origin.settings.data.clone()), &self.origin.settings.data);
         if place.path().is_none() && other {
             return Err(Error::Usage(format!("the task {} has no other data; --new-data is for files", was.name())));
@@ -67,7 +67,7 @@ impl Checkpoint {
     }
 
     /// In what way the data at a place are not those of the run, if they are not: what they are called, and the problem.
-    fn difference(&self, place: &Choice, data: &Opened) -> Option<(String, String)> {
+    fn difference(&self, place: &Choice, data: &OpenedData) -> Option<(String, String)> {
         let (was, is) = (&self.origin.fingerprints.data, &data.fingerprints.data);
         if was == is {
             return None;
@@ -83,7 +83,7 @@ impl Checkpoint {
     }
 
     /// The same of the file of a held-out part.
-    fn held_out_difference(&self, data: &Opened, part: Part) -> Option<(String, String)> {
+    fn held_out_difference(&self, data: &OpenedData, part: Part) -> Option<(String, String)> {
         let known = &self.origin.fingerprints;
         let HeldOut::File(path) = self.origin.settings.reading.held_out(part) else { return None };
         if !known.differ_in(&data.fingerprints, part) {
@@ -96,7 +96,7 @@ impl Checkpoint {
 }
 
 /// Checks that a network that was trained on other data can be trained on these.
-fn expect_fit(network: &Config, place: &Choice, data: &Opened) -> Result<()> {
+fn expect_fit(network: &Config, place: &Choice, data: &OpenedData) -> Result<()> {
     let (shape, (steps, _)) = (data.source.shape(), data.source.window());
     let bad = |problem: String| Err(Error::input(place.what(), problem));
     match (network.input, shape.input) {

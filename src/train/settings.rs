@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::schedule::{Place, Schedule};
 use super::validations::{BestBy, Validations};
 use crate::batch::TargetKind;
-use crate::data::{Choice, Known, Opened, Options, Part, Reading};
+use crate::data::{Choice, Known, OpenedData, Options, Part, Reading};
 use crate::model::{Config, RecurrentInit};
 use crate::{Error, Result};
 
@@ -173,7 +173,7 @@ impl Settings {
     ///
     /// # Errors
     /// What the source reports.
-    pub fn open(&self, part: Part, known: Known) -> Result<Opened> {
+    pub fn open(&self, part: Part, known: Known) -> Result<OpenedData> {
         self.data.open(&self.options(), &self.reading, part, known)
     }
 

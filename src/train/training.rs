@@ -18,7 +18,7 @@ use self::logging::Tokens;
 use super::{Best, Checkpoint, DeviceRecord, Folder, Metrics, OnDivergence, Origin, Settings, Validations};
 use crate::backend::Compute;
 use crate::batch::Batch;
-use crate::data::{Choice, ClassWeights, Fingerprints, Opened, Part, Prefetch};
+use crate::data::{Choice, ClassWeights, Fingerprints, OpenedData, Part, Prefetch};
 use crate::model::holds_masks_alone;
 use crate::network::{Network, Report};
 use crate::ranks::{Alone, Collective};
@@ -114,7 +114,12 @@ impl Training {
     ///
     /// # Errors
     /// What the configuration's check, the file and the backend report.
-    pub fn new(settings: Settings, data: Opened, compute: &Compute, folder: impl FnOnce() -> Result<Folder>) -> Result<Training> {
+    pub fn new(
+        settings: Settings,
+        data: OpenedData,
+        compute: &Compute,
+        folder: impl FnOnce() -> Result<Folder>,
+    ) -> Result<Training> {
         Training::new_together(settings, data, compute, Box::new(Alone::default()), folder)
     }
 
@@ -125,7 +130,7 @@ impl Training {
     /// As [`Training::new`]; [`Error::Usage`] when settings or data are not the same everywhere; [`Error::RankLost`].
     pub fn new_together(
         settings: Settings,
-        data: Opened,
+        data: OpenedData,
         compute: &Compute,
         collective: Box<dyn Collective>,
         folder: impl FnOnce() -> Result<Folder>,
@@ -151,7 +156,7 @@ impl Training {
     /// [`Error::BadInput`] when the data are no longer those of the checkpoint; what the backend reports.
     pub fn resume(
         checkpoint: &Checkpoint,
-        data: Opened,
+        data: OpenedData,
         compute: &Compute,
         folder: impl FnOnce() -> Result<Folder>,
     ) -> Result<Training> {
@@ -164,14 +169,14 @@ impl Training {
     /// As [`Training::resume`] and [`Training::new_together`].
     pub fn resume_together(
         checkpoint: &Checkpoint,
-        data: Opened,
+        data: OpenedData,
         compute: &Compute,
         collective: Box<dyn Collective>,
         folder: impl FnOnce() -> Result<Folder>,
     ) -> Result<Training> {
         checkpoint.expect_same(&data, Part::Validation)?;
         let test = checkpoint.origin.fingerprints.test.clone().or(data.fingerprints.test);
-        let data = Opened { fingerprints: Fingerprints { test, ..data.fingerprints }, ..data };
+        let data = OpenedData { fingerprints: Fingerprints { test, ..data.fingerprints }, ..data };
         let mut network = Network::with_ranks(&checkpoint.origin.settings.config(), compute, collective)?;
         checkpoint.restore(&mut network)?;
         let settings = checkpoint.origin.settings.clone();
@@ -187,7 +192,7 @@ impl Training {
     fn start(
         mut network: Network,
         (settings, validations): (Settings, Validations),
-        mut data: Opened,
+        mut data: OpenedData,
         compute: &Compute,
         folder: impl FnOnce() -> Result<Folder>,
     ) -> Result<Training> {
@@ -253,13 +258,13 @@ impl Training {
     /// # Panics
     /// When the source of its batches panicked.
     #[must_use]
-    pub fn into_data(self) -> Opened {
+    pub fn into_data(self) -> OpenedData {
         let Origin { settings, vocabulary, columns, fingerprints, .. } = self.origin;
         let class_weights = match settings.reading.class_weights {
             Some(ClassWeights::Given(weights)) => Some(weights),
             _ => None,
         };
-        Opened {
+        OpenedData {
             source: self.batches.into_source(),
             vocabulary,
             columns,

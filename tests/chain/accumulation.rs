@@ -21,7 +21,7 @@ fn batch(step: usize) -> (Array3<f32>, Array3<f32>, Array2<f32>) {
     (Array3::from_shape_fn(shape, number), Array3::from_shape_fn(shape, |at| 0.6 * number(at).cos()), mask)
 }
 
-fn of((inputs, values, mask): (Array3<f32>, Array3<f32>, Array2<f32>), start: InitialState) -> Batch {
+fn batch_of((inputs, values, mask): (Array3<f32>, Array3<f32>, Array2<f32>), start: InitialState) -> Batch {
     Batch { mask: Some(mask), initial_state: start, ..Batch::new(Inputs::Vectors(inputs), Targets::Values(values)) }
 }
 
@@ -49,13 +49,13 @@ fn parts_train_as_the_whole() {
             let base = Config::new(Input::Vectors(2), 9, 2, loss, EACH * PARTS, STEPS);
             let whole = Config { cell, optimizer, layers: 2, clip: Some(0.05), ..base };
             let parts = Config { batch: EACH, accumulate: PARTS, ..whole.clone() };
-            let (expected, all) = train(&whole, &compute, |step| vec![of(batch(step), InitialState::Zero)]);
+            let (expected, all) = train(&whole, &compute, |step| vec![batch_of(batch(step), InitialState::Zero)]);
             let (found, reports) = train(&parts, &compute, |step| {
                 let (inputs, values, mask) = batch(step);
                 let part = |k: usize| {
                     let places: Vec<usize> = (k * EACH..(k + 1) * EACH).collect();
                     let part = (inputs.select(Axis(1), &places), values.select(Axis(1), &places), mask.select(Axis(1), &places));
-                    of(part, InitialState::Zero)
+                    batch_of(part, InitialState::Zero)
                 };
                 (0..PARTS).map(part).collect()
             });
@@ -78,7 +78,7 @@ fn states_are_carried_within_a_training_step() {
     let config = Config { accumulate: 2, ..Config::new(Input::Vectors(2), 5, 2, Loss::SquaredError, EACH * PARTS, STEPS) };
     let mut network = Network::new(&config, &Compute::Cpu(Some(1))).unwrap();
     network.initialise(5, RecurrentInit::Uniform).unwrap();
-    let [first, second] = [0, 1].map(|step| of(batch(step), InitialState::Carried));
+    let [first, second] = [0, 1].map(|step| batch_of(batch(step), InitialState::Carried));
     let before = network.parameters().unwrap();
     network.train_step_on(&[first, second], 0.0).unwrap();
     assert_eq!(network.parameters().unwrap(), before, "a rate of 0");
@@ -89,7 +89,7 @@ fn states_are_carried_within_a_training_step() {
     let off = (&state["h"] - &expected["h"]).fold(0.0_f32, |a, b| a.max(b.abs()));
     assert!(off < 1e-6, "{off}");
     // A batch that does not fit leaves nothing of the ones before it behind.
-    let good = || of(batch(0), InitialState::Zero);
+    let good = || batch_of(batch(0), InitialState::Zero);
     let mut bad = good();
     bad.mask = Some(Array2::zeros((STEPS, EACH * PARTS)));
     assert!(network.train_step_on(&[good(), bad], 0.1).is_err());
@@ -103,6 +103,6 @@ fn states_are_carried_within_a_training_step() {
     let norms = [&mut network, &mut other].map(|network| network.reports(true).unwrap().last().unwrap().gradient_norm);
     assert_eq!(norms[0], norms[1]);
     assert!(network.train_again(0.1).unwrap_err().to_string().contains("several batches"));
-    let error = network.train_step(&of(batch(0), InitialState::Zero), 0.1).unwrap_err().to_string();
+    let error = network.train_step(&batch_of(batch(0), InitialState::Zero), 0.1).unwrap_err().to_string();
     assert_eq!(error, "a training step of this network is on 2 batches; got 1");
 }

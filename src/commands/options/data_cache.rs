@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use retrospect::Result;
-use retrospect::data::{Choice, Opened, Options, Reading};
+use retrospect::data::{Choice, OpenedData, Options, Reading};
 use retrospect::train::Settings;
 
 /// What data are opened by.
@@ -20,7 +20,7 @@ struct Key {
 /// would be the same.
 #[derive(Default)]
 pub struct DataCache {
-    kept: Option<(Key, Opened)>,
+    kept: Option<(Key, OpenedData)>,
     is_quiet: bool,
 }
 
@@ -37,8 +37,8 @@ impl DataCache {
     pub fn open(
         &mut self,
         (choice, options, reading, init): (&Choice, Options, &Reading, Option<PathBuf>),
-        open: impl FnOnce() -> Result<Opened>,
-    ) -> Result<Opened> {
+        open: impl FnOnce() -> Result<OpenedData>,
+    ) -> Result<OpenedData> {
         let key = Key { choice: choice.clone(), options, reading: reading.clone(), init };
         match self.kept.take() {
             Some((kept, opened)) if kept == key => Ok(opened),
@@ -47,7 +47,7 @@ impl DataCache {
     }
 
     /// Keeps the data of a run that is done, and says no more of those that follow.
-    pub fn keep(&mut self, settings: &Settings, opened: Opened) {
+    pub fn keep(&mut self, settings: &Settings, opened: OpenedData) {
         let Settings { data, reading, init, .. } = settings;
         let key = Key { choice: data.clone(), options: settings.options(), reading: reading.clone(), init: init.clone() };
         (self.kept, self.is_quiet) = (Some((key, opened)), true);

@@ -1,7 +1,7 @@
 //! The flags of a run: a model, and how it is trained.
 
 use clap::Args;
-use retrospect::data::{Choice, Opened, Source, Tokens};
+use retrospect::data::{Choice, OpenedData, Source, Tokens};
 use retrospect::train::{BestBy, OnDivergence, Schedule, Settings};
 use retrospect::{Error, Result};
 
@@ -77,7 +77,7 @@ pub struct RunArgs {
 
 impl RunArgs {
     /// What a new run follows from, and its data; says which of a task's defaults count.
-    pub fn settings(&self, data: &mut DataCache) -> Result<(Settings, Opened)> {
+    pub fn settings(&self, data: &mut DataCache) -> Result<(Settings, OpenedData)> {
         let given: Vec<&str> = [("lr", self.lr.is_some()), ("steps", self.steps.is_some() || self.epochs.is_some())]
             .into_iter()
             .filter(|(_, given)| *given)

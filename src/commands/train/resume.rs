@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use retrospect::data::{Opened, Part};
+use retrospect::data::{OpenedData, Part};
 use retrospect::trace::Trace;
 use retrospect::train::{Checkpoint, Folder, Training, share_checkpoint};
 use retrospect::{Error, Result};
@@ -60,7 +60,7 @@ impl Train {
     }
 
     /// Opens the data of a run that goes on, or other data, and says which.
-    fn reopen(&self, checkpoint: &mut Checkpoint, run: &Path) -> Result<Opened> {
+    fn reopen(&self, checkpoint: &mut Checkpoint, run: &Path) -> Result<OpenedData> {
         let (was, sums) = (checkpoint.origin.settings.data.clone(), checkpoint.origin.fingerprints.clone());
         let file = self.options.file();
         let advice = format!("if it has moved: train --resume {} {{flag}} FILE", run.display());

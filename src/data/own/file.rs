@@ -72,6 +72,7 @@ impl DataFile {
                 return Err(Error::input(what, "holds tensors, and this network was trained on a table"));
             }
             (DataFile::Tensors(tensors, _), columns) => {
+                let tensors = tensors.with_all_axes(reading.layout);
                 let tensors = match columns {
                     Some(columns) => columns.scaled(tensors)?,
                     None => tensors,
