@@ -171,7 +171,7 @@ fn empty_names(path: &str, text: &str) -> Vec<String> {
     for (number, line) in text.lines().enumerate() {
         let words: Vec<&str> = line.split(|c: char| !(c.is_alphanumeric() || c == '_')).filter(|word| !word.is_empty()).collect();
         for pair in words.windows(2) {
-            if ["fn", "struct", "enum", "trait"].contains(&pair[0])
+            if ["fn", "struct", "enum", "trait", "type"].contains(&pair[0])
                 && EMPTY_NAMES.contains(&pair[1])
                 && !line.trim_start().starts_with("//")
             {

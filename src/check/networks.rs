@@ -16,7 +16,7 @@ use super::{Lockstep, Outcome};
 use crate::Result;
 use crate::backend::Backend;
 use crate::batch::{Batch, InitialState};
-use crate::model::{Config, Model, Named};
+use crate::model::{Config, Model, NamedArrays};
 use crate::network::{Masks, Network, Traced};
 use crate::program::Program;
 use crate::reference::{self, Regularization};
@@ -91,7 +91,7 @@ pub fn in_lockstep(case: &Case, model: Model, variant: Option<&'static str>, loa
 }
 
 /// The same numbers in f64, which has one for each of f32's.
-fn widened(named: &Named) -> Tensors {
+fn widened(named: &NamedArrays) -> Tensors {
     named.iter().map(|(name, array)| (name.clone(), array.mapv(f64::from))).collect()
 }
 

@@ -25,7 +25,7 @@ pub(crate) use layer::{Layer, TracedState, TracedWindows};
 pub use optimizer::Optimizer;
 pub(crate) use parameters::check_start;
 pub use parameters::{
-    Named, Sizes, cell, from_file, has_recurrent_masks, holds_masks_alone, initial, is_bidirectional, left_out, sizes,
+    NamedArrays, Sizes, cell, from_file, has_recurrent_masks, holds_masks_alone, initial, is_bidirectional, left_out, sizes,
     sizes_of_masks,
 };
 pub use recurrent::Model;

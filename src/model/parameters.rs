@@ -23,7 +23,7 @@ use crate::kernels::recurrence::{gate_cols, gate_stride};
 use crate::program::Mat;
 
 /// Parameters, gradients or an optimiser's state, by PyTorch's names.
-pub type Named = BTreeMap<String, ArrayD<f32>>;
+pub type NamedArrays = BTreeMap<String, ArrayD<f32>>;
 
 /// One parameter.
 #[derive(Debug, Clone)]

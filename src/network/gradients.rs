@@ -8,7 +8,7 @@ use ndarray::Array3;
 use super::{Masks, Network, Stored};
 use crate::batch::{Batch, States};
 use crate::kernels::recurrence::gate_stride;
-use crate::model::{Config, Named, TracedState as Second, TracedWindows};
+use crate::model::{Config, NamedArrays, TracedState as Second, TracedWindows};
 use crate::program::Mat;
 use crate::tensors::write_in_blocks;
 use crate::whole_file::WholeFile;
@@ -22,7 +22,7 @@ pub struct Gradient {
     /// `[T, B, O]`.
     pub outputs: Array3<f32>,
     /// By PyTorch's names.
-    pub parameters: Named,
+    pub parameters: NamedArrays,
     /// By each of the initial states, `[layers·directions, B, H]`.
     pub initial_states: States,
 }

@@ -8,7 +8,7 @@ use ndarray::ArrayD;
 use super::Network;
 use crate::blocks::{blocks, matrix};
 use crate::model::parameters::{Parameter, Role};
-use crate::model::{Config, Layer, Named, RecurrentInit, parameters};
+use crate::model::{Config, Layer, NamedArrays, RecurrentInit, parameters};
 use crate::program::Mat;
 use crate::tensors::TensorFile;
 use crate::{Error, Result};
@@ -70,7 +70,7 @@ impl Network {
     ///
     /// # Errors
     /// [`Error::BadInput`] when one is missing, has another shape or a value that is not finite.
-    pub fn set_parameters(&mut self, named: &Named) -> Result<()> {
+    pub fn set_parameters(&mut self, named: &NamedArrays) -> Result<()> {
         self.write_arena(PARAMETERS, named)?;
         self.begin()
     }
@@ -286,7 +286,7 @@ impl Network {
     ///
     /// # Errors
     /// What the backend reports.
-    pub fn parameters(&mut self) -> Result<Named> {
+    pub fn parameters(&mut self) -> Result<NamedArrays> {
         self.read_all(&|index| Stored::Parameter(PARAMETERS, index))
     }
 
@@ -294,7 +294,7 @@ impl Network {
     ///
     /// # Errors
     /// What the backend reports.
-    pub fn optimizer_states(&mut self) -> Result<Vec<(&'static str, Named)>> {
+    pub fn optimizer_states(&mut self) -> Result<Vec<(&'static str, NamedArrays)>> {
         let names = (PARAMETERS + 1..).zip(self.model.config.optimizer.states());
         names.map(|(arena, name)| Ok((*name, self.read_all(&|index| Stored::Parameter(arena, index))?))).collect()
     }
@@ -303,7 +303,7 @@ impl Network {
     ///
     /// # Errors
     /// [`Error::BadInput`] when a tensor is missing or has another shape.
-    pub fn set_optimizer_state(&mut self, name: &str, named: &Named) -> Result<()> {
+    pub fn set_optimizer_state(&mut self, name: &str, named: &NamedArrays) -> Result<()> {
         let arena = self.arena_of(name)?;
         self.write_arena(arena, named)
     }
@@ -316,7 +316,7 @@ impl Network {
             .ok_or_else(|| Error::input(format!("optimizer.{name}"), "this optimiser has no such state"))
     }
 
-    fn write_arena(&mut self, arena: usize, named: &Named) -> Result<()> {
+    fn write_arena(&mut self, arena: usize, named: &NamedArrays) -> Result<()> {
         parameters::check(&self.model.config, named, arena == PARAMETERS)?;
         for index in 0..self.model.parameters.table.len() {
             let parameter = &self.model.parameters.table[index];
@@ -334,8 +334,8 @@ impl Network {
     }
 
     /// A tensor for each parameter, by the parameter's name.
-    pub(super) fn read_all(&mut self, stored: &dyn Fn(usize) -> Stored) -> Result<Named> {
-        let mut named = Named::new();
+    pub(super) fn read_all(&mut self, stored: &dyn Fn(usize) -> Stored) -> Result<NamedArrays> {
+        let mut named = NamedArrays::new();
         for index in 0..self.model.parameters.table.len() {
             let parameter = &self.model.parameters.table[index];
             if !parameter.is_trained() && !matches!(stored(index), Stored::Parameter(PARAMETERS, _)) {

@@ -7,7 +7,7 @@ use crate::backend::Compute;
 use crate::batch::{Batch, Input, Inputs, Loss, Targets};
 use crate::cells::Cell;
 use crate::flow::{Flow, FlowMeter, StateFlow};
-use crate::model::{Config, Named, Optimizer, RecurrentInit, initial};
+use crate::model::{Config, NamedArrays, Optimizer, RecurrentInit, initial};
 use crate::network::Network;
 use crate::random::Random;
 use crate::{Activation, Error, Result};
@@ -102,7 +102,7 @@ fn normal(setup: &Setup, seed: u64) -> Batch {
 ///
 /// # Errors
 /// [`Error::BadInput`] when weights or batch do not fit; what the backend reports.
-pub fn gradients_of(compute: &Compute, config: &Config, weights: &Named, batch: &Batch) -> Result<Vec<Gradients>> {
+pub fn gradients_of(compute: &Compute, config: &Config, weights: &NamedArrays, batch: &Batch) -> Result<Vec<Gradients>> {
     let config = Config { optimizer: Optimizer::Sgd, trace: true, ..config.clone() };
     let mut network = Network::new(&config, compute)?;
     network.set_parameters(weights)?;
@@ -133,7 +133,7 @@ impl Gradients {
 }
 
 /// Scales each gate's block of the first recurrent weight to a largest singular value; gives all that they then have.
-fn scale(weights: &mut Named, gain: f64, cell: &Cell) -> Vec<f64> {
+fn scale(weights: &mut NamedArrays, gain: f64, cell: &Cell) -> Vec<f64> {
     let weight = weights.get_mut("rnn.weight_hh_l0").expect("a recurrent weight");
     let hidden = weight.shape()[1];
     for gate in 0..cell.gates as usize {

@@ -12,7 +12,7 @@ use super::{DeviceRecord, Header, Settings, Validations};
 use crate::backend::Compute;
 use crate::batch::States;
 use crate::data::{Choice, Columns, Fingerprints, Known, OpenedData, Part, Vocabulary};
-use crate::model::{Config, Named, Optimizer, from_file, left_out, parameters};
+use crate::model::{Config, NamedArrays, Optimizer, from_file, left_out, parameters};
 use crate::network::Network;
 use crate::tensors::{TensorFile, checksum, write_in_blocks};
 use crate::whole_file::WholeFile;
@@ -206,7 +206,7 @@ impl Checkpoint {
     ///
     /// # Errors
     /// [`Error::BadInput`] when the file has changed since it was read.
-    pub fn parameters(&self) -> Result<Named> {
+    pub fn parameters(&self) -> Result<NamedArrays> {
         from_file(&self.origin.settings.network, "", &self.file)
     }
 

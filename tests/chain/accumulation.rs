@@ -4,7 +4,7 @@ use ndarray::{Array2, Array3, Axis, concatenate};
 use retrospect::backend::Compute;
 use retrospect::batch::{Batch, InitialState, Input, Inputs, Loss, Targets};
 use retrospect::cells::Cell;
-use retrospect::model::{Config, Named, Optimizer, RecurrentInit};
+use retrospect::model::{Config, NamedArrays, Optimizer, RecurrentInit};
 use retrospect::network::{Network, Report};
 
 use super::device::device;
@@ -26,7 +26,7 @@ fn batch_of((inputs, values, mask): (Array3<f32>, Array3<f32>, Array2<f32>), sta
 }
 
 /// The parameters after three training steps, and what came of each step.
-fn train(config: &Config, compute: &Compute, batches: impl Fn(usize) -> Vec<Batch>) -> (Named, Vec<Report>) {
+fn train(config: &Config, compute: &Compute, batches: impl Fn(usize) -> Vec<Batch>) -> (NamedArrays, Vec<Report>) {
     let mut network = Network::new(config, compute).unwrap();
     network.initialise(5, RecurrentInit::Uniform).unwrap();
     for step in 0..3 {

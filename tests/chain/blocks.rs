@@ -3,7 +3,7 @@
 use retrospect::backend::Compute;
 use retrospect::backend::Device;
 use retrospect::batch::{Input, Loss};
-use retrospect::model::{Config, Named, Optimizer, RecurrentInit, initial};
+use retrospect::model::{Config, NamedArrays, Optimizer, RecurrentInit, initial};
 use retrospect::network::Network;
 use retrospect::tensors::{TensorFile, Tensors};
 
@@ -29,7 +29,7 @@ fn large_weights_pass_in_blocks() {
             network.initialise(3, init).unwrap();
             assert!(network.parameters().unwrap() == expected, "initialised");
             for change in [0, 1] {
-                let other: Named = expected.iter().map(|(name, array)| (name.clone(), array.mapv(|v| v + 1.0))).collect();
+                let other: NamedArrays = expected.iter().map(|(name, array)| (name.clone(), array.mapv(|v| v + 1.0))).collect();
                 network.set_parameters(&other).unwrap();
                 assert!(network.parameters().unwrap() == other, "set");
                 match change {

@@ -6,7 +6,7 @@ use retrospect::batch::{Batch, Input, Loss, Reduction};
 use retrospect::cells::Cell;
 use retrospect::check::networks::{self, Case, MASKS, bound, gradient, in_f64};
 use retrospect::kernels::dropout::schedule_of;
-use retrospect::model::{Config, Model, Named, Optimizer, RecurrentInit, initial};
+use retrospect::model::{Config, Model, NamedArrays, Optimizer, RecurrentInit, initial};
 use retrospect::network::{Masks, Network};
 use retrospect::program::Step;
 use retrospect::reference::{self, Regularization};
@@ -26,7 +26,7 @@ fn network(case: &Case, model: Model, on: &'static str) -> Network {
 }
 
 /// The elements of recurrent weights that are not 0 where there is no connection, or have the wrong sign; and how many are neither.
-fn broken(config: &Config, weights: &Named) -> (usize, usize) {
+fn broken(config: &Config, weights: &NamedArrays) -> (usize, usize) {
     let (mut broken, mut others) = (0, 0);
     for layer in 0..config.layers {
         let weight = &weights[&format!("rnn.weight_hh_l{layer}")];
@@ -104,7 +104,7 @@ fn training_keeps_connections_and_signs() {
             let ((broken, others), changed) =
                 (broken(&case.config, &after), before["rnn.weight_hh_l1"] != after["rnn.weight_hh_l1"]);
             assert!(broken == 0 && others > 100 && changed, "{optimizer:?}, {dale:?}, {recurrent_mask}: {broken}, {others}");
-            let masks = |weights: &Named| weights.get("rnn.mask_hh_l0").cloned();
+            let masks = |weights: &NamedArrays| weights.get("rnn.mask_hh_l0").cloned();
             assert_eq!(masks(&before), masks(&after));
         }
     }

@@ -7,7 +7,7 @@ use retrospect::batch::{Batch, InitialState, Input, Inputs, Loss, Reduction};
 use retrospect::cells::Cell;
 use retrospect::check::networks::Case;
 use retrospect::kernels::fill;
-use retrospect::model::{Config, Model, Named};
+use retrospect::model::{Config, Model, NamedArrays};
 use retrospect::network::Network;
 use retrospect::program::{Program, Step};
 
@@ -22,7 +22,7 @@ fn case(bidirectional: bool) -> Case {
     Case { config, masked: true, reduction: Reduction::Mean }
 }
 
-fn matrix(weights: &Named, name: &str) -> Array2<f32> {
+fn matrix(weights: &NamedArrays, name: &str) -> Array2<f32> {
     weights[name].clone().into_dimensionality::<Ix2>().unwrap()
 }
 

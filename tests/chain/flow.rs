@@ -10,7 +10,7 @@ use retrospect::backend::Compute;
 use retrospect::batch::{Batch, Input, Inputs, Loss, Targets};
 use retrospect::check::networks::in_f64;
 use retrospect::data::{Choice, Known, Options, Part, Reading, Task};
-use retrospect::model::{Config, Named, Optimizer, RecurrentInit, initial};
+use retrospect::model::{Config, NamedArrays, Optimizer, RecurrentInit, initial};
 use retrospect::random::Random;
 use retrospect::reference;
 use retrospect::study::gradients_of;
@@ -21,7 +21,7 @@ fn everywhere() -> [Compute; 2] {
 }
 
 /// Of each layer and each sequence the norms from its last output that counts back, by the reference.
-fn norms(weights: &Named, layers: usize, activation: Activation, batch: &Batch) -> Vec<Vec<Vec<f64>>> {
+fn norms(weights: &NamedArrays, layers: usize, activation: Activation, batch: &Batch) -> Vec<Vec<Vec<f64>>> {
     let (steps, sequences) = batch.shape();
     let counts = |t: usize, b: usize| batch.mask.as_ref().is_none_or(|mask| mask[[t, b]] != 0.0);
     let ends: Vec<Option<usize>> = (0..sequences).map(|b| (0..steps).rev().find(|&t| counts(t, b))).collect();
@@ -130,7 +130,13 @@ fn the_norms_are_the_reference_s_to_the_end_of_f32() {
 }
 
 /// A run of a small network on a task, traced or not: its metrics, the tensors of its last checkpoint, and the initial weights.
-fn trained(compute: &Compute, task: &str, steps: u64, trace: Option<u64>, folder: &Path) -> (Vec<Metrics>, Named, Settings) {
+fn trained(
+    compute: &Compute,
+    task: &str,
+    steps: u64,
+    trace: Option<u64>,
+    folder: &Path,
+) -> (Vec<Metrics>, NamedArrays, Settings) {
     let data = Choice::Task(task.into());
     let (seed, window, batch) = (3, 12, 5);
     let opened = data.open(&Options { seed, batch, window }, &Reading::default(), Part::Validation, Known::default()).unwrap();

@@ -4,7 +4,7 @@
 use retrospect::batch::{Batch, InitialState, Input, Loss};
 use retrospect::cells::Cell;
 use retrospect::check::networks::parameters;
-use retrospect::model::{self, Config, Model, Named};
+use retrospect::model::{self, Config, Model, NamedArrays};
 
 use super::device::{device, load};
 use super::simulation::{self, Biases, CELLS, Losses, Run, off};
@@ -33,7 +33,7 @@ fn train(run: &Run, biases: Biases, on: &'static str, batches: impl Iterator<Ite
     let config = config(run, biases);
     let mut network = load(Model::new(&config).unwrap(), device(), on);
     let weights = parameters(&config, &run.start(biases));
-    let weights: Named = weights.into_iter().map(|(name, tensor)| (name, tensor.mapv(|v| v as f32))).collect();
+    let weights: NamedArrays = weights.into_iter().map(|(name, tensor)| (name, tensor.mapv(|v| v as f32))).collect();
     network.set_parameters(&weights).unwrap();
     let mut got = Losses { losses: Vec::new(), grad_norms: Vec::new() };
     for batch in batches {

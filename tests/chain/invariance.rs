@@ -7,7 +7,7 @@ use retrospect::backend::Cpu;
 use retrospect::batch::{Batch, InitialState, Input, Loss, Reduction};
 use retrospect::cells::Cell;
 use retrospect::check::networks::Case;
-use retrospect::model::{Config, Model, Named, RecurrentInit, initial};
+use retrospect::model::{Config, Model, NamedArrays, RecurrentInit, initial};
 use retrospect::network::Network;
 use retrospect::program::{Cuts, Mat, Program};
 
@@ -19,7 +19,7 @@ fn case(input: Input, loss: Loss, [hidden, batch, window]: [usize; 3], layers: u
 }
 
 /// Trains from the same seed on the same batches: the parameters, and the bits of what was reported.
-fn train(mut network: Network, case: &Case, steps: u64) -> Named {
+fn train(mut network: Network, case: &Case, steps: u64) -> NamedArrays {
     network.initialise(SEED, RecurrentInit::Uniform).unwrap();
     for step in 0..steps {
         let batch = case.batch(step);
@@ -74,7 +74,7 @@ fn what_transient_buffers_hold_between_steps_does_not_matter() {
 }
 
 /// The tensors of which any bit differs.
-fn other_bits(a: &Named, b: &Named) -> Vec<String> {
+fn other_bits(a: &NamedArrays, b: &NamedArrays) -> Vec<String> {
     let same =
         |a: &ArrayD<f32>, b: &ArrayD<f32>| a.shape() == b.shape() && a.iter().zip(b).all(|(a, b)| a.to_bits() == b.to_bits());
     assert_eq!(a.len(), b.len());

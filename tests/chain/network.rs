@@ -10,23 +10,23 @@ use retrospect::batch::{Batch, Input, Inputs, Loss, Reduction, Targets};
 use retrospect::cells::Cell;
 use retrospect::check::networks::{self, Case, Expected, Tensors, bound, gradient, in_f64, mismatches, parameters};
 use retrospect::kernels::{fill, gemm};
-use retrospect::model::{Biases, Config, Model, Named};
+use retrospect::model::{Biases, Config, Model, NamedArrays};
 use retrospect::network::Network;
 use retrospect::program::{Mat, Program, Step};
 
 /// What a network computes.
-pub fn computed(network: &mut Network, weights: &Named, batch: &Batch) -> Tensors {
+pub fn computed(network: &mut Network, weights: &NamedArrays, batch: &Batch) -> Tensors {
     network.set_parameters(weights).unwrap();
     gradient(network, batch).unwrap()
 }
 
 /// What it should.
-pub fn expected(config: &Config, weights: &Named, batch: &Batch) -> Expected {
+pub fn expected(config: &Config, weights: &NamedArrays, batch: &Batch) -> Expected {
     networks::expected(config, &in_f64(&networks::cell(config), weights), batch).unwrap()
 }
 
 /// The one comparison of this file: what a network computes against the reference.
-pub fn wrong(network: &mut Network, weights: &Named, batch: &Batch) -> Vec<String> {
+pub fn wrong(network: &mut Network, weights: &NamedArrays, batch: &Batch) -> Vec<String> {
     let config = network.model().config().clone();
     expected(&config, weights, batch).mismatches(&computed(network, weights, batch), bound(&config))
 }
@@ -57,7 +57,7 @@ fn with_seventy_thousand_rows_it_is_the_reference() {
 }
 
 /// A fixture's network, which trains so many biases, and its parameters.
-pub fn of_fixture(f: &Fixture, biases: Biases) -> (Config, Named) {
+pub fn of_fixture(f: &Fixture, biases: Biases) -> (Config, NamedArrays) {
     let (window, size) = f.batch.shape();
     let (outputs, directions) = (f.weights.decoder.nrows(), f.weights.directions());
     let (hidden, layers) = (f.weights.decoder.ncols() / directions, f.weights.layers.len() / directions);
@@ -84,7 +84,7 @@ pub fn of_fixture(f: &Fixture, biases: Biases) -> (Config, Named) {
         }
     }
     let in_f32 = |t: ArrayD<f64>| t.mapv(|v| v as f32);
-    let mut named: Named = parameters(&config, &weights).into_iter().map(|(name, t)| (name, in_f32(t))).collect();
+    let mut named: NamedArrays = parameters(&config, &weights).into_iter().map(|(name, t)| (name, in_f32(t))).collect();
     for (place, layer) in weights.layers.iter().enumerate().filter(|_| cell.has_leak) {
         let leak = layer.leak.broadcast(hidden).expect("one for each unit, or for all").to_owned();
         let reverse = if place % directions == 1 { "_reverse" } else { "" };

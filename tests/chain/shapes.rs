@@ -7,7 +7,7 @@ use ndarray::ArrayD;
 use retrospect::batch::{Batch, InitialState, Input, Loss, Reduction};
 use retrospect::cells::Cell;
 use retrospect::check::networks::{Case, bound, cell, expected, gradient, in_f64};
-use retrospect::model::{Biases, Config, Model, Named, Optimizer};
+use retrospect::model::{Biases, Config, Model, NamedArrays, Optimizer};
 use retrospect::network::{Masks, Network};
 
 /// Largest shapes `[T, B]`, and networks for them.
@@ -50,7 +50,7 @@ fn batch(config: &Config, seed: u64) -> Batch {
     Case { config: config.clone(), masked: seed.is_multiple_of(2), reduction: Reduction::Mean }.batch(seed)
 }
 
-fn weights(config: &Config) -> Named {
+fn weights(config: &Config) -> NamedArrays {
     Case { config: config.clone(), masked: false, reduction: Reduction::Mean }.weights()
 }
 
@@ -82,15 +82,15 @@ fn gradients_are_those_of_a_network_of_that_shape() {
 }
 
 /// Everything that a training step changes.
-fn state(network: &mut Network) -> Vec<(&'static str, Named)> {
+fn state(network: &mut Network) -> Vec<(&'static str, NamedArrays)> {
     let mut all = network.optimizer_states().unwrap();
     all.insert(0, ("parameters", network.parameters().unwrap()));
     all
 }
 
 /// The names of the tensors that are not the same bits in both.
-fn differences(first: &[(&'static str, Named)], second: &[(&'static str, Named)]) -> Vec<String> {
-    let differ = |(a, b): (&(&'static str, Named), &(&'static str, Named))| {
+fn differences(first: &[(&'static str, NamedArrays)], second: &[(&'static str, NamedArrays)]) -> Vec<String> {
+    let differ = |(a, b): (&(&'static str, NamedArrays), &(&'static str, NamedArrays))| {
         let names = a.1.iter().filter(|(name, array)| b.1[*name] != **array).map(|(name, _)| format!("{} {name}", a.0));
         names.collect::<Vec<_>>()
     };

@@ -9,7 +9,7 @@ use retrospect::Activation;
 use retrospect::batch::{Batch, InitialState, Input, Loss, Reduction};
 use retrospect::check::networks::{Case, bound, cell, in_f64, parameters};
 use retrospect::kernels::update::Adam;
-use retrospect::model::{Config, Model, Named, Optimizer};
+use retrospect::model::{Config, Model, NamedArrays, Optimizer};
 use retrospect::program::{Program, Step};
 use retrospect::reference::{self, Regularization};
 
@@ -109,7 +109,7 @@ fn largest(tensor: &ArrayD<f64>) -> f64 {
 /// time anew: the formulas are followed for all eight ways, and the spread of what they give, and some roundings, is how far
 /// f32 may be. So where Adam divides two small numbers the bound is as wide as that makes it and nowhere else.
 /// The worst seen is 0.49 of the spread (Adam's v, by its 1 − β₂), 0.17 without Adam.
-fn expected(config: &Config, weights: &Named, batches: &[Batch; 3]) -> Expected {
+fn expected(config: &Config, weights: &NamedArrays, batches: &[Batch; 3]) -> Expected {
     let bound = bound(config);
     let w: Tensors = weights.iter().map(|(name, t)| (name.clone(), t.mapv(f64::from))).collect();
     let zero: Tensors = w.iter().map(|(name, t)| (name.clone(), ArrayD::zeros(t.raw_dim()))).collect();
@@ -184,7 +184,7 @@ fn expected(config: &Config, weights: &Named, batches: &[Batch; 3]) -> Expected 
 }
 
 /// What three steps of a network leave.
-fn trained(model: Model, on: &'static str, weights: &Named, batches: &[Batch; 3]) -> Tensors {
+fn trained(model: Model, on: &'static str, weights: &NamedArrays, batches: &[Batch; 3]) -> Tensors {
     let mut network = load(model, device(), on);
     network.set_parameters(weights).unwrap();
     network.set_seed(SEED);
@@ -198,7 +198,7 @@ fn trained(model: Model, on: &'static str, weights: &Named, batches: &[Batch; 3]
         all.insert(format!("loss of step {}", report.step), scalar(f64::from(report.loss)));
         all.insert(format!("gradient norm of step {}", report.step), scalar(f64::from(report.gradient_norm)));
     }
-    let mut put = |label: String, named: Named| {
+    let mut put = |label: String, named: NamedArrays| {
         all.extend(named.into_iter().map(|(name, t)| (format!("{label}{name}"), t.mapv(f64::from))));
     };
     put(String::new(), network.parameters().unwrap());

@@ -6,7 +6,7 @@ use crate::Activation;
 use crate::batch::{Batch, InitialState, Input, Inputs, Loss, Reduction, Targets};
 use crate::cells::Cell;
 use crate::kernels::update::Adam;
-use crate::model::{Biases, Config, Named, Optimizer, RecurrentInit, initial};
+use crate::model::{Biases, Config, NamedArrays, Optimizer, RecurrentInit, initial};
 use crate::random::Random;
 
 /// T, B, H, the size of the input or vocabulary, and the number of outputs.
@@ -258,7 +258,7 @@ impl Case {
     /// # Panics
     /// When the configuration is not right.
     #[must_use]
-    pub fn weights(&self) -> Named {
+    pub fn weights(&self) -> NamedArrays {
         let mut weights = initial(&self.config, 7, RecurrentInit::Uniform).expect("a good configuration");
         // Each unit has another leak.
         let leaks = weights.iter_mut().filter(|(name, _)| name.starts_with("rnn.leak"));

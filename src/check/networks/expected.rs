@@ -8,7 +8,7 @@ use super::{EVALUATED, MASKS, Tensors};
 use crate::Result;
 use crate::batch::{Batch, Loss, Targets};
 use crate::check::Outcome;
-use crate::model::{Config, Named};
+use crate::model::{Config, NamedArrays};
 use crate::reference::{self, Cell, Regularization, States, Weights};
 use crate::rounding::U;
 
@@ -208,7 +208,7 @@ pub fn parameters(config: &Config, weights: &Weights) -> Tensors {
 /// # Panics
 /// When one is missing.
 #[must_use]
-pub fn in_f64(cell: &Cell, named: &Named) -> Weights {
+pub fn in_f64(cell: &Cell, named: &NamedArrays) -> Weights {
     let tensor = |name: &str| Ok(named.get(name).map(|tensor| tensor.mapv(f64::from)));
     Weights::new(cell, tensor).expect("all parameters of the network")
 }

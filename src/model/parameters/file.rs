@@ -5,7 +5,7 @@ use std::ops::Range;
 use ndarray::{ArrayD, Dimension};
 
 use super::left_out::left_out;
-use super::{EMBEDDING, MASK, Named, Parameter, REVERSE, Role, table};
+use super::{EMBEDDING, MASK, NamedArrays, Parameter, REVERSE, Role, table};
 use crate::batch::Input;
 use crate::cells::Cell;
 use crate::model::config::{Biases, Config, USUAL_LEAK};
@@ -16,7 +16,7 @@ use crate::{Error, Result};
 ///
 /// # Errors
 /// [`Error::BadInput`] with the tensor and what was expected.
-pub(crate) fn check(config: &Config, weights: &Named, untrained: bool) -> Result<()> {
+pub(crate) fn check(config: &Config, weights: &NamedArrays, untrained: bool) -> Result<()> {
     for parameter in table(config).into_iter().filter(|parameter| untrained || parameter.is_trained()) {
         let array = weights.get(&parameter.name).ok_or_else(|| Error::input(&parameter.name, "it is missing"))?;
         if array.shape() != parameter.extents() {
@@ -35,7 +35,7 @@ pub(crate) fn check(config: &Config, weights: &Named, untrained: bool) -> Result
 ///
 /// # Errors
 /// [`Error::BadInput`] with the tensor and what was expected.
-pub fn from_file(config: &Config, prefix: &str, file: &TensorFile) -> Result<Named> {
+pub fn from_file(config: &Config, prefix: &str, file: &TensorFile) -> Result<NamedArrays> {
     let table = table(config);
     let mut all: Vec<Vec<f32>> = table.iter().map(|p| Vec::with_capacity(p.shape.0 * p.shape.1)).collect();
     in_blocks(config, prefix, file, &mut |index, _, values| {

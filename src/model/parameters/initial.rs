@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use ndarray::ArrayD;
 
-use super::{Gates, Named, Parameter, Role, table};
+use super::{Gates, NamedArrays, Parameter, Role, table};
 use crate::cells::Cell;
 use crate::memory::check_memory_or;
 use crate::model::config::{Config, RecurrentInit, USUAL_LEAK};
@@ -120,7 +120,7 @@ impl Initial {
 ///
 /// # Errors
 /// [`Error::Usage`] or [`Error::DoesNotFit`] when the configuration is not right, or when there is no memory for an orthogonal matrix.
-pub fn initial(config: &Config, seed: u64, init: RecurrentInit) -> Result<Named> {
+pub fn initial(config: &Config, seed: u64, init: RecurrentInit) -> Result<NamedArrays> {
     config.check()?;
     check_initial(config, init)?;
     let values = |(index, parameter): (usize, &Parameter)| {
