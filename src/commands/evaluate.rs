@@ -154,7 +154,13 @@ impl Evaluate {
                 let opened = checkpoint.origin.open(part).map_err(|error| {
                     advise(error, &settings.data, "{flag} FILE measures on a file at another place, on all of it")
                 })?;
-                checkpoint.expect_same(&opened, part)?;
+                checkpoint.expect_same(&opened, part).map_err(|error| match error {
+                    Error::BadInput { what, problem } => Error::BadInput {
+                        what,
+                        problem: format!("{problem}; --data or --text measures on a file, whatever trained"),
+                    },
+                    other => other,
+                })?;
                 note(format_args!("Measured on the {} part.", if part == Part::Test { "test" } else { "validation" }));
                 let what = settings.data.what();
                 Ok((opened.source, what, opened.measured_ids))

@@ -6,6 +6,7 @@ use clap::{Args, ValueEnum};
 use retrospect::train::{Checkpoint, Header, Settings};
 use retrospect::{Error, Result};
 
+use super::sweep::Record;
 use super::terminal::{note, note_left_out, significant};
 
 /// Which checkpoint of a run is read.
@@ -45,6 +46,10 @@ impl WhichArgs {
     /// [`Error::Usage`] for the flag beside a file; [`Error::BadInput`] when it cannot be read, or when there is no best one.
     pub fn load(&self, run: &Path) -> Result<(Checkpoint, PathBuf)> {
         let best = Checkpoint::best_path(run);
+        if Record::path(run).is_file() && !Checkpoint::path(run).exists() {
+            let problem = "is the folder of a sweep; name one of the runs in it (its sweep.csv has the best one first)";
+            return Err(Error::BadInput { what: run.display().to_string(), problem: problem.into() });
+        }
         match self.checkpoint {
             Some(_) if run.exists() && !run.is_dir() => {
                 Err(Error::Usage(format!("--checkpoint is for the folder of a run, and {} is a file", run.display())))

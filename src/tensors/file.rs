@@ -119,6 +119,9 @@ impl TensorFile {
     fn from_source(what: String, source: Source, len: u64) -> Result<TensorFile> {
         let unread = |e: io::Error| Error::input(&what, format!("cannot be read: {e}"));
         let invalid = |e: SafeTensorError| Error::input(&what, format!("is not a whole safetensors file ({len} bytes): {e}"));
+        if len == 0 {
+            return Err(Error::input(&what, "is empty"));
+        }
         if len < 8 {
             return Err(invalid(SafeTensorError::HeaderTooSmall));
         }

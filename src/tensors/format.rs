@@ -230,8 +230,9 @@ mod tests {
         let path = folder.path().join("x");
         let good = file("F32", "[1]", &[0; 4]);
         let huge = [&u64::MAX.to_le_bytes()[..], b"{}"].concat();
+        fs::write(&path, []).unwrap();
+        assert_eq!(Tensors::read(&path).unwrap_err().to_string(), format!("{}: is empty", path.display()));
         for bytes in [
-            &[],
             &b"\x89PNG, a picture of some kind"[..],
             &huge,
             &good[..7],

@@ -170,7 +170,17 @@ fn runs_of_other_seeds_are_measured_alike() {
     let at = folder.path();
     write(at, "data.csv", basins(&["a", "b", "c", "d", "e", "f"], 30, |_| false));
     let train = TRAIN.strip_prefix("train ").unwrap();
-    succeed(at, &format!("sweep --vary seed=5,6,7 {train} --data data.csv --steps 3 --out sweep"));
+    let shown = succeed(at, &format!("sweep --vary seed=5,6,7 {train} --data data.csv --steps 3 --out sweep"));
+    // What they come to together, as the table of the sweep has it.
+    let table = fs::read_to_string(at.join("sweep/sweep.csv")).unwrap();
+    let best: Vec<f64> = table.lines().skip(1).map(|line| line.split(',').nth(3).unwrap().parse().unwrap()).collect();
+    let mean = best.iter().sum::<f64>() / 3.0;
+    let deviation = (best.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / 2.0).sqrt();
+    let (_, line) = shown.split_once("over 3 seeds, mean ± standard deviation: ").unwrap_or_else(|| panic!("{shown}"));
+    let numbers: Vec<f64> = line.lines().next().unwrap().split(" ± ").map(|v| v.parse().unwrap()).collect();
+    approx::assert_relative_eq!(numbers[0], mean, max_relative = 1e-4);
+    approx::assert_relative_eq!(numbers[1], deviation, max_relative = 1e-4);
+    expect(at, &[("evaluate sweep", 7, "sweep: is the folder of a sweep; name one of the runs in it")]);
     let settings = |run: &str| -> Value {
         let file: toml::Table = fs::read_to_string(at.join("sweep").join(run).join("run.toml")).unwrap().parse().unwrap();
         serde_json::to_value(&file["settings"]).unwrap()

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use retrospect::train::{BestBy, Overview};
+use retrospect::train::{Best, BestBy, Overview};
 use retrospect::{Error, Result, WholeFile};
 use serde_json::{Map, Value, json};
 
@@ -117,10 +117,18 @@ impl<'a> Report<'a> {
 
     pub fn print(&self) -> Result<()> {
         let flags = self.flags.iter().map(String::as_str);
-        let heading: Vec<String> =
-            ["run"].into_iter().chain(flags).chain(["steps", "best validation", "time"]).map(String::from).collect();
+        let best: Vec<Best> = self.rows.iter().filter_map(Row::best).collect();
+        let is_accuracy = !best.is_empty() && best.iter().all(|best| best.metric == BestBy::Accuracy);
+        let measure = if is_accuracy { "best accuracy" } else { "best validation" };
+        let heading: Vec<String> = ["run"].into_iter().chain(flags).chain(["steps", measure, "time"]).map(String::from).collect();
         let rows = std::iter::once(heading).chain(self.rows.iter().map(Row::cells)).collect::<Vec<_>>();
         print(&table(&rows))?;
+        if self.flags == ["seed"] && self.is_ranked && best.len() > 1 {
+            let values: Vec<f64> = best.iter().map(|best| best.value).collect();
+            let (mean, deviation) = mean_and_deviation(&values);
+            let spread = format!("{} ± {}", significant(mean), significant(deviation));
+            print(&format!("\nThe {measure} over {} seeds, mean ± standard deviation: {spread}\n", values.len()))?;
+        }
         match self.best() {
             Some(best) => print(&format!("\nBest: {}\n", best.display())),
             None => Ok(()),
@@ -148,6 +156,13 @@ impl<'a> Report<'a> {
     }
 }
 
+/// The mean of some numbers, at least two, and the standard deviation of what they were drawn from (over n − 1).
+fn mean_and_deviation(values: &[f64]) -> (f64, f64) {
+    let mean = values.iter().sum::<f64>() / values.len() as f64;
+    let squares: f64 = values.iter().map(|v| (v - mean).powi(2)).sum();
+    (mean, (squares / (values.len() - 1) as f64).sqrt())
+}
+
 /// What a run has come to, the lower, the better: its best validation, or without any its last loss of training.
 fn score(run: &Overview) -> Option<f64> {
     let validations = &run.header.validations;
@@ -157,6 +172,11 @@ fn score(run: &Overview) -> Option<f64> {
 }
 
 impl Row<'_> {
+    /// Its best validation, of a run that did not fail.
+    fn best(&self) -> Option<Best> {
+        self.overview.as_ref().filter(|_| self.run.failed.is_none())?.header.validations.best
+    }
+
     fn is_validated(&self) -> bool {
         self.overview.as_ref().is_some_and(|overview| overview.header.validations.best.is_some())
     }
