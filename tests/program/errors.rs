@@ -220,7 +220,7 @@ fn runs_and_checkpoints() {
             ("train --text text --init run --recurrent-init uniform", 2, "cannot be used with"),
             ("sample adding", 2, "this run was trained on adding"),
             ("sample run --prompt ß", 7, "--prompt: line 1, column 1: 'ß' is none of the"),
-            ("sample file", 7, "is not a whole safetensors file (0 bytes)"),
+            ("sample file", 7, "file: is empty"),
         ],
     );
 
