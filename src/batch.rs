@@ -224,7 +224,7 @@ impl Batch {
     }
 
     /// The same inputs and initial states, with targets of 0 that all count: for a pass whose states matter and whose loss does not.
-    pub(crate) fn for_its_states(&self) -> Batch {
+    pub(crate) fn with_zero_targets(&self) -> Batch {
         let targets = match &self.targets {
             Targets::Classes(classes) => Targets::Classes(Array2::zeros(classes.dim())),
             Targets::Values(values) => Targets::Values(Array3::zeros(values.dim())),

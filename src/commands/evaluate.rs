@@ -3,7 +3,7 @@
 mod report;
 mod sequences;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use retrospect::batch::{Input, TargetKind};
@@ -46,7 +46,7 @@ pub struct Evaluate {
     #[arg(long, value_name = "PART", conflicts_with_all = ["text", "data"])]
     part: Option<Part>,
 
-    /// Write what is measured of each sequence to this table (.csv), and print the median
+    /// Write what is measured of each sequence to this table (.csv), and print the least, the median and the largest
     #[arg(long, value_name = "FILE", value_parser = sequences::file, conflicts_with_all = ["text", "json"])]
     sequences: Option<PathBuf>,
 
@@ -68,7 +68,7 @@ impl Evaluate {
         }
         let (checkpoint, path) = self.which.load(&self.run)?;
         let (mut source, what, ids) = self.source(&checkpoint)?;
-        self.check_sequences(&*source, &what)?;
+        self.check_sequences(&checkpoint, &*source, &what)?;
         if source.held_out_batches() == 0 {
             return Err(Error::BadInput {
                 what,
@@ -109,20 +109,26 @@ impl Evaluate {
         let report = Report { checkpoint: &checkpoint, found: &found };
         if let Some(path) = &self.sequences {
             let each = Sequences::new(&checkpoint, &found.sequences, &ids);
-            each.write(path)?;
             report.print()?;
-            return each.print();
+            each.print()?;
+            return each.write(path);
         }
         if self.json { report.print_json(&self.run, &path) } else { report.print() }
     }
 
     /// Checks that there are sequences to tell apart, and that the table does not take the place of what is read.
-    fn check_sequences(&self, source: &dyn Source, what: &str) -> Result<()> {
+    fn check_sequences(&self, checkpoint: &Checkpoint, source: &dyn Source, what: &str) -> Result<()> {
         let Some(path) = &self.sequences else { return Ok(()) };
         if source.held_out_batches() > 0 && source.held_out_sequences(0).is_empty() {
             return Err(Error::Usage(format!("--sequences: {what} has no sequences to tell apart")));
         }
-        let read: Vec<PathBuf> = Checkpoint::files(&self.run).into_iter().chain(self.data.clone()).collect();
+        let settings = &checkpoint.origin.settings;
+        let mut read = Checkpoint::files(&self.run);
+        read.push(self.run.clone());
+        read.extend(self.data.clone().or_else(|| settings.data.path().map(Path::to_owned)));
+        for part in [Part::Validation, Part::Test] {
+            read.extend(settings.reading.file_of(part).map(Path::to_owned));
+        }
         refuse_overwrite("--sequences", path, read.iter().map(PathBuf::as_path))
     }
 
@@ -154,13 +160,7 @@ impl Evaluate {
                 let opened = checkpoint.origin.open(part).map_err(|error| {
                     advise(error, &settings.data, "{flag} FILE measures on a file at another place, on all of it")
                 })?;
-                checkpoint.expect_same(&opened, part).map_err(|error| match error {
-                    Error::BadInput { what, problem } => Error::BadInput {
-                        what,
-                        problem: format!("{problem}; --data or --text measures on a file, whatever trained"),
-                    },
-                    other => other,
-                })?;
+                checkpoint.expect_measured(&opened, part)?;
                 note(format_args!("Measured on the {} part.", if part == Part::Test { "test" } else { "validation" }));
                 let what = settings.data.what();
                 Ok((opened.source, what, opened.measured_ids))

@@ -152,7 +152,7 @@ impl ModelArgs {
         if known.columns.is_some() && reading.scale.is_some() {
             return Err(Error::Usage("--scale: numbers are scaled as the run of --init scales them".into()));
         }
-        let is_scaled = |columns: &Columns| columns.targets.iter().any(|column| column.scaling().is_change());
+        let is_scaled = |columns: &Columns| columns.targets.iter().any(|column| column.scaling().changes_values());
         if self.loss.is_of_labels() && known.columns.is_some_and(is_scaled) {
             return Err(Error::Usage("--loss bce: labels are not scaled, and the run of --init scales its targets".into()));
         }

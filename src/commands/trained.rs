@@ -46,10 +46,6 @@ impl WhichArgs {
     /// [`Error::Usage`] for the flag beside a file; [`Error::BadInput`] when it cannot be read, or when there is no best one.
     pub fn load(&self, run: &Path) -> Result<(Checkpoint, PathBuf)> {
         let best = Checkpoint::best_path(run);
-        if Record::path(run).is_file() && !Checkpoint::path(run).exists() {
-            let problem = "is the folder of a sweep; name one of the runs in it (its sweep.csv has the best one first)";
-            return Err(Error::BadInput { what: run.display().to_string(), problem: problem.into() });
-        }
         match self.checkpoint {
             Some(_) if run.exists() && !run.is_dir() => {
                 Err(Error::Usage(format!("--checkpoint is for the folder of a run, and {} is a file", run.display())))
@@ -99,6 +95,10 @@ fn load_best(run: &Path, path: &Path, is_asked: bool) -> Result<(Checkpoint, Pat
 /// # Errors
 /// As [`Checkpoint::of_run`].
 pub fn load_last(run: &Path) -> Result<(Checkpoint, PathBuf)> {
+    if Record::path(run).is_file() && !Checkpoint::path(run).exists() {
+        let problem = "is the folder of a sweep; name one of the runs in it";
+        return Err(Error::BadInput { what: run.display().to_string(), problem: problem.into() });
+    }
     let (checkpoint, path, damaged) = Checkpoint::of_run(run)?;
     if let Some(error) = damaged {
         note(format_args!("{error}; taking the checkpoint before it, of step {}.", checkpoint.step));

@@ -65,7 +65,7 @@ impl Scaling {
 
     /// Whether scaled values are other numbers than those of the column.
     #[must_use]
-    pub fn is_change(&self) -> bool {
+    pub fn changes_values(&self) -> bool {
         self.shift != 0.0 || self.scale != 1.0
     }
 

@@ -189,7 +189,7 @@ impl Purpose<'_> {
         notes.extend(options.missing(&batch, &grouped).map_err(|problem| Error::input(&what, problem))?);
         let plan = plan.ahead(options.ahead);
         if self.part.is_some() && plan.division.training == 0 {
-            return Err(Error::input(what, nothing_trains(&plan, grouped.rows.len(), table.rows, options.ahead)));
+            return Err(Error::input(what, nothing_trains(&plan, table.rows, self.reading)));
         }
         Ok(Loaded { batch, columns: Some(columns), notes, fingerprint, ids: grouped.ids, plan })
     }
@@ -256,16 +256,24 @@ impl Purpose<'_> {
     }
 }
 
-/// Why nothing of a table trains.
-fn nothing_trains(plan: &Plan, sequences: usize, rows: usize, ahead: usize) -> String {
-    match (plan.is_series, ahead) {
-        (false, _) => format!(
-            "{sequences} of {sequences} sequences are held out, so nothing is left to train; --validation 0 holds none out, --validation FILE \
-             is another table to measure on, and without --sequence the end of the rows is held out"
-        ),
-        (true, 0) => format!("has {rows} rows, all of which are held out; --validation 0 holds none out"),
-        (true, _) => format!("has {rows} rows; nothing is left to train of targets {ahead} rows later"),
+/// Why nothing trains of data with so many time steps.
+fn nothing_trains(plan: &Plan, steps: usize, reading: &Reading) -> String {
+    let ahead = reading.table.ahead;
+    if plan.is_series && ahead > 0 {
+        return format!("has {steps} rows; nothing is left to train of targets {ahead} rows later");
     }
+    let shares = [("--validation", &reading.validation), ("--test", &reading.test)];
+    let flags = shares.iter().filter(|(_, held_out)| matches!(held_out, HeldOut::Share(share) if *share > 0.0));
+    let flags: Vec<&str> = flags.map(|(flag, _)| *flag).collect();
+    let what = match (plan.is_series, plan.places.len()) {
+        (true, _) => format!("all {steps} time steps are"),
+        (false, 1) => "the only sequence is".into(),
+        (false, count) => format!("all {count} sequences are"),
+    };
+    format!(
+        "{what} held out by {}, so nothing is left to train; with 0 nothing is held out, and a file can be named",
+        flags.join(" and ")
+    )
 }
 
 impl Plan {
@@ -316,6 +324,9 @@ fn source(what: &str, batch: Batch, plan: Plan, options: &Options, reading: &Rea
         let note = arrays.note();
         return Ok((Box::new(arrays), note));
     }
+    if plan.part.is_some() && plan.division.training == 0 {
+        return Err(Error::input(what, nothing_trains(&plan, steps, reading)));
+    }
     let windows = reading.windows.unwrap_or_default();
     let Options { window, batch: size, seed } = *options;
     let mut cut = Cut { window, batch: size, windows, warmup: reading.warmup, bucket: reading.bucket, by_time: plan.is_series };
@@ -330,8 +341,8 @@ fn source(what: &str, batch: Batch, plan: Plan, options: &Options, reading: &Rea
         }
     } else {
         cut.window = cut.window.min(steps);
-        // Windows at random places are as many as are asked for; those that carry a state on are of as many sequences.
-        if reading.shrink && windows == Windows::Carried {
+        // A batch may have more random windows than there are sequences. Windows that carry a state on need a sequence each.
+        if reading.shrink && windows == Windows::Carried && plan.part.is_some() {
             cut.batch = cut.batch.min(plan.division.training.max(1));
         }
     }

@@ -1,5 +1,7 @@
 //! How files of one's own are read: what a command line says of it, and a checkpoint keeps.
 
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
 
 use super::class_weights::ClassWeights;
@@ -95,6 +97,15 @@ impl Reading {
         match part {
             Part::Validation => &self.validation,
             Part::Test => &self.test,
+        }
+    }
+
+    /// The file that is held out to measure a part, where it is one.
+    #[must_use]
+    pub fn file_of(&self, part: Part) -> Option<&Path> {
+        match self.held_out(part) {
+            HeldOut::File(path) => Some(path),
+            HeldOut::Share(_) => None,
         }
     }
 

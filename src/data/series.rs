@@ -2,8 +2,8 @@
 //!
 //! A single series is divided by time: its first part trains, in as many streams side by side as a batch has, and the end is held out.
 //! What is measured of the end begins half a window before it, so that the state has seen what came before. Of several sequences some are
-//! held out whole; the others are walked through a batch of them at a time. A window without an output that counts does not train; where one is
-//! measured the state goes through it.
+//! held out whole; the others are walked through a batch of them at a time. A window without an output that counts does not train. In
+//! measuring it is read for its state.
 
 mod stretch;
 mod window;
@@ -95,11 +95,11 @@ impl Series {
             let sequence = place as usize;
             Stretch { sequence, steps: 0..data.length(sequence), counts_from: 0 }
         };
-        let fewer = division.training;
-        if !by_time && windows == Windows::Carried && (1..batch).contains(&fewer) {
+        let training = division.training;
+        if !by_time && windows == Windows::Carried && (1..batch).contains(&training) {
             let problem = format!(
-                "batch {batch} carries on the states of as many sequences; {fewer} of {sequences} train. Batch {fewer} would fit, or --windows \
-                 random"
+                "batch {batch} carries on the states of as many sequences; {training} of {sequences} train. Batch {training} would fit, or \
+                 --windows random"
             );
             return Err(Error::input(what, problem));
         }
@@ -178,13 +178,15 @@ impl Series {
                 false => Ok(()),
             };
         }
-        for stretch in self.training.iter().chain(self.held_out.groups.iter().flatten()) {
+        let training = self.training.iter().map(|stretch| (stretch, true));
+        let held_out = self.held_out.groups.iter().flatten().map(|stretch| (stretch, false));
+        for (stretch, trains) in training.chain(held_out) {
             let counted = stretch.steps.clone().filter(|&t| self.data.counts(t, stretch.sequence)).take(2).count();
             let (b, length, window) = (stretch.sequence, stretch.steps.len(), self.cut.window);
             if counted == 0 {
                 return Err(Error::input(what, format!("no output of sequence {b} counts; leave it out")));
             }
-            if counted == 1 && length > window {
+            if trains && counted == 1 && length > window {
                 let problem = format!(
                     "one output of sequence {b} counts, of {length} time steps; windows of {window} would not reach from its start to \
                      there. Leave --window out to read sequences whole"

@@ -4,12 +4,13 @@ mod checks;
 
 use std::ops::Range;
 
+use ndarray::Array3;
 use serde::{Deserialize, Serialize};
 
 use super::optimizer::Optimizer;
 use super::parameters;
 use crate::Activation;
-use crate::batch::{Input, Loss};
+use crate::batch::{Input, Loss, States};
 use crate::cells::Cell;
 use crate::kernels::rows::Rows;
 use crate::ranks::share;
@@ -235,6 +236,12 @@ impl Config {
     #[must_use]
     pub fn state_shape(&self) -> (usize, usize, usize) {
         (self.layers * self.directions(), self.batch, self.hidden)
+    }
+
+    /// The states that sequences start with where nothing else is said.
+    #[must_use]
+    pub fn zero_states(&self) -> States {
+        self.cell.states.iter().map(|&name| (name.to_owned(), Array3::zeros(self.state_shape()))).collect()
     }
 
     /// About √T: the [`Config::recompute`] with which a window of so many steps takes the least memory.

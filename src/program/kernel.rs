@@ -230,8 +230,8 @@ impl Shader {
         Shader { source, entry, bindings, scalars, stays_in_bounds: false }
     }
 
-    /// The same shader, whose text clamps or tests every index into a window and bounds every loop: a variant may have it compiled without
-    /// run-time checks.
+    /// The same shader, which stays in its windows where this crate's own variants cut a step whose windows fit its kernel, and whose loops
+    /// end: such a variant may have it compiled without run-time checks.
     pub(crate) const fn in_bounds(self) -> Shader {
         Shader { stays_in_bounds: true, ..self }
     }

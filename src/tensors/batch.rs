@@ -38,13 +38,13 @@ pub struct ReadBatch {
 /// Reads a batch: `inputs` F32 `[T, B, I]` or `tokens` I64 `[T, B]`; `classes` I64 `[T, B]` or `values` F32 `[T, B, O]`, or `[B]` and
 /// `[B, O]`, the targets of each sequence's last output that counts; optional `lengths` I64 `[B]`, `mask` F32 `[T, B]`, `h0` and, for an
 /// LSTM, `c0` F32 `[layers·directions, B, H]`. What lies behind a sequence's length may be anything, and so may the targets of outputs that
-/// do not count; one whose class is −100 does not. Optional `class_weights` F32 `[O]`: what each class counts for in the loss. Other tensors
+/// do not count; one whose class is −100 does not. Of a single sequence `inputs` or `tokens` may be `[T]`, and then targets and mask too. Optional `class_weights` F32 `[O]`: what each class counts for in the loss. Other tensors
 /// are left alone.
 ///
 /// # Errors
 /// [`Error::BadInput`] with the file, the tensor, the position and what was expected.
 pub fn read_batch(path: impl AsRef<Path>, layout: Layout) -> Result<ReadBatch> {
-    Tensors::read(path)?.batch(layout)
+    Tensors::read(path)?.with_all_axes(layout).batch(layout)
 }
 
 impl ReadBatch {
@@ -216,8 +216,8 @@ impl Tensors {
                 && steps != sequences
             {
                 let problem = format!(
-                    "[{steps}, {sequences}] has a number for each time step and sequence; expected [T, B, O], which is \
-                     [{steps}, {sequences}, 1], or [B, O] for one target a sequence"
+                    "[{steps}, {sequences}] lacks an axis: a number for each time step and sequence is [T, B, 1], or [B, T, 1] with \
+                     --batch-first; [B, O] is one target for each of {sequences} sequences"
                 );
                 return Err(self.bad(name, problem));
             }
@@ -555,8 +555,8 @@ mod tests {
             (
                 vectors(),
                 |t| replace(t, "values", Array2::<f32>::zeros((3, 2))),
-                "values: [3, 2] has a number for each time step and sequence; expected [T, B, O], which is [3, 2, 1], or [B, O] for one \
-                 target a sequence",
+                "values: [3, 2] lacks an axis: a number for each time step and sequence is [T, B, 1], or [B, T, 1] with --batch-first; \
+                 [B, O] is one target for each of 2 sequences",
             ),
             (
                 vectors(),

@@ -292,10 +292,18 @@ impl Checkpoint {
     /// # Errors
     /// What the backend reports.
     pub fn restore(&self, network: &mut Network) -> Result<()> {
+        self.restore_in(network, &self.origin)
+    }
+
+    /// The same for the network of a run that may have gone on with other data since.
+    pub(super) fn restore_in(&self, network: &mut Network, run: &Origin) -> Result<()> {
         network.load_parameters(&self.file)?;
         let states = self.origin.settings.network.optimizer.states();
         states.iter().try_for_each(|name| network.load_optimizer_state(name, &self.file))?;
-        network.set_state(&self.states)?;
+        // Those of other data are of other sequences, and may be of more or fewer.
+        let is_of_run = self.origin.fingerprints.data == run.fingerprints.data;
+        let states = if is_of_run { self.states.clone() } else { run.settings.network.zero_states() };
+        network.set_state(&states)?;
         network.set_steps(self.step);
         Ok(())
     }

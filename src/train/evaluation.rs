@@ -22,7 +22,7 @@ pub struct Evaluation {
 }
 
 /// A batch, and which sequence each of its places has.
-type Placed = (Batch, Vec<Option<usize>>);
+type BatchWithPlaces = (Batch, Vec<Option<usize>>);
 
 /// Runs batches `0..count` through the network, from the initial state each says, and leaves the network's own state as
 /// it was. To measure more than the loss means to read all outputs back.
@@ -62,7 +62,7 @@ fn evaluate_placed(
     network: &mut Network,
     count: u64,
     mut is_asked_to_stop: Option<&mut dyn FnMut(u64) -> bool>,
-    mut batch: impl FnMut(u64) -> Placed,
+    mut batch: impl FnMut(u64) -> BatchWithPlaces,
     with_measures: bool,
 ) -> Result<Option<Evaluation>> {
     let state = network.state()?;
@@ -78,7 +78,7 @@ fn evaluate_placed(
         let (batch, places) = batch(index);
         if batch.counted() == 0 {
             // It is read for the state behind it.
-            network.loss(&batch.for_its_states())?;
+            network.loss(&batch.with_zero_targets())?;
             continue;
         }
         let weight = batch.total_weight(&measured_by);
@@ -91,7 +91,8 @@ fn evaluate_placed(
             all.add(&batch, &outputs, &measured_by);
             for (b, sequence) in places.iter().enumerate() {
                 let Some(sequence) = sequence else { continue };
-                let of_one = sequences.entry(*sequence).or_insert_with(|| Measures::of_a_part(&batch.targets, outputs.dim().2));
+                let of_one =
+                    sequences.entry(*sequence).or_insert_with(|| Measures::without_table(&batch.targets, outputs.dim().2));
                 of_one.add_sequence(&batch, &outputs, &measured_by, b);
             }
         }

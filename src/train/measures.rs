@@ -171,7 +171,7 @@ impl Measures {
     }
 
     /// The same for one of many parts, which has no table of classes.
-    pub(super) fn of_a_part(targets: &Targets, outputs: usize) -> Measures {
+    pub(super) fn without_table(targets: &Targets, outputs: usize) -> Measures {
         match targets {
             Targets::Classes(_) => Measures::Classes(Confusion { counts: None, right: 0, counted: 0 }),
             Targets::Values(_) => Measures::new(targets, outputs),

@@ -1,10 +1,8 @@
 //! The data of a run that goes on: where they were, at another place, or other data of the same kind.
 
-use ndarray::Array3;
-
 use super::{Checkpoint, Validations};
 use crate::batch::{Input, TargetKind};
-use crate::data::{Choice, HeldOut, OpenedData, Part};
+use crate::data::{Choice, OpenedData, Part};
 use crate::model::Config;
 use crate::{Error, Result};
 
@@ -18,6 +16,17 @@ impl Checkpoint {
             Some((what, problem)) => Err(Error::input(what, problem)),
             None => Ok(()),
         }
+    }
+
+    /// Checks that a part is measured on what the run was measured on: the same file, or the same share of the data that trained.
+    ///
+    /// # Errors
+    /// [`Error::BadInput`] with both fingerprints.
+    pub fn expect_measured(&self, data: &OpenedData, part: Part) -> Result<()> {
+        if self.origin.settings.reading.file_of(part).is_none() {
+            return self.expect_same(data, part);
+        }
+        self.held_out_difference(data, part).map_or(Ok(()), |(what, problem)| Err(Error::input(what, problem)))
     }
 
     /// Opens the data that the run goes on with, and keeps where they are: those of the run, which may lie at another `place` now, or, with
@@ -51,8 +60,7 @@ impl Checkpoint {
             // The batch may be smaller, and the states are those of other sequences.
             let network = &mut self.origin.settings.network;
             network.batch = data.source.window().1;
-            self.states =
-                network.cell.states.iter().map(|&name| (name.to_owned(), Array3::zeros(network.state_shape()))).collect();
+            self.states = network.zero_states();
         }
         self.origin.settings.network.lengths |= data.source.has_lengths();
         if !self.origin.fingerprints.validate_alike(&data.fingerprints) {
@@ -85,7 +93,7 @@ impl Checkpoint {
     /// The same of the file of a held-out part.
     fn held_out_difference(&self, data: &OpenedData, part: Part) -> Option<(String, String)> {
         let known = &self.origin.fingerprints;
-        let HeldOut::File(path) = self.origin.settings.reading.held_out(part) else { return None };
+        let path = self.origin.settings.reading.file_of(part)?;
         if !known.differ_in(&data.fingerprints, part) {
             return None;
         }

@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+use ndarray::Array3;
+use retrospect::tensors::Tensors;
 use serde_json::Value;
 
 use super::errors::expect;
@@ -58,10 +60,29 @@ fn a_single_sequence_is_a_sequence() {
             (
                 &format!("{TRAIN} --data one.csv --window 30 --out x"),
                 7,
-                "1 of 1 sequences are held out, so nothing is left to train",
+                "the only sequence is held out by --validation, so nothing is left to train",
             ),
         ],
     );
+}
+
+/// Of arrays too nothing is trained on what is held out.
+#[test]
+fn what_is_held_out_does_not_train() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    let mut file = Tensors::new();
+    file.insert("inputs", Array3::<f32>::ones((40, 2, 1)));
+    file.insert("values", Array3::<f32>::ones((40, 2, 1)));
+    file.write(at.join("two")).unwrap();
+    for rest in ["--window 10", "--windows random --window 10"] {
+        let line = format!("train --data two --hidden 4 --test 0.1 {rest} --steps 2 --backend cpu --out x");
+        expect(at, &[(&line, 7, "all 2 sequences are held out by --validation and --test, so nothing is left to train")]);
+        succeed(
+            at,
+            &format!("train --data two --hidden 4 --validation 0 {rest} --steps 2 --backend cpu --out run{}", rest.len()),
+        );
+    }
 }
 
 /// Inputs whose target is missing are read all the same: what is measured is what is predicted.
@@ -89,6 +110,11 @@ fn gaps_are_read_where_a_network_is_measured() {
     let expected = (squares.iter().sum::<f64>() / 80.0).sqrt();
     let error = measured["columns"][0]["root_mean_squared_error"].as_f64().unwrap();
     approx::assert_relative_eq!(error, expected, max_relative = 1e-5);
+    // A single target at the end of a long sequence, and a first window without one.
+    write(at, "last.csv", basins(&["d", "e"], 90, |day| day != 89));
+    assert_eq!(json(at, "evaluate run --data last.csv --json")["counted"], 2);
+    succeed(at, &format!("{TRAIN} --data train.csv --validation gaps.csv --window 10 --batch 2 --steps 3 --out gaps"));
+    succeed(at, "study gradients --run gaps --backend cpu");
 }
 
 /// What is measured of each sequence is what a file of it alone would be measured as, whether sequences are cut or read whole.
@@ -130,6 +156,7 @@ fn each_sequence_is_measured() {
             ("evaluate adding --sequences x.csv", 2, "adding has no sequences to tell apart"),
             ("evaluate cut --sequences x.txt", 2, "expected the name of a .csv file"),
             ("evaluate cut --data all.csv --sequences all.csv", 2, "--sequences would overwrite all.csv"),
+            ("evaluate cut --sequences all.csv", 2, "all.csv"),
         ],
     );
 }
@@ -221,9 +248,17 @@ fn a_run_goes_on_with_fewer_sequences() {
     succeed(at, "evaluate run --checkpoint last");
     succeed(at, "train --resume run --steps 40");
     succeed(at, "train --resume run --data many.csv --new-data --steps 50");
+    // Rolled back to a checkpoint from before the other data: its states are of other sequences.
+    let (code, _, said) =
+        run(at, "train --resume run --data few.csv --new-data --lr 1e30 --on-divergence rollback --steps 60 --evaluate-every 60");
+    assert!(said.contains("Going on from step") && said.contains("diverged") && [0, 6].contains(&code), "{code}: {said}");
+    // The best network was trained on other data than are there now, and is measured on the same file.
+    write(at, "many.csv", basins(&all[1..], 40, |_| false));
+    succeed(at, "train --resume run --data many.csv --new-data --lr 1e-9 --steps 70");
+    succeed(at, "evaluate run");
     // On another file they are other validations.
     write(at, "valid.csv", basins(&["w", "v"], 40, |_| false));
-    succeed(at, "train --resume run --new-data --steps 60");
+    succeed(at, "train --resume run --new-data --steps 80");
     assert!(at.join("run/best.previous.safetensors").exists());
 }
 

@@ -79,7 +79,7 @@ pub struct DataArgs {
     #[arg(long, value_name = "balanced|FILE", value_parser = class_weights, requires = "data", conflicts_with_all = ["text", "task"], help_heading = "Data")]
     class_weights: Option<ClassWeights>,
 
-    /// Sequences in a batch [default: 32, or as many as there are]
+    /// Sequences or windows in a batch [default: 32, or as many as there are sequences; 32 with --windows random]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = size(), help_heading = "Data")]
     batch: Option<usize>,
 

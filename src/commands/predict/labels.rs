@@ -92,12 +92,12 @@ impl Labels {
 
     /// Whether outputs are in units of their own, and may need more digits than f32 has.
     pub fn has_units(&self) -> bool {
-        self.columns.iter().any(|(_, scaling)| scaling.is_change())
+        self.columns.iter().any(|(_, scaling)| scaling.changes_values())
     }
 
     /// A number of a column of outputs with the digits that f32 has of it: what is left of a large shift is rounding.
     pub fn number(&self, output: usize, value: f64) -> String {
-        let Some(Scaling { scale, .. }) = self.scaling(output).filter(Scaling::is_change) else {
+        let Some(Scaling { scale, .. }) = self.scaling(output).filter(Scaling::changes_values) else {
             return format!("{:?}", value as f32);
         };
         let decimals = (-(scale * f64::from(f32::EPSILON) / 2.0).log10().floor()).max(0.0);

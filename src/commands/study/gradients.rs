@@ -159,7 +159,9 @@ impl Gradients {
         let (checkpoint, _) = self.which.load(run)?;
         let compute = self.compute.choose()?;
         let mut source = checkpoint.origin.open(Part::Validation)?.source;
-        let batch = if source.held_out_batches() > 0 { source.held_out(0) } else { source.batch(0) };
+        // Windows without a target are read for the state alone.
+        let measured = (0..source.held_out_batches()).map(|index| source.held_out(index)).find(|batch| batch.counted() > 0);
+        let batch = measured.unwrap_or_else(|| source.batch(0));
         study::gradients_of(&compute, &checkpoint.origin.settings.network, &checkpoint.parameters()?, &batch)
     }
 

@@ -4,7 +4,7 @@ use crate::Result;
 use crate::data::tables::Grouped;
 use crate::table::{Table, Values, Wanted, Words, place};
 
-/// Columns of a table that are neither read nor predicted, for each row of each sequence.
+/// Columns of a table that are written beside predictions, for each row of each sequence.
 pub struct Kept {
     names: Vec<String>,
     columns: Vec<Values>,

@@ -34,7 +34,17 @@ pub(crate) mod text {
 macro_rules! fused {
     ([$unit:expr, $bind:expr, $step:expr], $bindings:expr, [$($text:expr),*]) => {{
         const SOURCE: &[&str] = &[
-            text::WINDOW, text::TIME, text::EXP, text::ACTIVATION, $unit, text::CELL, text::STATES, $bind, $step, text::FINISH, $($text),*
+            text::WINDOW,
+            text::TIME,
+            text::EXP,
+            text::ACTIVATION,
+            $unit,
+            text::CELL,
+            text::STATES,
+            $bind,
+            $step,
+            text::FINISH,
+            $($text),*
         ];
         const SHADERS: &[$crate::program::Shader] = &[
             $crate::program::Shader::new(SOURCE, "main", $bindings, recurrence::PIECE_SCALARS).in_bounds(),
@@ -47,10 +57,23 @@ macro_rules! fused {
 /// The shaders of a variant that leaves the sums over parts of k in scratch memory, and then adds them up and calls the cell.
 macro_rules! in_parts {
     ([$unit:expr, $bind:expr, $step:expr], $bindings:expr, $product:expr $(, $turn:expr)?) => {{
+        const SOURCE: &[&str] = &[
+            text::WINDOW,
+            text::TIME,
+            text::EXP,
+            text::ACTIVATION,
+            $unit,
+            text::CELL,
+            text::STATES,
+            $bind,
+            $step,
+            gemm::ADD_UP,
+            text::PARTS,
+        ];
         const SHADERS: &[$crate::program::Shader] = &[
             $product,
             recurrence::COPY,
-            $crate::program::Shader::new(&[text::WINDOW, text::TIME, text::EXP, text::ACTIVATION, $unit, text::CELL, text::STATES, $bind, $step, gemm::ADD_UP, text::PARTS], "main", $bindings, recurrence::PARTS_SCALARS).in_bounds(),
+            $crate::program::Shader::new(SOURCE, "main", $bindings, recurrence::PARTS_SCALARS).in_bounds(),
             $($turn,)?
         ];
         SHADERS

@@ -20,7 +20,7 @@ impl Training {
         let (checkpoint, path, _) = Checkpoint::of_run(self.folder.path())?;
         let settings = &self.origin.settings;
         let mut network = Network::new(&settings.config(), compute)?;
-        checkpoint.restore(&mut network)?;
+        checkpoint.restore_in(&mut network, &self.origin)?;
         network.set_seed(settings.seed);
         if self.profile.is_some() {
             network.backend().record(true)?;

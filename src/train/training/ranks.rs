@@ -101,7 +101,7 @@ impl Training {
         let (rank, ranks) = self.network.rank();
         let own = if rank == 0 { Some(read()?) } else { None };
         let (checkpoint, _file) = share_checkpoint(own, ranks, |bytes| self.network.broadcast_to_ranks(bytes))?;
-        checkpoint.restore(&mut self.network)?;
+        checkpoint.restore_in(&mut self.network, &self.origin)?;
         Ok(checkpoint)
     }
 
