@@ -32,7 +32,7 @@ pub(crate) use held::{Held, alone, can_hold, can_hold_alone, has_few, has_many, 
 pub(crate) use lower::{COPY, LARGE_PRODUCT, PARTS_SCALARS, PIECE_SCALARS, TURN, TURNED_PRODUCT, WIDE_PRODUCT, lower};
 pub(crate) use persistent::{FLAGS, SCALARS as HELD_SCALARS, waiting, with_word};
 pub(crate) use pointwise::{After, Before, Behind, Dims, Gradients, MOST, Numbers, Pointwise, Windows, gate_cols, gate_stride};
-pub(crate) use variants::{all, fused, in_parts, kernels, text, variants, with_unchecked};
+pub(crate) use variants::{all, fused, in_parts, kernels, source, text, variants, with_unchecked};
 pub(crate) use ways::{BY_LANES, BY_SLICES, NARROW, TILED, Way, by_sequence, by_subgroup};
 
 #[derive(Clone, Copy, Pod, Zeroable)]

@@ -107,26 +107,9 @@ impl Lowering<'_> {
 /// The shaders of a variant of this kind.
 macro_rules! waiting {
     ([$unit:expr, $bind:expr, $step:expr], $bindings:expr, $held:expr) => {{
+        const SOURCE: &[&str] = recurrence::source!([$unit, $bind, $step], text::FLAGS, [$held.text, text::HELD]);
         const SHADERS: &[$crate::program::Shader] = &[
-            $crate::program::Shader::new(
-                &[
-                    text::WINDOW,
-                    text::TIME,
-                    text::EXP,
-                    text::ACTIVATION,
-                    $unit,
-                    text::CELL,
-                    text::FLAGS,
-                    $bind,
-                    $step,
-                    $held.text,
-                    text::HELD,
-                ],
-                "main",
-                $bindings,
-                recurrence::HELD_SCALARS,
-            )
-            .in_bounds(),
+            $crate::program::Shader::new(SOURCE, "main", $bindings, recurrence::HELD_SCALARS).in_bounds(),
             recurrence::COPY,
             recurrence::FLAGS,
         ];

@@ -30,22 +30,28 @@ pub(crate) mod text {
     pub const TILED: &str = include_str!("../../../shaders/recurrence_tiled.wgsl");
 }
 
-/// The shaders of a variant that multiplies and calls the cell in one dispatch.
-macro_rules! fused {
-    ([$unit:expr, $bind:expr, $step:expr], $bindings:expr, [$($text:expr),*]) => {{
-        const SOURCE: &[&str] = &[
+/// The text of a recurrence around a cell: `$states` says how states are read and written, and `$text` is the variant's own.
+macro_rules! source {
+    ([$unit:expr, $bind:expr, $step:expr], $states:expr, [$($text:expr),* $(,)?]) => {
+        &[
             text::WINDOW,
             text::TIME,
             text::EXP,
             text::ACTIVATION,
             $unit,
             text::CELL,
-            text::STATES,
+            $states,
             $bind,
             $step,
-            text::FINISH,
             $($text),*
-        ];
+        ]
+    };
+}
+
+/// The shaders of a variant that multiplies and calls the cell in one dispatch.
+macro_rules! fused {
+    ([$unit:expr, $bind:expr, $step:expr], $bindings:expr, [$($text:expr),*]) => {{
+        const SOURCE: &[&str] = recurrence::source!([$unit, $bind, $step], text::STATES, [text::FINISH, $($text),*]);
         const SHADERS: &[$crate::program::Shader] = &[
             $crate::program::Shader::new(SOURCE, "main", $bindings, recurrence::PIECE_SCALARS).in_bounds(),
             recurrence::COPY,
@@ -57,19 +63,7 @@ macro_rules! fused {
 /// The shaders of a variant that leaves the sums over parts of k in scratch memory, and then adds them up and calls the cell.
 macro_rules! in_parts {
     ([$unit:expr, $bind:expr, $step:expr], $bindings:expr, $product:expr $(, $turn:expr)?) => {{
-        const SOURCE: &[&str] = &[
-            text::WINDOW,
-            text::TIME,
-            text::EXP,
-            text::ACTIVATION,
-            $unit,
-            text::CELL,
-            text::STATES,
-            $bind,
-            $step,
-            gemm::ADD_UP,
-            text::PARTS,
-        ];
+        const SOURCE: &[&str] = recurrence::source!([$unit, $bind, $step], text::STATES, [gemm::ADD_UP, text::PARTS]);
         const SHADERS: &[$crate::program::Shader] = &[
             $product,
             recurrence::COPY,
@@ -326,4 +320,4 @@ macro_rules! kernels {
     };
 }
 
-pub(crate) use {fused, in_parts, kernels, variants};
+pub(crate) use {fused, in_parts, kernels, source, variants};
