@@ -271,7 +271,7 @@ fn nothing_trains(plan: &Plan, steps: usize, reading: &Reading) -> String {
         (false, count) => format!("all {count} sequences are"),
     };
     format!(
-        "{what} held out by {}, so nothing is left to train; with 0 nothing is held out, and a file can be named",
+        "{what} held out by {}, so nothing is left to train; 0 holds nothing out, and a file can be named instead",
         flags.join(" and ")
     )
 }

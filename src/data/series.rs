@@ -222,7 +222,7 @@ impl Series {
     fn walk_to_measure(&self, groups: Vec<Vec<Stretch>>) -> Walk {
         let mut windows = Vec::new();
         for (place, group) in groups.iter().enumerate() {
-            let last = self.firsts(group).filter(|&first| self.any_counts(group, first)).last();
+            let last = self.firsts(group).rev().find(|&first| self.any_counts(group, first));
             let firsts = last.map(|last| self.firsts(group).take_while(move |&first| first <= last));
             windows.extend(firsts.into_iter().flatten().map(|first| Window { group: place, first, starts: first == 0 }));
         }
@@ -230,7 +230,7 @@ impl Series {
     }
 
     /// The first time step of each window of a group.
-    fn firsts(&self, group: &[Stretch]) -> impl Iterator<Item = usize> + use<> {
+    fn firsts(&self, group: &[Stretch]) -> impl DoubleEndedIterator<Item = usize> + use<> {
         let longest = group.iter().map(|stretch| stretch.steps.len()).max().unwrap_or(0);
         (0..longest).step_by(self.cut.window)
     }

@@ -47,8 +47,9 @@ impl Checkpoint {
         }
         let settings = super::Settings { data: place.clone(), ..self.origin.settings.clone() };
         let mut data = settings.open(Part::Validation, self.origin.known())?;
-        let is_same = self.difference(&place, &data).is_none();
-        match self.difference(&place, &data).or_else(|| self.held_out_difference(&data, Part::Validation)) {
+        let difference = self.difference(&place, &data);
+        let is_same = difference.is_none();
+        match difference.or_else(|| self.held_out_difference(&data, Part::Validation)) {
             _ if other => expect_fit(&settings.network, &place, &data)?,
             Some((what, problem)) => {
                 return Err(Error::input(what, format!("{problem}; --new-data goes on with it all the same")));
